@@ -1,0 +1,141 @@
+"""Where pixels lie on Earth: a grid of pixels, and windows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite, sqrt
+
+from affine import Affine
+from pyproj import CRS, Geod, Transformer
+
+from geoseg.errors import InputError
+
+WGS84 = CRS.from_epsg(4326)
+ELLIPSOID = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels: where it starts, and how large it is."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def stop_row(self) -> int:
+        return self.row + self.height
+
+    @property
+    def stop_col(self) -> int:
+        return self.col + self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.row, self.stop_row), slice(self.col, self.stop_col)
+
+    def __str__(self) -> str:
+        return f"rows {self.row}-{self.stop_row - 1}, columns {self.col}-{self.stop_col - 1}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A raster's pixels on Earth. `transform` takes (col, row) to the CRS, pixel corners at integers."""
+
+    crs: CRS
+    transform: Affine
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise InputError(f"a grid of {self.width} x {self.height} pixels holds nothing")
+        if not all(map(isfinite, self.transform)) or self.transform.is_degenerate:
+            raise InputError(
+                "the georeference gives pixels no size; repair it with gdal_edit.py -a_ullr or gdalwarp"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def megapixels(self) -> float:
+        return self.height * self.width / 1e6
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """The smallest box (left, bottom, right, top) in the CRS that holds every pixel."""
+        corners = [
+            self.transform @ corner
+            for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
+        ]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def is_geographic(self) -> bool:
+        return bool(self.crs.is_geographic)
+
+    @cached_property
+    def centre_lonlat(self) -> tuple[float, float]:
+        """Longitude and latitude of the middle of the grid."""
+        x, y = self.transform @ (self.width / 2, self.height / 2)
+        lon, lat = Transformer.from_crs(self.crs, WGS84, always_xy=True).transform(x, y)
+        if not (isfinite(lon) and isfinite(lat)):
+            raise InputError(
+                f"the middle of the image ({x:g}, {y:g}) is nowhere on Earth in {crs_name(self.crs)}; "
+                "is the CRS the right one?"
+            )
+        return lon, lat
+
+    @cached_property
+    def pixel_size_m(self) -> tuple[float, float]:
+        """True ground size (across, down) of the middle pixel, in metres on the ellipsoid."""
+        col, row = self.width / 2, self.height / 2
+        to_lonlat = Transformer.from_crs(self.crs, WGS84, always_xy=True)
+        lon, lat = self.centre_lonlat
+        sizes = []
+        for step in ((1.0, 0.0), (0.0, 1.0)):
+            x, y = self.transform @ (col + step[0], row + step[1])
+            sizes.append(ELLIPSOID.inv(lon, lat, *to_lonlat.transform(x, y))[2])
+        return sizes[0], sizes[1]
+
+    @property
+    def gsd_m(self) -> float:
+        """Ground sample distance: the side in metres of a square as large as the middle pixel."""
+        across, down = self.pixel_size_m
+        return sqrt(across * down)
+
+    def window(self, window: Window) -> Grid:
+        """The grid of one window of this grid."""
+        shifted = self.transform @ Affine.translation(window.col, window.row)
+        return Grid(self.crs, shifted, window.height, window.width)
+
+    def rescaled(self, gsd_m: float) -> Grid:
+        """The same ground and CRS in square pixels of `gsd_m` true metres."""
+        across, down = self.pixel_size_m
+        return Grid(
+            self.crs,
+            self.transform @ Affine.scale(gsd_m / across, gsd_m / down),
+            max(1, round(self.height * down / gsd_m)),
+            max(1, round(self.width * across / gsd_m)),
+        )
+
+
+def crs_name(crs: CRS) -> str:
+    """A short name a person knows: the authority's code, else the CRS's own name."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else crs.name
+
+
+def utm_crs(lon: float, lat: float) -> CRS:
+    """The UTM zone of a place, with the exceptions of Norway and Svalbard."""
+    zone = min(int((lon + 180) // 6) + 1, 60)
+    if 56 <= lat < 64 and 3 <= lon < 12:
+        zone = 32
+    elif lat >= 72 and 0 <= lon < 42:
+        zone = 31 + 2 * ((int(lon) + 3) // 12)
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
