@@ -1,0 +1,154 @@
+"""Several files read as one: the text of a virtual mosaic that GDAL opens like a file.
+
+Where files overlap, the one named first wins; its nodata, alpha and masked pixels let the later ones through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+
+from geoseg.errors import InputError
+
+GDAL_TYPES = {
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One file of a mosaic, as far as the mosaic needs to know it."""
+
+    path: str
+    crs: str
+    transform: Affine
+    height: int
+    width: int
+    dtypes: tuple[str, ...]
+    colours: tuple[ColorInterp, ...]
+    descriptions: tuple[str, ...]
+    nodata: float | None
+    is_masked: bool
+    block: tuple[int, int]
+
+    @property
+    def data_bands(self) -> tuple[int, ...]:
+        return tuple(i + 1 for i, c in enumerate(self.colours) if c != ColorInterp.alpha)
+
+
+def mosaic_vrt(paths: Sequence[str]) -> str:
+    """The text of a virtual mosaic of files that share one CRS, resolution and set of bands."""
+    tiles = [open_tile(path) for path in paths]
+    first = tiles[0]
+    for tile in tiles[1:]:
+        refuse_mismatch(first, tile)
+    offsets = [pixel_offset(first, tile) for tile in tiles]
+    left, top = min(x for x, _ in offsets), min(y for _, y in offsets)
+    places = [(x - left, y - top) for x, y in offsets]
+    width = max(x + tile.width for (x, _), tile in zip(places, tiles, strict=True))
+    height = max(y + tile.height for (_, y), tile in zip(places, tiles, strict=True))
+    transform = first.transform @ Affine.translation(left, top)
+    # GDAL paints sources in order, the last on top.
+    painted = list(zip(reversed(tiles), reversed(places), strict=True))
+    bands = "".join(band_xml(number, first, painted) for number in first.data_bands)
+    georeference = ", ".join(repr(float(v)) for v in transform.to_gdal())
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(first.crs)}</SRS>'
+        f"<GeoTransform>{georeference}</GeoTransform>{bands}"
+        f'<MaskBand><VRTRasterBand dataType="Byte">'
+        + "".join(source_xml("mask,1", tile, place, masked=False) for tile, place in painted)
+        + "</VRTRasterBand></MaskBand></VRTDataset>"
+    )
+
+
+def open_tile(path: str) -> Tile:
+    try:
+        with rasterio.open(path) as dataset:
+            return tile_of(dataset, path)
+    except RasterioError as error:
+        raise InputError(f"{path}: not a raster that can be read ({str(error).splitlines()[0]})") from error
+
+
+def tile_of(dataset: Any, path: str) -> Tile:
+    return Tile(
+        path=str(Path(path).resolve()) if Path(path).exists() else path,
+        crs=dataset.crs.to_wkt() if dataset.crs else "",
+        transform=dataset.transform,
+        height=dataset.height,
+        width=dataset.width,
+        dtypes=tuple(dataset.dtypes),
+        colours=tuple(dataset.colorinterp),
+        descriptions=tuple(text or "" for text in dataset.descriptions),
+        nodata=dataset.nodata,
+        is_masked=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
+        block=dataset.block_shapes[0],
+    )
+
+
+def refuse_mismatch(first: Tile, tile: Tile) -> None:
+    """Files of one mosaic differ in place only."""
+    if tile.crs != first.crs:
+        raise InputError(
+            f"{tile.path}: its CRS differs from that of {first.path}; bring all files to one with gdalwarp"
+        )
+    if not np.allclose(pixel_shape(tile), pixel_shape(first), rtol=1e-6, atol=0):
+        raise InputError(
+            f"{tile.path}: its pixel size differs from that of {first.path}; bring all files to one with gdalwarp -tr"
+        )
+    if len(tile.data_bands) != len(first.data_bands) or set(tile.dtypes) != set(first.dtypes):
+        raise InputError(
+            f"{tile.path}: has {len(tile.data_bands)} bands of {tile.dtypes[0]}, but {first.path} has "
+            f"{len(first.data_bands)} of {first.dtypes[0]}; a mosaic needs files of one kind"
+        )
+
+
+def pixel_shape(tile: Tile) -> tuple[float, float, float, float]:
+    """The part of a transform that tells the size and turn of a pixel, not its place."""
+    t = tile.transform
+    return t.a, t.b, t.d, t.e
+
+
+def pixel_offset(first: Tile, tile: Tile) -> tuple[int, int]:
+    """Columns and rows from the first file's corner to this one's; files must lie on one pixel grid."""
+    col, row = ~first.transform @ (tile.transform.c, tile.transform.f)
+    if abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
+        raise InputError(
+            f"{tile.path}: lies {col % 1:.2f}, {row % 1:.2f} of a pixel off the grid of {first.path}; align it with gdalwarp -tap"
+        )
+    return round(col), round(row)
+
+
+def band_xml(number: int, first: Tile, painted: Sequence[tuple[Tile, tuple[int, int]]]) -> str:
+    description = first.descriptions[number - 1]
+    colour = first.colours[number - 1].name.title()
+    return (
+        f'<VRTRasterBand dataType="{GDAL_TYPES[first.dtypes[number - 1]]}" band="{first.data_bands.index(number) + 1}">'
+        + (f"<Description>{escape(description)}</Description>" if description else "")
+        + f"<ColorInterp>{colour}</ColorInterp>"
+        + "".join(source_xml(str(number), tile, place, masked=tile.is_masked) for tile, place in painted)
+        + "</VRTRasterBand>"
+    )
+
+
+def source_xml(band: str, tile: Tile, place: tuple[int, int], masked: bool) -> str:
+    kind = "ComplexSource" if masked else "SimpleSource"
+    size = f'xSize="{tile.width}" ySize="{tile.height}"'
+    return (
+        f'<{kind}><SourceFilename relativeToVRT="0">{escape(tile.path)}</SourceFilename><SourceBand>{band}</SourceBand>'
+        f'<SourceProperties RasterXSize="{tile.width}" RasterYSize="{tile.height}" '
+        f"DataType="{GDAL_TYPES[tile.dtypes[0]]}" "
+        f'BlockXSize="{tile.block[1]}" BlockYSize="{tile.block[0]}"/>'
+        f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{place[0]}" yOff="{place[1]}" {size}/>'
+        + ("<UseMaskBand>true</UseMaskBand>" if masked else "")
+        + f"</{kind}>"
+    )
