@@ -146,7 +146,7 @@ def source_xml(band: str, tile: Tile, place: tuple[int, int], masked: bool) -> s
     return (
         f'<{kind}><SourceFilename relativeToVRT="0">{escape(tile.path)}</SourceFilename><SourceBand>{band}</SourceBand>'
         f'<SourceProperties RasterXSize="{tile.width}" RasterYSize="{tile.height}" '
-        f"DataType="{GDAL_TYPES[tile.dtypes[0]]}" "
+        f'DataType="{GDAL_TYPES[tile.dtypes[0]]}" '
         f'BlockXSize="{tile.block[1]}" BlockYSize="{tile.block[0]}"/>'
         f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{place[0]}" yOff="{place[1]}" {size}/>'
         + ("<UseMaskBand>true</UseMaskBand>" if masked else "")
