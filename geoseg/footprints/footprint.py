@@ -1,0 +1,65 @@
+"""What buildings are between the mask and the file: polygons with what is known of each, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import GeosegError
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """A batch of footprints, one array element each.
+
+    `polygons` are shapely Polygons (with `connectivity` 8, parts that meet at a corner only make a
+    MultiPolygon); the batch's maker says in which plane they lie. Footprints that touch along an edge share
+    a number in `cluster`, unique within the batch, and a cluster always comes whole, in one batch.
+    """
+
+    polygons: NDArray[np.object_]
+    classes: NDArray[np.uint8]
+    confidence: NDArray[np.float64]
+    touches_edge: NDArray[np.bool_]
+    touches_nodata: NDArray[np.bool_]
+    cluster: NDArray[np.int64]
+    regularized: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise GeosegError(f"the columns of a batch of footprints differ in length: {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.polygons)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Footprints:
+        """Some of the footprints, by a mask or by their positions."""
+        return Footprints(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def with_polygons(self, polygons: NDArray[np.object_]) -> Footprints:
+        """The same footprints in another shape or plane."""
+        return replace(self, polygons=polygons)
+
+    @staticmethod
+    def none() -> Footprints:
+        """No footprint at all."""
+        kinds = (np.object_, np.uint8, np.float64, np.bool_, np.bool_, np.int64, np.bool_)
+        return Footprints(*(np.empty(0, kind) for kind in kinds))
+
+    @staticmethod
+    def concatenate(batches: Sequence[Footprints]) -> Footprints:
+        """Several batches as one; clusters are renumbered, so that they stay apart."""
+        if not batches:
+            return Footprints.none()
+        columns = {
+            field.name: np.concatenate([getattr(batch, field.name) for batch in batches])
+            for field in fields(Footprints)
+        }
+        sizes = [int(batch.cluster.max(initial=-1)) + 1 for batch in batches]
+        shifts = np.cumsum([0, *sizes[:-1]])
+        columns["cluster"] += np.repeat(shifts, [len(batch) for batch in batches])
+        return Footprints(**columns)
