@@ -1,0 +1,235 @@
+"""True areas and lengths: square metres on the ground, whatever CRS the coordinates are in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import hypot
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from geoseg.errors import InputError
+from geoseg.narrator import QUIET, Narrator
+from geoseg.raster.grid import WGS84, Grid, Window, crs_name
+
+Floats: TypeAlias = NDArray[np.float64]
+Polygons: TypeAlias = NDArray[np.object_]
+
+GEOCENTRIC = CRS.from_epsg(4978)
+EARTH_RADIUS_M = 6_371_007.2
+NOTABLE_DISTORTION = 1e-3
+LONGEST_STRAIGHT_M = 2_000.0
+PROBE_M = 100.0
+LATTICE_M = 2_000.0
+
+
+class Located(Protocol):
+    """Anything that lies somewhere on Earth: a raster's grid, or the extent of a layer."""
+
+    @property
+    def crs(self) -> CRS: ...
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]: ...
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A box (left, bottom, right, top) in a CRS."""
+
+    crs: CRS
+    bounds: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class AreaCrs:
+    """The projected CRS in whose plane areas are taken, and how its square units become square metres."""
+
+    crs: CRS
+
+    @classmethod
+    def choose(cls, place: Located, requested: str = "auto", narrator: Narrator = QUIET) -> AreaCrs:
+        """The CRS for areas at a place: `auto` is an equal-area one centred there, else the user's own.
+
+        A CRS of the user's is warned about when it makes areas there wrong by more than 0.1 %.
+        """
+        if requested == "auto":
+            return cls(equal_area_crs(place))
+        chosen = cls(projected_crs(requested))
+        worst = chosen.distortion(place)
+        if abs(worst) > NOTABLE_DISTORTION:
+            sense = "too large" if worst > 0 else "too small"
+            narrator.warn(
+                f"areas in {crs_name(chosen.crs)} are {abs(worst):.2%} {sense} at this place; "
+                "--area-crs auto measures them truly"
+            )
+        return chosen
+
+    @property
+    def name(self) -> str:
+        """How to call it in a file: the authority's code, else a PROJ string that QGIS understands."""
+        return crs_name(self.crs) if self.crs.to_authority() else str(self.crs.srs)
+
+    @property
+    def square_unit_m2(self) -> float:
+        """Square metres in one square unit of the plane (0.0929 for feet)."""
+        return metres_per_unit(self.crs) ** 2
+
+    def areas(self, polygons: Sequence[Any] | Polygons, crs: CRS) -> Floats:
+        """Area of each polygon of `crs` in square metres, courtyards left out."""
+        straight = with_short_edges(np.asarray(polygons, dtype=object), crs)
+        flat = transformed(straight, crs, self.crs)
+        return np.asarray(shapely.area(flat) * self.square_unit_m2, dtype=np.float64)
+
+    def perimeters(self, polygons: Sequence[Any] | Polygons, crs: CRS) -> Floats:
+        """Length of each outline along the ground in metres, courtyards included.
+
+        Taken as chords through space between neighbouring vertices, so it is true in every CRS and at the poles.
+        """
+        straight = with_short_edges(np.asarray(polygons, dtype=object), crs)
+        return ground_lengths(straight, crs)
+
+    def densities(self, x: Floats, y: Floats, crs: CRS) -> Floats:
+        """Square metres of ground that one square unit of `crs` covers at each point."""
+        step = PROBE_M / metres_per_unit(crs)
+        y = np.clip(y, *latitude_limits(crs, step))
+        here = transformer(crs, self.crs)
+        east, west = here.transform(x + step, y), here.transform(x - step, y)
+        north, south = here.transform(x, y + step), here.transform(x, y - step)
+        (ax, ay), (bx, by) = np.subtract(east, west), np.subtract(north, south)
+        return np.asarray(np.abs(ax * by - ay * bx) / (2 * step) ** 2 * self.square_unit_m2, dtype=np.float64)
+
+    def pixel_areas(self, grid: Grid, window: Window) -> Floats:
+        """Area in square metres of every pixel of a window of a grid.
+
+        Taken on a lattice of nodes at most two kilometres apart, and linearly between them (within 1e-7).
+        """
+        rows, row_weights = lattice(window.row, window.height, grid.pixel_size_m[1])
+        cols, col_weights = lattice(window.col, window.width, grid.pixel_size_m[0])
+        at = grid.transform
+        x = at.a * cols + at.b * rows[:, None] + at.c
+        y = at.d * cols + at.e * rows[:, None] + at.f
+        nodes = self.densities(x, y, grid.crs) * abs(at.determinant)
+        return row_weights @ nodes @ col_weights.T
+
+    def distortion(self, place: Located) -> float:
+        """By how much areas come out too large (0.33 is a third) where it is worst in a place."""
+        x, y = sample_points(place)
+        truth = AreaCrs(equal_area_crs(place)).densities(x, y, place.crs)
+        with np.errstate(invalid="ignore"):
+            errors = self.densities(x, y, place.crs) / truth - 1
+        errors = errors[np.isfinite(errors)]
+        if not errors.size:
+            raise InputError(
+                f"{crs_name(self.crs)} does not reach the data; choose another --area-crs, or auto"
+            )
+        return float(errors[np.argmax(np.abs(errors))])
+
+
+def projected_crs(requested: str) -> CRS:
+    """A CRS that a user named, if areas can be taken in its plane."""
+    try:
+        crs = CRS.from_user_input(requested)
+    except CRSError:
+        raise InputError(f"--area-crs {requested} is no CRS; give auto or a code such as EPSG:6933") from None
+    if not crs.is_projected:
+        raise InputError(f"--area-crs {requested} is not projected: it has no square metres; use auto")
+    return crs
+
+
+def equal_area_crs(place: Located) -> CRS:
+    """An equal-area CRS centred on a place; beyond a hemisphere, a cylindrical one for the whole Earth."""
+    lon, lat, reach = centre_and_reach(place)
+    kind = f"laea +lat_0={lat}" if reach < 90 else "cea +lat_ts=0"
+    return CRS.from_proj4(f"+proj={kind} +lon_0={lon} +datum=WGS84 +units=m +no_defs")
+
+
+def centre_and_reach(place: Located) -> tuple[float, float, float]:
+    """The middle of a place (longitude, latitude, rounded to 0.1 degree) and how many degrees it reaches from there."""
+    lon, lat = transformer(place.crs, WGS84).transform(*sample_points(place))
+    lon, lat = (np.radians(angle[np.isfinite(lon) & np.isfinite(lat)]) for angle in (lon, lat))
+    if not lon.size:
+        raise InputError(f"the data lie nowhere on Earth in {crs_name(place.crs)}; is the CRS the right one?")
+    directions = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    x, y, z = middle = directions.mean(axis=1)
+    length = max(float(np.linalg.norm(middle)), 1e-12)
+    reach = np.degrees(np.arccos(np.clip(directions.T @ middle / length, -1, 1).min()))
+    centre = np.degrees([np.arctan2(y, x), np.arctan2(z, hypot(x, y))])
+    return float(round(centre[0], 1)), float(round(centre[1], 1)), float(reach)
+
+
+def sample_points(place: Located, count: int = 9) -> tuple[Floats, Floats]:
+    """Points spread evenly over a place, its corners among them, in its own CRS."""
+    left, bottom, right, top = place.bounds
+    x, y = np.meshgrid(np.linspace(left, right, count), np.linspace(bottom, top, count))
+    return x.ravel(), y.ravel()
+
+
+def metres_per_unit(crs: CRS) -> float:
+    """Metres in one unit of a CRS; for degrees, along a meridian."""
+    factor = float(crs.axis_info[0].unit_conversion_factor)
+    return factor * EARTH_RADIUS_M if crs.is_geographic else factor
+
+
+def latitude_limits(crs: CRS, margin: float) -> tuple[float, float]:
+    """How far y may go: no further than the poles, less a margin, in a geographic CRS."""
+    if not crs.is_geographic:
+        return -np.inf, np.inf
+    pole = np.pi / 2 / float(crs.axis_info[0].unit_conversion_factor)
+    return margin - pole, pole - margin
+
+
+def lattice(start: int, count: int, pixel_m: float) -> tuple[Floats, Floats]:
+    """Nodes along one axis of pixels, and the weight of every node at every pixel's middle."""
+    intervals = max(1, int(np.ceil(count * pixel_m / LATTICE_M)))
+    intervals = min(intervals, count)
+    middles = np.arange(start, start + count) + 0.5
+    nodes = np.linspace(start, start + count, intervals + 1)
+    weights = np.stack([np.interp(middles, nodes, unit) for unit in np.eye(len(nodes))], axis=1)
+    return nodes, weights
+
+
+def with_short_edges(polygons: Polygons, crs: CRS) -> Polygons:
+    """Polygons in which no edge is so long that it would bend in another projection.
+
+    Most polygons are smaller than that as a whole and stay as they are.
+    """
+    longest = LONGEST_STRAIGHT_M / metres_per_unit(crs)
+    boxes = shapely.bounds(polygons)
+    wide = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) > longest
+    if not wide.any():
+        return polygons
+    shortened = polygons.copy()
+    shortened[wide] = shapely.segmentize(polygons[wide], longest)
+    return shortened
+
+
+def transformed(polygons: Polygons, source: CRS, target: CRS) -> Polygons:
+    """The same polygons with their vertices in another CRS."""
+    if source == target:
+        return polygons
+    moved: Polygons = shapely.transform(polygons, transformer(source, target).transform, interleaved=False)
+    return moved
+
+
+def ground_lengths(polygons: Polygons, crs: CRS) -> Floats:
+    """Length in metres of each polygon's rings, as chords through space between neighbouring vertices."""
+    rings, owners = shapely.get_rings(polygons, return_index=True)
+    (x, y), ring_of = shapely.get_coordinates(rings).T, shapely.get_coordinates(rings, return_index=True)[1]
+    lon, lat = transformer(crs, WGS84).transform(x, y)
+    space = np.stack(transformer(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
+    steps = np.sqrt((np.diff(space) ** 2).sum(axis=0))
+    steps[np.diff(ring_of) != 0] = 0.0
+    return np.bincount(owners[ring_of[1:]], weights=steps, minlength=len(polygons)).astype(np.float64)
+
+
+@cache
+def transformer(source: CRS, target: CRS) -> Transformer:
+    """The way from one CRS to another, coordinates in the order x, y."""
+    return Transformer.from_crs(source, target, always_xy=True)
