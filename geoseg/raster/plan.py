@@ -96,10 +96,15 @@ class Plan:
         return range(strip.row // self.stride, stop)
 
     def rows_read(self, patch_rows: range) -> tuple[int, int]:
-        """The scene's rows, first and stop, that a run of patch rows covers."""
-        return patch_rows.start * self.stride, min(
-            self.height, (patch_rows.stop - 1) * self.stride + self.patch
-        )
+        """The scene's rows, first and stop, that a run of patch rows looks at.
+
+        Patches that reach beyond the last row see the scene mirrored there, so rows further up are read as well.
+        """
+        first = patch_rows.start * self.stride
+        beyond = (patch_rows.stop - 1) * self.stride + self.patch - self.height
+        if beyond <= 0:
+            return first, self.height + beyond
+        return max(0, min(first, self.height - 1 - beyond)), self.height
 
     def rows_finished(self, patch_row: int) -> tuple[int, int]:
         """The scene's rows that are final once a row of patches has been added to the one above it."""

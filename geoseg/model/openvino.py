@@ -1,0 +1,127 @@
+"""Models on a CPU through OpenVINO: converted once, kept in the user's cache, fed raw pixels."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.model.cache import cache_folder
+from geoseg.model.folder import Model
+from geoseg.model.network import Activated, load_network
+from geoseg.model.normalisation import Normalisation
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoRuntime:
+    """One patch at a time, so that a patch's result cannot depend on its neighbours in a batch."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, network: Any, precision: str) -> None:
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self.request = core().compile_model(network, "CPU", settings).create_infer_request()
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        answers = [self.request.infer({0: patch[None]})[0].copy() for patch in raw.contiguous().numpy()]
+        return torch.from_numpy(np.concatenate(answers))
+
+
+def converted(model: Model, patch: int) -> Any:
+    """The model as an OpenVINO network for normalised patches, from the cache when it was converted before."""
+    import openvino
+
+    version = openvino.__version__.split("-")[0]
+    path = cache_folder() / "openvino" / f"{model.fingerprint[:24]}-{patch}-{version}.xml"
+    if path.exists() and path.with_suffix(".bin").exists():
+        return core().read_model(path)
+    network = convert(model, patch)
+    with suppress(OSError):  # a cache that cannot be written costs a conversion each time, no more
+        keep(network, path)
+    return network
+
+
+def convert(model: Model, patch: int) -> Any:
+    """Trace the torch network at one patch size."""
+    import openvino
+
+    network = Activated(load_network(model), model.card.activation).eval()
+    example = torch.zeros(1, len(model.card.bands), patch, patch)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # tracing warns of every Python number it fixes
+        network(example)
+        return openvino.convert_model(
+            network, example_input=example, input=[1, len(model.card.bands), patch, patch]
+        )
+
+
+def keep(network: Any, path: Path) -> None:
+    """Write a converted network so that another process never sees half of it: weights first, by renaming."""
+    import openvino
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{os.getpid()}-{path.name}")
+    openvino.save_model(network, unfinished, compress_to_fp16=False)
+    unfinished.with_suffix(".bin").replace(path.with_suffix(".bin"))
+    unfinished.replace(path)
+
+
+def taking_raw_values(network: Any, normalisation: Normalisation, dtype: str) -> Any:
+    """Build the normalisation into a network, so that raw pixels of a type go in."""
+    from openvino import Layout
+    from openvino.preprocess import PrePostProcessor
+    from openvino.utils.types import get_element_type
+
+    stages = PrePostProcessor(network)
+    stages.input().tensor().set_element_type(get_element_type(np.dtype(dtype).type)).set_layout(
+        Layout("NCHW")
+    )
+    stages.input().model().set_layout(Layout("NCHW"))
+    stages.input().preprocess().convert_element_type(get_element_type(np.float32))
+    if normalisation.clip:
+        stages.input().preprocess().custom(lambda values: clipped(values, normalisation))
+    stages.input().preprocess().mean(list(normalisation.neutral)).scale(
+        [1 / gain for gain in normalisation.gain]
+    )
+    return stages.build()
+
+
+def clipped(values: Any, normalisation: Normalisation) -> Any:
+    from openvino import opset13 as operations
+
+    low, high = (
+        np.array(limits, np.float32).reshape(1, -1, 1, 1)
+        for limits in (normalisation.low, normalisation.high)
+    )
+    return operations.minimum(operations.maximum(values, low), high)
+
+
+@cache
+def core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def is_installed() -> bool:
+    try:
+        import openvino  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def has_bf16() -> bool:
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,123 @@
+"""The fastest way to run a model on a device whose answers stay those of full precision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from geoseg.errors import InputError
+from geoseg.model import openvino
+from geoseg.model.cache import cache_folder, write_atomically
+from geoseg.model.folder import Model
+from geoseg.model.normalisation import fixed_normalisation
+from geoseg.model.runtime import Engine, Precision, RawPatches, RuntimeKind, device_name, open_runtime
+
+EngineRequest = Literal["auto", "torch", "openvino", "onnx"]
+PrecisionRequest = Literal["auto", "fp32", "bf16", "fp16"]
+
+MEAN_DIFFERENCE = 0.002
+FLIPPED_SHARE = 0.001
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How far a way of running a model is from torch in full precision, on the model's check patches."""
+
+    mean_difference: float
+    flipped_share: float
+
+    @property
+    def is_enough(self) -> bool:
+        return self.mean_difference <= MEAN_DIFFERENCE and self.flipped_share <= FLIPPED_SHARE
+
+
+def choose(model: Model, device: str, engine: EngineRequest, precision: PrecisionRequest) -> RuntimeKind:
+    """What to run: as asked where the user asked, else the fastest that is close enough."""
+    if model.is_onnx:
+        return onnx_kind(model, device, engine, precision)
+    kinds = candidates(device, engine, precision)
+    if precision != "auto" or model.check_patches is None:
+        exact = [kind for kind in kinds if kind.precision == "fp32"]
+        return kinds[0] if precision != "auto" else exact[0]
+    return next(kind for kind in kinds if kind.precision == "fp32" or closeness(model, kind).is_enough)
+
+
+def onnx_kind(model: Model, device: str, engine: EngineRequest, precision: PrecisionRequest) -> RuntimeKind:
+    if engine not in ("auto", "onnx") or precision not in ("auto", "fp32") or device != "cpu":
+        raise InputError(
+            f"{model.weights}: an ONNX model runs as it is, on the CPU; leave out --engine, --precision and --device"
+        )
+    return RuntimeKind("cpu", "onnx", "fp32")
+
+
+def candidates(device: str, engine: EngineRequest, precision: PrecisionRequest) -> list[RuntimeKind]:
+    """The ways to run a torch model on a device, the fastest first (measured: tests/benchmarks/engines.py)."""
+    ways = [
+        RuntimeKind(device, name, precise)
+        for name in engines(device, engine)
+        for precise in precisions(device, name)
+        if precision in ("auto", precise)
+    ]
+    if not ways:
+        raise InputError(
+            f"--engine {engine} --precision {precision}: not possible on {device_name(device)}; use auto"
+        )
+    return ways
+
+
+def engines(device: str, engine: EngineRequest) -> Sequence[Engine]:
+    if engine == "onnx":
+        raise InputError("--engine onnx: the model is a torch model; export it first: geoseg models export")
+    if engine == "torch" or (engine == "auto" and (device != "cpu" or not openvino.is_installed())):
+        return ["torch"]
+    if device != "cpu":
+        raise InputError(f"--engine openvino: runs on the CPU only, not on {device}")
+    if not openvino.is_installed():
+        raise InputError("--engine openvino: not installed: pip install openvino")
+    return ["openvino"]
+
+
+def precisions(device: str, engine: Engine) -> Sequence[Precision]:
+    if engine == "openvino":
+        return ["bf16", "fp32"] if openvino.has_bf16() else ["fp32"]
+    if device.startswith("cuda"):
+        return (
+            ["bf16", "fp16", "fp32"]
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else ["fp16", "fp32"]
+        )
+    if device == "mps":
+        return ["fp16", "fp32"]
+    return ["bf16", "fp32"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["fp32"]
+
+
+def closeness(model: Model, kind: RuntimeKind) -> Closeness:
+    """Compare with torch in full precision, once per model and machine."""
+    key = f"{model.fingerprint[:24]}-{kind.engine}-{kind.precision}-{device_name(kind.device)}-{torch.__version__}"
+    path = cache_folder() / "precision" / f"{''.join(c if c.isalnum() else '-' for c in key)}.json"
+    if path.exists():
+        return Closeness(**json.loads(path.read_text()))
+    measured = compare(model, kind)
+    write_atomically(path, json.dumps(asdict(measured)))
+    return measured
+
+
+def compare(model: Model, kind: RuntimeKind) -> Closeness:
+    assert model.check_patches is not None
+    raw = torch.from_numpy(model.check_patches)
+    patches = RawPatches(raw.shape[-1], str(model.check_patches.dtype), fixed_normalisation(model.card))
+    expected = open_runtime(model, patches, RuntimeKind(kind.device, "torch", "fp32"))(raw).cpu()
+    answered = open_runtime(model, patches, kind)(raw).cpu()
+    flipped = decided(model, expected) != decided(model, answered)
+    return Closeness(float((expected - answered).abs().mean()), float(flipped.float().mean()))
+
+
+def decided(model: Model, probabilities: Tensor) -> Tensor:
+    if model.card.activation == "sigmoid":
+        return probabilities >= model.card.threshold
+    return probabilities.argmax(1)
