@@ -43,14 +43,26 @@ class Network:
         """The polygon that each step helps to bound."""
         return np.repeat(row_of(self.polygon_rings), self.ring_sizes)
 
+    def collapsed(self, sizes: Ints) -> Flags:
+        """Polygons of which a ring would have fewer than three points, were the arcs of these sizes."""
+        few = self._ring_points(sizes) < 3
+        return np.asarray(np.bincount(row_of(self.polygon_rings), weights=few) > 0)
+
+    def _ring_points(self, sizes: Ints) -> Ints:
+        return np.bincount(row_of(self.ring_sizes), weights=self._step_points(sizes)).astype(np.int64)
+
+    def _step_points(self, sizes: Ints) -> Ints:
+        """Points that each step gives its ring: the last point of an open arc is the first of the next."""
+        return sizes[self.step_arc] - ~self.closed[self.step_arc]
+
     def polygons(self, points: Floats, sizes: Ints) -> NDArray[np.object_]:
         """Polygons along the given points of the arcs in place of the network's own."""
-        kept = sizes[self.step_arc] - ~self.closed[self.step_arc]
+        kept = self._step_points(sizes)
         step, place = row_of(kept), place_in_row(kept)
         backward = self.step_backward[step]
         last = sizes[self.step_arc][step] - 1
         index = starts_of(sizes)[self.step_arc][step] + np.where(backward, last - place, place)
-        ring_points = np.bincount(row_of(self.ring_sizes), weights=kept).astype(np.int64)
+        ring_points = self._ring_points(sizes)
         closing = offsets_of(ring_points)
         index = np.insert(index, closing[1:], index[closing[:-1]])
         return np.asarray(

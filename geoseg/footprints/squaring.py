@@ -1,0 +1,88 @@
+"""From fitted walls to a plan of straight ones: square to main directions, without steps and cut corners of noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from geoseg.footprints.corners import corners_of
+from geoseg.footprints.directions import turn
+from geoseg.footprints.ragged import Flags, Floats
+from geoseg.footprints.walls import Walls, lowest_of_neighbours, own_heading
+
+WIDEST_TURN = np.radians(30)
+SAME_HEADING = 1e-6
+CUT_CORNER = 3.0
+
+
+def squared(walls: Walls, directions: Floats, reach_m: Floats) -> Walls:
+    """Turn walls to the nearest of the directions offered to each (nan: none), where their ends move little.
+
+    `directions` has a row for each wall: the main directions of the buildings on both sides of it.
+    """
+    turns = turn(directions, walls.heading[:, None])
+    size = np.where(np.isfinite(turns), np.abs(turns), np.inf)
+    best = np.argmin(size, axis=1)
+    turned = np.take_along_axis(turns, best[:, None], axis=1)[:, 0]
+    small = np.take_along_axis(size, best[:, None], axis=1)[:, 0]
+    with np.errstate(invalid="ignore"):
+        near = (small <= WIDEST_TURN) & (walls.chord / 2 * np.sin(small) <= reach_m[walls.arc])
+    main = np.take_along_axis(directions, best[:, None], axis=1)[:, 0]
+    quarter = np.rint((walls.heading + turned - main) / (np.pi / 2))
+    return replace(walls, heading=np.where(near, main + quarter * (np.pi / 2), walls.heading), squared=near)
+
+
+def settled(walls: Walls, tolerance_m: Floats) -> Walls:
+    """Join walls in one line and drop walls too short to be true, until nothing changes."""
+    while True:
+        joined = _joined_in_line(walls, tolerance_m)
+        cleaned = _without_short_walls(joined, tolerance_m)
+        if len(cleaned.arc) == len(walls.arc):
+            return cleaned
+        walls = cleaned
+
+
+def _joined_in_line(walls: Walls, tolerance_m: Floats) -> Walls:
+    """Join neighbours that face the same main direction and lie nearly in one line."""
+    while True:
+        after = walls.following
+        offset = np.abs(_ahead(walls, after))
+        same = walls.squared & walls.squared[after] & _parallel(walls, after)
+        cost = np.where(same & (after >= 0) & walls.spare(), offset, np.inf)
+        cost[offset > tolerance_m[walls.arc]] = np.inf
+        chosen = lowest_of_neighbours(cost, walls)
+        if not chosen.any():
+            return walls
+        walls = walls.joined(chosen)
+
+
+def _ahead(walls: Walls, other: np.ndarray) -> Floats:
+    """Distance of another wall's centre to the left of each wall's line."""
+    dx, dy = (walls.centre[other] - walls.centre).T
+    return walls.along[:, 0] * dy - walls.along[:, 1] * dx
+
+
+def _parallel(walls: Walls, other: np.ndarray) -> Flags:
+    """Whether another wall has the same heading (not the opposite one)."""
+    return np.sum(walls.along * walls.along[other], axis=1) > 1 - SAME_HEADING
+
+
+def _without_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
+    corners = corners_of(walls, tolerance_m)
+    length = np.sum((corners.stop - corners.start) * walls.along, axis=1)
+    tolerance = tolerance_m[walls.arc]
+    before, after = walls.previous, walls.following
+    between = (before >= 0) & (after >= 0)
+    both = between & walls.squared[before] & walls.squared[after] & ~walls.squared
+    cosine = np.sum(walls.along[before] * walls.along[after], axis=1)
+    cut = both & (np.abs(cosine) < SAME_HEADING)
+    limit = np.where(cut, CUT_CORNER * tolerance, tolerance)
+    cost = np.where((length < limit) & walls.spare(), length, np.inf)
+    chosen = lowest_of_neighbours(cost, walls)
+    return walls.dropped(chosen) if chosen.any() else walls
+
+
+def refitted(walls: Walls) -> Walls:
+    """Give walls that follow no main direction the heading of their own outline."""
+    return replace(walls, heading=np.where(walls.squared, walls.heading, own_heading(walls)))
