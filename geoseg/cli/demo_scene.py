@@ -1,0 +1,49 @@
+"""`geoseg demo-scene`: draw an aerial photograph of a made-up place, with the exact truth about its buildings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geoseg.cli import console
+from geoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from geoseg.narrator import Narrator
+
+
+@click.command("demo-scene")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--size", default="1024", show_default=True, help="Pixels: WIDTHxHEIGHT, or one number for a square.")
+@click.option("--seed", default=0, show_default=True, help="Which place to draw: its plan, its houses, its light.")
+@click.option("--gsd", "gsd_m", default=0.3, show_default=True, help="Metres on the ground per pixel.")
+@click.option(
+    "--truth", type=click.Path(path_type=Path), help="Where the buildings go.  [default: OUT.truth.gpkg]"
+)
+@console.command
+def command(
+    out: Path, size: str, seed: int, gsd_m: float, truth: Path | None, narrator: Narrator, as_json: bool
+) -> None:
+    """Draw OUT.tif, an aerial photograph of a made-up place, and the truth about its buildings.
+
+    The same seed and size give the same bytes, and a larger scene of the same seed holds the smaller one in its
+    upper left corner.
+    """
+    width, height = parsed_size(size)
+    from geoseg.demo.landscape import Layout
+    from geoseg.demo.scene import DemoScene, write_scene
+
+    truth = truth or out.with_suffix(".truth.gpkg")
+    count = write_scene(DemoScene(Layout(seed, gsd_m), height, width), out, truth, narrator)
+    summary = {"scene": str(out), "truth": str(truth), "width": width, "height": height, "buildings": count}
+    console.result(summary, as_json, f"{out}: {width} x {height} pixels\n{truth}: {count} buildings")
+
+
+def parsed_size(size: str) -> tuple[int, int]:
+    """Width and height from WIDTHxHEIGHT or one number."""
+    parts = size.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"--size {size} is not a size; write WIDTHxHEIGHT such as 2048x1024, or one number")
+    return int(parts[0]), int(parts[-1])
