@@ -1,0 +1,232 @@
+"""Large areas: Earth Engine exports them by itself; we start the task once, watch it, and fetch what can be fetched."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ee
+import rasterio
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import storage
+
+from gee.faults import AlreadyStartedError, FlakyError
+from gee.geotiff import Form
+from gee.parts import Parts
+from gee.session import Session
+from geoseg.errors import GeosegError, InputError
+from geoseg.narrator import QUIET, Narrator
+from geoseg.raster.grid import Window
+
+FILE_SIDE = 8192
+SHARD_SIDE = 256
+FIRST_POLL_S = 10.0
+LONGEST_POLL_S = 60.0
+DEAD = {"FAILED", "CANCELLED", "CANCELLING"}
+SHARD_NAME = re.compile(r"-(\d{10})-(\d{10})\.tif$")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where Earth Engine is to put a result: a Drive folder, a bucket (and prefix), or an asset folder."""
+
+    via: str
+    to: str
+
+    def __post_init__(self) -> None:
+        if self.via == "gcs" and not self.bucket:
+            raise InputError("--via gcs needs a bucket: --to BUCKET or --to BUCKET/FOLDER")
+        if self.via == "asset" and not self.to.startswith("projects/"):
+            raise InputError("--via asset needs a folder of assets: --to projects/YOUR-PROJECT/assets/FOLDER")
+        if self.via == "drive" and "/" in self.to:
+            raise InputError(f"--to {self.to}: Drive takes the name of one folder, without slashes")
+
+    @property
+    def bucket(self) -> str:
+        return self.to.partition("/")[0]
+
+    def prefix(self, name: str) -> str:
+        """What a result's files in the bucket begin with."""
+        folder = self.to.partition("/")[2].strip("/")
+        return f"{folder}/{name}" if folder else name
+
+    def where(self, name: str) -> str:
+        """A result's place in words."""
+        return {
+            "drive": f"the Drive folder {self.to}, files {name}*.tif",
+            "gcs": f"gs://{self.bucket}/{self.prefix(name)}*.tif",
+            "asset": f"the asset {self.to.rstrip('/')}/{name}",
+        }[self.via]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One layer as a batch task. Its name holds the hash of its settings, so the same task is found again."""
+
+    image: ee.Image
+    form: Form
+    name: str
+    sha256: str
+    destination: Destination
+
+    @property
+    def description(self) -> str:
+        return f"geoseg-{self.name}-{self.sha256[:12]}"
+
+    @property
+    def stem(self) -> str:
+        """What the result is called at its destination."""
+        return f"{self.name}-{self.sha256[:12]}"
+
+    def request_id(self, attempt: int) -> str:
+        """The same for the same settings, so that a task is never started twice."""
+        return f"geoseg-{self.sha256[:40]}-{attempt}"
+
+    def request(self) -> Mapping[str, Any]:
+        """The task as Earth Engine's interface takes it."""
+        grid = self.form.grid
+        common = {
+            "image": self.image,
+            "description": self.description,
+            "crs": grid.crs.to_string() if grid.crs.to_authority() else grid.crs.to_wkt("WKT1_GDAL"),
+            "crsTransform": list(grid.transform[:6]),
+            "dimensions": f"{grid.width}x{grid.height}",
+            "maxPixels": max(grid.width * grid.height, 1),
+        }
+        return self.exported(common).config  # type: ignore[no-any-return]
+
+    def exported(self, common: Mapping[str, Any]) -> Any:
+        """The client's own form of the task."""
+        if self.destination.via == "asset":
+            asset = f"{self.destination.to.rstrip('/')}/{self.stem}"
+            policy = {".default": "mean" if self.form.is_picture else "mode"}
+            return ee.batch.Export.image.toAsset(**common, assetId=asset, pyramidingPolicy=policy)
+        files = {
+            "fileDimensions": FILE_SIDE,
+            "shardSize": SHARD_SIDE,
+            "formatOptions": {"cloudOptimized": True, "noData": self.form.pixels.nodata},
+        }
+        if self.destination.via == "drive":
+            return ee.batch.Export.image.toDrive(
+                **common, **files, folder=self.destination.to or "geoseg", fileNamePrefix=self.stem
+            )
+        prefix = self.destination.prefix(self.stem)
+        return ee.batch.Export.image.toCloudStorage(
+            **common, **files, bucket=self.destination.bucket, fileNamePrefix=prefix
+        )
+
+
+def start(session: Session, task: Task) -> str:
+    """The name of the operation that makes this layer: one already under way or done, else a new one."""
+    earlier = [operation for operation in operations(session) if description(operation) == task.description]
+    alive = [operation for operation in earlier if state(operation) not in DEAD]
+    if alive:
+        return str(alive[0]["name"])
+    request = task.request()
+    try:
+        started = session.insist(lambda: ee.data.exportImage(task.request_id(len(earlier)), dict(request)))
+    except AlreadyStartedError:
+        return found_again(session, task)
+    return str(started["name"])
+
+
+def found_again(session: Session, task: Task) -> str:
+    """The operation that an earlier, lost answer started."""
+    for operation in operations(session):
+        if description(operation) == task.description and state(operation) not in DEAD:
+            return str(operation["name"])
+    raise GeosegError(
+        f"Earth Engine has started {task.description} before but does not list it; see the task list at "
+        "https://code.earthengine.google.com/tasks"
+    )
+
+
+def operations(session: Session) -> list[Mapping[str, Any]]:
+    """Every batch task of the project, the newest first."""
+    listed: list[Mapping[str, Any]] = session.insist(ee.data.listOperations)
+    return sorted(
+        listed, key=lambda operation: str(operation["metadata"].get("createTime", "")), reverse=True
+    )
+
+
+def description(operation: Mapping[str, Any]) -> str:
+    return str(operation.get("metadata", {}).get("description", ""))
+
+
+def state(operation: Mapping[str, Any]) -> str:
+    return str(operation.get("metadata", {}).get("state", "PENDING"))
+
+
+def watch(session: Session, name: str, narrator: Narrator = QUIET) -> Mapping[str, Any]:
+    """Follow an operation to its end; a failed one says why."""
+    poll_s, done = FIRST_POLL_S, 0.0
+    with narrator.task("Earth Engine", 100, "%") as advance:
+        while not (operation := session.insist(lambda: ee.data.getOperation(name))).get("done"):
+            progress = 100 * float(operation["metadata"].get("progress", 0))
+            advance(progress - done)
+            done = progress
+            session.patience.pause(
+                session.patience.draw.uniform(0.5, 1) * poll_s, f"{name} is {state(operation)}"
+            )
+            poll_s = min(LONGEST_POLL_S, poll_s * 1.5)
+        advance(100 - done)
+    if error := operation.get("error"):
+        raise GeosegError(
+            f"Earth Engine could not finish {description(operation)}: {error.get('message', state(operation))}; "
+            "the same command starts it again"
+        )
+    return operation
+
+
+def fetch(session: Session, task: Task, parts: Parts) -> None:
+    """Bring the files of a finished task from its bucket, each whole or not at all."""
+    client = bucket_client(session)
+    prefix = task.destination.prefix(task.stem)
+    try:
+        files = list(client.list_blobs(task.destination.bucket, prefix=prefix))
+        if not files:
+            raise GeosegError(f"{task.destination.where(task.stem)} is empty, although the task is done")
+        for blob in files:
+            corner = corner_of(blob.name)
+            if not any((tile.row, tile.col) == corner for tile in parts.finished()):
+                keep(session.patience.insist(lambda blob=blob: downloaded(blob)), corner, parts)  # type: ignore[misc]
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise GeosegError(f"{task.destination.where(task.stem)} cannot be fetched: {error}") from None
+    covered = sum(tile.height * tile.width for tile in parts.finished())
+    if covered != task.form.grid.height * task.form.grid.width:
+        raise GeosegError(f"{task.destination.where(task.stem)} does not cover the grid: files are missing")
+
+
+def bucket_client(session: Session) -> storage.Client:
+    """A client of Cloud Storage, anonymous where an emulator stands in for it."""
+    is_emulated = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
+    credentials = AnonymousCredentials() if is_emulated else session.identity.credentials  # type: ignore[no-untyped-call]
+    return storage.Client(project=session.project, credentials=credentials)
+
+
+def downloaded(blob: storage.Blob) -> bytes:
+    """A file's bytes, as long as the bucket says it is."""
+    try:
+        content: bytes = blob.download_as_bytes()
+    except (ConnectionError, TimeoutError) as error:
+        raise FlakyError(f"{blob.name} was lost on the way: {error}") from error
+    if blob.size is not None and len(content) != blob.size:
+        raise FlakyError(f"{blob.name} came as {len(content)} of {blob.size} bytes")
+    return content
+
+
+def corner_of(name: str) -> tuple[int, int]:
+    """The first row and column that a result's file holds, by its name."""
+    match = SHARD_NAME.search(name)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def keep(content: bytes, corner: tuple[int, int], parts: Parts) -> None:
+    """Keep a fetched file as the tile that it is."""
+    with rasterio.MemoryFile(content) as file, file.open() as tile:
+        parts.keep(Window(*corner, *tile.shape), content)

@@ -1,0 +1,269 @@
+"""What Earth Engine is asked to compute: composites, cloud masks and labels, as its own expressions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from math import ceil
+from typing import Any
+
+import ee
+
+from gee.catalogue import Band, Imagery, Label, Pixels
+from geoseg.errors import InputError
+from geoseg.raster.grid import Grid
+
+CLOUD_SCORE = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+CLOUD_SCORE_BAND = "cs_cdf"
+CLOUD_PROBABILITY = "COPERNICUS/S2_CLOUD_PROBABILITY"
+CLOUD_COVER = "CLOUDY_PIXEL_PERCENTAGE"
+CLOUDY_CLASSES = (0, 1, 3, 8, 9, 10, 11)
+DEFAULT_THRESHOLDS = {"csplus": 0.60, "scl": 0.0, "s2cloudless": 40.0, "none": 0.0}
+HIGHEST_THRESHOLDS = {"csplus": 1.0, "s2cloudless": 100.0}
+MOST_INPUTS = 65_535
+SAME_SCALE = 1.01
+LEAST_CONFIDENCE = 0.7
+
+
+@dataclass(frozen=True)
+class Period:
+    """Days, the first and the last included."""
+
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        if self.start > self.end:
+            raise InputError(f"--start {self.start} lies after --end {self.end}")
+
+    @property
+    def stop(self) -> date:
+        """The day after the last, as Earth Engine's filters want it."""
+        return self.end + timedelta(days=1)
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end}"
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """How clouds are told from ground, and the score from which a pixel counts as clear (or as cloud)."""
+
+    method: str = "csplus"
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in DEFAULT_THRESHOLDS:
+            raise InputError(f"--mask {self.method} is unknown; choose from {', '.join(DEFAULT_THRESHOLDS)}")
+        highest = HIGHEST_THRESHOLDS.get(self.method)
+        if self.threshold is not None and highest is None:
+            raise InputError(f"--mask {self.method} takes no threshold")
+        if highest is not None and not 0 < self.level < highest:
+            raise InputError(f"--mask {self.method}:{self.level:g} must lie between 0 and {highest:g}")
+
+    @property
+    def level(self) -> float:
+        return DEFAULT_THRESHOLDS[self.method] if self.threshold is None else self.threshold
+
+    @classmethod
+    def parse(cls, text: str) -> Clouds:
+        """`csplus`, or with a threshold of one's own `csplus:0.65`."""
+        method, _, threshold = text.partition(":")
+        try:
+            return cls(method, float(threshold) if threshold else None)
+        except ValueError:
+            raise InputError(f"--mask {text}: {threshold} is no number") from None
+
+
+@dataclass(frozen=True)
+class Look:
+    """How scenes become one image."""
+
+    bands: tuple[Band, ...]
+    period: Period
+    clouds: Clouds
+    composite: str
+    most_cloud_cover: float | None = None
+    bilinear: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"median|least-cloudy|latest|p([1-9]|[1-9]\d)", self.composite):
+            raise InputError(
+                f"--composite {self.composite} is unknown; choose median, least-cloudy, latest or a percentile "
+                "from p1 to p99"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        return [band.name for band in self.bands]
+
+
+@dataclass(frozen=True)
+class Marking:
+    """How a label is written: a mask of buildings from a share of the ground on, or its own values."""
+
+    as_mask: bool = True
+    least_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least_share <= 1:
+            raise InputError(f"--built-from {self.least_share * 100:g} must lie between 0 and 100 percent")
+
+
+def ground(grid: Grid) -> ee.Geometry:
+    """The grid's own rectangle: exact, small, and safe across the antimeridian."""
+    return ee.Geometry.Rectangle(list(grid.bounds), projection(grid), False)
+
+
+def projection(grid: Grid) -> Any:
+    """The grid's CRS as Earth Engine takes it: a code where there is one, else WKT."""
+    authority = grid.crs.to_authority()
+    return ":".join(authority) if authority else ee.Projection(grid.crs.to_wkt("WKT1_GDAL"))
+
+
+def sieve(source: Imagery, look: Look, grid: Grid) -> list[tuple[str, ee.ImageCollection]]:
+    """The scenes left after each filter, with what the filter does in words."""
+    scenes = ee.ImageCollection(source.asset).filterBounds(ground(grid))
+    steps = [("over the area", scenes)]
+    scenes = scenes.filterDate(str(look.period.start), str(look.period.stop))
+    steps.append((f"from {look.period}", scenes))
+    if "N" in look.names:
+        scenes = scenes.filter(ee.Filter.listContains("system:band_names", "N"))
+        steps.append(("with an infrared band", scenes))
+    if look.most_cloud_cover is not None:
+        scenes = scenes.filter(ee.Filter.lte(CLOUD_COVER, look.most_cloud_cover))
+        steps.append((f"with at most {look.most_cloud_cover:g} % clouds", scenes))
+    return steps
+
+
+def partners(look: Look, grid: Grid, asset: str) -> ee.ImageCollection:
+    """The cloud scores over the same ground and days."""
+    scores = ee.ImageCollection(asset).filterBounds(ground(grid))
+    return scores.filterDate(str(look.period.start), str(look.period.stop))
+
+
+def clear(scenes: ee.ImageCollection, clouds: Clouds) -> ee.ImageCollection:
+    """The scenes with their clouds masked out."""
+    if clouds.method == "csplus":
+        scored = scenes.linkCollection(ee.ImageCollection(CLOUD_SCORE), [CLOUD_SCORE_BAND])
+        return scored.map(lambda scene: scene.updateMask(scene.select(CLOUD_SCORE_BAND).gte(clouds.level)))
+    if clouds.method == "s2cloudless":
+        scored = scenes.linkCollection(ee.ImageCollection(CLOUD_PROBABILITY), ["probability"])
+        return scored.map(lambda scene: scene.updateMask(scene.select("probability").lt(clouds.level)))
+    if clouds.method == "scl":
+        zeros = [0] * len(CLOUDY_CLASSES)
+        return scenes.map(
+            lambda scene: scene.updateMask(scene.select("SCL").remap(list(CLOUDY_CLASSES), zeros, 1))
+        )
+    return scenes
+
+
+def composite(source: Imagery, look: Look, grid: Grid) -> ee.Image:
+    """One image from many scenes, in the source's own numbers, on no grid yet."""
+    scenes = clear(sieve(source, look, grid)[-1][1], look.clouds)
+    if look.composite == "least-cloudy":
+        scenes = scenes.sort(CLOUD_COVER, False)
+    elif look.composite == "latest":
+        scenes = scenes.sort("system:time_start")
+    scenes = scenes.select(look.names)
+    if look.bilinear:
+        scenes = scenes.map(lambda scene: scene.resample("bilinear"))
+    return settled(reduced(scenes, look), source.pixels)
+
+
+def reduced(scenes: ee.ImageCollection, look: Look) -> ee.Image:
+    """Many scenes to one image, the bands keeping their names."""
+    if look.composite == "median":
+        return scenes.median()
+    if look.composite.startswith("p"):
+        return scenes.reduce(ee.Reducer.percentile([int(look.composite[1:])])).rename(look.names)
+    return scenes.mosaic()
+
+
+def clear_looks(source: Imagery, look: Look, grid: Grid, pixels: Pixels) -> ee.Image:
+    """How many clear scenes each pixel has: what a composite is worth there."""
+    scenes = clear(sieve(source, look, grid)[-1][1], look.clouds)
+    return settled(scenes.select([look.names[0]]).count().rename(["clear_looks"]).unmask(0, False), pixels)
+
+
+def settled(image: ee.Image, pixels: Pixels) -> ee.Image:
+    """Whole numbers in the valid range, nodata elsewhere, and the cast outermost."""
+    if pixels.dtype.startswith(("uint", "int")):
+        image = image.round()
+    image = image.clamp(pixels.lowest, pixels.highest).unmask(pixels.nodata, False)
+    return cast(image, pixels.dtype)
+
+
+def cast(image: ee.Image, dtype: str) -> ee.Image:
+    """The image in a type of numpy's name."""
+    casts = {
+        "uint8": image.toUint8,
+        "uint16": image.toUint16,
+        "uint32": image.toUint32,
+        "int8": image.toInt8,
+        "int16": image.toInt16,
+        "int32": image.toInt32,
+        "float32": image.toFloat,
+        "float64": image.toDouble,
+    }
+    return casts[dtype]()
+
+
+def marked(source: Label, marking: Marking, period: Period, grid: Grid) -> ee.Image:
+    """A label as 0 and 1, or in its own values (percent for shares, codes for classes)."""
+    native = label_image(source, period, grid)
+    if not (marking.as_mask or source.is_share):
+        return native
+    share = on_grid(built_share(source, native), source, grid)
+    return share.gte(marking.least_share) if marking.as_mask else share.multiply(100)
+
+
+def label_image(source: Label, period: Period, grid: Grid) -> ee.Image:
+    """The label as Earth Engine holds it: one image, its native projection kept."""
+    if source.asset_type == "TABLE":
+        return painted(source, grid)
+    if source.asset_type == "IMAGE":
+        return ee.Image(source.asset).select([source.band])
+    images = label_images(source, period, grid)
+    image = images.mean() if source.is_share else images.mosaic()
+    return image.setDefaultProjection(images.first().projection())
+
+
+def label_images(source: Label, period: Period, grid: Grid) -> ee.ImageCollection:
+    """The images of a label over the grid, of the period where there are several."""
+    images = ee.ImageCollection(source.asset).filterBounds(ground(grid))
+    if not source.is_of_one_date:
+        images = images.filterDate(str(period.start), str(period.stop))
+    return images.select([source.band])
+
+
+def painted(source: Label, grid: Grid) -> ee.Image:
+    """Polygons drawn at their native scale in the grid's own CRS."""
+    polygons = ee.FeatureCollection(source.asset).filterBounds(ground(grid))
+    confident = polygons.filter(ee.Filter.gte(source.property_name, LEAST_CONFIDENCE))
+    fine = ee.Projection(projection(grid)).atScale(min(source.scale_m, grid.gsd_m))
+    return ee.Image.constant(0).toByte().paint(confident, 1).setDefaultProjection(fine)
+
+
+def built_share(source: Label, native: ee.Image) -> ee.Image:
+    """The share of each native pixel that is built, from 0 to 1; codes that are not known are nodata."""
+    if source.is_share:
+        return native.divide(source.full)
+    codes = [*source.others, *source.built]
+    built = native.remap(codes, [int(code in source.built) for code in codes])
+    return built.unmask(0).setDefaultProjection(native.projection()) if source.blank_is_ground else built
+
+
+def on_grid(share: ee.Image, source: Label, grid: Grid) -> ee.Image:
+    """A share taken to the grid: averaged where the grid is coarser, else nearest for what came from classes."""
+    coarser = grid.gsd_m / source.scale_m
+    if coarser > SAME_SCALE:
+        inputs = min(MOST_INPUTS, (ceil(coarser) + 1) ** 2)
+        return share.reduceResolution(ee.Reducer.mean(), False, inputs)
+    return share.resample("bilinear") if source.is_share else share
+
+
+def day(milliseconds: float) -> str:
+    """A moment of Earth Engine's as RFC 3339 text."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

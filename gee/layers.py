@@ -1,0 +1,350 @@
+"""A layer: one file of an export, and how Earth Engine is asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any, Protocol
+
+import ee
+
+from gee import expressions
+from gee.catalogue import (
+    MASK,
+    OWN_CODES,
+    RETIRED,
+    Band,
+    Imagery,
+    Label,
+    Licence,
+    Pixels,
+    Source,
+)
+from gee.expressions import Look, Marking, Period
+from gee.session import Session
+from gee.tiles import largest_side
+from geoseg.errors import InputError
+from geoseg.narrator import Narrator
+from geoseg.raster.grid import Grid
+
+COMPOSITE_SIDE = 1024
+FIRST_DAY = date(1972, 1, 1)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a layer is made of: scenes by id, and the first and last moment they show."""
+
+    scenes: tuple[str, ...] = ()
+    start: str = ""
+    end: str = ""
+
+
+class Recipe(Protocol):
+    """How a layer is made on Earth Engine."""
+
+    def image(self, grid: Grid) -> ee.Image:
+        """The expression that Earth Engine computes."""
+
+    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
+        """Look at what there is, and refuse what would be empty."""
+
+    @property
+    def story(self) -> Mapping[str, Any]:
+        """How it was made, for the record."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file of an export."""
+
+    name: str
+    source: Source
+    bands: tuple[Band, ...]
+    pixels: Pixels
+    recipe: Recipe
+
+    @property
+    def names(self) -> list[str]:
+        return [band.name for band in self.bands]
+
+    @property
+    def dtypes(self) -> list[str]:
+        return [self.pixels.dtype] * len(self.bands)
+
+    @property
+    def first_side(self) -> int:
+        """The tile to begin with: composites cost memory on the service, stored pixels only bytes."""
+        side = largest_side(self.dtypes)
+        is_composite = isinstance(self.source, Imagery) and self.source.is_cloudy
+        return min(side, COMPOSITE_SIDE) if is_composite else side
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether overviews may average pixels; labels keep theirs."""
+        return isinstance(self.source, Imagery)
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Scenes of a period made into one image."""
+
+    source: Imagery
+    look: Look
+
+    def image(self, grid: Grid) -> ee.Image:
+        return expressions.composite(self.source, self.look, grid)
+
+    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
+        scenes = expressions.sieve(self.source, self.look, grid)[-1][1]
+        found = session.value(ee.Dictionary(self.questions(scenes, grid)))
+        if not found["scenes"]:
+            raise InputError(self.emptied(session, grid))
+        self.compare_with_partners(found, narrator)
+        moments = [moment for moment in found["times"] if moment is not None]
+        start, end = (expressions.day(edge(moments)) if moments else "" for edge in (min, max))
+        narrator.say(f"{self.source.name}: {len(found['scenes'])} scenes, {start[:10]} to {end[:10]}")
+        return Survey(tuple(found["scenes"]), start, end)
+
+    def questions(self, scenes: ee.ImageCollection, grid: Grid) -> dict[str, Any]:
+        """What is asked before anything is fetched, in one request."""
+        questions = {
+            "scenes": scenes.aggregate_array("system:index"),
+            "times": scenes.aggregate_array("system:time_start"),
+        }
+        if partner := PARTNERS.get(self.look.clouds.method):
+            scores = expressions.partners(self.look, grid, partner)
+            questions["partners"] = scores.aggregate_array("system:index")
+        return questions
+
+    def compare_with_partners(self, found: Mapping[str, Any], narrator: Narrator) -> None:
+        """Scenes without a cloud score are masked out whole: say how many."""
+        if "partners" not in found:
+            return
+        scenes = set(found["scenes"])
+        lost = len(scenes - set(found["partners"]))
+        others = " or ".join(f"--mask {other}" for other in self.source.clouds if other != "csplus")
+        if lost == len(scenes):
+            raise InputError(
+                f"none of the {lost} scenes has a cloud score ({self.look.clouds.method}): use {others}"
+            )
+        if lost:
+            narrator.warn(
+                f"{lost} of {len(scenes)} scenes have no cloud score ({self.look.clouds.method}) and are left out; "
+                f"to use them all: {others}"
+            )
+
+    def emptied(self, session: Session, grid: Grid) -> str:
+        """Which filter left no scene."""
+        steps = expressions.sieve(self.source, self.look, grid)
+        counts = session.value(ee.List([scenes.size() for _, scenes in steps]))
+        told = ", ".join(f"{count} {words}" for count, (words, _) in zip(counts, steps, strict=True))
+        culprit = steps[counts.index(0)][0]
+        return (
+            f"{self.source.name} has no scene {culprit}: {told}. It has scenes from {self.source.first} to "
+            f"{self.source.last or 'now'}; change --start, --end, --max-cloud or the area"
+        )
+
+    @property
+    def story(self) -> Mapping[str, Any]:
+        look = self.look
+        return {
+            "composite": look.composite,
+            "period": str(look.period),
+            "mask": look.clouds.method,
+            "mask_threshold": look.clouds.level,
+            "most_cloud_cover_percent": look.most_cloud_cover,
+            "resampling": "bilinear" if look.bilinear else "nearest",
+        }
+
+
+PARTNERS = {"csplus": expressions.CLOUD_SCORE, "s2cloudless": expressions.CLOUD_PROBABILITY}
+
+
+@dataclass(frozen=True)
+class ClearLooks(Composite):
+    """How many clear scenes each pixel of a composite has."""
+
+    def image(self, grid: Grid) -> ee.Image:
+        return expressions.clear_looks(self.source, self.look, grid, MASK)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A label on the grid."""
+
+    source: Label
+    marking: Marking
+    period: Period
+    band: Band
+    pixels: Pixels
+
+    def image(self, grid: Grid) -> ee.Image:
+        image = expressions.marked(self.source, self.marking, self.period, grid)
+        return expressions.settled(image.rename([self.band.name]), self.pixels)
+
+    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
+        if self.source.asset_type != "IMAGE_COLLECTION":
+            return Survey((self.source.asset,), *self.moments)
+        images = expressions.label_images(self.source, self.period, grid)
+        scenes = session.value(images.aggregate_array("system:index"))
+        if not scenes:
+            when = "" if self.source.is_of_one_date else f" from {self.period}"
+            raise InputError(
+                f"the label {self.source.name} has nothing over the area{when}; choose another --label"
+            )
+        narrator.say(f"{self.source.name}: {len(scenes)} images")
+        return Survey(tuple(scenes), *self.moments)
+
+    @property
+    def moments(self) -> tuple[str, str]:
+        """The first and the last moment shown."""
+        start = self.source.first if self.source.is_of_one_date else self.period.start
+        end = self.source.last if self.source.is_of_one_date else self.period.end
+        return f"{start}T00:00:00Z", f"{end}T23:59:59Z"
+
+    @property
+    def story(self) -> Mapping[str, Any]:
+        if not self.marking.as_mask:
+            return {"values": self.band.name}
+        return {
+            "values": "0 = background, 1 = built",
+            "built_from_share": self.marking.least_share,
+            "built_codes": list(self.source.built),
+        }
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An asset as it is: an image, or the latest pixels of a collection."""
+
+    source: Source
+    bands: tuple[Band, ...]
+    pixels: Pixels
+    period: Period | None = None
+
+    def images(self, grid: Grid) -> ee.ImageCollection:
+        images = ee.ImageCollection(self.source.asset).filterBounds(expressions.ground(grid))
+        return images.filterDate(str(self.period.start), str(self.period.stop)) if self.period else images
+
+    def image(self, grid: Grid) -> ee.Image:
+        is_image = self.source.asset_type == "IMAGE"
+        image = ee.Image(self.source.asset) if is_image else self.images(grid).mosaic()
+        return expressions.settled(image.select([band.name for band in self.bands]), self.pixels)
+
+    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
+        if self.source.asset_type == "IMAGE":
+            return Survey((self.source.asset,))
+        scenes = session.value(self.images(grid).aggregate_array("system:index"))
+        if not scenes:
+            raise InputError(
+                f"{self.source.asset} has no image over the area {self.period or ''}; change the dates"
+            )
+        narrator.say(f"{self.source.asset}: {len(scenes)} images, the latest on top")
+        return Survey(tuple(scenes))
+
+    @property
+    def story(self) -> Mapping[str, Any]:
+        return {"composite": "latest", "period": str(self.period) if self.period else "all"}
+
+
+def imagery_layer(source: Imagery, look: Look) -> Layer:
+    """The picture layer of an export."""
+    if look.clouds.method not in source.clouds:
+        raise InputError(
+            f"{source.name} cannot be masked by {look.clouds.method}: {', '.join(source.clouds)}"
+        )
+    if look.composite == "least-cloudy" and not source.is_cloudy:
+        raise InputError(
+            f"{source.name} does not say how cloudy its scenes are; use --composite latest or median"
+        )
+    return Layer(source.name, source, look.bands, source.pixels, Composite(source, look))
+
+
+def looks_layer(source: Imagery, look: Look) -> Layer:
+    """The layer that counts clear looks, beside the picture layer."""
+    name, bands = f"{source.name}_looks", (Band("clear_looks"),)
+    return Layer(name, source, bands, MASK, ClearLooks(source, look))
+
+
+def label_layer(source: Label, marking: Marking, period: Period) -> Layer:
+    """A label layer of an export."""
+    pixels = MASK
+    if marking.as_mask:
+        band = Band("built")
+    elif source.is_share:
+        band = Band("built_percent")
+    else:
+        band, pixels = source.bands[0], OWN_CODES if 255 in source.built else MASK
+    recipe = Marked(source, marking, label_period(source, period), band, pixels)
+    return Layer(source.name, source, (band,), pixels, recipe)
+
+
+def label_period(source: Label, period: Period) -> Period:
+    """The days a label is asked for: whole years for one that comes once a year, within what there is."""
+    if not source.yearly:
+        return period
+    last = source.last or period.end
+    start, end = (min(max(day, source.first), last) for day in (period.start, period.end))
+    return Period(date(start.year, 1, 1), date(end.year, 12, 31))
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An asset that is in no catalogue of ours."""
+
+    path: str
+    bands: tuple[str, ...] = ()
+    period: Period | None = None
+    scale_m: float = 10.0
+    nodata: float | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.path in RETIRED:
+            raise InputError(f"{self.path} is retired; use --source {RETIRED[self.path]}")
+
+    def layer(self, session: Session) -> Layer:
+        """The layer of this asset, its bands and pixels as Earth Engine describes them."""
+        kind = session.insist(lambda: ee.data.getAsset(self.path))["type"]
+        if kind not in {"IMAGE", "IMAGE_COLLECTION"}:
+            raise InputError(f"{self.path} is a {kind.lower()}, neither an image nor an image collection")
+        first = ee.Image(self.path) if kind == "IMAGE" else ee.ImageCollection(self.path).first()
+        types = session.value(first.bandTypes())
+        source = replace(UNLISTED, asset=self.path, asset_type=kind, bands=tuple(map(Band, types)))
+        source = replace(source, name=self.path.rsplit("/", 1)[-1], scale_m=self.scale_m)
+        bands = source.chosen(self.bands or tuple(types))
+        pixels = pixels_for([types[band.name] for band in bands])
+        return Layer(source.name, source, bands, pixels, Plain(source, bands, pixels, self.period))
+
+
+UNLISTED = Source(
+    name="asset",
+    title="An asset of Earth Engine",
+    asset="",
+    bands=(),
+    scale_m=10.0,
+    first=FIRST_DAY,
+    last=None,
+    licence=Licence("other", "see the asset's own description"),
+)
+WHOLE_NUMBERS = {
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "uint16": (0, 65535),
+    "int32": (-(2**31), 2**31 - 1),
+}
+LOWEST_FLOAT = -3.4028234663852886e38
+
+
+def pixels_for(types: list[Mapping[str, Any]]) -> Pixels:
+    """The smallest type that holds every value of the bands and one more, for nodata."""
+    if any(band["precision"] != "int" for band in types):
+        return Pixels("float32", LOWEST_FLOAT, -3.4e38, 3.4e38)
+    lowest, highest = (
+        pick(band.get(edge, 0) for band in types) for pick, edge in ((min, "min"), (max, "max"))
+    )
+    for dtype, (first, last) in WHOLE_NUMBERS.items():
+        if first <= lowest and highest < last:
+            return Pixels(dtype, last, lowest, highest)
+    return Pixels("float64", LOWEST_FLOAT, lowest, highest)

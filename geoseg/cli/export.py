@@ -1,0 +1,368 @@
+"""`geoseg export`: Earth Engine imagery and labels on one exact grid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg.cli import console
+from geoseg.errors import InputError
+from geoseg.narrator import Narrator
+
+if TYPE_CHECKING:
+    from gee.area import Area
+    from gee.catalogue import Imagery, Label, Source
+    from gee.export import Export, Wish
+    from gee.expressions import Look, Marking, Period
+    from gee.layers import Asset
+    from gee.pairs import PairRule
+    from gee.settlement import Settlement
+
+NOTHING = "none"
+ESM = "esm:"
+ESM_ASSET = "esm:projects/"
+DEFAULT_SCALE_M = 10.0
+DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+def listed_sources(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print what can be exported, and stop."""
+    if wanted:
+        from gee.catalogue import IMAGERY, LABELS
+
+        for title, sources in (("Sources", IMAGERY), ("Labels", LABELS)):
+            click.echo(f"{title}:")
+            for source in sources.values():
+                click.echo(f"  {source.name:24}{source.scale_m:>5g} m  {years(source):11}{source.title}")
+        ctx.exit()
+
+
+def years(source: Source) -> str:
+    """When a source was taken."""
+    last = str(source.last.year) if source.last else "now"
+    return str(source.first.year) if last == str(source.first.year) else f"{source.first.year}-{last}"
+
+
+@click.command("export")
+@click.option(
+    "--aoi", type=click.Path(path_type=Path), help="Area: GeoJSON or any vector file with polygons."
+)
+@click.option("--bbox", metavar="W,S,E,N", help="Area: a box in degrees (W > E crosses the antimeridian).")
+@click.option("--point", metavar="LON,LAT", help="Area: a square around a point, with --size.")
+@click.option("--size", "size_m", type=float, metavar="METRES", help="Side of the square around --point.")
+@click.option("--source", default="sentinel2", show_default=True, help="Imagery, see --list; or `none`.")
+@click.option(
+    "--label", "labels", multiple=True, help="Label, see --list; `esm:PATH` or `esm:projects/..`. Repeatable."
+)
+@click.option("--asset", help="Any other image or image collection by its id, in place of --source.")
+@click.option("--bands", metavar="B2,B3,..", help="Bands of the source or asset, in this order.")
+@click.option("--start", type=DAY, help="First day.  [default: 1 January of last year]")
+@click.option("--end", type=DAY, help="Last day, included.  [default: 31 December of that year]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="export", show_default=True, help="Folder to fill."
+)
+@click.option(
+    "--composite", help="median, least-cloudy, latest, or p1 to p99.  [default: median; photos: latest]"
+)
+@click.option("--mask", metavar="METHOD[:T]", help="Clouds: csplus[:0.6], scl, s2cloudless[:40] or none.")
+@click.option(
+    "--max-cloud", type=click.FloatRange(0, 100), metavar="PERCENT", help="Leave out cloudier scenes."
+)
+@click.option(
+    "--bilinear", is_flag=True, help="Resample each scene bilinearly rather than by the nearest pixel."
+)
+@click.option("--looks", is_flag=True, help="Also write how many clear looks each pixel has.")
+@click.option(
+    "--label-values",
+    type=click.Choice(["mask", "own"]),
+    default="mask",
+    show_default=True,
+    help="Labels as 0/1 masks of buildings, or in their own values.",
+)
+@click.option(
+    "--built-from",
+    type=float,
+    default=50.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Share of a pixel from which a mask says built.",
+)
+@click.option(
+    "--esm-codes",
+    default="nodata=0 other=1 built=250,255",
+    show_default=True,
+    help="What the codes of ESM files mean.",
+)
+@click.option("--crs", help="CRS of the grid, such as EPSG:3035.  [default: the UTM zone of the area]")
+@click.option(
+    "--scale", "scale_m", type=float, metavar="METRES", help="Pixel size.  [default: the source's own]"
+)
+@click.option("--split-zones", is_flag=True, help="One export for each UTM zone, in a folder of its own.")
+@click.option(
+    "--via",
+    type=click.Choice(["direct", "drive", "gcs", "asset"]),
+    default="direct",
+    show_default=True,
+    help="Fetch tile by tile, or let Earth Engine export to Drive, Cloud Storage or an asset.",
+)
+@click.option("--to", default="", help="Drive folder, bucket[/folder], or asset folder for --via.")
+@click.option(
+    "--pairs", type=int, metavar="N", help="Write N image/label chips for training instead of whole layers."
+)
+@click.option("--chip", type=int, default=300, show_default=True, metavar="PIXELS", help="Side of a chip.")
+@click.option(
+    "--built", default="17,85", show_default=True, metavar="LOW,HIGH", help="Percent built in a chip."
+)
+@click.option(
+    "--validation",
+    type=float,
+    default=20.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Pairs kept for validation, from places apart.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the same pairs again.")
+@click.option(
+    "--project", default="", help="Google Cloud project.  [default: EE_PROJECT_ID, or the credentials' own]"
+)
+@click.option(
+    "--credentials", type=click.Path(path_type=Path), help="A service account's key, or authorized_user."
+)
+@click.option(
+    "--endpoint", default="", metavar="URL", help="standard, high-volume, or a URL.  [env: GEOSEG_EE_URL]"
+)
+@click.option("--workers", type=int, default=8, show_default=True, help="Requests at a time, at most 40.")
+@click.option(
+    "--deadline", "hours", type=float, default=12.0, show_default=True, metavar="HOURS", help="Give up after."
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that were made with other settings.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would take: tiles, bytes, requests.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=listed_sources,
+    help="List sources and labels, and exit.",
+)
+@console.command
+def command(narrator: Narrator, as_json: bool, dry_run: bool, **options: Any) -> None:
+    """Export imagery and labels from Earth Engine on one exact grid.
+
+    Writes one cloud-optimised GeoTIFF for each layer, with a STAC record beside it. Any area works: it is fetched
+    tile by tile within Earth Engine's limits, and a stopped export goes on where it was when the same command is
+    given again.
+
+    \b
+    A summer's Sentinel-2 composite with a mask of built-up ground:
+      geoseg export --aoi region.geojson --label ghsl --start 2023-05-01 --end 2023-09-30 --out region
+    One kilometre of Berlin at 20 cm:
+      geoseg export --point 13.386,52.508 --size 1000 --source brandenburg --out berlin
+    Training pairs with the European Settlement Map:
+      geoseg export --aoi region.geojson --label esm:ESM_FOLDER --pairs 700 --out pairs
+    """
+    from gee.chips import run_pairs
+    from gee.export import dry_run as estimated
+    from gee.export import run
+
+    wish = wished(options)
+    exports = planned(options, wish, narrator)
+    if dry_run:
+        summary = estimated(exports, wish)
+    elif options["pairs"] is not None:
+        summary = {"exports": [run_pairs(export, wish, pair_rule(options)) for export in exports]}
+    else:
+        summary = run(exports, wish)
+    console.result(summary, as_json, told(summary))
+
+
+def wished(options: dict[str, Any]) -> Wish:
+    """What the options ask for."""
+    from gee import catalogue
+    from gee.export import Wish
+    from gee.expressions import Marking
+
+    has_source = not options["asset"] and options["source"] != NOTHING
+    source = catalogue.imagery(options["source"]) if has_source else None
+    period = chosen_period(options["start"], options["end"], source)
+    marking = Marking(options["label_values"] == "mask", options["built_from"] / 100)
+    files, names = split_labels(options["labels"])
+    wish = Wish(
+        period=period,
+        source=source,
+        look=chosen_look(options, source, period) if source else None,
+        labels=tuple(map(chosen_label, names)),
+        marking=marking,
+        settlement=settlement(files, options["esm_codes"], marking),
+        asset=chosen_asset(options, period) if options["asset"] else None,
+        counts_looks=options["looks"],
+    )
+    if not (wish.needs_earth_engine or wish.settlement):
+        raise InputError("nothing to export: give a --source, a --label or an --asset")
+    return wish
+
+
+def chosen_period(start: datetime | None, end: datetime | None, source: Imagery | None) -> Period:
+    """The days asked for; else all that photographs have, or the last whole year of what goes on."""
+    from gee.expressions import Period
+
+    year = date.today().year - 1
+    first, last = date(year, 1, 1), date(year, 12, 31)
+    if source is not None and not source.is_cloudy:
+        first, last = source.first, source.last or last
+    return Period(start.date() if start else first, end.date() if end else last)
+
+
+def chosen_look(options: dict[str, Any], source: Imagery, period: Period) -> Look:
+    """How the scenes become one image."""
+    from gee.expressions import Clouds, Look
+
+    return Look(
+        bands=source.chosen(names_in(options["bands"]) or source.default_bands),
+        period=period,
+        clouds=Clouds.parse(options["mask"] or source.clouds[0]),
+        composite=options["composite"] or ("median" if source.is_cloudy else "latest"),
+        most_cloud_cover=options["max_cloud"],
+        bilinear=options["bilinear"],
+    )
+
+
+def names_in(text: str | None) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def split_labels(labels: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+    """Labels in files of one's own, and labels of Earth Engine."""
+    own = [label for label in labels if label.startswith(ESM) and not label.startswith(ESM_ASSET)]
+    return [Path(label.removeprefix(ESM)) for label in own], [label for label in labels if label not in own]
+
+
+def chosen_label(name: str) -> Label:
+    """A label by name, or a settlement map among one's own assets."""
+    from gee import catalogue
+
+    if name.startswith(ESM_ASSET):
+        return replace(catalogue.ESM, asset=name.removeprefix(ESM))
+    if name == catalogue.ESM.name:
+        raise InputError(
+            "the European Settlement Map is in no catalogue of Earth Engine: give its files, --label esm:FOLDER, or "
+            "your own asset, --label esm:projects/YOUR-PROJECT/assets/NAME"
+        )
+    return catalogue.label(name)
+
+
+def settlement(paths: list[Path], codes: str, marking: Marking) -> Settlement | None:
+    """The settlement map in files, if one is asked for."""
+    from gee.settlement import Legend, Settlement
+
+    if len(paths) > 1:
+        raise InputError("give --label esm:PATH once; a folder may hold several tiles")
+    return Settlement(paths[0], Legend.parse(codes), marking) if paths else None
+
+
+def chosen_asset(options: dict[str, Any], period: Period) -> Asset:
+    """Any other asset; dates choose among its images only where they were given."""
+    from gee.layers import Asset
+
+    days = period if options["start"] or options["end"] else None
+    return Asset(options["asset"], names_in(options["bands"]), days, options["scale_m"] or DEFAULT_SCALE_M)
+
+
+def chosen_area(options: dict[str, Any], narrator: Narrator) -> Area:
+    """The one area that the options name."""
+    from gee.area import around, boxed, read_area
+
+    ways = [way for way in ("aoi", "bbox", "point") if options[way]]
+    if len(ways) != 1:
+        raise InputError(
+            "give the area once: --aoi FILE, --bbox W,S,E,N or --point LON,LAT with --size METRES"
+        )
+    if options["aoi"]:
+        return read_area(options["aoi"], narrator)
+    if options["bbox"]:
+        west, south, east, north = numbers("--bbox", options["bbox"], 4)
+        return boxed(west, south, east, north)
+    if options["size_m"] is None:
+        raise InputError("--point needs --size METRES, the side of the square around it")
+    lon, lat = numbers("--point", options["point"], 2)
+    return around(lon, lat, options["size_m"])
+
+
+def numbers(option: str, text: str, count: int) -> list[float]:
+    """Numbers between commas, as many as there must be."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(map(isfinite, values)):
+        raise InputError(f"{option} {text} must be {count} numbers with commas between them")
+    return values
+
+
+def planned(options: dict[str, Any], wish: Wish, narrator: Narrator) -> list[Export]:
+    """One grid over the area, or one for each of its zones."""
+    from gee.batch import Destination
+    from gee.export import Export, Manner
+    from gee.lattice import best_crs, lattice, parse_crs
+    from gee.session import Access
+
+    area = chosen_area(options, narrator)
+    access = Access(options["endpoint"], options["project"], options["credentials"], options["via"])
+    manner = Manner(
+        access,
+        Destination(options["via"], options["to"]),
+        options["workers"],
+        options["hours"],
+        options["overwrite"],
+    )
+    areas = list(area.zones.values()) if options["split_zones"] else [area]
+    exports = []
+    for part in areas:
+        crs = parse_crs(options["crs"]) if options["crs"] else best_crs(part, narrator)
+        step_m = wish.source.lattice_m if wish.source else None
+        grid = lattice(crs, options["scale_m"] or wish.scale_m, step_m).grid(part.within(crs))
+        folder = options["out"] / part.name.replace(":", "_") if options["split_zones"] else options["out"]
+        exports.append(Export(part, grid, folder, manner, narrator))
+    return exports
+
+
+def pair_rule(options: dict[str, Any]) -> PairRule:
+    """Which chips are wanted."""
+    from gee.pairs import PairRule
+
+    least, most = numbers("--built", options["built"], 2)
+    return PairRule(
+        count=options["pairs"],
+        seed=options["seed"],
+        side=options["chip"],
+        least_built=least / 100,
+        most_built=most / 100,
+        validation=options["validation"] / 100,
+    )
+
+
+def told(summary: dict[str, Any]) -> str:
+    """The outcome, for people."""
+    lines = []
+    for export in summary["exports"]:
+        lines.append(f"{export['width']} x {export['height']} pixels in {export['crs']}, {export['out']}:")
+        lines += [f"  {layer_told(layer)}" for layer in export.get("layers", ())]
+        if "pairs" in export:
+            lines.append(
+                f"  pairs: {export['pairs']['train']} train, {export['pairs']['validation']} validation"
+            )
+    return "\n".join(lines)
+
+
+def layer_told(layer: dict[str, Any]) -> str:
+    """What became of one layer, or will."""
+    if "bytes" in layer:
+        size = f"{layer['tiles']} tiles of up to {layer['tile_side']} px, {layer['bytes'] / 1e6:,.1f} MB"
+        return f"{layer['layer']}: {', '.join(layer['bands'])} ({layer['dtype']}), {size}"
+    return f"{layer['layer']}: {layer.get('path') or layer['where']}"
