@@ -1,13 +1,16 @@
-"""What the world is made of: ground surfaces, solids that cast shadows, and trees. Places are in metres, y down."""
+"""What the world is made of: ground surfaces, buildings, trees and vehicles. Places are in metres, y down."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+
+from geoseg.demo.coverage import Segments, segments
 
 Colour = tuple[float, float, float]
 Planes = NDArray[np.float64]
@@ -42,6 +45,10 @@ class Surface:
     material: Material
     layer: int = 0
 
+    @cached_property
+    def sides(self) -> Segments:
+        return segments(self.shape)
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -62,10 +69,14 @@ class Fitting:
     colour: Colour
     height_m: float
 
+    @cached_property
+    def sides(self) -> Segments:
+        return segments(self.outline)
+
 
 @dataclass(frozen=True)
 class Solid:
-    """Something that stands on the ground. `kind` names a building; what has none is no building.
+    """A building and its kind.
 
     The roof is made of wings. A wing is a few planes (a, b, c, slope): a*x + b*y + c is the distance in metres from
     one side of the wing, and the roof rises by `slope` from there; where the slope is zero the wing ends in a gable.
@@ -75,8 +86,12 @@ class Solid:
     eave_m: float
     wings: tuple[Planes, ...]
     finish: Finish
-    kind: str | None = None
+    kind: str
     fittings: tuple[Fitting, ...] = ()
+
+    @cached_property
+    def sides(self) -> Segments:
+        return segments(self.outline)
 
     @property
     def top_m(self) -> float:
@@ -97,6 +112,19 @@ class Trees:
 
 
 @dataclass(frozen=True)
+class Vehicles:
+    """What stands about and is no building: place and heading (x, y, angle) in rows, models, and colours."""
+
+    places: NDArray[np.float64]
+    models: NDArray[np.intp]
+    colours: NDArray[np.float32]
+
+
+NO_TREES = Trees(np.empty((0, 3)), np.empty((0, 3), np.float32), np.empty(0, bool))
+NO_VEHICLES = Vehicles(np.empty((0, 3)), np.empty(0, np.intp), np.empty((0, 3), np.float32))
+
+
+@dataclass(frozen=True)
 class District:
     """All that one district holds, with the box (left, top, right, bottom) of each surface and solid.
 
@@ -105,8 +133,9 @@ class District:
 
     kind: str
     surfaces: tuple[Surface, ...]
-    solids: tuple[Solid, ...]
-    trees: Trees
+    solids: tuple[Solid, ...] = ()
+    trees: Trees = NO_TREES
+    vehicles: Vehicles = NO_VEHICLES
     surface_boxes: NDArray[np.float64] = field(init=False)
     solid_boxes: NDArray[np.float64] = field(init=False)
     solid_tops: NDArray[np.float64] = field(init=False)

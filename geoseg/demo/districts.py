@@ -11,11 +11,12 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.demo import houses
-from geoseg.demo.content import Colour, District, Finish, Material, Solid, Stripes, Surface, Trees
-from geoseg.demo.shapes import Frame, Points, divided, flat, frame_of, shrunk
+from geoseg.demo.content import Colour, District, Material, Solid, Stripes, Surface, Trees, Vehicles
+from geoseg.demo.shapes import Frame, Points, divided, frame_of, shrunk
+from geoseg.demo.sprites import CAR, CONTAINER, LORRY
 from geoseg.demo.style import Style, tinted
 
-_CAR_COLOURS: tuple[Colour, ...] = (
+_PAINTS: tuple[Colour, ...] = (
     (228, 228, 226),
     (44, 46, 50),
     (122, 126, 130),
@@ -40,6 +41,7 @@ class Draft:
     solids: list[Solid] = field(default_factory=list)
     bare: list[shapely.Geometry] = field(default_factory=list)
     saplings: list[tuple[Points, float]] = field(default_factory=list)
+    parked: list[tuple[float, float, float, int]] = field(default_factory=list)
 
     def pave(self, shape: shapely.Geometry, material: Material, treeless: bool = False) -> None:
         """Cover ground with a material, where trees may stand or not."""
@@ -69,8 +71,18 @@ class Draft:
         sizes = self.rng.uniform(0.28, 0.38, len(spots)) * step
         self.saplings.append((np.column_stack([spots, sizes]), 0.0))
 
+    def park(self, places: Points, angle: float, model: int = CAR) -> None:
+        """Leave vehicles at some places, heading somewhere."""
+        self.parked += [(float(x), float(y), angle, model) for x, y in places]
+
     def finished(self, kind: str) -> District:
-        return District(kind, tuple(self.surfaces), tuple(self.solids), self._trees())
+        return District(kind, tuple(self.surfaces), tuple(self.solids), self._trees(), self._vehicles())
+
+    def _vehicles(self) -> Vehicles:
+        parked = np.array(self.parked).reshape(-1, 4)
+        colours = np.array(_PAINTS)[self.rng.integers(len(_PAINTS), size=len(parked))]
+        shades = self.rng.normal(1, 0.05, (len(parked), 1))
+        return Vehicles(parked[:, :3], parked[:, 3].astype(np.intp), (colours * shades).astype(np.float32))
 
     def _trees(self) -> Trees:
         """The trees that stand clear of walls and roads."""
@@ -120,7 +132,6 @@ def _fields(draft: Draft, land: shapely.Polygon) -> None:
 def _field(draft: Draft, land: shapely.Polygon) -> None:
     rng, style = draft.rng, draft.style
     frame, *_ = frame_of(land)
-    angle = float(np.arctan2(frame.sin, frame.cos))
     use = rng.random()
     if use < 0.12:
         draft.pave(land, style.lawn(rng))
@@ -132,7 +143,7 @@ def _field(draft: Draft, land: shapely.Polygon) -> None:
         return
     ploughed = use < 0.52
     colour = style.soil if ploughed else _CROPS[rng.integers(len(_CROPS))]
-    furrows = Stripes(angle, rng.uniform(1.2, 3.2), 0.09 if ploughed else 0.05, 0.0 if ploughed else rng.uniform(15, 26))
+    furrows = Stripes(frame.angle, rng.uniform(1.2, 3.2), 0.09 if ploughed else 0.05, 0.0 if ploughed else rng.uniform(15, 26))
     draft.pave(land, Material(tinted(colour, rng, 0.08), 0.06, 0.07, 0.14, furrows))
 
 
@@ -200,7 +211,7 @@ def _pitch(draft: Draft, frame: Frame, land: shapely.Polygon) -> None:
     pitch = shapely.box(-46, -29, 46, 29)
     if not land.contains(frame.place(pitch)):
         return
-    angle = float(np.arctan2(frame.cos, -frame.sin))
+    angle = frame.angle + pi / 2
     grass = Material(tinted((92, 122, 66), draft.rng, 0.05), 0.04, 0.03, 0.03, Stripes(angle, 11.0, 0.06))
     draft.pave(frame.place(pitch.buffer(4, join_style="mitre")), grass, treeless=True)
     lines = [pitch.exterior, shapely.Point(0, 0).buffer(9.1).exterior, shapely.LineString([(0, -29), (0, 29)])]
@@ -230,17 +241,7 @@ def _park_cars(draft: Draft, walk: shapely.Polygon, share: float) -> None:
     for place in places[draft.rng.random(len(places)) < share]:
         start, end = shapely.get_coordinates(shapely.line_interpolate_point(kerb, [place, place + 4]))
         if abs(np.hypot(*(end - start)) - 4) < 0.02:
-            draft.solids.append(car((start + end) / 2, float(np.arctan2(*(end - start)[::-1])), draft.rng))
-
-
-def car(place: Points, angle: float, rng: np.random.Generator) -> Solid:
-    """A car, its windows dark."""
-    frame = Frame.at(float(place[0]), float(place[1]), angle)
-    long, wide = rng.uniform(2.0, 2.4), rng.uniform(0.85, 0.95)
-    colour = tinted(_CAR_COLOURS[rng.integers(len(_CAR_COLOURS))], rng, 0.05)
-    body = frame.place(shapely.box(-long, -wide, long, wide))
-    glass = [houses.pane(frame, u, (0.5, 1.5 * wide)) for u in (-0.68 * long, 0.32 * long)]
-    return Solid(body, 1.4, (frame.planes(flat((-long, -wide, long, wide))),), Finish(colour, 0.0, 0.02), None, tuple(glass))
+            draft.park([(start + end) / 2], float(np.arctan2(*(end - start)[::-1])))
 
 
 def _village(draft: Draft, land: shapely.Polygon) -> None:
@@ -253,8 +254,8 @@ def _village(draft: Draft, land: shapely.Polygon) -> None:
 
 
 def _suburb(draft: Draft, land: shapely.Polygon) -> None:
-    size = draft.rng.uniform(420, 760)
-    for block in _streets(draft, land, draft.rng.uniform(4500, 7500), 6.5):
+    size = draft.rng.uniform(330, 680)
+    for block in _streets(draft, land, draft.rng.uniform(3800, 7000), 5.6):
         for plot in divided(block, size, draft.rng):
             _garden(draft, plot, setback_m=2.4)
 
@@ -286,12 +287,12 @@ def _drive(draft: Draft, plot: shapely.Polygon, home: Solid) -> None:
     gap = local[:, 1].max() if side > 0 else -local[:, 1].min()
     if draft.rng.random() < 0.5 and gap + 6 < wide / 2:
         spot = frame.world(np.array([[u, side * (gap + 3.2)]]))[0]
-        draft.solids.append(car(spot, float(np.arctan2(frame.sin, frame.cos)) + pi / 2, draft.rng))
+        draft.park([spot], frame.angle + pi / 2)
 
 
 def _extras(draft: Draft, plot: shapely.Polygon, homes: list[Solid]) -> None:
     """A shed, a pool, a patch of vegetables in what is free of the house."""
-    taken = shapely.union_all([home.outline for home in homes] + [s.outline for s in draft.solids[-2:]]).buffer(1.5)
+    taken = shapely.union_all([home.outline for home in homes]).buffer(1.5, quad_segs=1)
     free = [land for inner in shrunk(plot, 0.8) for land in shapely.get_parts(inner.difference(taken))]
     room = max(free, key=lambda land: land.area, default=None)
     if room is None or room.area < 60:
@@ -308,7 +309,7 @@ def _extras(draft: Draft, plot: shapely.Polygon, homes: list[Solid]) -> None:
 
 def _pool(draft: Draft, room: shapely.Polygon) -> None:
     spot = room.representative_point()
-    frame = Frame.at(spot.x, spot.y, float(np.arctan2(frame_of(room)[0].sin, frame_of(room)[0].cos)))
+    frame = Frame.at(spot.x, spot.y, frame_of(room)[0].angle)
     basin = frame.place(shapely.box(-draft.rng.uniform(2.5, 4.5), -1.9, draft.rng.uniform(2.5, 4.5), 1.9))
     rim = basin.buffer(1.0, join_style="mitre")
     if room.contains(rim):
@@ -329,11 +330,24 @@ def _hedge(draft: Draft, plot: shapely.Polygon) -> None:
 
 def _rows(draft: Draft, land: shapely.Polygon) -> None:
     for block in _streets(draft, land, draft.rng.uniform(3600, 5600), 7.0):
-        for plot in divided(block, 1500, draft.rng):
+        for plot in divided(block, 1150, draft.rng):
             draft.pave(plot, draft.style.lawn(draft.rng))
-            for site in shrunk(plot, 2.6):
-                draft.solids += houses.row(site, draft.style, draft.rng)
+            homes = [home for site in shrunk(plot, 2.6) for home in houses.row(site, draft.style, draft.rng)]
+            for home in homes:
+                _strip_garden(draft, plot, home)
+            draft.solids += homes
             draft.plant(plot, 6.5, 0.25)
+
+
+def _strip_garden(draft: Draft, plot: shapely.Polygon, home: Solid) -> None:
+    """The narrow garden before and behind a row house."""
+    frame, long, wide = frame_of(home.outline)
+    across = frame.local(shapely.get_coordinates(home.outline)[:2])
+    runs_along = abs(across[1, 0] - across[0, 0]) < abs(across[1, 1] - across[0, 1])
+    box = (-30, -wide / 2, 30, wide / 2) if runs_along else (-long / 2, -30, long / 2, 30)
+    draft.pave(frame.box(box).intersection(plot), draft.style.lawn(draft.rng))
+    yard = home.outline.buffer(draft.rng.uniform(0.5, 3.0), join_style="mitre").intersection(frame.box(box))
+    draft.pave(yard.intersection(plot), draft.style.paving(draft.rng))
 
 
 def _estate(draft: Draft, land: shapely.Polygon) -> None:
@@ -384,15 +398,25 @@ def _works(draft: Draft, yard: shapely.Polygon) -> None:
                 draft.solids += houses.hall(site, style, rng)
             elif use < 0.82:
                 draft.solids += houses.tanks(site, rng)
-            else:
+            elif use < 0.92:
                 _car_park(draft, site)
+            else:
+                _depot(draft, site)
+
+
+def _depot(draft: Draft, land: shapely.Polygon) -> None:
+    """Containers in rows, and lorries."""
+    frame, long, wide = frame_of(land)
+    u, v = np.meshgrid(np.arange(-long / 2 + 8, long / 2 - 8, 13.0), np.arange(-wide / 2 + 3, wide / 2 - 3, 2.9))
+    spots = frame.world(np.column_stack([u.ravel(), v.ravel()]))
+    inside = shapely.contains_xy(land.buffer(-6), spots[:, 0], spots[:, 1])
+    draft.park(spots[inside & (draft.rng.random(len(spots)) < 0.5)], frame.angle, draft.rng.choice((LORRY, CONTAINER)))
 
 
 def _car_park(draft: Draft, land: shapely.Polygon) -> None:
     """Bays in rows, some of them taken."""
     draft.pave(land, draft.style.road(), treeless=True)
     frame, long, wide = frame_of(land)
-    angle = float(np.arctan2(frame.sin, frame.cos)) + pi / 2
     u, v = np.meshgrid(np.arange(-long / 2 + 3, long / 2 - 3, 2.6), np.arange(-wide / 2 + 5, wide / 2 - 4, 8.5))
     bays = np.column_stack([u.ravel(), v.ravel()])
     spots = frame.world(bays)
@@ -400,8 +424,7 @@ def _car_park(draft: Draft, land: shapely.Polygon) -> None:
     for bay in bays[inside]:
         lines = frame.moved(*bay).place(shapely.box(1.24, -2.5, 1.36, 2.5))
         draft.pave(lines, Material((206, 206, 202), 0.02, 0.0, 0.0))
-    for spot in spots[inside & (draft.rng.random(len(spots)) < 0.45)]:
-        draft.solids.append(car(spot, angle, draft.rng))
+    draft.park(spots[inside & (draft.rng.random(len(spots)) < 0.45)], frame.angle + pi / 2)
 
 
 _LAYOUTS: dict[str, Callable[[Draft, shapely.Polygon], None]] = {

@@ -153,13 +153,8 @@ def _roof_things(frame: Frame, core: Box, rng: np.random.Generator) -> list[Fitt
 
 
 def _block(frame: Frame, u: float, v: float, size: tuple[float, float], colour: Colour, top_m: float) -> Fitting:
-    box = shapely.box(u - size[0] / 2, v - size[1] / 2, u + size[0] / 2, v + size[1] / 2)
-    return Fitting(frame.place(box), colour, top_m)
-
-
-def pane(frame: Frame, u: float, size: tuple[float, float]) -> Fitting:
-    """A dark window."""
-    return _block(frame, u, 0.0, size, (38, 44, 52), 0.0)
+    box = (u - size[0] / 2, v - size[1] / 2, u + size[0] / 2, v + size[1] / 2)
+    return Fitting(frame.box(box), colour, top_m)
 
 
 def shed(land: shapely.Polygon, style: Style, rng: np.random.Generator) -> list[Solid]:
@@ -167,7 +162,7 @@ def shed(land: shapely.Polygon, style: Style, rng: np.random.Generator) -> list[
     frame, long, wide = frame_of(land)
     box = _centred(min(rng.uniform(3.0, 7.0), 0.8 * long), min(rng.uniform(2.6, 4.2), 0.8 * wide))
     frame = frame.moved(long * rng.uniform(-0.4, 0.4), wide * rng.uniform(-0.4, 0.4))
-    outline = frame.place(shapely.box(*box))
+    outline = frame.box(box)
     if min(box[2], box[3]) < 1.2 or not land.contains(outline):
         return []
     pitched = rng.random() < 0.5
@@ -184,7 +179,7 @@ def row(land: shapely.Polygon, style: Style, rng: np.random.Generator) -> list[S
     frame = frame.moved(0.0, wide * rng.uniform(-0.16, 0.16))
     while count >= 2:
         ends = (np.arange(count + 1) - count / 2) * unit
-        if land.contains(frame.place(shapely.box(ends[0], -depth / 2, ends[-1], depth / 2))):
+        if land.contains(frame.box((ends[0], -depth / 2, ends[-1], depth / 2))):
             return _units(frame, ends, depth, style, rng)
         count -= 1
     return []
@@ -202,7 +197,7 @@ def _units(
         chimney = _block(frame, box[0] + 0.5, rng.uniform(-1, 1), (0.8, 0.8), _BRICK, 3.2)
         own = Finish(tinted(finish.colour, rng, 0.06), finish.blotches, finish.grain, finish.seam_m, finish.seam_depth)
         top = eave + uneven * rng.standard_normal()
-        units.append(Solid(frame.place(shapely.box(*box)), top, (wing,), own, "row_house", (chimney,)))
+        units.append(Solid(frame.box(box), top, (wing,), own, "row_house", (chimney,)))
     return units
 
 
@@ -261,10 +256,10 @@ def slab(land: shapely.Polygon, style: Style, rng: np.random.Generator) -> list[
     """A flat-roofed block of flats, sometimes set at an angle."""
     frame, long, wide = frame_of(land)
     angle = rng.choice((0.0, 0.0, pi / 4, rng.uniform(0, pi)))
-    frame = Frame.at(frame.x, frame.y, float(np.arctan2(frame.sin, frame.cos) + angle))
+    frame = Frame.at(frame.x, frame.y, frame.angle + float(angle))
     length, width = min(0.85 * long, rng.uniform(28, 70)), min(0.6 * wide, rng.uniform(11, 15))
     while width > 6:
-        outline = frame.place(shapely.box(*_centred(length, width)))
+        outline = frame.box(_centred(length, width))
         if land.contains(outline):
             return [_slab(frame, outline, _centred(length, width), style, rng)]
         length, width = 0.8 * length, 0.96 * width
@@ -287,7 +282,7 @@ def hall(land: shapely.Polygon, style: Style, rng: np.random.Generator, kind: st
     frame = frame.moved(long * rng.uniform(-0.08, 0.08), wide * rng.uniform(-0.08, 0.08))
     while width > 9:
         box = _centred(length, width)
-        outline = frame.place(shapely.box(*box))
+        outline = frame.box(box)
         if land.contains(outline):
             wings, fittings = _hall_roof(frame, box, rng)
             finish = style.sheet_roof(rng)

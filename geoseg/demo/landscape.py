@@ -12,7 +12,7 @@ import shapely
 from shapely.ops import substring
 
 from geoseg.demo.chance import generator, noise
-from geoseg.demo.content import Colour, District, Material, Surface, Trees
+from geoseg.demo.content import Colour, District, Material, Surface
 from geoseg.demo.districts import laid_out
 from geoseg.demo.shapes import Points, polygons
 from geoseg.demo.style import DISTRICT_KINDS, Style, style_of, tinted
@@ -74,14 +74,14 @@ def roads(seed: int, row: int, col: int) -> District:
     surfaces = [
         surface for side in (0, 1) for surface in _road_surfaces(road(seed, row, col, side), style_of(seed))
     ]
-    treeless = Trees(np.empty((0, 3)), np.empty((0, 3), np.float32), np.empty(0, bool))
-    return District("roads", tuple(surfaces), (), treeless)
+    return District("roads", tuple(surfaces))
 
 
 @lru_cache(maxsize=4096)
 def kind_of(seed: int, row: int, col: int) -> str:
     """What a district is: towns have a heart and an edge, and chance has its say."""
-    urbanity = 0.5 + 0.75 * float(noise(seed + 5, 3.1, np.array([row + 0.5]), np.array([col + 0.5]))[0, 0])
+    urbanity = 0.45 + 0.75 * float(noise(seed + 5, 3.1, np.array([row + 0.5]), np.array([col + 0.5]))[0, 0])
+    urbanity += 0.3 * np.exp(-(row**2 + col**2) / 8)
     likings = np.array([np.exp(-(((urbanity - _URBANITY[kind]) / 0.3) ** 2)) for kind in DISTRICT_KINDS])
     shares = (likings + 0.02) * style_of(seed).shares
     return str(generator(seed, 3, row, col).choice(DISTRICT_KINDS, p=shares / shares.sum()))

@@ -14,10 +14,10 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.demo.chance import Plane, lattice, noise
-from geoseg.demo.content import District, Material, Solid, Stripes, Surface, Trees
-from geoseg.demo.coverage import coverage, mask, segments
+from geoseg.demo.content import District, Material, Solid, Stripes, Surface, Trees, Vehicles
+from geoseg.demo.coverage import coverage, mask
 from geoseg.demo.landscape import Layout
-from geoseg.demo.sprites import Sprite, overlap, solid_sprite, tree_sprite
+from geoseg.demo.sprites import HEADINGS, Sprite, overlap, solid_sprite, tree_sprite, vehicle_sprite
 from geoseg.demo.style import Style
 from geoseg.raster.grid import Window
 
@@ -67,8 +67,8 @@ def render(layout: Layout, window: Window) -> NDArray[np.uint8]:
 
 def truth_mask(layout: Layout, window: Window) -> NDArray[np.bool_]:
     """The pixels whose centre lies on a building."""
-    outlines = [solid.outline for solid in _buildings(layout, window)]
-    return mask(segments(outlines) / layout.gsd_m, window)
+    sides = [solid.sides for solid in _buildings(layout, window)]
+    return mask(np.vstack([np.empty((0, 4)), *sides]) / layout.gsd_m, window)
 
 
 def truth_polygons(layout: Layout, window: Window) -> list[tuple[str, shapely.Polygon]]:
@@ -78,7 +78,7 @@ def truth_polygons(layout: Layout, window: Window) -> list[tuple[str, shapely.Po
     for solid in _buildings(layout, window):
         outline = shapely.transform(solid.outline, lambda places: places / layout.gsd_m)
         seen = outline if frame.contains(outline) else outline.intersection(frame)
-        truth += [(str(solid.kind), part) for part in shapely.get_parts(seen) if part.area > 0]
+        truth += [(solid.kind, part) for part in shapely.get_parts(seen) if part.area > 0]
     return truth
 
 
@@ -86,8 +86,7 @@ def _buildings(layout: Layout, window: Window) -> Iterator[Solid]:
     box = _ground_box(layout, window)
     for district in layout.districts(window):
         for index in np.flatnonzero(_meets(district.solid_boxes, box)):
-            if district.solids[index].kind:
-                yield district.solids[index]
+            yield district.solids[index]
 
 
 def _tiles(window: Window) -> Iterator[Window]:
@@ -104,6 +103,7 @@ def _tile(layout: Layout, tile: Window) -> NDArray[np.uint8]:
     for district in districts:
         _draw_solids(canvas, district)
     for district in districts:
+        _draw_vehicles(canvas, district.vehicles)
         _draw_trees(canvas, district.trees)
     return _exposed(canvas)
 
@@ -141,7 +141,7 @@ def _draw_ground(canvas: Canvas, districts: list[District]) -> None:
 
 
 def _draw_surface(canvas: Canvas, surface: Surface) -> None:
-    sides = segments(surface.shape) / canvas.layout.gsd_m
+    sides = surface.sides / canvas.layout.gsd_m
     left, top = np.floor(np.minimum(sides[:, :2].min(axis=0), sides[:, 2:].min(axis=0))).astype(int)
     right, bottom = np.ceil(np.maximum(sides[:, :2].max(axis=0), sides[:, 2:].max(axis=0))).astype(int)
     rows, cols = overlap(Window(top, left, bottom - top, right - left), canvas.window)
@@ -189,15 +189,30 @@ def _draw_solids(canvas: Canvas, district: District) -> None:
         _draw_sprite(canvas, solid_sprite(district.solids[index], canvas.layout.style, canvas.layout.gsd_m))
 
 
+def _near(canvas: Canvas, places: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The places from which a tree or a vehicle can be seen, or can cast a shadow."""
+    left, top, right, bottom = _ground_box(canvas.layout, canvas.window)
+    x, y = places[:, 0], places[:, 1]
+    reach = _TREE_REACH_M
+    return np.flatnonzero(
+        (x > left - reach) & (x < right + reach) & (y > top - reach) & (y < bottom + reach)
+    )
+
+
+def _draw_vehicles(canvas: Canvas, vehicles: Vehicles) -> None:
+    gsd_m, style = canvas.layout.gsd_m, canvas.layout.style
+    pixels = np.floor(vehicles.places[:, :2] / gsd_m).astype(int)
+    headings = np.rint(vehicles.places[:, 2] * (HEADINGS / 2 / pi)).astype(int) % HEADINGS
+    for index in _near(canvas, vehicles.places):
+        sprite = vehicle_sprite(style, gsd_m, int(vehicles.models[index]), int(headings[index]))
+        _draw_sprite(canvas, sprite, (int(pixels[index, 1]), int(pixels[index, 0])), vehicles.colours[index])
+
+
 def _draw_trees(canvas: Canvas, trees: Trees) -> None:
     gsd_m, style = canvas.layout.gsd_m, canvas.layout.style
-    left, top, right, bottom = _ground_box(canvas.layout, canvas.window)
-    x, y, _ = trees.places.T
-    reach = _TREE_REACH_M
-    near = (x > left - reach) & (x < right + reach) & (y > top - reach) & (y < bottom + reach)
     pixels = np.floor(trees.places[:, :2] / gsd_m).astype(int)
     sizes = np.maximum(np.rint(trees.places[:, 2] / gsd_m - 0.4), 1).astype(int)
-    for index in np.flatnonzero(near):
+    for index in _near(canvas, trees.places):
         sprite = tree_sprite(style, gsd_m, int(sizes[index]), bool(trees.conifers[index]), int(pixels[index].sum()) % 4)
         _draw_sprite(canvas, sprite, (int(pixels[index, 1]), int(pixels[index, 0])), trees.colours[index])
 

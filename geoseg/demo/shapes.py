@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import cos, hypot, pi, sin
+from math import atan2, cos, hypot, pi, sin
 
 import numpy as np
 import shapely
@@ -30,6 +30,10 @@ class Frame:
     def at(cls, x: float, y: float, angle: float) -> Frame:
         return cls(x, y, cos(angle), sin(angle))
 
+    @property
+    def angle(self) -> float:
+        return atan2(self.sin, self.cos)
+
     def world(self, places: Points) -> Points:
         u, v = places[:, 0], places[:, 1]
         return np.column_stack([u * self.cos - v * self.sin + self.x, u * self.sin + v * self.cos + self.y])
@@ -49,6 +53,11 @@ class Frame:
     def place(self, shape: shapely.Polygon) -> shapely.Polygon:
         placed: shapely.Polygon = shapely.transform(shape, self.world)
         return placed
+
+    def box(self, box: Box) -> shapely.Polygon:
+        """A box of this frame, in the world."""
+        u0, v0, u1, v1 = box
+        return shapely.Polygon(self.world(np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])))
 
     def planes(self, local: Planes) -> Planes:
         """Planes (a, b, c, slope) of this frame, in world metres."""
@@ -74,8 +83,8 @@ def frame_of(land: shapely.Polygon) -> tuple[Frame, float, float]:
 def cut(land: shapely.Polygon, frame: Frame, u: float) -> list[shapely.Polygon]:
     """The two sides of a cut across the frame at u."""
     far = 2000.0
-    halves = [shapely.box(u - far, -far, u, far), shapely.box(u, -far, u + far, far)]
-    return [piece for half in halves for piece in polygons(land.intersection(frame.place(half)))]
+    halves = [(u - far, -far, u, far), (u, -far, u + far, far)]
+    return [piece for half in halves for piece in polygons(land.intersection(frame.box(half)))]
 
 
 def polygons(shape: shapely.Geometry) -> list[shapely.Polygon]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.demo.chance import Plane, generator, lattice
 from geoseg.demo.content import Fitting, Planes, Solid
-from geoseg.demo.coverage import coverage, segments
+from geoseg.demo.coverage import coverage
 from geoseg.demo.style import Style, Sun
 from geoseg.raster.grid import Window
 
@@ -33,7 +33,7 @@ class Sprite:
 
 def solid_sprite(solid: Solid, style: Style, gsd_m: float) -> Sprite:
     """A building, a car or anything else with an outline and a roof."""
-    sides = segments(solid.outline) / gsd_m
+    sides = solid.sides / gsd_m
     window = _window_of(sides)
     alpha = coverage(sides, window)
     ys, xs = _centres(window, gsd_m)
@@ -126,12 +126,15 @@ def _texture(solid: Solid, window: Window, along: Plane) -> Plane:
 def _blotches(seed: int, along: Plane) -> Plane:
     """Stains in bands along the eave, each band with a tone of its own."""
     tones = lattice(seed, np.arange(1), np.arange(64))[0]
-    return tones[(along * np.float32(1.7)).astype(np.int32) & 63]
+    places = along * np.float32(0.8)
+    knots = np.floor(places)
+    before = knots.astype(np.int32) & 63
+    return np.asarray(tones[before] + (places - knots) * (tones[(before + 1) & 63] - tones[before]), np.float32)
 
 
 def _fit(thing: Fitting, window: Window, gsd_m: float, colour: Plane, height: Plane) -> None:
     """Draw a fitting over the part of the roof that it covers."""
-    sides = segments(thing.outline) / gsd_m
+    sides = thing.sides / gsd_m
     rows, cols = overlap(_window_of(sides), window)
     if rows.start >= rows.stop or cols.start >= cols.stop:
         return
@@ -174,6 +177,31 @@ def _sweep(swept: Plane, source: Plane, shift: tuple[int, int], drop: float) -> 
         np.maximum(target, source[rows[1], cols[1]] - np.float32(drop), out=target)
 
 
+CAR, LORRY, CONTAINER = range(3)
+_BODIES = {CAR: (4.4, 1.8, 1.4), LORRY: (11.0, 2.5, 3.4), CONTAINER: (12.2, 2.44, 2.6)}
+HEADINGS = 64
+
+
+@lru_cache(maxsize=512)
+def vehicle_sprite(style: Style, gsd_m: float, model: int, heading: int) -> Sprite:
+    """A vehicle about the middle of pixel (0, 0), in tones of grey that its paint is multiplied with."""
+    long, wide, high = _BODIES[model]
+    size = ceil(long / 2 / gsd_m) + 1
+    ys, xs = np.mgrid[-size : size + 1, -size : size + 1] * gsd_m
+    turn = heading * 2 * pi / HEADINGS
+    u, v = xs * np.cos(turn) + ys * np.sin(turn), ys * np.cos(turn) - xs * np.sin(turn)
+    share = np.clip((long / 2 - np.abs(u)) / gsd_m + 0.5, 0, 1) * np.clip((wide / 2 - np.abs(v)) / gsd_m + 0.5, 0, 1)
+    tone = np.ones_like(share)
+    if model == CAR:
+        tone[(np.abs(u - 0.7) < 0.35) | (np.abs(u + 1.6) < 0.25)] = 0.3
+    elif model == LORRY:
+        tone[np.abs(u - 3.4) < 0.3] = 0.35
+    height = np.where(share > 0.5, high, 0.0).astype(np.float32)
+    window = Window(-size, -size, 2 * size + 1, 2 * size + 1)
+    grey, alpha = tone.astype(np.float32)[None], share.astype(np.float32)
+    return with_shadow(window, grey, alpha, height, (style.sun, gsd_m))
+
+
 @lru_cache(maxsize=512)
 def tree_sprite(style: Style, gsd_m: float, radius_px: int, is_conifer: bool, variant: int) -> Sprite:
     """A tree about the middle of pixel (0, 0), in tones of grey that a leaf's colour is multiplied with."""
@@ -210,8 +238,10 @@ def _crown(ys: Plane, xs: Plane, radius: float, rng: np.random.Generator) -> Pla
 
 def _cone(ys: Plane, xs: Plane, radius: float, rng: np.random.Generator) -> Plane:
     """A conifer: a cone with boughs."""
-    boughs = 1 + 0.16 * np.cos(rng.integers(6, 10) * np.arctan2(ys, xs) + rng.uniform(0, 6))
-    return (2.2 * np.maximum(radius * 0.9 - np.hypot(ys, xs) * boughs, 0)).astype(np.float32)
+    angles, turns = np.arctan2(ys, xs), rng.uniform(0, 2 * pi, 3)
+    boughs = sum(np.cos(count * angles + turn) for count, turn in zip((5, 9, 14), turns, strict=True))
+    reach = radius * (0.84 + 0.05 * boughs) + 0.06 * radius * rng.standard_normal(ys.shape)
+    return (2.0 * np.maximum(reach - np.hypot(ys, xs), 0)).astype(np.float32)
 
 
 def _leaf_light(height: Plane, sun: Sun, gsd_m: float) -> Plane:
