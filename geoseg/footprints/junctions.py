@@ -26,7 +26,7 @@ class Junctions:
     @staticmethod
     def of(walls: Walls, ends: Ints) -> Junctions:
         """Junctions of arcs whose `ends` are numbered; an arc's first wall and last wall end in them."""
-        arcs = np.flatnonzero(~walls.closed)
+        arcs = np.flatnonzero(~walls.outlines.closed)
         first = starts_of(walls.per_arc)[arcs]
         last = first + walls.per_arc[arcs] - 1
         _, junction = np.unique(np.concatenate([ends[arcs, 0], ends[arcs, 1]]), return_inverse=True)

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.ragged import Flags, Floats, Ints, offsets_of, place_in_row, row_of, starts_of
+from geoseg.footprints.ragged import Flags, Floats, Ints, offsets_of, place_in_row, row_of, row_sums, starts_of
 
 SAME_POINT_PER_PIXEL = 1e-4
 
@@ -37,6 +37,11 @@ class Network:
     @property
     def closed(self) -> Flags:
         return self.ends[:, 0] < 0
+
+    @property
+    def round_trip(self) -> Flags:
+        """Arcs that come back to where they started: closed ones, and loops from a junction to itself."""
+        return np.asarray(self.ends[:, 0] == self.ends[:, 1])
 
     @property
     def step_polygon(self) -> Ints:
@@ -76,11 +81,15 @@ class Network:
 
 @dataclass(frozen=True)
 class _Rings:
-    """Rings of points without the closing one, and a number for each point that is equal where points are."""
+    """Rings of points without the closing one, and a number for each point that is equal where points are.
+
+    Numbers from `met` on belong to one point each.
+    """
 
     points: Floats
     number: Ints
     sizes: Ints
+    met: int
 
     @property
     def following(self) -> Ints:
@@ -91,42 +100,55 @@ class _Rings:
         return following
 
     def taken(self, index: Ints, sizes: Ints) -> _Rings:
-        return _Rings(self.points[index], self.number[index], sizes)
+        return _Rings(self.points[index], self.number[index], sizes, self.met)
 
 
 def network_of(polygons: NDArray[np.object_], clusters: Ints, resolution_m: float) -> Network:
     """Cut the outlines of polygons into arcs; only polygons of one cluster can share an arc."""
     _, points, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(polygons)
-    ring_offsets, polygon_offsets = np.asarray(ring_offsets), np.asarray(polygon_offsets)
+    ring_offsets, polygon_rings = np.asarray(ring_offsets), np.diff(polygon_offsets)
     sizes = np.diff(ring_offsets) - 1
     index = np.repeat(ring_offsets[:-1], sizes) + place_in_row(sizes)
-    ring_cluster = np.repeat(clusters, np.diff(polygon_offsets))
-    rings = _numbered(points[index], np.repeat(ring_cluster, sizes), sizes, resolution_m)
-    return _cut_at_junctions(rings, np.diff(polygon_offsets))
+    _, cluster, members = np.unique(clusters, return_inverse=True, return_counts=True)
+    may_meet = np.repeat((members[cluster] > 1) | (polygon_rings > 1), polygon_rings)
+    ring_cluster = np.repeat(cluster, polygon_rings)
+    rings = _numbered(points[index], sizes, np.where(may_meet, ring_cluster, -1), resolution_m)
+    return _cut_at_junctions(rings, polygon_rings)
 
 
-def _numbered(points: Floats, cluster: Ints, sizes: Ints, resolution_m: float) -> _Rings:
-    """Give equal points of a cluster one number, and put a point wherever a neighbour's corner lies on a wall."""
-    key = np.rint(points / (resolution_m * SAME_POINT_PER_PIXEL)).astype(np.int64)
+def _numbered(points: Floats, sizes: Ints, ring_cluster: Ints, resolution_m: float) -> _Rings:
+    """Give equal points of a cluster one number, and put a point wherever a neighbour's corner lies on a wall.
+
+    Rings of cluster -1 meet nobody: each of their points gets a number of its own.
+    """
+    cluster = np.repeat(ring_cluster, sizes)
+    met = np.flatnonzero(cluster >= 0)
+    key = np.rint(points[met] / (resolution_m * SAME_POINT_PER_PIXEL)).astype(np.int64)
     x, y = key.T
-    along_rows, row_point = _ranks(cluster, y, x)
-    along_cols, col_point = _ranks(cluster, x, y)
-    rings = _Rings(points, along_rows, sizes)
-    after = rings.following
-    horizontal, vertical = y == y[after], x == x[after]
-    span = np.where(horizontal, along_rows[after] - along_rows, 0)
+    along_rows, row_point = _ranks(cluster[met], y, x)
+    along_cols, col_point = _ranks(cluster[met], x, y)
+    number = np.arange(len(points)) + len(row_point)
+    number[met] = along_rows
+    rings = _Rings(points, number, sizes, len(row_point))
+    inner = np.cumsum(cluster >= 0) - 1
+    after = inner[rings.following[met]]
+    span = np.where(y == y[after], along_rows[after] - along_rows, 0)
+    vertical = x == x[after]
     span = np.where(vertical, along_cols[after] - along_cols, span)
-    counts = np.maximum(np.abs(span), 1)
-    edge, place = row_of(counts), place_in_row(counts)
-    step = place * np.sign(span)[edge]
-    index = np.where(
-        vertical[edge],
-        col_point[along_cols[edge] + np.where(vertical[edge], step, 0)],
-        row_point[along_rows[edge] + np.where(horizontal[edge], step, 0)],
+    counts = np.ones(len(points), dtype=np.int64)
+    counts[met] = np.maximum(np.abs(span), 1)
+    index = row_of(counts)
+    place = place_in_row(counts)
+    added = np.flatnonzero(place)
+    edge = inner[index[added]]
+    step = place[added] * np.sign(span[edge])
+    upright = vertical[edge]
+    index[added] = np.where(
+        upright,
+        met[col_point[along_cols[edge] + step * upright]],
+        met[row_point[along_rows[edge] + step * ~upright]],
     )
-    index = np.where(place == 0, edge, index)
-    ring = row_of(sizes)
-    return rings.taken(index, np.bincount(ring[edge], minlength=len(sizes)))
+    return rings.taken(index, row_sums(row_of(sizes), counts, len(sizes)).astype(np.int64))
 
 
 def _ranks(*keys: Ints) -> tuple[Ints, Ints]:
@@ -140,8 +162,7 @@ def _ranks(*keys: Ints) -> tuple[Ints, Ints]:
 
 
 def _cut_at_junctions(rings: _Rings, polygon_rings: Ints) -> Network:
-    rings = _starting_at_junctions(rings)
-    junction, edge = _junctions(rings)
+    rings, junction, edge = _starting_at_junctions(rings)
     starts = junction.copy()
     starts[starts_of(rings.sizes)] = True
     first = np.flatnonzero(starts)
@@ -172,20 +193,24 @@ def _cut_at_junctions(rings: _Rings, polygon_rings: Ints) -> Network:
 
 def _junctions(rings: _Rings) -> tuple[Flags, Ints]:
     """Which points are junctions, and a number for the edge after each point that two neighbours share."""
-    ends = np.stack([rings.number, rings.number[rings.following]], axis=1)
-    low, high = ends.min(axis=1), ends.max(axis=1)
-    width = int(rings.number.max(initial=0)) + 1
-    edges, edge = np.unique(low * width + high, return_inverse=True)
-    degree = np.bincount(np.concatenate([edges // width, edges % width]), minlength=width)
-    return (degree != 2)[rings.number], edge
+    index = np.flatnonzero(rings.number < rings.met)
+    first, second = rings.number[index], rings.number[rings.following[index]]
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    edges, shared = np.unique(low * rings.met + high, return_inverse=True)
+    degree = np.bincount(np.concatenate([edges // rings.met, edges % rings.met]), minlength=rings.met)
+    junction = np.zeros(len(rings.number), dtype=bool)
+    junction[index] = degree[first] != 2
+    edge = np.arange(len(rings.number)) + len(edges)
+    edge[index] = shared
+    return junction, edge
 
 
-def _starting_at_junctions(rings: _Rings) -> _Rings:
+def _starting_at_junctions(rings: _Rings) -> tuple[_Rings, Flags, Ints]:
     """Turn rings so that each starts at a junction, where it has one."""
-    junction, _ = _junctions(rings)
+    junction, edge = _junctions(rings)
     ring, place = row_of(rings.sizes), place_in_row(rings.sizes)
     shift = np.full(len(rings.sizes), np.iinfo(np.int64).max)
     np.minimum.at(shift, ring[junction], place[junction])
     shift = np.where(shift == np.iinfo(np.int64).max, 0, shift)
     index = starts_of(rings.sizes)[ring] + (place + shift[ring]) % rings.sizes[ring]
-    return rings.taken(index, rings.sizes)
+    return rings.taken(index, rings.sizes), junction[index], edge[index]

@@ -33,3 +33,9 @@ def offsets_of(counts: Ints) -> Ints:
 def row_sums(rows: Ints, values: Floats, number: int) -> Floats:
     """Sum of the values of each row; the sum of one row never depends on the rows around it."""
     return np.bincount(rows, weights=values, minlength=number).astype(np.float64, copy=False)
+
+
+def first_of_each(chosen: Flags, row: Ints, number: int) -> Ints:
+    """Index of the first chosen item of each row; every row must have one."""
+    index = np.flatnonzero(chosen)
+    return index[np.searchsorted(row[index], np.arange(number))]

@@ -17,6 +17,7 @@ from geoseg.footprints.corners import corners_of
 from geoseg.footprints.directions import harmonised, main_directions
 from geoseg.footprints.junctions import Junctions
 from geoseg.footprints.network import Network, network_of
+from geoseg.footprints.outlines import Outlines
 from geoseg.footprints.ragged import (
     Flags,
     Floats,
@@ -28,10 +29,12 @@ from geoseg.footprints.ragged import (
     starts_of,
 )
 from geoseg.footprints.squaring import refitted, settled, squared
+from geoseg.footprints.straying import strayed_area_m2
 from geoseg.footprints.walls import Walls, fitted_walls, without_needless_corners
 
 LEAST_IOU = 0.85
 MOST_AREA_CHANGE = 0.05
+MOST_STRAYED = (1 - LEAST_IOU) / (1 + LEAST_IOU)
 TOLERANCE_PIXELS = 2.0
 LEAST_TOLERANCE_M = 0.5
 STRAIGHT, SIMPLIFIED, TRACED = 0, 1, 2
@@ -60,19 +63,26 @@ class _Plan:
     points: tuple[Floats, ...]
     sizes: tuple[Ints, ...]
     straight: Flags
+    strayed_m2: Floats
 
 
 def _planned(network: Network, clusters: Ints, resolution_m: float) -> _Plan:
     origin = _arc_origins(network, clusters)
-    local = network.points - origin[row_of(network.sizes)]
-    tolerance = _tolerances(network, local, resolution_m)
-    simple = fitted_walls(network, local, tolerance / 2)
+    outlines = Outlines.of(network, origin)
+    tolerance = _tolerances(outlines, resolution_m)
+    simple = fitted_walls(outlines, tolerance / 2)
     walls = without_needless_corners(simple, tolerance)
     directions = _directions(network, walls, clusters)
     walls = squared(walls, _offered(network, walls, directions), tolerance * 1.5)
     walls = refitted(settled(walls, tolerance))
-    points, sizes = _straight_points(network, walls, tolerance)
+    start, stop = _straight_ends(network, walls, tolerance)
+    points, sizes = _ends_in_order(walls, start, stop)
     simple_points, simple_sizes = _simple_points(simple)
+    strayed = np.bincount(
+        network.step_polygon,
+        weights=strayed_area_m2(walls, start, stop)[network.step_arc],
+        minlength=len(clusters),
+    )
     return _Plan(
         (
             points + origin[row_of(sizes)],
@@ -81,6 +91,7 @@ def _planned(network: Network, clusters: Ints, resolution_m: float) -> _Plan:
         ),
         (sizes, simple_sizes, network.sizes),
         np.isfinite(directions[:, 0]),
+        strayed,
     )
 
 
@@ -90,20 +101,14 @@ def _arc_origins(network: Network, clusters: Ints) -> Floats:
     arc_cluster = np.zeros(len(network.sizes), dtype=np.int64)
     arc_cluster[network.step_arc] = cluster[network.step_polygon]
     corner = np.full((int(cluster.max()) + 1, 2), np.inf)
-    np.minimum.at(corner, arc_cluster[row_of(network.sizes)], network.points)
+    np.minimum.at(corner, arc_cluster, np.minimum.reduceat(network.points, starts_of(network.sizes)))
     return corner[arc_cluster]
 
 
-def _tolerances(network: Network, points: Floats, resolution_m: float) -> Floats:
-    """How far each arc's outline may stray from a wall by noise; less for a ring so small that it would vanish."""
+def _tolerances(outlines: Outlines, resolution_m: float) -> Floats:
+    """How far each outline may stray from a wall by noise; less for a ring so small that it would vanish."""
     usual = max(TOLERANCE_PIXELS * resolution_m, LEAST_TOLERANCE_M)
-    arc = row_of(network.sizes)
-    after = np.arange(1, len(points) + 1)
-    starts = starts_of(network.sizes)
-    after[starts + network.sizes - 1] = starts
-    twice = points[:, 0] * points[after, 1] - points[after, 0] * points[:, 1]
-    area = np.abs(row_sums(arc, twice, len(network.sizes))) / 2
-    return np.where(network.closed, np.minimum(usual, 0.15 * np.sqrt(area)), usual)
+    return np.where(outlines.round_trip, np.minimum(usual, 0.15 * np.sqrt(outlines.areas_m2)), usual)
 
 
 def _directions(network: Network, walls: Walls, clusters: Ints) -> Floats:
@@ -137,14 +142,14 @@ def _offered(network: Network, walls: Walls, directions: Floats) -> Floats:
 
 
 def _simple_points(walls: Walls) -> tuple[Floats, Ints]:
-    last = ~walls.closed[walls.arc] & (walls.following < 0)
+    last = ~walls.outlines.closed[walls.arc] & (walls.following < 0)
     counts = 1 + last.astype(np.int64)
     points = np.repeat(walls.start, counts, axis=0)
     points[np.cumsum(counts)[last] - 1] = walls.stop[last]
-    return points, walls.per_arc + ~walls.closed
+    return points, walls.per_arc + ~walls.outlines.closed
 
 
-def _straight_points(network: Network, walls: Walls, tolerance: Floats) -> tuple[Floats, Ints]:
+def _straight_ends(network: Network, walls: Walls, tolerance: Floats) -> tuple[Floats, Floats]:
     junctions = Junctions.of(walls, network.ends)
     centre = junctions.through_lines(walls, tolerance)
     corners = corners_of(walls, tolerance, centre)
@@ -153,7 +158,7 @@ def _straight_points(network: Network, walls: Walls, tolerance: Floats) -> tuple
     half = len(junctions.wall) // 2
     start[junctions.wall[:half]] = meeting[junctions.junction[:half]]
     stop[junctions.wall[half:]] = meeting[junctions.junction[half:]]
-    return _ends_in_order(walls, start, stop)
+    return start, stop
 
 
 def _ends_in_order(walls: Walls, start: Floats, stop: Floats) -> tuple[Floats, Ints]:
@@ -162,7 +167,7 @@ def _ends_in_order(walls: Walls, start: Floats, stop: Floats) -> tuple[Floats, I
     repeated = (after >= 0) & np.all(stop == start[after], axis=1)
     keep = np.stack([np.ones(len(start), dtype=bool), ~repeated], axis=1).ravel()
     points = np.stack([start, stop], axis=1).reshape(-1, 2)[keep]
-    sizes = np.bincount(np.repeat(walls.arc, 2)[keep], minlength=len(walls.closed))
+    sizes = np.bincount(np.repeat(walls.arc, 2)[keep], minlength=len(walls.outlines.closed))
     return points, sizes
 
 
@@ -170,13 +175,17 @@ def _accepted(
     network: Network, plan: _Plan, polygons: NDArray[np.object_], clusters: Ints
 ) -> tuple[NDArray[np.object_], Flags]:
     """Polygons at the straightest level that stays valid and near its outline."""
-    level = np.where(plan.straight, STRAIGHT, SIMPLIFIED)
+    level = np.full(len(polygons), STRAIGHT)
     _, cluster, members = np.unique(clusters, return_inverse=True, return_counts=True)
     doubtful = np.ones(len(polygons), dtype=bool)
     for patience in range(100):
         shapes = _shapes_at(network, plan, level)
         failed = np.zeros(len(polygons), dtype=bool)
-        failed[doubtful] = ~_acceptable(shapes[doubtful], polygons[doubtful], level[doubtful])
+        untouched = np.bincount(cluster, weights=level, minlength=len(members))[cluster] == STRAIGHT
+        strayed = np.where(untouched, plan.strayed_m2, np.inf)
+        failed[doubtful] = ~_acceptable(
+            shapes[doubtful], polygons[doubtful], level[doubtful], strayed[doubtful]
+        )
         failed |= _unfitting(shapes, cluster, doubtful & (members[cluster] > 1))
         failed &= level < TRACED
         if not failed.any():
@@ -186,16 +195,17 @@ def _accepted(
             level[failed] += 1
         else:
             level[doubtful] = TRACED
-    return shapes, level == STRAIGHT
+    return shapes, plan.straight & (level == STRAIGHT)
 
 
-def _acceptable(shapes: NDArray[np.object_], polygons: NDArray[np.object_], level: Ints) -> Flags:
+def _acceptable(shapes: NDArray[np.object_], polygons: NDArray[np.object_], level: Ints, strayed: Floats) -> Flags:
     good = shapely.is_valid(shapes)
-    test = np.flatnonzero(good & (level == STRAIGHT))
-    before, after = shapely.area(polygons[test]), shapely.area(shapes[test])
-    common = shapely.area(shapely.intersection(shapes[test], polygons[test]))
-    near = common >= LEAST_IOU * (before + after - common)
-    good[test] = near & (np.abs(after - before) <= MOST_AREA_CHANGE * before)
+    before, after = shapely.area(polygons), shapely.area(shapes)
+    straight = level == STRAIGHT
+    good &= ~straight | (np.abs(after - before) <= MOST_AREA_CHANGE * before)
+    unsure = np.flatnonzero(good & straight & (strayed > MOST_STRAYED * (before + after)))
+    common = shapely.area(shapely.intersection(shapes[unsure], polygons[unsure]))
+    good[unsure] = common >= LEAST_IOU * (before + after)[unsure] / (1 + LEAST_IOU)
     return good
 
 

@@ -49,7 +49,7 @@ def _joined_in_line(walls: Walls, tolerance_m: Floats) -> Walls:
         after = walls.following
         offset = np.abs(_ahead(walls, after))
         same = walls.squared & walls.squared[after] & _parallel(walls, after)
-        cost = np.where(same & (after >= 0) & walls.spare(), offset, np.inf)
+        cost = np.where(same & (after >= 0) & walls.spare, offset, np.inf)
         cost[offset > tolerance_m[walls.arc]] = np.inf
         chosen = lowest_of_neighbours(cost, walls)
         if not chosen.any():
@@ -78,7 +78,7 @@ def _without_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
     cosine = np.sum(walls.along[before] * walls.along[after], axis=1)
     cut = both & (np.abs(cosine) < SAME_HEADING)
     limit = np.where(cut, CUT_CORNER * tolerance, tolerance)
-    cost = np.where((length < limit) & walls.spare(), length, np.inf)
+    cost = np.where((length < limit) & walls.spare, length, np.inf)
     chosen = lowest_of_neighbours(cost, walls)
     return walls.dropped(chosen) if chosen.any() else walls
 

@@ -1,6 +1,6 @@
-"""Straight walls fitted to the arcs of a network of outlines, and the corners in which they meet.
+"""Straight walls fitted to outlines.
 
-A wall knows its stretch of outline only by moments (integrals of 1, x, y, x², xy and y² along it), so that walls can
+A wall knows its stretch of outline mainly by moments (integrals of 1, x, y, x², xy and y² along it), so that walls can
 be joined and fitted again without going back to the outline. Least squares over a whole stair step finds the
 wall behind it to a fraction of a pixel, and neither inside nor outside of it on average.
 """
@@ -11,49 +11,37 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import shapely
 
-from geoseg.footprints.network import Network
-from geoseg.footprints.ragged import (
-    Flags,
-    Floats,
-    Ints,
-    offsets_of,
-    place_in_row,
-    row_of,
-    row_sums,
-    starts_of,
-)
-
-FEWEST_WALLS_OF_A_RING = 4
+from geoseg.footprints.outlines import Outlines
+from geoseg.footprints.ragged import Flags, Floats, Ints, place_in_row, row_of, row_sums, starts_of
 
 
 @dataclass(frozen=True)
 class Walls:
-    """Walls in order along their arcs: wall i runs from `start` to `stop` and faces along `heading` (radians).
+    """Walls in order along their arcs, each facing along its `heading` (radians).
 
-    `squared` tells that the heading is a main direction of the building and no longer the wall's own.
-    `closed` tells of each arc (not wall) whether its last wall meets its first.
+    Wall i covers the outline of its arc from place `first[i]` to `last[i]`, counting on past the end of a closed
+    arc. `squared` tells that the heading is a main direction of the building and no longer the wall's own.
     """
 
+    outlines: Outlines
     arc: Ints
-    start: Floats
-    stop: Floats
+    first: Ints
+    last: Ints
     moments: Floats
     heading: Floats
     squared: Flags
-    closed: Flags
 
     @cached_property
     def per_arc(self) -> Ints:
-        return np.bincount(self.arc, minlength=len(self.closed))
+        return np.bincount(self.arc, minlength=len(self.outlines.sizes))
 
     @cached_property
     def following(self) -> Ints:
         """The wall after each along its arc, or -1."""
         following = np.arange(1, len(self.arc) + 1)
-        starts, walls = starts_of(self.per_arc), self.per_arc
-        following[(starts + walls - 1)[walls > 0]] = np.where(self.closed, starts, -1)[walls > 0]
+        starts = starts_of(self.per_arc)
+        following[starts + self.per_arc - 1] = np.where(self.outlines.closed, starts, -1)
         return following
 
     @cached_property
@@ -63,6 +51,14 @@ class Walls:
         has = self.following >= 0
         previous[self.following[has]] = np.flatnonzero(has)
         return previous
+
+    @cached_property
+    def start(self) -> Floats:
+        return self.outlines.at(self.arc, self.first)
+
+    @cached_property
+    def stop(self) -> Floats:
+        return self.outlines.at(self.arc, self.last)
 
     @cached_property
     def centre(self) -> Floats:
@@ -78,43 +74,37 @@ class Walls:
         """Distance from start to stop."""
         return np.hypot(*(self.stop - self.start).T)
 
+    @property
+    def spare(self) -> Flags:
+        """Walls whose arc can do with one wall fewer."""
+        return (self.per_arc > self.outlines.fewest_walls)[self.arc]
+
     def joined(self, with_following: Flags) -> Walls:
         """Join walls with the one after them; no two neighbours may be asked for at once."""
-        first = np.flatnonzero(with_following)
-        second = self.following[first]
-        moments, stop = self.moments.copy(), self.stop.copy()
-        moments[first] += moments[second]
-        stop[first] = stop[second]
-        return replace(self, moments=moments, stop=stop)._without(second)
+        wall = np.flatnonzero(with_following)
+        after = self.following[wall]
+        moments, last = self.moments.copy(), self.last.copy()
+        moments[wall] += moments[after]
+        last[wall] += self.last[after] - self.first[after]
+        return replace(self, moments=moments, last=last)._without(after)
 
     def dropped(self, walls: Flags) -> Walls:
         """Leave walls out, so that those before and after them meet; no two neighbours may be dropped at once."""
-        index = np.flatnonzero(walls)
-        before, after = self.previous[index], self.following[index]
-        middle = (self.start[index] + self.stop[index]) / 2
-        start, stop = self.start.copy(), self.stop.copy()
-        between = (before >= 0) & (after >= 0)
-        start[after[after >= 0]] = np.where(between[:, None], middle, self.start[index])[after >= 0]
-        stop[before[before >= 0]] = np.where(between[:, None], middle, self.stop[index])[before >= 0]
-        return replace(self, start=start, stop=stop)._without(index)
+        wall = np.flatnonzero(walls)
+        before, after = self.previous[wall], self.following[wall]
+        length = self.last[wall] - self.first[wall]
+        to_after = np.where(before < 0, length, np.where(after < 0, 0, length // 2))
+        first, last = self.first.copy(), self.last.copy()
+        last[before[before >= 0]] += (length - to_after)[before >= 0]
+        first[after[after >= 0]] -= to_after[after >= 0]
+        turn = np.where(first < 0, self.outlines.sizes[self.arc], 0)
+        return replace(self, first=first + turn, last=last + turn)._without(wall)
 
     def _without(self, index: Ints) -> Walls:
         keep = np.ones(len(self.arc), dtype=bool)
         keep[index] = False
-        return Walls(
-            self.arc[keep],
-            self.start[keep],
-            self.stop[keep],
-            self.moments[keep],
-            self.heading[keep],
-            self.squared[keep],
-            self.closed,
-        )
-
-    def spare(self) -> Flags:
-        """Walls whose arc can do with one wall fewer."""
-        fewest = np.where(self.closed, FEWEST_WALLS_OF_A_RING, 1)
-        return (self.per_arc > fewest)[self.arc]
+        columns = (self.arc, self.first, self.last, self.moments, self.heading, self.squared)
+        return Walls(self.outlines, *(column[keep] for column in columns))
 
 
 def lowest_of_neighbours(cost: Floats, walls: Walls) -> Flags:
@@ -127,64 +117,41 @@ def lowest_of_neighbours(cost: Floats, walls: Walls) -> Flags:
     return lowest
 
 
-def fitted_walls(network: Network, points: Floats, tolerance_m: Floats) -> Walls:
-    """Walls between the corners that Douglas-Peucker finds along each arc (one tolerance for each)."""
-    corners = _corners(network, points, tolerance_m)
-    return _measured(network, points, corners)
-
-
-def _lines(network: Network, points: Floats) -> Ints:
-    """Indices of the points of each arc as a line; closed arcs start, and end, at their most outlying point."""
-    arc, place = row_of(network.sizes), place_in_row(network.sizes)
-    middle = np.stack([row_sums(arc, c, len(network.sizes)) for c in points.T], axis=1) / network.sizes[:, None]
-    distance = np.hypot(*(points - middle[arc]).T)
-    starts = starts_of(network.sizes)
-    farthest = np.lexsort((place, -distance, arc))[starts] - starts
-    shift = np.where(network.closed, farthest, 0)
-    turned = starts[arc] + (place + shift[arc]) % network.sizes[arc]
-    closed = np.flatnonzero(network.closed)
-    return np.insert(turned, (starts + network.sizes)[closed], turned[starts[closed]])
-
-
-def _corners(network: Network, points: Floats, tolerance_m: Floats) -> tuple[Ints, Ints, Flags]:
-    """Point index and arc of each line's points, and whether the point is a corner."""
-    index = _lines(network, points)
-    sizes = network.sizes + network.closed
-    numbered = np.column_stack([points[index], np.arange(len(index))])
-    lines = shapely.from_ragged_array(shapely.GeometryType.LINESTRING, numbered, (offsets_of(sizes),))
-    simple = shapely.simplify(lines, tolerance_m, preserve_topology=False)
-    kept = shapely.get_coordinates(simple, include_z=True)[:, 2].astype(np.int64)
-    corner = np.zeros(len(index), dtype=bool)
-    corner[kept] = True
-    collapsed = network.closed & (shapely.get_num_points(simple) < FEWEST_WALLS_OF_A_RING)
-    arc = row_of(sizes)
-    return index, arc, corner | collapsed[arc]
-
-
-def _measured(network: Network, points: Floats, corners: tuple[Ints, Ints, Flags]) -> Walls:
-    index, arc, corner = corners
-    inner = arc[1:] == arc[:-1]
-    opens = np.flatnonzero(corner[:-1] & inner)
-    wall = (np.cumsum(corner[:-1] & inner) - 1)[inner]
-    first, second = points[index[:-1][inner]], points[index[1:][inner]]
-    closes = np.append(opens[1:], len(index) - 1)
-    closes = np.where(arc[closes] == arc[opens], closes, 0)
-    last_of_arc = np.cumsum(np.bincount(arc)) - 1
-    closes = np.where(closes == 0, last_of_arc[arc[opens]], closes)
+def fitted_walls(outlines: Outlines, tolerance_m: Floats) -> Walls:
+    """Walls between the corners that Douglas-Peucker finds along each outline (one tolerance for each)."""
+    corner = outlines.corners(tolerance_m)
+    walls_of_arc = row_sums(outlines.arc, corner * 1.0, len(outlines.sizes)).astype(np.int64) - ~outlines.closed
+    first = _all_but_last_of_open(np.flatnonzero(corner), outlines)
+    arc = row_of(walls_of_arc)
+    place = first - starts_of(outlines.sizes)[arc]
+    last = np.append(place[1:], 0)
+    ends = np.cumsum(walls_of_arc) - 1
+    last[ends] = outlines.sizes - ~outlines.closed
+    counts = last - place
+    edges = np.repeat(first, counts) + place_in_row(counts)
     walls = Walls(
-        arc=arc[opens],
-        start=points[index[opens]],
-        stop=points[index[closes]],
-        moments=_moments(first, second, wall, len(opens)),
-        heading=np.zeros(len(opens)),
-        squared=np.zeros(len(opens), dtype=bool),
-        closed=network.closed,
+        outlines=outlines,
+        arc=arc,
+        first=place,
+        last=last,
+        moments=_moments(outlines.points[edges], outlines.points[outlines.following[edges]], row_of(counts)),
+        heading=np.zeros(len(arc)),
+        squared=np.zeros(len(arc), dtype=bool),
     )
     return replace(walls, heading=own_heading(walls))
 
 
-def _moments(first: Floats, second: Floats, wall: Ints, number: int) -> Floats:
+def _all_but_last_of_open(corners: Ints, outlines: Outlines) -> Ints:
+    """Corners at which a wall starts: at the end of an open outline none does."""
+    ends = np.cumsum(outlines.sizes) - 1
+    is_end = np.zeros(len(outlines.points), dtype=bool)
+    is_end[ends[~outlines.closed]] = True
+    return corners[~is_end[corners]]
+
+
+def _moments(first: Floats, second: Floats, wall: Ints) -> Floats:
     """Integrals of 1, x, y, x², xy, y² along the edges of each wall."""
+    number = int(wall[-1]) + 1
     length = np.hypot(*(second - first).T)
     (ax, ay), (bx, by) = first.T, second.T
     integrands = (
@@ -225,7 +192,7 @@ def without_needless_corners(walls: Walls, tolerance_m: Floats) -> Walls:
     while True:
         after = walls.following
         cost = misfit(walls.moments + walls.moments[after]) - misfit(walls.moments) - misfit(walls.moments[after])
-        cost[(after < 0) | (cost > limit[walls.arc]) | ~walls.spare()] = np.inf
+        cost[(after < 0) | (cost > limit[walls.arc]) | ~walls.spare] = np.inf
         joined = lowest_of_neighbours(cost, walls)
         if not joined.any():
             return replace(walls, heading=own_heading(walls))

@@ -1,0 +1,94 @@
+"""The arcs of a network as outlines that walls are fitted to, in coordinates near zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import shapely
+
+from geoseg.footprints.network import Network
+from geoseg.footprints.ragged import (
+    Flags,
+    Floats,
+    Ints,
+    first_of_each,
+    offsets_of,
+    place_in_row,
+    row_of,
+    row_sums,
+    starts_of,
+)
+
+FEWEST_WALLS_OF_A_RING = 4
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Outlines end to end, `sizes` points each; a `round_trip` is closed, or leads from a junction back to it."""
+
+    points: Floats
+    sizes: Ints
+    closed: Flags
+    round_trip: Flags
+
+    @staticmethod
+    def of(network: Network, origin: Floats) -> Outlines:
+        """The network's arcs, seen from an origin for each; closed ones start at their most outlying point."""
+        arc, place = row_of(network.sizes), place_in_row(network.sizes)
+        starts = starts_of(network.sizes)
+        points = network.points - origin[arc]
+        middle = np.stack([row_sums(arc, c, len(starts)) for c in points.T], axis=1) / network.sizes[:, None]
+        distance = np.hypot(*(points - middle[arc]).T)
+        farthest = distance == np.maximum.reduceat(distance, starts)[arc]
+        shift = np.where(network.closed, first_of_each(farthest, arc, len(starts)) - starts, 0)
+        turned = starts[arc] + (place + shift[arc]) % network.sizes[arc]
+        return Outlines(points[turned], network.sizes, network.closed, network.round_trip)
+
+    @cached_property
+    def arc(self) -> Ints:
+        """The outline of each point."""
+        return row_of(self.sizes)
+
+    @cached_property
+    def following(self) -> Ints:
+        """Index of the point after each; after the last comes the first."""
+        following = np.arange(1, len(self.points) + 1)
+        starts = starts_of(self.sizes)
+        following[starts + self.sizes - 1] = starts
+        return following
+
+    @property
+    def fewest_walls(self) -> Ints:
+        return np.where(self.round_trip, FEWEST_WALLS_OF_A_RING, 1)
+
+    @property
+    def areas_m2(self) -> Floats:
+        """Area within each outline, closed by a straight line where it is open."""
+        x, y = self.points.T
+        twice = x * y[self.following] - x[self.following] * y
+        return np.abs(row_sums(self.arc, twice, len(self.sizes))) / 2
+
+    def index(self, arc: Ints, place: Ints) -> Ints:
+        """Index of the points at places along outlines, counting on past the end of a closed one."""
+        return starts_of(self.sizes)[arc] + place % self.sizes[arc]
+
+    def at(self, arc: Ints, place: Ints) -> Floats:
+        return self.points[self.index(arc, place)]
+
+    def corners(self, tolerance_m: Floats) -> Flags:
+        """Points that Douglas-Peucker keeps; all of them where a round trip would collapse."""
+        closed = np.flatnonzero(self.closed)
+        starts = starts_of(self.sizes)
+        index = np.insert(np.arange(len(self.points)), (starts + self.sizes)[closed], starts[closed])
+        lines = shapely.from_ragged_array(
+            shapely.GeometryType.LINESTRING,
+            np.column_stack([self.points[index], index]),
+            (offsets_of(self.sizes + self.closed),),
+        )
+        simple = shapely.simplify(lines, tolerance_m, preserve_topology=False)
+        corner = np.zeros(len(self.points), dtype=bool)
+        corner[shapely.get_coordinates(simple, include_z=True)[:, 2].astype(np.int64)] = True
+        few = self.round_trip & (shapely.get_num_points(simple) <= FEWEST_WALLS_OF_A_RING)
+        return np.asarray(corner | few[self.arc])
