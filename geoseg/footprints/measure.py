@@ -16,7 +16,7 @@ from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
 from geoseg.narrator import QUIET, Narrator
-from geoseg.raster.grid import WGS84, Grid, Window, crs_name
+from geoseg.raster.grid import WGS84, Grid, crs_name
 
 Floats: TypeAlias = NDArray[np.float64]
 Polygons: TypeAlias = NDArray[np.object_]
@@ -24,7 +24,7 @@ Polygons: TypeAlias = NDArray[np.object_]
 GEOCENTRIC = CRS.from_epsg(4978)
 EARTH_RADIUS_M = 6_371_007.2
 NOTABLE_DISTORTION = 1e-3
-LONGEST_STRAIGHT_M = 2_000.0
+LONGEST_STRAIGHT_M = 1_000.0
 PROBE_M = 100.0
 LATTICE_M = 2_000.0
 
@@ -105,18 +105,15 @@ class AreaCrs:
         (ax, ay), (bx, by) = np.subtract(east, west), np.subtract(north, south)
         return np.asarray(np.abs(ax * by - ay * bx) / (2 * step) ** 2 * self.square_unit_m2, dtype=np.float64)
 
-    def pixel_areas(self, grid: Grid, window: Window) -> Floats:
-        """Area in square metres of every pixel of a window of a grid.
-
-        Taken on a lattice of nodes at most two kilometres apart, and linearly between them (within 1e-7).
-        """
-        rows, row_weights = lattice(window.row, window.height, grid.pixel_size_m[1])
-        cols, col_weights = lattice(window.col, window.width, grid.pixel_size_m[0])
+    def pixel_areas(self, grid: Grid) -> PixelAreas:
+        """The true areas of a grid's pixels."""
+        across, down = grid.pixel_size_m
+        steps = max(1, int(LATTICE_M / down)), max(1, int(LATTICE_M / across))
+        rows, cols = (np.arange(0, n + step, step) for n, step in zip(grid.shape, steps, strict=True))
         at = grid.transform
         x = at.a * cols + at.b * rows[:, None] + at.c
         y = at.d * cols + at.e * rows[:, None] + at.f
-        nodes = self.densities(x, y, grid.crs) * abs(at.determinant)
-        return row_weights @ nodes @ col_weights.T
+        return PixelAreas(self.densities(x, y, grid.crs) * abs(at.determinant), *steps)
 
     def distortion(self, place: Located) -> float:
         """By how much areas come out too large (0.33 is a third) where it is worst in a place."""
@@ -130,6 +127,24 @@ class AreaCrs:
                 f"{crs_name(self.crs)} does not reach the data; choose another --area-crs, or auto"
             )
         return float(errors[np.argmax(np.abs(errors))])
+
+
+@dataclass(frozen=True)
+class PixelAreas:
+    """Areas of pixels in square metres, known on a lattice of nodes and linear between them (within 1e-7)."""
+
+    nodes: Floats
+    row_step: int
+    col_step: int
+
+    def at(self, rows: Floats, cols: Floats) -> Floats:
+        """Area of a pixel whose middle is at each (row, col)."""
+        down, across = rows / self.row_step, cols / self.col_step
+        row, col = down.astype(np.intp), across.astype(np.intp)
+        down, across = down - row, across - col
+        above = self.nodes[row, col] * (1 - across) + self.nodes[row, col + 1] * across
+        below = self.nodes[row + 1, col] * (1 - across) + self.nodes[row + 1, col + 1] * across
+        return np.asarray(above * (1 - down) + below * down, dtype=np.float64)
 
 
 def projected_crs(requested: str) -> CRS:
@@ -183,16 +198,6 @@ def latitude_limits(crs: CRS, margin: float) -> tuple[float, float]:
         return -np.inf, np.inf
     pole = np.pi / 2 / float(crs.axis_info[0].unit_conversion_factor)
     return margin - pole, pole - margin
-
-
-def lattice(start: int, count: int, pixel_m: float) -> tuple[Floats, Floats]:
-    """Nodes along one axis of pixels, and the weight of every node at every pixel's middle."""
-    intervals = max(1, int(np.ceil(count * pixel_m / LATTICE_M)))
-    intervals = min(intervals, count)
-    middles = np.arange(start, start + count) + 0.5
-    nodes = np.linspace(start, start + count, intervals + 1)
-    weights = np.stack([np.interp(middles, nodes, unit) for unit in np.eye(len(nodes))], axis=1)
-    return nodes, weights
 
 
 def with_short_edges(polygons: Polygons, crs: CRS) -> Polygons:

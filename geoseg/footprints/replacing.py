@@ -65,11 +65,7 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} is a folder; give the name of a file")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: no right to write into {path.parent}; write elsewhere")
-    if (
-        path.exists()
-        and not path.stat().st_mode & 0o222
-        or not os.access(path if path.exists() else path.parent, os.W_OK)
-    ):
+    if path.exists() and not (os.access(path, os.W_OK) and path.stat().st_mode & 0o222):
         raise InputError(f"{path} is read-only; make it writable or write elsewhere")
     if is_sqlite(path):
         check_unlocked(path)

@@ -73,19 +73,15 @@ def share_steps() -> list[Step]:
 
 def footprint_style(classes: Sequence[str]) -> str:
     """Footprints by size where there is one class, else by class."""
-    if len(classes) == 1:
-        renderer = graduated("area_m2", size_steps(), WALL, 0.85)
-    else:
-        renderer = categorized("class", classes)
+    by_size = graduated("area_m2", size_steps(), WALL, 0.85)
+    renderer = by_size if len(classes) == 1 else categorized("class", classes)
     return document(renderer, FOOTPRINT_COLUMNS, '"class" || \' \' || "id"', FOOTPRINT_TIP)
 
 
 def region_style(classes: Sequence[str]) -> str:
     """Regions by built share; with several classes one group of the legend for each, the first one switched on."""
-    if len(classes) == 1:
-        renderer = graduated("share", share_steps(), BORDER, 0.55)
-    else:
-        renderer = graduated_by_class("share", share_steps(), classes)
+    plain = graduated("share", share_steps(), BORDER, 0.55)
+    renderer = plain if len(classes) == 1 else graduated_by_class("share", share_steps(), classes)
     return document(renderer, REGION_COLUMNS, '"region"', REGION_TIP)
 
 
