@@ -14,7 +14,7 @@ import shapely
 
 from gee import batch, provenance
 from gee.area import Area
-from gee.catalogue import Imagery, Label
+from gee.catalogue import ESM, Imagery, Label
 from gee.download import Download, Statistics
 from gee.expressions import Look, Marking, Period
 from gee.geotiff import Form, assemble, made_of, short
