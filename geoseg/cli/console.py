@@ -32,8 +32,15 @@ class Console(Narrator):
         from tqdm import tqdm
 
         rate = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_fmt}, {remaining} left"
-        with tqdm(desc=what, total=total, unit=unit, bar_format=rate, file=sys.stderr, mininterval=0.5) as bar:
-            yield bar.update
+        with tqdm(
+            desc=what, total=total, unit=unit, bar_format=rate, file=sys.stderr, mininterval=0.5
+        ) as bar:
+            yield lambda amount: tick(bar, amount)
+
+
+def tick(bar: Any, amount: float) -> None:
+    """Move a bar on; sums of fractions must not carry it past its end."""
+    bar.update(min(amount, bar.total - bar.n))
 
 
 class Warnings(Narrator):
@@ -87,4 +94,3 @@ def unexpected(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {error} (run again with --debug to see where)"
-

@@ -1,4 +1,4 @@
-"""Work that runs ahead in a thread, so that reading, the model and writing overlap in time."""
+"""Work that runs ahead in threads, so that reading, the model and writing overlap in time."""
 
 from __future__ import annotations
 
@@ -13,42 +13,52 @@ PATIENCE_S = 0.1
 
 
 class Finished:
-    """The end of an iteration, with the error that ended it if there was one."""
+    """The end of a source, with the error that ended it if there was one."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
-def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
-    """The same items, made in a thread of their own, at most `depth` of them waiting."""
+def ahead(*sources: Iterable[T], depth: int = 1) -> Iterator[T]:
+    """The items of all sources as they come, each source in a thread of its own, at most `depth` items waiting."""
     waiting: queue.Queue[T | Finished] = queue.Queue(depth)
     stopped = threading.Event()
-    thread = threading.Thread(target=produce, args=(items, waiting, stopped), daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=produce, args=(source, waiting, stopped)) for source in sources]
+    for thread in threads:
+        thread.start()
     try:
-        while not isinstance(item := waiting.get(), Finished):
-            yield item
-        if item.error:
-            raise item.error
+        yield from arriving(waiting, len(sources))
     finally:
         stopped.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
-def produce(items: Iterable[T], waiting: queue.Queue[T | Finished], stopped: threading.Event) -> None:
-    """Fill the queue until the items end or nobody wants them any more."""
+def arriving(waiting: queue.Queue[T | Finished], running: int) -> Iterator[T]:
+    """Items until every source has ended; the first error ends all."""
+    while running:
+        item = waiting.get()
+        if not isinstance(item, Finished):
+            yield item
+        elif item.error:
+            raise item.error
+        else:
+            running -= 1
+
+
+def produce(source: Iterable[T], waiting: queue.Queue[T | Finished], stopped: threading.Event) -> None:
+    """Fill the queue until the source ends or nobody wants its items any more."""
     end = Finished()
-    iterator = iter(items)
+    items = iter(source)
     try:
-        for item in iterator:
+        for item in items:
             if not hand_over(item, waiting, stopped):
-                return
+                break
     except BaseException as error:  # noqa: BLE001 - raised again where the items are used
         end = Finished(error)
     finally:
-        close = getattr(iterator, "close", None)
-        if close:
-            close()
+        if hasattr(items, "close"):
+            items.close()
     hand_over(end, waiting, stopped)
 
 

@@ -36,6 +36,10 @@ class Window:
     def slices(self) -> tuple[slice, slice]:
         return slice(self.row, self.stop_row), slice(self.col, self.stop_col)
 
+    def within(self, outer: Window) -> Window:
+        """This window as seen from the corner of another."""
+        return Window(self.row - outer.row, self.col - outer.col, self.height, self.width)
+
     def __str__(self) -> str:
         return f"rows {self.row}-{self.stop_row - 1}, columns {self.col}-{self.stop_col - 1}"
 
@@ -115,14 +119,12 @@ class Grid:
         return Grid(self.crs, shifted, window.height, window.width)
 
     def rescaled(self, gsd_m: float) -> Grid:
-        """The same ground and CRS in square pixels of `gsd_m` true metres."""
+        """The same ground in pixels that are square on the ground, `gsd_m` metres a side or very nearly so."""
         across, down = self.pixel_size_m
-        return Grid(
-            self.crs,
-            self.transform @ Affine.scale(gsd_m / across, gsd_m / down),
-            max(1, round(self.height * down / gsd_m)),
-            max(1, round(self.width * across / gsd_m)),
-        )
+        height = max(1, round(self.height * down / gsd_m))
+        width = max(1, round(self.width * across / gsd_m))
+        scale = Affine.scale(self.width / width, self.height / height)
+        return Grid(self.crs, self.transform @ scale, height, width)
 
 
 def crs_name(crs: CRS) -> str:

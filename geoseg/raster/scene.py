@@ -17,21 +17,20 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import InputError
 from geoseg.raster.bands import Band
-from geoseg.raster.grid import Grid, Window, utm_crs
+from geoseg.raster.gdal import reason
+from geoseg.raster.grid import Grid, Window
 from geoseg.raster.vrt import mosaic_vrt
 
 OnReadError = Literal["stop", "nodata"]
 
 CACHE_BYTES = 64 * 2**20
-# The default tolerance of an eighth of a pixel would let a result depend on how the scene is cut into windows.
-WARP_TOLERANCE = 0.001
-COARSER, FINER = 1.25, 1 / 1.25
+SAMPLE_PIXELS = 128
+SAMPLES_ALONG = 12
+SEARCH_PIXELS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,6 @@ class Scene:
     dtype: str
     native: Grid
     grid: Grid
-    has_alpha: bool
-    overviews: tuple[int, ...]
     block_height: int
     on_read_error: OnReadError = "stop"
 
@@ -76,11 +73,8 @@ class Scene:
         return replace(self, bands=tuple(bands))
 
     def resampled(self, gsd_m: float) -> Scene:
-        """The scene in pixels of `gsd_m` true metres; a scene in degrees moves to the local UTM zone."""
-        native = self.native
-        if not native.is_geographic:
-            return replace(self, grid=native.rescaled(gsd_m))
-        return replace(self, grid=reprojected(native, utm_crs(*native.centre_lonlat)).rescaled(gsd_m))
+        """The scene in pixels that are square on the ground, `gsd_m` metres a side; its CRS stays as it is."""
+        return replace(self, grid=self.native.rescaled(gsd_m))
 
     @contextmanager
     def open(self) -> Iterator[SceneReader]:
@@ -91,34 +85,9 @@ class Scene:
         )
         with (
             rasterio.Env(GDAL_CACHEMAX=max(CACHE_BYTES, 2 * row_of_blocks), GDAL_NUM_THREADS="ALL_CPUS"),
-            open_raster(self.source, self.name, **self.open_options()) as dataset,
+            open_raster(self.source, self.name) as dataset,
         ):
-            if self.is_resampled:
-                with self.warped(dataset) as warped:
-                    yield SceneReader(self, warped)
-            else:
-                yield SceneReader(self, dataset)
-
-    def open_options(self) -> dict[str, int]:
-        """Start from the coarsest overview that is still at least as fine as the wanted grid."""
-        levels = [i for i, factor in enumerate(self.overviews) if factor * self.refinement <= 1.001]
-        return {"overview_level": levels[-1]} if self.is_resampled and levels else {}
-
-    def warped(self, dataset: Any) -> WarpedVRT:
-        # A dataset opened at an overview has larger pixels over the same ground.
-        scale = Affine.scale(self.native.width / dataset.width, self.native.height / dataset.height)
-        return WarpedVRT(
-            dataset,
-            src_crs=rasterio_crs(self.native.crs),
-            src_transform=self.native.transform @ scale,
-            crs=rasterio_crs(self.grid.crs),
-            transform=self.grid.transform,
-            width=self.grid.width,
-            height=self.grid.height,
-            resampling=Resampling.average if self.refinement < 1 else Resampling.cubic,
-            tolerance=WARP_TOLERANCE,
-            add_alpha=not self.has_alpha,
-        )
+            yield SceneReader(self, dataset)
 
 
 class SceneReader:
@@ -135,13 +104,12 @@ class SceneReader:
         except RasterioError as error:
             return self.read_around_damage(window, error)
 
-    def read_exactly(self, window: Window, out_shape: tuple[int, int] | None = None) -> Pixels:
-        shape = out_shape or (window.height, window.width)
-        place = RasterioWindow(window.col, window.row, window.width, window.height)
-        values = self.dataset.read(
-            list(self.scene.bands), window=place, out_shape=(len(self.scene.bands), *shape)
-        )
-        valid = self.validity(values, place, shape)
+    def read_exactly(self, window: Window) -> Pixels:
+        """Let GDAL resample from the pixels on disk, or from an overview of them where the file has some."""
+        bands, place, shape = list(self.scene.bands), self.on_disk(window), (window.height, window.width)
+        kernel = Resampling.average if self.scene.refinement < 1 else Resampling.cubic
+        values = self.dataset.read(bands, window=place, out_shape=(len(bands), *shape), resampling=kernel)
+        valid = self.validity(values, place)
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             if not finite.all():
@@ -149,53 +117,68 @@ class SceneReader:
                 values = np.where(finite, values, 0)
         return Pixels(values, valid)
 
-    def validity(
-        self, values: NDArray[Any], place: RasterioWindow, shape: tuple[int, int]
-    ) -> NDArray[np.bool_]:
-        flags = self.dataset.mask_flag_enums[self.scene.bands[0] - 1]
-        if MaskFlags.all_valid in flags:
+    def on_disk(self, window: Window) -> RasterioWindow:
+        """A window of the scene's grid in the pixels on disk."""
+        native, grid = self.scene.native, self.scene.grid
+        down, across = native.height / grid.height, native.width / grid.width
+        top, left = window.row * down, window.col * across
+        # Rounding must not reach beyond the last pixel.
+        height = min(window.height * down, native.height - top)
+        width = min(window.width * across, native.width - left)
+        return RasterioWindow(left, top, width, height)
+
+    def validity(self, values: NDArray[Any], place: RasterioWindow) -> NDArray[np.bool_]:
+        """Which pixels the file's nodata value, mask or alpha band leave in: those known in any band."""
+        bands, shape = list(self.scene.bands), values.shape[1:]
+        flags = [self.dataset.mask_flag_enums[band - 1] for band in bands]
+        if any(MaskFlags.all_valid in band_flags for band_flags in flags):
             return np.ones(shape, dtype=bool)
-        if MaskFlags.nodata in flags:
-            nodatas = [self.dataset.nodatavals[band - 1] for band in self.scene.bands]
-            return any_differs(values, nodatas)
-        mask: NDArray[np.uint8] = self.dataset.read_masks(self.scene.bands[0], window=place, out_shape=shape)
-        return np.not_equal(mask, 0)
+        if MaskFlags.nodata not in flags[0]:
+            bands = bands[:1]  # one mask serves all bands
+        elif not self.scene.is_resampled:
+            return any_differs(values, [self.dataset.nodatavals[band - 1] for band in bands])
+        masks = self.dataset.read_masks(bands, window=place, out_shape=(len(bands), *shape))
+        known: NDArray[np.bool_] = masks.any(axis=0)
+        return known
 
     def read_around_damage(self, window: Window, error: RasterioError) -> Pixels:
         """Read a window piece by piece, to name the damaged pixels or to leave them out."""
-        block = max(self.dataset.block_shapes[0][0], 64)
-        pieces = list(pieces_of(window, block))
-        if len(pieces) == 1:
-            if self.scene.on_read_error == "stop":
-                raise InputError(
-                    f"{self.scene.name}: cannot read {window} ({short(error)}); the file is damaged: get it "
-                    "again, or go on with --on-read-error nodata"
-                ) from error
-            shape = (window.height, window.width)
-            return Pixels(np.zeros((len(self.scene.bands), *shape), self.scene.dtype), np.zeros(shape, bool))
-        values = np.zeros((len(self.scene.bands), window.height, window.width), self.scene.dtype)
-        valid = np.zeros((window.height, window.width), dtype=bool)
-        for piece in pieces:
-            pixels = self.read_piece(piece)
-            rows, cols = Window(
-                piece.row - window.row, piece.col - window.col, piece.height, piece.width
-            ).slices
-            values[:, rows, cols] = pixels.values
-            valid[rows, cols] = pixels.valid
+        pieces = list(pieces_of(window, max(self.scene.block_height, 64)))
+        shape = (window.height, window.width)
+        values = np.zeros((len(self.scene.bands), *shape), self.scene.dtype)
+        valid = np.zeros(shape, dtype=bool)
+        if len(pieces) > 1:
+            for piece in pieces:
+                rows, cols = piece.within(window).slices
+                pixels = self.read(piece)
+                values[:, rows, cols], valid[rows, cols] = pixels.values, pixels.valid
+        elif self.scene.on_read_error == "stop":
+            raise InputError(
+                f"{self.scene.name}: cannot read {window} ({reason(error)}); the file is damaged: get it "
+                "again, or go on with --on-read-error nodata"
+            ) from error
         return Pixels(values, valid)
 
-    def read_piece(self, piece: Window) -> Pixels:
-        try:
-            return self.read_exactly(piece)
-        except RasterioError as error:
-            return self.read_around_damage(piece, error)
+    def sample(self) -> Pixels:
+        """Small windows spread over the whole scene, side by side: enough to know the range of its values.
 
-    def overview(self, longest_side: int) -> Pixels:
-        """The whole scene in at most `longest_side` pixels a side, for a look at its values."""
+        A scene with so little content that they miss it is searched until a known pixel is found.
+        """
         grid = self.scene.grid
-        shrink = min(1.0, longest_side / max(grid.shape))
-        shape = max(1, round(grid.height * shrink)), max(1, round(grid.width * shrink))
-        return self.read_exactly(Window(0, 0, *grid.shape), out_shape=shape)
+        tops, lefts = (sample_starts(size) for size in grid.shape)
+        height, width = (min(SAMPLE_PIXELS, size) for size in grid.shape)
+        samples = [self.read(Window(top, left, height, width)) for top in tops for left in lefts]
+        if not any(pixels.valid.any() for pixels in samples):
+            step = max(1, SEARCH_PIXELS // grid.width)
+            rows = (
+                Window(row, 0, min(step, grid.height - row), grid.width)
+                for row in range(0, grid.height, step)
+            )
+            samples = [next((p for p in map(self.read, rows) if p.valid.any()), samples[0])]
+        return Pixels(
+            np.concatenate([pixels.values for pixels in samples], axis=1),
+            np.concatenate([pixels.valid for pixels in samples]),
+        )
 
 
 def open_scene(
@@ -234,8 +217,8 @@ def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
         dataset = rasterio.open(source, **options)
     except RasterioError as error:
         if "HTTP" in str(error) or "Could not resolve" in str(error):
-            raise InputError(f"{name}: cannot be reached ({short(error)})") from error
-        raise InputError(f"{name}: not a raster that can be read ({short(error)})") from error
+            raise InputError(f"{name}: cannot be reached ({reason(error)})") from error
+        raise InputError(f"{name}: not a raster that can be read ({reason(error)})") from error
     with dataset:
         yield dataset
 
@@ -282,8 +265,6 @@ def describe(
         dtype=dtype,
         native=grid,
         grid=grid,
-        has_alpha=bool(alphas),
-        overviews=tuple(dataset.overviews(1)),
         block_height=dataset.block_shapes[0][0],
         on_read_error=on_read_error,
     )
@@ -346,20 +327,11 @@ def scene_transform(dataset: Any, name: str) -> Affine:
     return transform
 
 
-def reprojected(grid: Grid, crs: CRS) -> Grid:
-    """The grid in another CRS that holds all of this one, at about its resolution."""
-    transform, width, height = calculate_default_transform(
-        rasterio_crs(grid.crs), rasterio_crs(crs), grid.width, grid.height, *grid.bounds
-    )
-    if width is None or height is None:
-        raise GeosegError(f"the scene cannot be moved from {grid.crs.name} to {crs.name}")
-    return Grid(crs, transform, height, width)
-
-
-def rasterio_crs(crs: CRS) -> rasterio.crs.CRS:
-    """The same CRS for rasterio, by its code where it has one, since files keep codes best."""
-    authority = crs.to_authority()
-    return rasterio.crs.CRS.from_user_input(":".join(authority) if authority else crs.to_wkt())
+def sample_starts(size: int) -> list[int]:
+    """Where sample windows begin along an axis: evenly spread, or all side by side on a short one."""
+    last = max(0, size - SAMPLE_PIXELS)
+    count = min(SAMPLES_ALONG, last // SAMPLE_PIXELS + 2) if last else 1
+    return [round(i * last / max(1, count - 1)) for i in range(count)]
 
 
 def any_differs(values: NDArray[Any], nodatas: Sequence[float | None]) -> NDArray[np.bool_]:
@@ -379,9 +351,3 @@ def pieces_of(window: Window, block: int) -> Iterator[Window]:
             top, left = max(row, window.row), max(col, window.col)
             bottom, right = min(row + block, window.stop_row), min(col + block, window.stop_col)
             yield Window(top, left, bottom - top, right - left)
-
-
-def short(error: Exception) -> str:
-    """GDAL's own words, the first line of them."""
-    cause = error.__cause__ or error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

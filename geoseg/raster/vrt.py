@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError
+from geoseg.raster.gdal import reason
 
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -76,7 +77,7 @@ def open_tile(path: str) -> Tile:
         with rasterio.open(path) as dataset:
             return tile_of(dataset, path)
     except RasterioError as error:
-        raise InputError(f"{path}: not a raster that can be read ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: not a raster that can be read ({reason(error)})") from error
 
 
 def tile_of(dataset: Any, path: str) -> Tile:

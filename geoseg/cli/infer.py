@@ -1,0 +1,103 @@
+"""`geoseg infer`: a scene becomes a class raster, probabilities and building polygons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.cli import console
+from geoseg.narrator import Narrator
+
+
+@click.command("infer")
+@click.argument("scene", nargs=-1, required=True)
+@click.option(
+    "--mask", type=click.Path(path_type=Path), help="Write the class of each pixel to this GeoTIFF."
+)
+@click.option("--probability", type=click.Path(path_type=Path), help="Write probabilities to this GeoTIFF.")
+@click.option(
+    "--model", default="default", show_default=True, help="Built-in name, folder, .onnx file or hub name."
+)
+@click.option("--bands", help="Bands in the model's order, by number or name, e.g. 4,3,2.")
+@click.option(
+    "--gsd", default="auto", show_default=True, help="Pixel size to work at: auto, native or metres."
+)
+@click.option("--patch", type=int, help="Side of a patch in pixels. [default: the model's]")
+@click.option(
+    "--overlap", type=int, help="Pixels that neighbouring patches share. [default: an eighth of a patch]"
+)
+@click.option("--threshold", type=float, help="Probability from which a pixel counts. [default: the model's]")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic; auto takes the fastest that leaves the answers as they are.",
+)
+@click.option("--batch", type=int, help="Patches at a time. [default: as many as the device holds]")
+@click.option(
+    "--tta",
+    type=click.Choice(["none", "flips", "d4"]),
+    default="none",
+    show_default=True,
+    help="Average over mirrored and turned views: 4 or 8 times slower, a little better.",
+)
+@click.option("--assume-crs", help="CRS of a scene that does not say, e.g. EPSG:32633.")
+@click.option(
+    "--on-read-error",
+    type=click.Choice(["stop", "nodata"]),
+    default="stop",
+    show_default=True,
+    help="What to do about damaged parts of a scene.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell the plan, memory, disk and time, and stop.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@console.command
+def command(  # noqa: PLR0917
+    scene: tuple[str, ...],
+    mask: Path | None,
+    probability: Path | None,
+    dry_run: bool,
+    overwrite: bool,
+    narrator: Narrator,
+    as_json: bool,
+    **wishes: Any,
+) -> None:
+    """Find buildings in SCENE and write them as rasters.
+
+    SCENE is a GeoTIFF or anything else GDAL reads, also inside a zip or on the web. Several files, or a folder of
+    GeoTIFFs, are read as one scene; where they overlap, the first wins.
+
+    A run that was stopped goes on where it was when the same command is given again.
+
+    \b
+    Examples:
+      geoseg infer scene.tif --mask mask.tif
+      geoseg infer tiles/ --mask mask.tif --probability probability.tif
+      geoseg infer sentinel.tif --bands B4,B3,B2,B8 --model sentinel2-builtup --mask built.tif
+    """
+    from geoseg import infer
+    from geoseg.predict.job import Wishes
+
+    outputs = infer.Outputs(mask, probability, overwrite)
+    if dry_run:
+        needed = infer.dry_run(scene, outputs, Wishes(**wishes), narrator)
+        console.result(needed.summary, as_json, str(needed))
+    else:
+        done = infer.infer(scene, outputs, Wishes(**wishes), narrator)
+        console.result(done.summary, as_json, "\n".join(map(str, done.outputs.paths)))

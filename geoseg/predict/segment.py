@@ -1,0 +1,133 @@
+"""From a scene to finished strips and mosaics: reading, the model and writing at the same time."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from geoseg.model.card import Card
+from geoseg.model.runtime import RuntimeKind
+from geoseg.narrator import QUIET, Narrator
+from geoseg.predict.job import Job
+from geoseg.predict.journal import Journal, StripFiles
+from geoseg.predict.pipeline import ahead
+from geoseg.predict.predictor import PROBABILITY_STEPS, Predictor, StripPixels, largest_batch
+from geoseg.raster.grid import Window
+from geoseg.raster.mosaic import Layer, write_mosaic
+from geoseg.raster.palette import Entry, Palette
+from geoseg.raster.plan import Strip
+from geoseg.raster.scene import SceneReader
+
+StripListener = Callable[[StripFiles], None]
+
+
+def predict_strips(
+    job: Job, journal: Journal, narrator: Narrator = QUIET, on_strip: StripListener | None = None
+) -> None:
+    """Predict all strips that the journal lacks. `on_strip` hears of every strip, in the order of rows."""
+    runs = journal.missing_runs(job.plan.strips)
+    missing = sum(len(run) for run in runs)
+    if missing < len(job.plan.strips):
+        narrator.say(
+            f"Going on: {len(job.plan.strips) - missing} of {len(job.plan.strips)} strips are there already"
+        )
+    grid = job.scene.grid
+    listener = InOrder(on_strip, [journal.files(strip) for strip in job.plan.strips])
+    listener.hear()
+    with narrator.task("Predicting", grid.megapixels, "Mpx") as advance:
+        advance(sum(s.height for s in job.plan.strips) * grid.width / 1e6 - megapixels(runs, grid.width))
+        for files in share(job, journal, split(runs, len(job.kinds))):
+            advance(files.strip.height * grid.width / 1e6)
+            listener.hear()
+
+
+def megapixels(runs: Iterable[Sequence[Strip]], width: int) -> float:
+    return sum(strip.height for run in runs for strip in run) * width / 1e6
+
+
+class InOrder:
+    """Tells of strips in the order of rows, however they are finished."""
+
+    def __init__(self, listener: StripListener | None, files: Sequence[StripFiles]) -> None:
+        self.listener = listener
+        self.waiting = list(reversed(files))
+
+    def hear(self) -> None:
+        while self.waiting and self.waiting[-1].are_there:
+            files = self.waiting.pop()
+            if self.listener:
+                self.listener(files)
+
+
+def split(runs: Sequence[Sequence[Strip]], workers: int) -> list[Sequence[Strip]]:
+    """Enough runs for all workers to have some to the end; a single worker walks the runs as they are."""
+    if workers == 1:
+        return list(runs)
+    size = max(1, sum(map(len, runs)) // (workers * 4))
+    return [run[i : i + size] for run in runs for i in range(0, len(run), size)]
+
+
+def share(job: Job, journal: Journal, runs: Sequence[Sequence[Strip]]) -> Iterator[StripFiles]:
+    """All devices take runs from one pile; finished strips come back in any order."""
+    pile: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
+    for run in runs:
+        pile.put(run)
+    yield from ahead(*(finished_strips(job, journal, kind, pile) for kind in job.kinds), depth=2)
+
+
+def finished_strips(
+    job: Job, journal: Journal, kind: RuntimeKind, pile: queue.SimpleQueue[Sequence[Strip]]
+) -> Iterator[StripFiles]:
+    """One device's work: take runs from the pile, predict them, keep the answers."""
+    runtime = job.open_runtime(kind)
+    dtype = getattr(torch, job.scene.dtype)
+    batch = job.batch or journal.note("batch", largest_batch(runtime, job.plan, len(job.scene.bands), dtype))
+    predictor = Predictor(runtime, job.plan, job.decision, job.normalisation.neutral, batch)
+    with suppress(queue.Empty):
+        while True:
+            run = pile.get_nowait()
+            for answer in ahead(predictor.run(ahead(strip_pixels(job, run)))):
+                yield journal.keep(answer, job.scene.grid)
+
+
+def strip_pixels(job: Job, run: Sequence[Strip]) -> Iterator[StripPixels]:
+    """Read what the patches of consecutive strips look at."""
+    with job.scene.open() as reader:
+        for strip in run:
+            yield read_strip(job, reader, strip, begins_run=strip is run[0])
+
+
+def read_strip(job: Job, reader: SceneReader, strip: Strip, begins_run: bool) -> StripPixels:
+    patch_rows = job.plan.strip_patches(strip)
+    if begins_run and patch_rows.start > 0:
+        patch_rows = range(patch_rows.start - 1, patch_rows.stop)
+    first, stop = job.plan.rows_read(patch_rows)
+    pixels = reader.read(Window(first, 0, stop - first, job.plan.width))
+    return StripPixels(strip, patch_rows, pixels.values, pixels.valid)
+
+
+def write_mosaics(job: Job, journal: Journal, mask: Path | None, probability: Path | None) -> None:
+    """Join the finished strips to the rasters that were asked for."""
+    files = [journal.files(strip) for strip in job.plan.strips]
+    card = job.model.card
+    tags = {"GEOSEG": json.dumps(job.parameters, sort_keys=True), "AREA_OR_POINT": "Area"}
+    if mask:
+        layer = Layer(("class",), palette=palette(card), tags=tags)
+        write_mosaic(mask, layer, job.scene.grid, [(f.strip, f.classes) for f in files])
+    if probability:
+        layer = Layer(probability_bands(card), scale=1 / PROBABILITY_STEPS, tags=tags)
+        write_mosaic(probability, layer, job.scene.grid, [(f.strip, f.probabilities) for f in files])
+
+
+def palette(card: Card) -> Palette:
+    return Palette([Entry(value, entry.name, entry.color) for value, entry in enumerate(card.classes)])
+
+
+def probability_bands(card: Card) -> tuple[str, ...]:
+    names = [entry.name for entry in card.classes]
+    return tuple(names[1:] if card.activation == "sigmoid" else names)
