@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 
 @click.command("demo-scene")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--size", default="1024", show_default=True, help="Pixels: WIDTHxHEIGHT, or one number for a square.")
-@click.option("--seed", default=0, show_default=True, help="Which place to draw: its plan, its houses, its light.")
+@click.option(
+    "--size", default="1024", show_default=True, help="Pixels: WIDTHxHEIGHT, or one number for a square."
+)
+@click.option(
+    "--seed", default=0, show_default=True, help="Which place to draw: its plan, its houses, its light."
+)
 @click.option("--gsd", "gsd_m", default=0.3, show_default=True, help="Metres on the ground per pixel.")
 @click.option(
     "--truth", type=click.Path(path_type=Path), help="Where the buildings go.  [default: OUT.truth.gpkg]"
 )
 @console.command
 def command(
-    out: Path, size: str, seed: int, gsd_m: float, truth: Path | None, narrator: Narrator, as_json: bool
+    *, out: Path, size: str, seed: int, gsd_m: float, truth: Path | None, narrator: Narrator, as_json: bool
 ) -> None:
     """Draw OUT.tif, an aerial photograph of a made-up place, and the truth about its buildings.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
-Metres = NDArray[np.float64]
+Metres = NDArray[np.floating[Any]]
 
 _WORD = 0xFFFFFFFF
 
@@ -35,7 +37,7 @@ def noise(seed: int, wavelength_m: float, ys: Metres, xs: Metres) -> Plane:
     i, j = i - i[0], j - j[0]
     lines = knots[i] + down[:, None] * (knots[i + 1] - knots[i])
     slopes = np.diff(lines, axis=1)
-    return np.take(lines, j, axis=1) + right * np.take(slopes, j, axis=1)
+    return np.asarray(np.take(lines, j, axis=1) + right * np.take(slopes, j, axis=1), np.float32)
 
 
 def _steps(places: Metres) -> tuple[NDArray[np.int64], Plane]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from geoseg.demo.coverage import Segments, segments
 
+CAR, LORRY, CONTAINER = range(3)
+
 Colour = tuple[float, float, float]
 Planes = NDArray[np.float64]
 
@@ -99,7 +101,7 @@ class Solid:
         left, top, right, bottom = self.outline.bounds
         steepest = max(float(wing[:, 3].max()) for wing in self.wings)
         rise = steepest * min(right - left, bottom - top, 16.0) / 2
-        return self.eave_m + rise + max((thing.height_m for thing in self.fittings), default=0.0)
+        return float(self.eave_m + rise + max((thing.height_m for thing in self.fittings), default=0.0))
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,16 @@ def coverage(sides: Segments, window: Window) -> Plane:
     rest = into * (places - cols)
     stride = window.width + 2
     at = rows // _SCANS * stride + cols
-    edges = np.bincount(at, into - rest, window.height * stride) + np.bincount(at + 1, rest, window.height * stride)
+    edges = np.bincount(at, into - rest, window.height * stride) + np.bincount(
+        at + 1, rest, window.height * stride
+    )
     shares = edges.reshape(window.height, stride).cumsum(axis=1)[:, :-2] / _SCANS
     return np.clip(shares, 0, 1).astype(np.float32)
 
 
-def _crossings(sides: Segments, ys: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _crossings(
+    sides: Segments, ys: NDArray[np.floating[Any]]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Where the lines y cross the sides: line number and x, in order. Each line is crossed an even number of times."""
     x0, y0, x1, y1 = sides.T
     low, high = np.minimum(y0, y1), np.maximum(y0, y1)

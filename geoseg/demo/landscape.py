@@ -39,7 +39,9 @@ class Layout:
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed {self.seed} is out of range; choose one from 0 to 2147483647")
         if not 0.05 <= self.gsd_m <= 5:
-            raise InputError(f"{self.gsd_m:g} m a pixel cannot be drawn; choose a resolution from 0.05 to 5 m")
+            raise InputError(
+                f"{self.gsd_m:g} m a pixel cannot be drawn; choose a resolution from 0.05 to 5 m"
+            )
 
     @cached_property
     def style(self) -> Style:
@@ -103,7 +105,9 @@ def road(seed: int, row: int, col: int, side: int) -> Road:
     rng = generator(seed, 4, row, col, side)
     neighbours = {kind_of(seed, row, col), kind_of(seed, *((row - 1, col) if side == 0 else (row, col - 1)))}
     bow = 0.0 if neighbours & _STRAIGHT else rng.normal(0, 9.0)
-    line = _bowed(_corner(seed, row, col), _corner(seed, *((row, col + 1) if side == 0 else (row + 1, col))), bow)
+    line = _bowed(
+        _corner(seed, row, col), _corner(seed, *((row, col + 1) if side == 0 else (row + 1, col))), bow
+    )
     if neighbours <= _RURAL:
         return Road(line, *((3.4, 0.0, False) if rng.random() < 0.6 else (5.5, 0.0, True)))
     return Road(line, rng.uniform(7.0, 9.5), 2.2, True)
@@ -125,7 +129,12 @@ def _bowed(start: Points, end: Points, bow_m: float) -> shapely.LineString:
 
 def _land(seed: int, row: int, col: int) -> shapely.Polygon:
     """The ground of a cell that its four roads leave."""
-    borders = [road(seed, row, col, 0), road(seed, row, col + 1, 1), road(seed, row + 1, col, 0), road(seed, row, col, 1)]
+    borders = [
+        road(seed, row, col, 0),
+        road(seed, row, col + 1, 1),
+        road(seed, row + 1, col, 0),
+        road(seed, row, col, 1),
+    ]
     top, right, bottom, left = (shapely.get_coordinates(border.line) for border in borders)
     ring = np.vstack([top[:-1], right[:-1], bottom[:0:-1], left[:0:-1]])
     taken = [border.line.buffer(border.width_m / 2 + border.walk_m) for border in borders]
@@ -137,7 +146,9 @@ def _road_surfaces(way: Road, style: Style) -> Iterator[Surface]:
     rng = generator(style.seed, 6)
     if not way.is_paved:
         yield Surface(way.line.buffer(way.width_m / 2 + 2.5), style.lawn(rng), 1)
-        yield Surface(way.line.buffer(way.width_m / 2), Material(tinted(_DIRT, rng, 0.05), 0.07, 0.1, 0.05), 2)
+        yield Surface(
+            way.line.buffer(way.width_m / 2), Material(tinted(_DIRT, rng, 0.05), 0.07, 0.1, 0.05), 2
+        )
         return
     walk = Material((158, 154, 148), 0.04, 0.03, 0.03) if way.walk_m else style.lawn(rng)
     yield Surface(way.line.buffer(way.width_m / 2 + max(way.walk_m, 2.0)), walk, 1)
@@ -149,7 +160,10 @@ def _road_surfaces(way: Road, style: Style) -> Iterator[Surface]:
 def _markings(way: Road) -> shapely.MultiPolygon:
     """The dashes along the middle, and zebra crossings where the road ends."""
     length = way.line.length
-    dashes = [substring(way.line, at, at + 3).buffer(0.09, cap_style="flat") for at in np.arange(20, length - 22, 7.5)]
+    dashes = [
+        substring(way.line, at, at + 3).buffer(0.09, cap_style="flat")
+        for at in np.arange(20, length - 22, 7.5)
+    ]
     bars = [bar for at in (13.0, length - 16.0) for bar in _zebra(way, at)]
     return shapely.MultiPolygon(dashes + bars)
 
@@ -157,4 +171,8 @@ def _markings(way: Road) -> shapely.MultiPolygon:
 def _zebra(way: Road, at_m: float) -> list[shapely.Polygon]:
     piece = substring(way.line, at_m, at_m + 3)
     offsets = np.arange(0.6 - way.width_m / 2, way.width_m / 2, 1.0)
-    return [piece.parallel_offset(offset).buffer(0.25, cap_style="flat") for offset in offsets if abs(offset) > 1e-6]
+    return [
+        piece.parallel_offset(offset).buffer(0.25, cap_style="flat")
+        for offset in offsets
+        if abs(offset) > 1e-6
+    ]

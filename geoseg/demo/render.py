@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.demo.chance import Plane, lattice, noise
+from geoseg.demo.chance import Metres, Plane, lattice, noise
 from geoseg.demo.content import District, Material, Solid, Stripes, Surface, Trees, Vehicles
 from geoseg.demo.coverage import coverage, mask
 from geoseg.demo.landscape import Layout
@@ -48,11 +48,11 @@ class Canvas:
         return cls(layout, window, image, zeros, zeros.copy(), _grains(layout, window))
 
     @property
-    def ys(self) -> NDArray[np.float64]:
+    def ys(self) -> Metres:
         return (self.window.row + 0.5 + np.arange(self.window.height)) * self.layout.gsd_m
 
     @property
-    def xs(self) -> NDArray[np.float64]:
+    def xs(self) -> Metres:
         return (self.window.col + 0.5 + np.arange(self.window.width)) * self.layout.gsd_m
 
 
@@ -146,7 +146,10 @@ def _draw_surface(canvas: Canvas, surface: Surface) -> None:
     right, bottom = np.ceil(np.maximum(sides[:, :2].max(axis=0), sides[:, 2:].max(axis=0))).astype(int)
     rows, cols = overlap(Window(top, left, bottom - top, right - left), canvas.window)
     part = Window(
-        canvas.window.row + rows.start, canvas.window.col + cols.start, rows.stop - rows.start, cols.stop - cols.start
+        canvas.window.row + rows.start,
+        canvas.window.col + cols.start,
+        rows.stop - rows.start,
+        cols.stop - cols.start,
     )
     share = coverage(sides, part)
     tone = share * _tone(canvas, surface.material, rows, cols)
@@ -167,13 +170,13 @@ def _tone(canvas: Canvas, material: Material, rows: slice, cols: slice) -> Plane
     return tone
 
 
-def _stripes(stripes: Stripes, ys: NDArray[np.float64], xs: NDArray[np.float64]) -> Plane:
+def _stripes(stripes: Stripes, ys: Metres, xs: Metres) -> Plane:
     across = (ys * np.cos(stripes.angle))[:, None] - (xs * np.sin(stripes.angle))[None, :]
     lines = np.float32(stripes.depth) * np.sin(across * (2 * pi / stripes.period_m)).astype(np.float32)
     if stripes.tramlines_m:
         wheel = np.abs(across % stripes.tramlines_m - 1.4)
         lines -= np.float32(0.14) * (np.abs(wheel - 0.9) < 0.3)
-    return lines
+    return np.asarray(lines, np.float32)
 
 
 def _draw_solids(canvas: Canvas, district: District) -> None:
@@ -194,9 +197,7 @@ def _near(canvas: Canvas, places: NDArray[np.float64]) -> NDArray[np.intp]:
     left, top, right, bottom = _ground_box(canvas.layout, canvas.window)
     x, y = places[:, 0], places[:, 1]
     reach = _TREE_REACH_M
-    return np.flatnonzero(
-        (x > left - reach) & (x < right + reach) & (y > top - reach) & (y < bottom + reach)
-    )
+    return np.flatnonzero((x > left - reach) & (x < right + reach) & (y > top - reach) & (y < bottom + reach))
 
 
 def _draw_vehicles(canvas: Canvas, vehicles: Vehicles) -> None:
@@ -213,7 +214,9 @@ def _draw_trees(canvas: Canvas, trees: Trees) -> None:
     pixels = np.floor(trees.places[:, :2] / gsd_m).astype(int)
     sizes = np.maximum(np.rint(trees.places[:, 2] / gsd_m - 0.4), 1).astype(int)
     for index in _near(canvas, trees.places):
-        sprite = tree_sprite(style, gsd_m, int(sizes[index]), bool(trees.conifers[index]), int(pixels[index].sum()) % 4)
+        sprite = tree_sprite(
+            style, gsd_m, int(sizes[index]), bool(trees.conifers[index]), int(pixels[index].sum()) % 4
+        )
         _draw_sprite(canvas, sprite, (int(pixels[index, 1]), int(pixels[index, 0])), trees.colours[index])
 
 
@@ -255,7 +258,7 @@ def _exposed(canvas: Canvas) -> NDArray[np.uint8]:
     image += offset[:, None, None]
     image *= 1 + np.float32(0.03) * noise(canvas.layout.seed + 17, 370.0, canvas.ys, canvas.xs)
     photo = _blurred(image, np.float32(style.blur)) + _sensor_noise(canvas)
-    return np.clip(photo + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(photo + np.float32(0.5), 0, 255), np.uint8)
 
 
 def _camera(style: Style) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -269,7 +272,9 @@ def _camera(style: Style) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def _blurred(image: Plane, weight: np.float32) -> Plane:
     """The image as a lens sees it, without the outermost pixels."""
     tall = (1 - 2 * weight) * image[:, 1:-1] + weight * (image[:, :-2] + image[:, 2:])
-    return np.asarray((1 - 2 * weight) * tall[..., 1:-1] + weight * (tall[..., :-2] + tall[..., 2:]), np.float32)
+    return np.asarray(
+        (1 - 2 * weight) * tall[..., 1:-1] + weight * (tall[..., :-2] + tall[..., 2:]), np.float32
+    )
 
 
 def _sensor_noise(canvas: Canvas) -> Plane:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +10,12 @@ import geopandas
 import pyogrio
 import rasterio
 from affine import Affine
-from pyogrio.errors import DataSourceError
 from pyproj import CRS
-from rasterio.errors import RasterioError
 
 from geoseg.demo.landscape import Layout
 from geoseg.demo.render import render, truth_polygons
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import InputError
+from geoseg.footprints.replacing import check_writable, replacing
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import Grid, Window
 
@@ -64,33 +61,17 @@ def write_scene(scene: DemoScene, photo: Path, truth: Path, narrator: Narrator =
     The same scene gives the same bytes. Memory depends on the scene's width, not on its height.
     """
     _check_places(photo, truth)
-    with _finished_at(photo) as unfinished:
-        _write_photo(scene, unfinished, narrator)
-    with _finished_at(truth) as unfinished:
-        return _write_truth(scene, unfinished)
+    with replacing(photo) as folder:
+        _write_photo(scene, folder / photo.name, narrator)
+    with replacing(truth) as folder:
+        return _write_truth(scene, folder / truth.name)
 
 
 def _check_places(photo: Path, truth: Path) -> None:
     for path, suffixes in ((photo, (".tif", ".tiff")), (truth, (".gpkg",))):
         if path.suffix.lower() not in suffixes:
             raise InputError(f"{path}: the name must end in {' or '.join(suffixes)}")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; give the name of a file")
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
-
-
-@contextmanager
-def _finished_at(path: Path) -> Iterator[Path]:
-    """A place to write beside the path, moved to it when all went well."""
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    except (OSError, RasterioError, DataSourceError) as error:
-        raise GeosegError(f"{path}: cannot be written ({error}); is the disk full or the folder locked?") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+        check_writable(path)
 
 
 def _write_photo(scene: DemoScene, path: Path, narrator: Narrator) -> None:

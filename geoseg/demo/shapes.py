@@ -118,7 +118,9 @@ def outward(points: Points) -> Planes:
     return np.column_stack([normals * inwards[:, None], offsets * inwards])
 
 
-def gable(box: Box, slope: float, along_u: bool = True, hips: tuple[float, float] = (_GABLE, _GABLE)) -> Planes:
+def gable(
+    box: Box, slope: float, along_u: bool = True, hips: tuple[float, float] = (_GABLE, _GABLE)
+) -> Planes:
     """A roof over a box with its ridge along u or v; `hips` are the slopes at the ridge's two ends."""
     u0, v0, u1, v1 = box
     across, ends = (slope, slope), hips
@@ -131,6 +133,11 @@ def gable(box: Box, slope: float, along_u: bool = True, hips: tuple[float, float
             (0.0, -1.0, v1, v_slopes[1]),
         ]
     )
+
+
+def centred(length: float, width: float) -> Box:
+    """A box about the origin."""
+    return -length / 2, -width / 2, length / 2, width / 2
 
 
 def flat(box: Box) -> Planes:
@@ -149,4 +156,4 @@ def pyramid(radius: float, slope: float, sides: int) -> tuple[shapely.Polygon, P
 def union(boxes: Sequence[Box]) -> shapely.Polygon:
     """The outline of overlapping boxes."""
     joined = shapely.union_all([shapely.box(*box) for box in boxes])
-    return shapely.Polygon(joined.exterior, [ring for ring in joined.interiors])
+    return shapely.Polygon(joined.exterior, list(joined.interiors))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.demo.chance import Plane, generator, lattice
-from geoseg.demo.content import Fitting, Planes, Solid
+from geoseg.demo.content import CAR, CONTAINER, LORRY, Fitting, Planes, Solid
 from geoseg.demo.coverage import coverage
 from geoseg.demo.style import Style, Sun
 from geoseg.raster.grid import Window
@@ -47,9 +47,13 @@ def solid_sprite(solid: Solid, style: Style, gsd_m: float) -> Sprite:
     return with_shadow(window, colour, alpha, np.where(inside, height, np.float32(0)), (style.sun, gsd_m))
 
 
-def with_shadow(window: Window, colour: Plane, alpha: Plane, height: Plane, light: tuple[Sun, float]) -> Sprite:
+def with_shadow(
+    window: Window, colour: Plane, alpha: Plane, height: Plane, light: tuple[Sun, float]
+) -> Sprite:
     sun, gsd_m = light
-    return Sprite(window, colour, alpha, height, *_shadow(height, window, sun.step, sun.drop_per_step * gsd_m))
+    return Sprite(
+        window, colour, alpha, height, *_shadow(height, window, sun.step, sun.drop_per_step * gsd_m)
+    )
 
 
 def _window_of(sides: NDArray[np.float64]) -> Window:
@@ -106,7 +110,9 @@ def _lambert(gradient: tuple[float, float], sun: Sun) -> float:
 def _ridges(rise: Plane) -> Plane:
     """Ridges catch the light, valleys and eaves' gutters do not."""
     bend = np.zeros_like(rise)
-    bend[1:-1, 1:-1] = 4 * rise[1:-1, 1:-1] - rise[:-2, 1:-1] - rise[2:, 1:-1] - rise[1:-1, :-2] - rise[1:-1, 2:]
+    bend[1:-1, 1:-1] = (
+        4 * rise[1:-1, 1:-1] - rise[:-2, 1:-1] - rise[2:, 1:-1] - rise[1:-1, :-2] - rise[1:-1, 2:]
+    )
     return 1 + np.clip(bend, -0.4, 0.4) * np.float32(0.3)
 
 
@@ -129,7 +135,9 @@ def _blotches(seed: int, along: Plane) -> Plane:
     places = along * np.float32(0.8)
     knots = np.floor(places)
     before = knots.astype(np.int32) & 63
-    return np.asarray(tones[before] + (places - knots) * (tones[(before + 1) & 63] - tones[before]), np.float32)
+    return np.asarray(
+        tones[before] + (places - knots) * (tones[(before + 1) & 63] - tones[before]), np.float32
+    )
 
 
 def _fit(thing: Fitting, window: Window, gsd_m: float, colour: Plane, height: Plane) -> None:
@@ -138,7 +146,9 @@ def _fit(thing: Fitting, window: Window, gsd_m: float, colour: Plane, height: Pl
     rows, cols = overlap(_window_of(sides), window)
     if rows.start >= rows.stop or cols.start >= cols.stop:
         return
-    spot = Window(window.row + rows.start, window.col + cols.start, rows.stop - rows.start, cols.stop - cols.start)
+    spot = Window(
+        window.row + rows.start, window.col + cols.start, rows.stop - rows.start, cols.stop - cols.start
+    )
     share = coverage(sides, spot)
     part = colour[:, rows, cols]
     part += share * (np.array(thing.colour, np.float32)[:, None, None] - part)
@@ -171,13 +181,15 @@ def _shadow(height: Plane, window: Window, step: tuple[float, float], drop: floa
 
 def _sweep(swept: Plane, source: Plane, shift: tuple[int, int], drop: float) -> None:
     """Raise the swept heights to those of the source moved by a shift and lowered by a drop."""
-    rows, cols = ((slice(max(by, 0), size + min(by, 0)), slice(max(-by, 0), size + min(-by, 0))) for by, size in zip(shift, swept.shape, strict=True))
+    rows, cols = (
+        (slice(max(by, 0), size + min(by, 0)), slice(max(-by, 0), size + min(-by, 0)))
+        for by, size in zip(shift, swept.shape, strict=True)
+    )
     if rows[0].start < rows[0].stop and cols[0].start < cols[0].stop:
         target = swept[rows[0], cols[0]]
         np.maximum(target, source[rows[1], cols[1]] - np.float32(drop), out=target)
 
 
-CAR, LORRY, CONTAINER = range(3)
 _BODIES = {CAR: (4.4, 1.8, 1.4), LORRY: (11.0, 2.5, 3.4), CONTAINER: (12.2, 2.44, 2.6)}
 HEADINGS = 64
 
@@ -190,7 +202,9 @@ def vehicle_sprite(style: Style, gsd_m: float, model: int, heading: int) -> Spri
     ys, xs = np.mgrid[-size : size + 1, -size : size + 1] * gsd_m
     turn = heading * 2 * pi / HEADINGS
     u, v = xs * np.cos(turn) + ys * np.sin(turn), ys * np.cos(turn) - xs * np.sin(turn)
-    share = np.clip((long / 2 - np.abs(u)) / gsd_m + 0.5, 0, 1) * np.clip((wide / 2 - np.abs(v)) / gsd_m + 0.5, 0, 1)
+    share = np.clip((long / 2 - np.abs(u)) / gsd_m + 0.5, 0, 1) * np.clip(
+        (wide / 2 - np.abs(v)) / gsd_m + 0.5, 0, 1
+    )
     tone = np.ones_like(share)
     if model == CAR:
         tone[(np.abs(u - 0.7) < 0.35) | (np.abs(u + 1.6) < 0.25)] = 0.3
@@ -232,7 +246,9 @@ def _crown(ys: Plane, xs: Plane, radius: float, rng: np.random.Generator) -> Pla
     for away, angle, ball in zip(spread, turn, balls, strict=True):
         square = (ys - away * np.sin(angle)) ** 2 + (xs - away * np.cos(angle)) ** 2
         lift = 0.75 * (radius - away)
-        np.maximum(height, np.where(square < ball**2, lift + np.sqrt(np.maximum(ball**2 - square, 0)), 0), out=height)
+        np.maximum(
+            height, np.where(square < ball**2, lift + np.sqrt(np.maximum(ball**2 - square, 0)), 0), out=height
+        )
     return height.astype(np.float32)
 
 
@@ -241,7 +257,7 @@ def _cone(ys: Plane, xs: Plane, radius: float, rng: np.random.Generator) -> Plan
     angles, turns = np.arctan2(ys, xs), rng.uniform(0, 2 * pi, 3)
     boughs = sum(np.cos(count * angles + turn) for count, turn in zip((5, 9, 14), turns, strict=True))
     reach = radius * (0.84 + 0.05 * boughs) + 0.06 * radius * rng.standard_normal(ys.shape)
-    return (2.0 * np.maximum(reach - np.hypot(ys, xs), 0)).astype(np.float32)
+    return np.asarray(2.0 * np.maximum(reach - np.hypot(ys, xs), 0), np.float32)
 
 
 def _leaf_light(height: Plane, sun: Sun, gsd_m: float) -> Plane:

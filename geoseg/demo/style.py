@@ -12,7 +12,18 @@ from geoseg.demo.chance import generator
 from geoseg.demo.content import Colour, Finish, Material
 
 SETTINGS = ("village", "suburb", "town", "industrial")
-DISTRICT_KINDS = ("forest", "fields", "farm", "park", "village", "suburb", "rows", "estate", "town", "industrial")
+DISTRICT_KINDS = (
+    "forest",
+    "fields",
+    "farm",
+    "park",
+    "village",
+    "suburb",
+    "rows",
+    "estate",
+    "town",
+    "industrial",
+)
 _SHARES = {
     "village": (1.0, 2.0, 1.4, 0.6, 3.0, 1.4, 0.6, 0.2, 0.3, 0.3),
     "suburb": (0.5, 0.6, 0.5, 0.9, 1.0, 3.4, 1.8, 1.0, 0.5, 0.6),
@@ -22,7 +33,14 @@ _SHARES = {
 _ROOFS: dict[str, tuple[Colour, ...]] = {
     "terracotta": ((172, 98, 72), (158, 84, 62), (186, 118, 90), (142, 78, 60), (176, 110, 84)),
     "grey": ((96, 98, 103), (118, 118, 120), (78, 80, 86), (134, 132, 130), (104, 98, 96)),
-    "metal": ((186, 190, 194), (150, 160, 168), (124, 142, 160), (164, 92, 82), (128, 148, 128), (206, 204, 198)),
+    "metal": (
+        (186, 190, 194),
+        (150, 160, 168),
+        (124, 142, 160),
+        (164, 92, 82),
+        (128, 148, 128),
+        (206, 204, 198),
+    ),
     "thatch": ((134, 114, 86), (148, 128, 98), (116, 100, 78), (160, 142, 112)),
     "brown": ((112, 84, 70), (96, 74, 64), (128, 98, 80), (140, 112, 94)),
 }
@@ -110,7 +128,9 @@ class Style:
 
     def flat_roof(self, rng: np.random.Generator) -> Finish:
         """Gravel, bitumen or white sheet."""
-        base = ((168, 166, 162), (124, 122, 120), (206, 204, 200), (146, 140, 132), (98, 98, 100))[rng.integers(5)]
+        base = ((168, 166, 162), (124, 122, 120), (206, 204, 200), (146, 140, 132), (98, 98, 100))[
+            rng.integers(5)
+        ]
         return Finish(tinted(base, rng, 0.05), blotches=0.09, grain=0.04)
 
     def sheet_roof(self, rng: np.random.Generator) -> Finish:
