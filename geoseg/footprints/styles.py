@@ -80,7 +80,7 @@ def footprint_style(classes: Sequence[str]) -> str:
 
 def region_style(classes: Sequence[str]) -> str:
     """Regions by built share; with several classes one group of the legend for each, the first one switched on."""
-    plain = graduated("share", share_steps(), BORDER, 0.55)
+    plain = graduated("share", share_steps(), BORDER, 0.4)
     renderer = plain if len(classes) == 1 else graduated_by_class("share", share_steps(), classes)
     return document(renderer, REGION_COLUMNS, '"region"', REGION_TIP)
 
@@ -144,7 +144,7 @@ def graduated_by_class(attribute: str, steps: Sequence[Step], classes: Sequence[
     return (
         '  <renderer-v2 type="RuleRenderer" symbollevels="0" enableorderby="0">\n'
         f'    <rules key="all">\n{groups}    </rules>\n'
-        f"{symbols([step.colour for step in steps], BORDER, 0.55)}"
+        f"{symbols([step.colour for step in steps], BORDER, 0.4)}"
         "  </renderer-v2>\n"
     )
 
