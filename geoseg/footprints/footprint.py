@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,9 @@ class Footprints:
     @staticmethod
     def none() -> Footprints:
         """No footprint at all."""
-        kinds = (np.object_, np.uint8, np.float64, np.bool_, np.bool_, np.int64, np.bool_)
-        return Footprints(*(np.empty(0, kind) for kind in kinds))
+        kinds = ("object", "uint8", "float64", "bool", "bool", "int64", "bool")
+        columns: list[Any] = [np.empty(0, dtype=kind) for kind in kinds]
+        return Footprints(*columns)
 
     @staticmethod
     def concatenate(batches: Sequence[Footprints]) -> Footprints:

@@ -19,13 +19,18 @@ from geoseg.footprints.ragged import Flags, Ints, place_in_row, starts_of
 
 Values = NDArray[Any]
 
+STEPS = 50_000
+"""A probability of 1, as the integers that are added up: their sum is the same in any order."""
+BYTE_STEPS = np.append(np.arange(255) * (STEPS // 250), np.iinfo(np.uint16).max).astype(np.uint16)
+"""The same for a probability of `geoseg infer`, 250 for 1 and 255 for unknown."""
+
 
 @dataclass(frozen=True)
 class Components:
     """What is known of each set of pixels that are joined by their sides and share a value.
 
     Components that share a number in `footprint` are one footprint, those that share a number in `cluster` touch.
-    `probability` is a sum over the `known` pixels that have one.
+    `probability` is a sum, in steps, over the `known` pixels that have one.
     """
 
     value: Ints
@@ -141,12 +146,10 @@ class Pieces:
         )
 
 
-def concatenated(tables: Sequence[Any]) -> dict[str, Values]:
-    """The columns of several tables of one kind, end to end."""
-    return {
-        field.name: np.concatenate([getattr(table, field.name) for table in tables])
-        for field in fields(tables[0])
-    }
+def concatenated(tables: Sequence[Any], but: str = "") -> dict[str, Values]:
+    """The columns of several tables of one kind, end to end, without the one named `but`."""
+    names = [field.name for field in fields(tables[0]) if field.name != but]
+    return {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
 
 
 def joined_labels(number: int, one: Ints, other: Ints) -> tuple[int, Ints]:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from geoseg.footprints.pieces import Components, Pieces, Runs, Values, joined_labels, walked
+from geoseg.footprints.pieces import BYTE_STEPS, Components, Pieces, Runs, Values, joined_labels, walked
 from geoseg.footprints.ragged import Flags, Ints, starts_of
 
 
@@ -37,7 +37,8 @@ def unknown_in(values: Values) -> int:
 def trace(values: Values, row: int, joining: Joining, probability: Values | None = None) -> Pieces:
     """Outlines of all pixels that are neither 0 nor unknown, in a band whose first row is `row` of the raster.
 
-    Outlines stay open where they cross the first or the last row of the band.
+    Outlines stay open where they cross the first or the last row of the band. `probability` is in steps, or in bytes
+    as `geoseg infer` writes them; the largest integer of its kind is unknown.
     """
     band = _Band.around(values)
     left, right = _Side.of(band, band.starts, outward=-1), _Side.of(band, band.ends, outward=1)
@@ -275,7 +276,8 @@ def _described(
     value[component[walls.outline]] = np.concatenate([walls.left.value, walls.right.value])
     touches_nodata = np.zeros(number, dtype=bool)
     touches_nodata[component[beside_unknown]] = True
-    runs = _runs(walls, component, probability)
+    wanted = joining.keeps_pixels or probability is not None
+    runs = _runs(walls, component, probability) if wanted else Runs.none()
     sums, known = _summed(runs, number)
     return Components(
         value=value,
@@ -304,6 +306,7 @@ def _runs(walls: _Walls, component: Ints, probability: Values | None) -> Runs:
         pixels = np.empty(0, dtype=np.uint16)
     else:
         pixels = probability[band.ink.reshape(band.height + 2, band.stride)[1:-1, 1:-1] > 0]
+        pixels = BYTE_STEPS[pixels] if pixels.dtype == np.uint8 else pixels
     return Runs(row, col, band.ends - band.starts + 1, component[walls.left_of(band.starts)], pixels)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.pieces import Pieces, Runs, gathered, walked
+from geoseg.footprints.clean import rejoined
+from geoseg.footprints.pieces import Pieces, Runs, concatenated, gathered, walked
 from geoseg.footprints.ragged import Flags, Ints, offsets_of, place_in_row, row_of, starts_of
 
 ROW = 2**32
@@ -16,7 +18,7 @@ ROW = 2**32
 
 
 @dataclass(frozen=True)
-class Outlines:
+class Traced:
     """Whole footprints in pixel coordinates (x = col, y = row), and what their pixels tell.
 
     `order` holds the keys, most important first, of the order in which footprints are written: the last row and
@@ -36,19 +38,30 @@ class Outlines:
     def __len__(self) -> int:
         return len(self.polygons)
 
-    def sorted(self) -> Outlines:
+    @staticmethod
+    def merged(batches: Sequence[Traced]) -> Traced:
+        """Several batches as one, in the order in which footprints are written."""
+        columns = concatenated(batches, but="runs")
+        sizes = np.array([len(batch) for batch in batches])
+        clusters = np.array([int(batch.cluster.max(initial=-1)) + 1 for batch in batches])
+        columns["cluster"] = columns["cluster"] + np.repeat(starts_of(clusters), sizes)
+        runs = Runs(**concatenated([batch.runs for batch in batches]))
+        shifts = np.repeat(starts_of(sizes), [len(batch.runs.row) for batch in batches])
+        return Traced(**columns, runs=replace(runs, component=runs.component + shifts)).sorted()
+
+    def sorted(self) -> Traced:
         """The same footprints, in the order in which they are written."""
         order = np.lexsort(self.order.T[::-1])
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order))
-        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "runs"}
-        return Outlines(
+        columns = concatenated([self], but="runs")
+        return Traced(
             **{name: column[order] for name, column in columns.items()},
             runs=replace(self.runs, component=place[self.runs.component]),
         )
 
 
-def outlines_of(pieces: Pieces) -> Outlines:
+def traced(pieces: Pieces) -> Traced:
     """The footprints of pieces that are all finished, in the order in which they are written."""
     rings = _Rings(pieces.corners, pieces.sizes, pieces.component).simple().from_first_corner().by_component()
     parts = _polygons(rings)
@@ -62,8 +75,8 @@ def outlines_of(pieces: Pieces) -> Outlines:
     )
     one = np.unique(components.footprint, return_index=True)[1]
     cluster = components.cluster[one]
-    return Outlines(
-        polygons=_with_parts(parts, components.footprint, first, number),
+    return Traced(
+        polygons=_with_parts(parts, components.footprint, first),
         value=components.value[one],
         cluster=cluster,
         probability=_total(components.footprint, components.probability, number),
@@ -114,8 +127,8 @@ class _Rings:
         return _reduced(np.add, col * (row - row[self.following]), self.starts)
 
     def take(self, rings: Flags | Ints) -> _Rings:
-        rings = np.flatnonzero(rings) if rings.dtype == bool else rings
-        return _Rings(self.corners[gathered(self.sizes, rings)], self.sizes[rings], self.component[rings])
+        chosen = np.arange(len(self.sizes))[rings]
+        return _Rings(self.corners[gathered(self.sizes, chosen)], self.sizes[rings], self.component[rings])
 
     def simple(self) -> _Rings:
         """Part rings in the corners where they touch themselves, so that each passes a corner once."""
@@ -163,17 +176,10 @@ def _polygons(rings: _Rings) -> NDArray[np.object_]:
     return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, offsets))
 
 
-def _with_parts(parts: NDArray[np.object_], label: Ints, first: Ints, number: int) -> NDArray[np.object_]:
+def _with_parts(parts: NDArray[np.object_], label: Ints, first: Ints) -> NDArray[np.object_]:
     """One geometry a label: a polygon, or several that meet at corners as one multipolygon."""
-    polygons = np.empty(number, dtype=object)
-    polygons[label] = parts
     order = np.lexsort((first, label))
-    several = np.bincount(label, minlength=number) > 1
-    order = order[several[label[order]]]
-    if len(order):
-        wanted = np.cumsum(several) - 1
-        polygons[several] = shapely.multipolygons(parts[order], indices=wanted[label[order]])
-    return polygons
+    return rejoined(parts[order], label[order])
 
 
 def _dense(corners: Ints) -> Ints:
@@ -196,4 +202,4 @@ def _total(label: Ints, values: NDArray[np.int64] | Flags, number: int) -> Ints:
 
 
 def _reduced(how: np.ufunc, values: Ints, starts: Ints) -> Ints:
-    return how.reduceat(values, starts) if len(starts) else np.empty(0, dtype=np.int64)
+    return np.asarray(how.reduceat(values, starts), np.int64) if len(starts) else np.empty(0, np.int64)

@@ -1,0 +1,81 @@
+"""Work done in order by other processes, or by this one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Generic, ParamSpec, TypeVar
+
+from geoseg.errors import GeosegError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WAITING_PER_WORKER = 2
+
+
+def available_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Workers(Generic[T]):
+    """Runs calls in `number` processes and gives the results in the order of the calls; 0 means in this process.
+
+    Processes start afresh (spawned), so a script that asks for some needs `if __name__ == "__main__":`.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._waiting: deque[Future[T]] = deque()
+        self._most_waiting = WAITING_PER_WORKER * number
+        self._pool = ProcessPoolExecutor(number, mp_context=get_context("spawn")) if number else None
+
+    def __enter__(self) -> Workers[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> None:
+        """Ask for a call."""
+        if self._pool is None:
+            done: Future[T] = Future()
+            done.set_result(call(*args, **options))
+            self._waiting.append(done)
+        else:
+            with plain_deaths():
+                self._waiting.append(self._pool.submit(call, *args, **options))
+
+    def ready(self) -> Iterator[T]:
+        """Results that are there; waits for the first ones when too many calls are under way."""
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) > self._most_waiting):
+            yield self._next()
+
+    def rest(self) -> Iterator[T]:
+        """All results that are still to come."""
+        while self._waiting:
+            yield self._next()
+
+    def _next(self) -> T:
+        with plain_deaths():
+            return self._waiting.popleft().result()
+
+
+@contextmanager
+def plain_deaths() -> Iterator[None]:
+    """Say in one line that a worker process was killed."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise GeosegError(
+            "a worker process was killed, most likely for want of memory; try fewer --workers, or --workers 0"
+        ) from error
