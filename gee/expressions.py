@@ -250,9 +250,10 @@ def built_share(source: Label, native: ee.Image) -> ee.Image:
     """The share of each native pixel that is built, from 0 to 1; codes that are not known are nodata."""
     if source.is_share:
         return native.divide(source.full)
+    if source.blank_is_ground:
+        native = native.unmask(source.others[0]).setDefaultProjection(native.projection())
     codes = [*source.others, *source.built]
-    built = native.remap(codes, [int(code in source.built) for code in codes])
-    return built.unmask(0).setDefaultProjection(native.projection()) if source.blank_is_ground else built
+    return native.remap(codes, [int(code in source.built) for code in codes])
 
 
 def on_grid(share: ee.Image, source: Label, grid: Grid) -> ee.Image:

@@ -13,6 +13,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
@@ -102,10 +103,9 @@ def gathered(tiles: Mapping[Window, Path], form: Form, window: Window) -> NDArra
     for tile, path in tiles.items():
         shared = overlap(tile, window)
         if shared:
-            rows, cols = Window(shared.row - window.row, shared.col - window.col, *size(shared)).slices
-            part = Window(shared.row - tile.row, shared.col - tile.col, *size(shared))
+            rows, cols = shared.within(window).slices
             with rasterio.open(path) as source:
-                pixels[:, rows, cols] = source.read(window=as_rasterio(part))
+                pixels[:, rows, cols] = source.read(window=as_rasterio(shared.within(tile)))
     return pixels
 
 
@@ -115,10 +115,6 @@ def overlap(one: Window, other: Window) -> Window | None:
     height = min(one.stop_row, other.stop_row) - row
     width = min(one.stop_col, other.stop_col) - col
     return Window(row, col, height, width) if height > 0 and width > 0 else None
-
-
-def size(window: Window) -> tuple[int, int]:
-    return window.height, window.width
 
 
 def as_rasterio(window: Window) -> RasterWindow:
@@ -163,7 +159,7 @@ def beside(path: Path, what: str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{what}.{os.getpid()}.tif")
     try:
         yield temporary
-    except (OSError, RasterioIOError) as error:
+    except (OSError, RasterioIOError, CPLE_BaseError) as error:
         raise GeosegError(
             f"{path} cannot be written: {' '.join(str(error).split())}; is the disk full? Make room and run the "
             "same command again: what was fetched is kept"

@@ -112,7 +112,7 @@ def world() -> dict[str, Asset]:
         ),
         Asset(
             "GOOGLE/Research/open-buildings/v3/polygons",
-            {"inside": (UINT8, blocks(1, 5))},
+            {"inside": (UINT8, blocks(1, 60))},
             [Scene("p", properties={"confidence": 0.9})],
             "TABLE",
         ),

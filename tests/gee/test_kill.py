@@ -1,0 +1,109 @@
+"""Processes that are killed or run out of disk: the same command goes on, and ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import rasterio
+
+SMALL = ("--bbox", "15.00,48.00,15.03,48.02", "--start", "2023-05-01", "--end", "2023-09-30", "--bands", "B4")
+RUN = (
+    "import resource, signal, sys\n"
+    "import gee.layers\n"
+    "gee.layers.COMPOSITE_SIDE = 64\n"
+    "most = int(sys.argv.pop(1))\n"
+    "if most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))\n"
+    "from geoseg.cli.main import main\n"
+    "main()"
+)
+
+
+def start(server, out, most_file_bytes=0):
+    """The command in a process of its own."""
+    arguments = ["export", *SMALL, "--out", str(out), "--endpoint", server.url, "--workers", "2"]
+    command = [sys.executable, "-c", RUN, str(most_file_bytes), *arguments]
+    environment = {**os.environ, "GDAL_PAM_ENABLED": "NO"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(server, out, most_file_bytes=0):
+    process = start(server, out, most_file_bytes)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+@pytest.fixture
+def undisturbed(export):
+    """The bytes of an export that nobody disturbed."""
+    import gee.layers
+
+    usual, gee.layers.COMPOSITE_SIDE = gee.layers.COMPOSITE_SIDE, 64
+    export.done(*SMALL, "--out", export.folder / "undisturbed")
+    gee.layers.COMPOSITE_SIDE = usual
+    return (export.folder / "undisturbed" / "sentinel2.tif").read_bytes()
+
+
+def stop_after(earth, process, tiles, how):
+    """Send a signal once so many tiles were given out."""
+    before = len(earth.tile_grids())
+    while len(earth.tile_grids()) - before < tiles and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(how)
+    process.wait(timeout=60)
+    process.communicate()
+
+
+def test_killed_at_any_point_it_goes_on_without_asking_again(export, earth, undisturbed):
+    earth.requests.clear()
+    earth.latency_s = 0.03
+    for tiles in (1, 6, 5):
+        process = start(earth, export.out)
+        stop_after(earth, process, tiles, signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        assert not (export.out / "sentinel2.tif").exists()
+    code, errors = finish(earth, export.out)
+    assert code == 0, errors
+    assert (export.out / "sentinel2.tif").read_bytes() == undisturbed
+    grids = earth.tile_grids()
+    assert len(grids) - len(set(grids)) <= 3 * 2, "only tiles under way at a kill are asked for again"
+    assert sorted(path.name for path in export.out.iterdir()) == ["sentinel2.json", "sentinel2.tif"]
+
+
+def test_interrupted_it_says_how_to_go_on(export, earth, undisturbed):
+    earth.requests.clear()
+    earth.latency_s = 0.03
+    process = start(earth, export.out)
+    stop_after(earth, process, 4, signal.SIGINT)
+    assert process.returncode == 130
+    asked = set(earth.tile_grids())
+    code, errors = finish(earth, export.out)
+    assert code == 0, errors
+    assert len(earth.tile_grids()) == len(set(earth.tile_grids())), "tiles under way at Ctrl-C were kept"
+    assert asked < set(earth.tile_grids())
+    assert (export.out / "sentinel2.tif").read_bytes() == undisturbed
+
+
+def test_without_room_for_a_tile_it_says_so_and_goes_on_later(export, earth, undisturbed):
+    code, errors = finish(earth, export.out, most_file_bytes=1000)
+    assert code == 1
+    assert "cannot be written: File too large; make room and run the same command again" in errors
+    assert finish(earth, export.out)[0] == 0
+    assert (export.out / "sentinel2.tif").read_bytes() == undisturbed
+
+
+def test_without_room_for_the_mosaic_every_tile_is_kept(export, earth, undisturbed):
+    earth.requests.clear()
+    code, errors = finish(earth, export.out, most_file_bytes=60_000)
+    assert code == 1
+    assert "sentinel2.tif cannot be written" in errors
+    assert not list(export.out.glob("*.tif"))
+    asked = len(earth.tile_grids())
+    assert finish(earth, export.out)[0] == 0
+    assert len(earth.tile_grids()) == asked
+    with rasterio.open(export.out / "sentinel2.tif") as file:
+        assert file.read(1).min() > 0
