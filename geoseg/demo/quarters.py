@@ -28,15 +28,26 @@ def estate(draft: Draft, land: shapely.Polygon) -> None:
 def town(draft: Draft, land: shapely.Polygon) -> None:
     """Blocks built up around courts."""
     for block in streets(draft, land, draft.rng.uniform(3600, 6800), 10.0):
-        core = block.simplify(2.0)
         draft.pave(block, draft.style.paving(draft.rng))
-        for site in shrunk(core, 0.8):
-            is_convex = site.area > 0.995 * site.convex_hull.area
-            build = blocks.courtyard if is_convex and draft.rng.random() < 0.8 else houses.row
-            draft.solids += build(site, draft.style, draft.rng)
-            for court in shrunk(site, 15.0):
-                draft.pave(court, draft.style.lawn(draft.rng))
-                draft.plant(court, 7.0, 0.5)
+        for site in shrunk(block.simplify(2.0), 0.8):
+            is_convex = site.area > 0.99 * site.convex_hull.area
+            (_closed_block if is_convex and draft.rng.random() < 0.85 else _open_block)(draft, site)
+
+
+def _closed_block(draft: Draft, site: shapely.Polygon) -> None:
+    draft.solids += blocks.courtyard(site, draft.style, draft.rng)
+    for court in shrunk(site, 15.0):
+        draft.pave(court, draft.style.lawn(draft.rng))
+        draft.plant(court, 7.0, 0.5)
+
+
+def _open_block(draft: Draft, site: shapely.Polygon) -> None:
+    """Rows of houses around small yards."""
+    for plot in divided(site, 850, draft.rng):
+        for yard in shrunk(plot, 0.6):
+            draft.pave(yard, draft.style.lawn(draft.rng))
+            draft.solids += houses.row(yard, draft.style, draft.rng)
+        draft.plant(plot, 8.0, 0.3)
 
 
 def industrial(draft: Draft, land: shapely.Polygon) -> None:

@@ -104,7 +104,7 @@ def _lambert(gradient: tuple[float, float], sun: Sun) -> float:
     """How bright a tilted face is, one being level ground; the sky lights it a little from everywhere."""
     x, y, z = sun.towards
     facing = (gradient[0] * x + gradient[1] * y + z) / np.sqrt(1 + gradient[0] ** 2 + gradient[1] ** 2)
-    return float(min(_AMBIENT + (1 - _AMBIENT) * max(0.0, facing) / z, 1.32))
+    return float(min(_AMBIENT + (1 - _AMBIENT) * max(0.0, facing) / z, 1.25))
 
 
 def _ridges(rise: Plane) -> Plane:
