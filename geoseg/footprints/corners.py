@@ -11,6 +11,7 @@ from geoseg.footprints.walls import Walls
 
 LEAST_SINE = 0.1
 FARTHEST_CORNER = 4.0
+FARTHEST_FREE = 2.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ def corners_of(walls: Walls, tolerance_m: Floats, centre: Floats | None = None) 
     after = walls.following
     crossing, good = _crossings(walls, centre, after)
     anchor = walls.stop
-    good &= np.hypot(*(crossing - anchor).T) <= FARTHEST_CORNER * tolerance_m[walls.arc]
+    farthest = np.where(walls.squared & walls.squared[after], FARTHEST_CORNER, FARTHEST_FREE)
+    good &= np.hypot(*(crossing - anchor).T) <= farthest * tolerance_m[walls.arc]
     stop = np.where(good[:, None], crossing, _beside(centre, walls.along, anchor))
     start = _beside(centre, walls.along, walls.start)
     has = after >= 0

@@ -9,6 +9,10 @@ from geoseg.footprints.ragged import Flags, Floats, Ints, row_sums
 RIGHT_ANGLE = np.pi / 2
 BINS = 90
 BLUR_DEG = 5
+WINDOWS = np.radians([12, 8])
+FAIR_SHARE = 0.2
+GREATER_PART = 0.5
+HARMONY = np.radians(3)
 
 
 def turn(to: Floats, since: Floats) -> Floats:
@@ -42,25 +46,22 @@ def _blurred(histogram: Floats) -> Floats:
 def main_directions(heading: Floats, length: Floats, polygon: Ints, number: int) -> Floats:
     """Up to two main directions for each polygon (nan where there is none), from its walls.
 
-    The first must carry a good part of the outline, or else the building is round or free in shape and has none.
-    The second is a wing's: it needs a fair share of the outline too.
+    Each must carry a fair share of the outline, and both together the greater part of it, or else the building is
+    round or free in shape and has none.
     """
     perimeter = row_sums(polygon, length, number)
-    directions = np.full((number, 2), np.nan)
-    left = length.copy()
-    for rank, (share, window) in enumerate(((0.5, FIRST_WINDOW), (0.2, SECOND_WINDOW))):
+    directions = np.full((number, len(WINDOWS)), np.nan)
+    left, explained = length.copy(), np.zeros(number)
+    for rank, window in enumerate(WINDOWS):
         direction = strongest_direction(heading, left, polygon, number, window)
-        explained = np.abs(turn(heading, direction[polygon])) <= window
-        support = row_sums(polygon, left * explained, number)
-        known = support >= share * perimeter
+        near = np.abs(turn(heading, direction[polygon])) <= window
+        support = row_sums(polygon, left * near, number)
+        known = support >= FAIR_SHARE * perimeter
         directions[known, rank] = direction[known]
-        left = left * ~explained * known[polygon]
+        explained += np.where(known, support, 0)
+        left = left * ~(near & known[polygon])
+    directions[explained < GREATER_PART * perimeter] = np.nan
     return directions
-
-
-FIRST_WINDOW = np.radians(12)
-SECOND_WINDOW = np.radians(8)
-HARMONY = np.radians(3)
 
 
 def harmonised(directions: Floats, perimeter: Floats, cluster: Ints, crowded: Flags) -> Floats:

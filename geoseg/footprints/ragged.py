@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,3 +41,14 @@ def first_of_each(chosen: Flags, row: Ints, number: int) -> Ints:
     """Index of the first chosen item of each row; every row must have one."""
     index = np.flatnonzero(chosen)
     return index[np.searchsorted(row[index], np.arange(number))]
+
+
+def rows_from(options: Sequence[tuple[Floats, Ints]], choice: Ints) -> tuple[Floats, Ints]:
+    """Each row from the option chosen for it: items end to end, and the sizes of the rows."""
+    sizes = np.choose(choice, [own for _, own in options])
+    row, place = row_of(sizes), place_in_row(sizes)
+    items = np.empty((len(row), 2))
+    for number, (own_items, own_sizes) in enumerate(options):
+        mine = choice[row] == number
+        items[mine] = own_items[starts_of(own_sizes)[row[mine]] + place[mine]]
+    return items, sizes

@@ -26,11 +26,13 @@ from geoseg.footprints.ragged import (
     place_in_row,
     row_of,
     row_sums,
+    rows_from,
     starts_of,
 )
+from geoseg.footprints.roundness import circle_misfit_m2, smooth_rounds
 from geoseg.footprints.squaring import refitted, settled, squared
 from geoseg.footprints.straying import strayed_area_m2
-from geoseg.footprints.walls import Walls, fitted_walls, without_needless_corners
+from geoseg.footprints.walls import Walls, fitted_walls, mean_misfit_m2, without_needless_corners
 
 LEAST_IOU = 0.85
 MOST_AREA_CHANGE = 0.05
@@ -76,13 +78,17 @@ def _planned(network: Network, clusters: Ints, resolution_m: float) -> _Plan:
     walls = squared(walls, _offered(network, walls, directions), tolerance * 1.5)
     walls = refitted(settled(walls, tolerance))
     start, stop = _straight_ends(network, walls, tolerance)
-    points, sizes = _ends_in_order(walls, start, stop)
+    straight = _ends_in_order(walls, start, stop)
+    round_ = outlines.closed & (circle_misfit_m2(outlines) <= mean_misfit_m2(walls) * walls.per_arc / 4)
+    points, sizes = _with_rounds(outlines, straight, round_, tolerance)
+    shapeless = np.bincount(network.step_polygon, weights=round_[network.step_arc], minlength=len(clusters)) > 0
     simple_points, simple_sizes = _simple_points(simple)
     strayed = np.bincount(
         network.step_polygon,
         weights=strayed_area_m2(walls, start, stop)[network.step_arc],
         minlength=len(clusters),
     )
+    strayed[shapeless] = np.inf
     return _Plan(
         (
             points + origin[row_of(sizes)],
@@ -90,7 +96,7 @@ def _planned(network: Network, clusters: Ints, resolution_m: float) -> _Plan:
             network.points,
         ),
         (sizes, simple_sizes, network.sizes),
-        np.isfinite(directions[:, 0]),
+        np.isfinite(directions[:, 0]) & ~shapeless,
         strayed,
     )
 
@@ -109,6 +115,16 @@ def _tolerances(outlines: Outlines, resolution_m: float) -> Floats:
     """How far each outline may stray from a wall by noise; less for a ring so small that it would vanish."""
     usual = max(TOLERANCE_PIXELS * resolution_m, LEAST_TOLERANCE_M)
     return np.where(outlines.round_trip, np.minimum(usual, 0.15 * np.sqrt(outlines.areas_m2)), usual)
+
+
+def _with_rounds(
+    outlines: Outlines, straight: tuple[Floats, Ints], round_: Flags, tolerance: Floats
+) -> tuple[Floats, Ints]:
+    arcs = np.flatnonzero(round_)
+    points, sizes = smooth_rounds(outlines, arcs, tolerance)
+    all_sizes = np.zeros(len(round_), dtype=np.int64)
+    all_sizes[arcs] = sizes
+    return rows_from((straight, (points, all_sizes)), round_.astype(np.int64))
 
 
 def _directions(network: Network, walls: Walls, clusters: Ints) -> Floats:
@@ -233,12 +249,7 @@ def _points_at(network: Network, plan: _Plan, level: Ints) -> tuple[Floats, Ints
     """Points of all arcs, each at the most careful level of its neighbours; straight arcs end where those do."""
     arc_level = np.zeros(len(network.sizes), dtype=np.int64)
     np.maximum.at(arc_level, network.step_arc, level[network.step_polygon])
-    sizes = np.choose(arc_level, plan.sizes)
-    arc, place = row_of(sizes), place_in_row(sizes)
-    points = np.empty((len(arc), 2))
-    for number, (own_points, own_sizes) in enumerate(zip(plan.points, plan.sizes, strict=True)):
-        mine = arc_level[arc] == number
-        points[mine] = own_points[starts_of(own_sizes)[arc[mine]] + place[mine]]
+    points, sizes = rows_from(tuple(zip(plan.points, plan.sizes, strict=True)), arc_level)
     return _with_fixed_ends(network, points, sizes, arc_level), sizes
 
 

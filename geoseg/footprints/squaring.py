@@ -8,12 +8,13 @@ import numpy as np
 
 from geoseg.footprints.corners import corners_of
 from geoseg.footprints.directions import turn
-from geoseg.footprints.ragged import Flags, Floats
-from geoseg.footprints.walls import Walls, lowest_of_neighbours, own_heading
+from geoseg.footprints.ragged import Flags, Floats, Ints
+from geoseg.footprints.walls import Walls, lowest_of_neighbours, misfit, misfit_along, own_heading
 
 WIDEST_TURN = np.radians(30)
 SAME_HEADING = 1e-6
 CUT_CORNER = 3.0
+SHORTEST_FREE = 2.0
 
 
 def squared(walls: Walls, directions: Floats, reach_m: Floats) -> Walls:
@@ -44,26 +45,37 @@ def settled(walls: Walls, tolerance_m: Floats) -> Walls:
 
 
 def _joined_in_line(walls: Walls, tolerance_m: Floats) -> Walls:
-    """Join neighbours that face the same main direction and lie nearly in one line."""
+    """Join neighbours that lie nearly in one line along a main direction, the best pairs first."""
     while True:
         after = walls.following
-        offset = np.abs(_ahead(walls, after))
-        same = walls.squared & walls.squared[after] & _parallel(walls, after)
-        cost = np.where(same & (after >= 0) & walls.spare, offset, np.inf)
-        cost[offset > tolerance_m[walls.arc]] = np.inf
+        possible = (after >= 0) & walls.spare
+        aligned = walls.squared & walls.squared[after] & _parallel(walls, after)
+        tolerance = tolerance_m[walls.arc]
+        offset = np.abs(_ahead(walls, after)) / tolerance
+        rise = _rise(walls, after) / tolerance**3
+        cost = np.where(aligned, offset, np.where(walls.squared ^ walls.squared[after], rise, np.inf))
+        cost = np.where(possible & (cost <= 1), cost, np.inf)
         chosen = lowest_of_neighbours(cost, walls)
         if not chosen.any():
             return walls
         walls = walls.joined(chosen)
 
 
-def _ahead(walls: Walls, other: np.ndarray) -> Floats:
+def _rise(walls: Walls, other: Ints) -> Floats:
+    """How much worse one line along the main direction of one of two walls fits both than their own lines do."""
+    along = np.where(walls.squared[:, None], walls.along, walls.along[other])
+    apart = np.where(walls.squared, misfit(walls.moments[other]), misfit(walls.moments))
+    own = np.where(walls.squared[:, None], walls.moments, walls.moments[other])
+    return misfit_along(walls.moments + walls.moments[other], along) - misfit_along(own, along) - apart
+
+
+def _ahead(walls: Walls, other: Ints) -> Floats:
     """Distance of another wall's centre to the left of each wall's line."""
     dx, dy = (walls.centre[other] - walls.centre).T
     return walls.along[:, 0] * dy - walls.along[:, 1] * dx
 
 
-def _parallel(walls: Walls, other: np.ndarray) -> Flags:
+def _parallel(walls: Walls, other: Ints) -> Flags:
     """Whether another wall has the same heading (not the opposite one)."""
     return np.sum(walls.along * walls.along[other], axis=1) > 1 - SAME_HEADING
 
@@ -77,7 +89,7 @@ def _without_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
     both = between & walls.squared[before] & walls.squared[after] & ~walls.squared
     cosine = np.sum(walls.along[before] * walls.along[after], axis=1)
     cut = both & (np.abs(cosine) < SAME_HEADING)
-    limit = np.where(cut, CUT_CORNER * tolerance, tolerance)
+    limit = np.where(cut, CUT_CORNER, np.where(walls.squared, 1.0, SHORTEST_FREE)) * tolerance
     cost = np.where((length < limit) & walls.spare, length, np.inf)
     chosen = lowest_of_neighbours(cost, walls)
     return walls.dropped(chosen) if chosen.any() else walls

@@ -80,13 +80,20 @@ class Walls:
         return (self.per_arc > self.outlines.fewest_walls)[self.arc]
 
     def joined(self, with_following: Flags) -> Walls:
-        """Join walls with the one after them; no two neighbours may be asked for at once."""
+        """Join walls with the one after them; no two neighbours may be asked for at once.
+
+        A wall that is squared lends its heading to one that is not.
+        """
         wall = np.flatnonzero(with_following)
         after = self.following[wall]
         moments, last = self.moments.copy(), self.last.copy()
         moments[wall] += moments[after]
         last[wall] += self.last[after] - self.first[after]
-        return replace(self, moments=moments, last=last)._without(after)
+        heading, squared = self.heading.copy(), self.squared.copy()
+        heading[wall] = np.where(squared[wall], heading[wall], heading[after])
+        squared[wall] |= squared[after]
+        changed = replace(self, moments=moments, last=last, heading=heading, squared=squared)
+        return changed._without(after)
 
     def dropped(self, walls: Flags) -> Walls:
         """Leave walls out, so that those before and after them meet; no two neighbours may be dropped at once."""
@@ -186,9 +193,16 @@ def misfit(moments: Floats) -> Floats:
     return np.maximum((xx + yy - np.hypot(xx - yy, 2 * xy)) / 2, 0)
 
 
+def misfit_along(moments: Floats, along: Floats) -> Floats:
+    """Squared distance from the best line in a given direction, integrated along the wall (m³)."""
+    xx, xy, yy = _scatter(moments)
+    ux, uy = along.T
+    return xx * uy * uy - 2 * xy * ux * uy + yy * ux * ux
+
+
 def without_needless_corners(walls: Walls, tolerance_m: Floats) -> Walls:
     """Join neighbours, the best pairs first, while one line fits both nearly as well as two."""
-    limit = tolerance_m**3 / 2
+    limit = tolerance_m**3
     while True:
         after = walls.following
         cost = misfit(walls.moments + walls.moments[after]) - misfit(walls.moments) - misfit(walls.moments[after])
@@ -197,3 +211,10 @@ def without_needless_corners(walls: Walls, tolerance_m: Floats) -> Walls:
         if not joined.any():
             return replace(walls, heading=own_heading(walls))
         walls = walls.joined(joined)
+
+
+def mean_misfit_m2(walls: Walls) -> Floats:
+    """Mean squared distance of each arc's outline from its walls as they face."""
+    across = misfit_along(walls.moments, walls.along)
+    number = len(walls.outlines.sizes)
+    return row_sums(walls.arc, across, number) / row_sums(walls.arc, walls.moments[:, 0], number)

@@ -67,7 +67,7 @@ def walls(polygon: shapely.Polygon) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 
 def seams_m2(polygons: Polygons, made: Town) -> tuple[float, float]:
-    """Overlap between the houses of rows, and gaps among them beyond those of the traced ones."""
+    """Overlap between the houses of rows, and gaps enclosed by them."""
     overlap = gap = 0.0
     for cluster in np.unique(made.clusters[made.kinds == "row"]):
         houses = polygons[made.clusters == cluster]
@@ -93,7 +93,8 @@ def report(made: Town) -> None:
                 f"{shapely.get_num_coordinates(polygons).mean():8.1f}"
             )
         print(f"{'':24}straightened: {flags[chosen].mean():.1%}")
-    print("row houses, straightened: overlap {:.3g} m², gaps {:.3g} m²".format(*seams_m2(straight, made)))
+    for name, polygons in (("traced", made.traced), ("straightened", straight)):
+        print("row houses, {}: overlap {:.3g} m², gaps {:.3g} m²".format(name, *seams_m2(polygons, made)))
 
 
 def speed(made: Town) -> None:

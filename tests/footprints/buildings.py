@@ -138,7 +138,11 @@ def traced_labels(labels: NDArray[np.int32]) -> dict[int, Polygon]:
     """The largest polygon of each label, traced along pixels (4-connectivity)."""
     largest: dict[int, Polygon] = {}
     for geometry, value in shapes(labels, mask=labels >= 0, transform=_transform(labels.shape[0])):
-        polygon = shape(geometry)
+        polygon = _without_small_holes(shape(geometry))
         if value not in largest or polygon.area > largest[value].area:
             largest[int(value)] = polygon
     return largest
+
+
+def _without_small_holes(polygon: Polygon, least_m2: float = 2.0) -> Polygon:
+    return Polygon(polygon.exterior, [hole for hole in polygon.interiors if Polygon(hole).area >= least_m2])
