@@ -18,6 +18,7 @@ from geoseg.raster.grid import WGS84, Grid, Window, crs_name
 METRES_PER_DEGREE = 111_319.49079327358
 ROUNDING = 1e-6
 STRETCH_TO_WARN_OF = 1e-3
+OUTLINE_DEGREES = 1e-6
 
 
 @dataclass(frozen=True)
@@ -95,5 +96,15 @@ def touches(grid: Grid, shape: Shape, window: Window) -> bool:
 
 
 def footprint(grid: Grid) -> Shape:
-    """The ground of a grid in longitude and latitude."""
-    return Area(shapely.box(*grid.bounds), grid.crs, crs_name(grid.crs)).within(WGS84)
+    """The ground of a grid in longitude and latitude, cut at the antimeridian as GeoJSON has it."""
+    outline = Area(shapely.box(*grid.bounds), grid.crs, crs_name(grid.crs)).within(WGS84)
+    outline = shapely.set_precision(shapely.simplify(outline, OUTLINE_DEGREES), OUTLINE_DEGREES)
+    east = shapely.intersection(outline, shapely.box(-180, -90, 180, 90))
+    west = shapely.intersection(outline, shapely.box(180, -90, 540, 90))
+    return shapely.union_all([east, shapely.transform(west, lambda points: points - (360, 0))])
+
+
+def lonlat_box(grid: Grid) -> list[float]:
+    """West, south, east and north of a grid; west > east where it crosses the antimeridian."""
+    west, south, east, north = Area(shapely.box(*grid.bounds), grid.crs).within(WGS84).bounds
+    return [west, south, east - 360 if east > 180 else east, north]

@@ -14,7 +14,7 @@ import shapely
 
 from gee.download import pixel_grid
 from gee.geotiff import HASH_TAG, Form
-from gee.lattice import footprint
+from gee.lattice import footprint, lonlat_box
 from gee.layers import Layer, Survey
 from gee.parts import write_whole
 from gee.session import Session
@@ -48,15 +48,14 @@ def settings_hash(expression: Mapping[str, Any], form: Form) -> str:
 
 def item(layer: Layer, form: Form, survey: Survey, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The STAC item of a finished layer."""
-    outline = footprint(form.grid)
     source = layer.source
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
         "stac_extensions": list(EXTENSIONS),
         "id": layer.name,
-        "geometry": json.loads(shapely.to_geojson(outline)),
-        "bbox": list(outline.bounds),
+        "geometry": json.loads(shapely.to_geojson(footprint(form.grid))),
+        "bbox": lonlat_box(form.grid),
         "links": [{"rel": "about", "href": source.page, "title": source.title}] if source.asset else [],
         "properties": {
             "title": source.title,
