@@ -161,7 +161,11 @@ def projected_crs(requested: str) -> CRS:
 def equal_area_crs(place: Located) -> CRS:
     """An equal-area CRS centred on a place; beyond a hemisphere, a cylindrical one for the whole Earth."""
     lon, lat, reach = centre_and_reach(place)
-    kind = f"laea +lat_0={lat}" if reach < 90 else "cea +lat_ts=0"
+    kind = f"laea +lat_0={lat}"
+    if reach > 90:  # cut Earth open on the far side of the box's middle, where there are no data
+        left, bottom, right, top = place.bounds
+        lon = transformer(place.crs, WGS84).transform((left + right) / 2, (bottom + top) / 2)[0]
+        kind = "cea +lat_ts=0"
     return CRS.from_proj4(f"+proj={kind} +lon_0={lon} +datum=WGS84 +units=m +no_defs")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ def full_turn(crs: CRS) -> float:
         crs.is_geographic or ("Mercator" in method and "Transverse" not in method and "Oblique" not in method)
     ):
         return float("inf")
+    if crs.is_geographic:
+        return 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor)
     x, _ = transformer(WGS84, crs).transform([0.0, 90.0], [0.0, 0.0])
     return float(4 * abs(x[1] - x[0]))
 
