@@ -164,7 +164,5 @@ def straightened(footprints: Footprints, resolution_m: float) -> Footprints:
 
 def moved(polygons: Polygons, by: Affine) -> Polygons:
     """Polygons with every vertex taken through an affine transform."""
-    a, b, c, d, e, f = tuple(by)[:6]
-    matrix, shift = np.array([[a, d], [b, e]]), np.array([c, f])
-    shifted: Polygons = shapely.transform(polygons, lambda points: points @ matrix + shift)
+    shifted: Polygons = shapely.transform(polygons, lambda x, y: by @ (x, y), interleaved=False)
     return shifted

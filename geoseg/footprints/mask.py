@@ -261,8 +261,9 @@ def known_pixels(dataset: Any, raw: Values, band: Band, rows: slice) -> NDArray[
 def scaled(dataset: Any, raw: Values, band: Band, rows: slice) -> tuple[Values, NDArray[np.bool_]]:
     """Values in their own unit, 0 where unknown, and where they are known."""
     known = known_pixels(dataset, raw, band, rows)
-    kind = np.float64 if raw.dtype.itemsize > 2 else np.float32
-    values = raw.astype(kind) * kind(band.scale) + kind(band.offset)
+    values: Values = raw.astype(np.float64 if raw.dtype.itemsize > 2 else np.float32)
+    values *= band.scale
+    values += band.offset
     return np.where(known, values, 0), known
 
 

@@ -202,4 +202,5 @@ def _total(label: Ints, values: NDArray[np.int64] | Flags, number: int) -> Ints:
 
 
 def _reduced(how: np.ufunc, values: Ints, starts: Ints) -> Ints:
-    return np.asarray(how.reduceat(values, starts), np.int64) if len(starts) else np.empty(0, np.int64)
+    reduced: Ints = how.reduceat(values, starts) if len(starts) else np.empty(0, dtype=np.int64)
+    return reduced

@@ -1,0 +1,202 @@
+"""`geoseg vectorize`: building footprints from a mask or a probability."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geoseg.cli import console
+from geoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from geoseg.footprints.mask import Mask
+    from geoseg.footprints.vectorize import Summary
+    from geoseg.narrator import Narrator
+
+
+@click.command("vectorize")
+@click.argument("mask")
+@click.option(
+    "--out",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the footprints go: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp.",
+)
+@click.option(
+    "--probability",
+    metavar="FILE",
+    help="The model's probability, pixel by pixel as the mask: gives each footprint its confidence.",
+)
+@click.option(
+    "--threshold",
+    type=float,
+    help="MASK holds probabilities or heights: pixels from this value on are building.",
+)
+@click.option("--band", type=int, help="Which band of MASK to read, where it has several.")
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="VALUE=NAME",
+    help="What a value of the mask is called, e.g. 2=industrial; give it once for each.  [default: 1=building]",
+)
+@click.option(
+    "--min-area",
+    "min_area_m2",
+    default=5.0,
+    show_default=True,
+    metavar="M2",
+    help="Leave out footprints smaller than this many true square metres; 0 keeps all.",
+)
+@click.option(
+    "--max-hole",
+    "max_hole_m2",
+    default=2.0,
+    show_default=True,
+    metavar="M2",
+    help="Fill holes up to this size. Holes of --min-area and more always stay: they may hold a building.",
+)
+@click.option(
+    "--regularize/--no-regularize",
+    default=None,
+    help="Straight walls and right angles; shared walls stay shared.  [default: on for pixels finer than 1 m]",
+)
+@click.option(
+    "--simplify",
+    "simplify_m",
+    default=0.0,
+    metavar="M",
+    help="Leave out details of outlines up to this many metres across.  [default: none]",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["touching"]),
+    help="Part buildings that have grown together, at their necks or where the probability dips.",
+)
+@click.option(
+    "--connectivity",
+    type=click.Choice(["4", "8"]),
+    default="4",
+    show_default=True,
+    help="4: one building is joined by the sides of pixels; 8: by corners, too.",
+)
+@click.option("--crs", metavar="CRS", help="CRS of the footprints, e.g. EPSG:4326.  [default: the mask's]")
+@click.option(
+    "--area-crs",
+    default="auto",
+    show_default=True,
+    metavar="CRS",
+    help="Projected CRS in which areas are measured; auto is an equal-area one centred on the data.",
+)
+@click.option("--assume-crs", metavar="CRS", help="CRS of a mask that does not say it.")
+@click.option(
+    "--regions",
+    metavar="FILE[:LAYER]|grid:1km",
+    help="Count per region as well: a vector file, or squares; becomes the layer `regions`.",
+)
+@click.option("--region-id", metavar="COLUMN", help="The column that names a region.")
+@click.option("--overwrite", is_flag=True, help="Replace footprints that are there already.")
+@click.option("--strip", "strip_rows", type=click.IntRange(1), metavar="ROWS", help="Rows read at once.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Worker processes; 0 does all in one.  [default: as the size of the mask and the computer suggest]",
+)
+@console.command
+def command(
+    *,
+    mask: str,
+    out: Path,
+    probability: str | None,
+    threshold: float | None,
+    band: int | None,
+    classes: tuple[str, ...],
+    min_area_m2: float,
+    max_hole_m2: float,
+    regularize: bool | None,
+    simplify_m: float,
+    split: str | None,
+    connectivity: str,
+    crs: str | None,
+    area_crs: str,
+    assume_crs: str | None,
+    regions: str | None,
+    region_id: str | None,
+    overwrite: bool,
+    strip_rows: int | None,
+    workers: int | None,
+    narrator: Narrator,
+    as_json: bool,
+) -> None:
+    """Turn MASK into building footprints with true areas.
+
+    MASK is any raster that GDAL reads: 0 is background, other values are classes; 255 is unknown where the file says
+    so, else 0 and 255 are a plain black and white mask. Memory depends on the width of the raster, not on its height.
+    """
+    from geoseg.footprints.mask import open_mask
+    from geoseg.footprints.vectorize import Recipe, vectorize
+
+    opened = open_mask(mask, band=band, threshold=threshold, probability=probability, assume_crs=assume_crs)
+    recipe = Recipe(
+        connectivity=int(connectivity),
+        split=split == "touching",
+        min_area_m2=min_area_m2,
+        max_hole_m2=max_hole_m2,
+        simplify_m=simplify_m,
+        regularize=regularize,
+        names=named_classes(classes) or names_in(opened, regions),
+        crs=crs,
+        area_crs=area_crs,
+        regions=regions,
+        region_id=region_id,
+    )
+    summary = vectorize(
+        opened,
+        out,
+        recipe,
+        workers=suggested_workers(opened) if workers is None else workers,
+        strip_rows=strip_rows,
+        overwrite=overwrite,
+        narrator=narrator,
+    )
+    console.result({"out": str(out), **asdict(summary)}, as_json, lines_of(summary, out))
+
+
+def named_classes(classes: tuple[str, ...]) -> dict[int, str]:
+    """Class names from VALUE=NAME."""
+    pairs = [entry.partition("=") for entry in classes]
+    for entry, (value, _, name) in zip(classes, pairs, strict=True):
+        if not (value.isdecimal() and 1 <= int(value) <= 254 and name.strip()):
+            raise InputError(f"--class {entry}: write VALUE=NAME with a value of 1 to 254, e.g. 1=building")
+    return {int(value): name.strip() for value, _, name in pairs}
+
+
+def names_in(mask: Mask, regions: str | None) -> dict[int, str]:
+    """Names for the classes of a mask whose names nobody gave; statistics need to know them beforehand."""
+    from geoseg.footprints.mask import values_in
+
+    values = values_in(mask) if regions and mask.threshold is None else []
+    return {1: "building"} | {value: f"class {value}" for value in values if value > 1}
+
+
+def suggested_workers(mask: Mask) -> int:
+    """As many processes as there are processors, where the mask is large enough to repay their start."""
+    from geoseg.footprints.workers import available_processors
+
+    return 0 if mask.grid.megapixels < WORTH_PROCESSES_MPX else min(available_processors(), MOST_WORKERS)
+
+
+WORTH_PROCESSES_MPX = 100
+MOST_WORKERS = 16
+
+
+def lines_of(summary: Summary, out: Path) -> str:
+    """The outcome for people."""
+    dropped = f", {summary.dropped:,} smaller ones left out" if summary.dropped else ""
+    regions = f"\n{summary.regions:,} regions in the layer regions" if summary.regions is not None else ""
+    return f"{out}: {summary.footprints:,} footprints, {summary.area_m2:,.1f} m²{dropped}{regions}"
