@@ -15,7 +15,7 @@ from geoseg.demo.style import tinted
 
 def streets(draft: Draft, land: shapely.Polygon, block_m2: float, lane_m: float) -> list[shapely.Polygon]:
     """The land divided into blocks by lanes: what no block takes is asphalt with a kerb."""
-    draft.pave(land, draft.style.road(), treeless=False)
+    draft.pave(land, draft.style.road())
     blocks = []
     kerb = Material(tinted((160, 156, 150), draft.rng, 0.04), 0.03, 0.03, 0.03)
     for piece in divided(land, block_m2, draft.rng):
