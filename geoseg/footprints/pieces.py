@@ -25,6 +25,11 @@ BYTE_STEPS = np.append(np.arange(255) * (STEPS // 250), np.iinfo(np.uint16).max)
 """The same for a probability of `geoseg infer`, 250 for 1 and 255 for unknown."""
 
 
+def unknown_in(values: Values) -> int:
+    """The number that stands for an unknown pixel: the largest of its kind, 255 for uint8."""
+    return int(np.iinfo(values.dtype).max)
+
+
 @dataclass(frozen=True)
 class Components:
     """What is known of each set of pixels that are joined by their sides and share a value.

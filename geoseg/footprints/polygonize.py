@@ -12,7 +12,16 @@ from functools import cached_property
 
 import numpy as np
 
-from geoseg.footprints.pieces import BYTE_STEPS, Components, Pieces, Runs, Values, joined_labels, walked
+from geoseg.footprints.pieces import (
+    BYTE_STEPS,
+    Components,
+    Pieces,
+    Runs,
+    Values,
+    joined_labels,
+    unknown_in,
+    walked,
+)
 from geoseg.footprints.ragged import Flags, Ints, starts_of
 
 
@@ -27,11 +36,6 @@ class Joining:
     connectivity: int = 4
     clusters: bool = True
     keeps_pixels: bool = False
-
-
-def unknown_in(values: Values) -> int:
-    """The number that stands for an unknown pixel: the largest of its kind, 255 for uint8."""
-    return int(np.iinfo(values.dtype).max)
 
 
 def trace(values: Values, row: int, joining: Joining, probability: Values | None = None) -> Pieces:

@@ -38,6 +38,11 @@ class Traced:
     def __len__(self) -> int:
         return len(self.polygons)
 
+    def select(self, kept: Flags) -> Traced:
+        """Some of the footprints, without their pixels."""
+        columns = concatenated([self], but="runs")
+        return Traced(**{name: column[kept] for name, column in columns.items()}, runs=Runs.none())
+
     @staticmethod
     def merged(batches: Sequence[Traced]) -> Traced:
         """Several batches as one, in the order in which footprints are written."""
@@ -202,5 +207,7 @@ def _total(label: Ints, values: NDArray[np.int64] | Flags, number: int) -> Ints:
 
 
 def _reduced(how: np.ufunc, values: Ints, starts: Ints) -> Ints:
-    reduced: Ints = how.reduceat(values, starts) if len(starts) else np.empty(0, dtype=np.int64)
+    if not len(starts):
+        return np.empty(0, dtype=np.int64)
+    reduced: Ints = how.reduceat(values, starts)
     return reduced
