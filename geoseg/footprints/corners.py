@@ -1,41 +1,30 @@
-"""Where walls meet: two lines in a corner, three or more in a junction."""
+"""Where consecutive walls meet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from geoseg.footprints.ragged import Flags, Floats, Ints, row_sums, starts_of
+from geoseg.footprints.ragged import Flags, Floats, Ints
 from geoseg.footprints.walls import Walls
 
 LEAST_SINE = 0.1
 FARTHEST_CORNER = 4.0
-FARTHEST_FREE = 2.0
+FARTHEST_FREE_CORNER = 2.0
 
 
-@dataclass(frozen=True)
-class Corners:
-    """Where each wall starts and stops once all walls are straight lines that meet."""
+def corners_of(walls: Walls, tolerance_m: Floats, centre: Floats) -> tuple[Floats, Floats]:
+    """Where each wall, a line through `centre`, starts and stops.
 
-    start: Floats
-    stop: Floats
-
-
-def corners_of(walls: Walls, tolerance_m: Floats, centre: Floats | None = None) -> Corners:
-    """Corners of consecutive walls; where lines hardly meet, each wall ends beside the corner of the outline."""
-    centre = walls.centre if centre is None else centre
+    Where lines hardly meet, each wall ends beside the corner that the outline has.
+    """
     after = walls.following
-    crossing, good = _crossings(walls, centre, after)
-    anchor = walls.stop
-    farthest = np.where(walls.squared & walls.squared[after], FARTHEST_CORNER, FARTHEST_FREE)
-    good &= np.hypot(*(crossing - anchor).T) <= farthest * tolerance_m[walls.arc]
-    stop = np.where(good[:, None], crossing, _beside(centre, walls.along, anchor))
+    crossing, met = _crossings(walls, centre, after)
+    farthest = np.where(walls.squared & walls.squared[after], FARTHEST_CORNER, FARTHEST_FREE_CORNER)
+    met &= np.hypot(*(crossing - walls.stop).T) <= farthest * tolerance_m[walls.arc]
+    stop = np.where(met[:, None], crossing, _beside(centre, walls.along, walls.stop))
     start = _beside(centre, walls.along, walls.start)
-    has = after >= 0
-    met = has & good
     start[after[met]] = crossing[met]
-    return Corners(start, stop)
+    return start, stop
 
 
 def _crossings(walls: Walls, centre: Floats, after: Ints) -> tuple[Floats, Flags]:

@@ -34,14 +34,21 @@ class Junctions:
         anchor[junction] = np.concatenate([walls.start[first], walls.stop[last]])
         return Junctions(np.concatenate([first, last]), junction, anchor)
 
-    def points(self, walls: Walls, centre: Floats, tolerance_m: Floats) -> Floats:
+    def settle(self, walls: Walls, centre: Floats, tolerance_m: Floats, start: Floats, stop: Floats) -> None:
+        """Let the walls that end in a junction start and stop in its one point."""
+        point = self._points(walls, centre, tolerance_m)[self.junction]
+        firsts = len(self.wall) // 2
+        start[self.wall[:firsts]], stop[self.wall[firsts:]] = point[:firsts], point[firsts:]
+
+    def _points(self, walls: Walls, centre: Floats, tolerance_m: Floats) -> Floats:
         """The point of each junction nearest to all lines that end in it (least squares)."""
         ux, uy = walls.along[self.wall].T
         normal = np.stack([-uy, ux], axis=1)
         gap = np.sum(normal * (centre[self.wall] - self.anchor[self.junction]), axis=1)
         nx, ny = normal.T
         sums = [
-            row_sums(self.junction, v, len(self.anchor)) for v in (nx * nx, nx * ny, ny * ny, nx * gap, ny * gap)
+            row_sums(self.junction, v, len(self.anchor))
+            for v in (nx * nx, nx * ny, ny * ny, nx * gap, ny * gap)
         ]
         xx, xy, yy, bx, by = sums
         xx, yy = xx + PULL_TO_OUTLINE, yy + PULL_TO_OUTLINE
@@ -67,7 +74,9 @@ class Junctions:
         links = coo_array((np.ones(near.sum()), (wall[:-1][near], wall[1:][near])), shape=(len(flip),) * 2)
         _, line = connected_components(links, directed=False)
         weight = walls.chord
-        pooled = (row_sums(line, weight * offset, len(flip)) / np.maximum(row_sums(line, weight, len(flip)), 1e-12))[line]
+        pooled = (
+            row_sums(line, weight * offset, len(flip)) / np.maximum(row_sums(line, weight, len(flip)), 1e-12)
+        )[line]
         move = np.where(np.abs(pooled - offset) <= tolerance_m[walls.arc], pooled - offset, 0) * flip
         alone = np.bincount(line, minlength=len(flip))[line] == 1
         move[alone] = 0

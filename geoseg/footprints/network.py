@@ -7,12 +7,22 @@ ring without a junction is one closed arc. Whoever moves the points of an arc mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.ragged import Flags, Floats, Ints, offsets_of, place_in_row, row_of, row_sums, starts_of
+from geoseg.footprints.ragged import (
+    Flags,
+    Floats,
+    Ints,
+    offsets_of,
+    place_in_row,
+    row_of,
+    row_sums,
+    starts_of,
+)
 
 SAME_POINT_PER_PIXEL = 1e-4
 
@@ -23,7 +33,8 @@ class Network:
 
     `points` holds the points of all arcs end to end (`sizes` of them each; a closed arc does not repeat its first).
     A ring is a run of `ring_sizes` steps, each one arc (`step_arc`), walked backward where `step_backward`.
-    `ends` numbers the junctions at which an arc starts and stops (-1, -1 for a closed one).
+    `ends` numbers the junctions at which an arc starts and stops (-1, -1 for a closed one). `cluster` numbers the
+    cluster of each polygon from 0 on, without gaps.
     """
 
     points: Floats
@@ -33,6 +44,7 @@ class Network:
     step_backward: Flags
     ring_sizes: Ints
     polygon_rings: Ints
+    cluster: Ints
 
     @property
     def closed(self) -> Flags:
@@ -43,10 +55,35 @@ class Network:
         """Arcs that come back to where they started: closed ones, and loops from a junction to itself."""
         return np.asarray(self.ends[:, 0] == self.ends[:, 1])
 
-    @property
+    @cached_property
     def step_polygon(self) -> Ints:
         """The polygon that each step helps to bound."""
         return np.repeat(row_of(self.polygon_rings), self.ring_sizes)
+
+    @property
+    def in_outer_ring(self) -> Flags:
+        """Steps along the outer ring of a polygon, not along one of its holes."""
+        return np.repeat(place_in_row(self.polygon_rings) == 0, self.ring_sizes)
+
+    @property
+    def arc_cluster(self) -> Ints:
+        cluster = np.zeros(len(self.sizes), dtype=np.int64)
+        cluster[self.step_arc] = self.cluster[self.step_polygon]
+        return cluster
+
+    @cached_property
+    def members(self) -> Ints:
+        """How many polygons each cluster has."""
+        return np.bincount(self.cluster)
+
+    @property
+    def crowded(self) -> Flags:
+        """Polygons that are not alone in their cluster."""
+        return (self.members > 1)[self.cluster]
+
+    def per_polygon(self, arc_values: Floats | Flags) -> Floats:
+        """Sum of the values of all arcs around each polygon."""
+        return row_sums(self.step_polygon, arc_values[self.step_arc], len(self.polygon_rings))
 
     def collapsed(self, sizes: Ints) -> Flags:
         """Polygons of which a ring would have fewer than three points, were the arcs of these sizes."""
@@ -109,11 +146,11 @@ def network_of(polygons: NDArray[np.object_], clusters: Ints, resolution_m: floa
     ring_offsets, polygon_rings = np.asarray(ring_offsets), np.diff(polygon_offsets)
     sizes = np.diff(ring_offsets) - 1
     index = np.repeat(ring_offsets[:-1], sizes) + place_in_row(sizes)
-    _, cluster, members = np.unique(clusters, return_inverse=True, return_counts=True)
-    may_meet = np.repeat((members[cluster] > 1) | (polygon_rings > 1), polygon_rings)
-    ring_cluster = np.repeat(cluster, polygon_rings)
-    rings = _numbered(points[index], sizes, np.where(may_meet, ring_cluster, -1), resolution_m)
-    return _cut_at_junctions(rings, polygon_rings)
+    cluster = np.unique(clusters, return_inverse=True)[1]
+    may_meet = (np.bincount(cluster)[cluster] > 1) | (polygon_rings > 1)
+    ring_cluster = np.repeat(np.where(may_meet, cluster, -1), polygon_rings)
+    rings = _numbered(points[index], sizes, ring_cluster, resolution_m)
+    return _cut_at_junctions(rings, polygon_rings, cluster)
 
 
 def _numbered(points: Floats, sizes: Ints, ring_cluster: Ints, resolution_m: float) -> _Rings:
@@ -161,7 +198,7 @@ def _ranks(*keys: Ints) -> tuple[Ints, Ints]:
     return rank, order[fresh]
 
 
-def _cut_at_junctions(rings: _Rings, polygon_rings: Ints) -> Network:
+def _cut_at_junctions(rings: _Rings, polygon_rings: Ints, cluster: Ints) -> Network:
     rings, junction, edge = _starting_at_junctions(rings)
     starts = junction.copy()
     starts[starts_of(rings.sizes)] = True
@@ -188,6 +225,7 @@ def _cut_at_junctions(rings: _Rings, polygon_rings: Ints) -> Network:
         step_backward=~same_way & ~step_closed,
         ring_sizes=np.bincount(row_of(rings.sizes)[first], minlength=len(rings.sizes)),
         polygon_rings=polygon_rings,
+        cluster=cluster,
     )
 
 

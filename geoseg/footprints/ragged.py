@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Lines = tuple[Floats, Ints]
+"""Points of all lines end to end, and how many each line has."""
 
 
 def row_of(counts: Ints) -> Ints:
@@ -43,12 +45,12 @@ def first_of_each(chosen: Flags, row: Ints, number: int) -> Ints:
     return index[np.searchsorted(row[index], np.arange(number))]
 
 
-def rows_from(options: Sequence[tuple[Floats, Ints]], choice: Ints) -> tuple[Floats, Ints]:
-    """Each row from the option chosen for it: items end to end, and the sizes of the rows."""
+def lines_from(options: Sequence[Lines], choice: Ints) -> Lines:
+    """Each line from the option chosen for it."""
     sizes = np.choose(choice, [own for _, own in options])
     row, place = row_of(sizes), place_in_row(sizes)
-    items = np.empty((len(row), 2))
-    for number, (own_items, own_sizes) in enumerate(options):
+    points = np.empty((len(row), 2))
+    for number, (own_points, own_sizes) in enumerate(options):
         mine = choice[row] == number
-        items[mine] = own_items[starts_of(own_sizes)[row[mine]] + place[mine]]
-    return items, sizes
+        points[mine] = own_points[starts_of(own_sizes)[row[mine]] + place[mine]]
+    return points, sizes

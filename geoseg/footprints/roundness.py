@@ -30,7 +30,9 @@ def smooth_rounds(outlines: Outlines, arcs: Ints, tolerance_m: Floats) -> tuple[
     cosines, sines = _waves(outlines)
     waving = np.sum(cosines**2 + sines**2, axis=0)[arcs] / 2
     mean_radius = np.sqrt(np.maximum(outlines.areas_m2[arcs] / np.pi - waving, 0))
-    turn = 2 * np.arccos(np.clip(1 - tolerance_m[arcs] / 8 / np.maximum(mean_radius, tolerance_m[arcs]), -1, 1))
+    turn = 2 * np.arccos(
+        np.clip(1 - tolerance_m[arcs] / 8 / np.maximum(mean_radius, tolerance_m[arcs]), -1, 1)
+    )
     sizes = np.clip(np.ceil(2 * np.pi / turn), FEWEST_POINTS, MOST_POINTS).astype(np.int64)
     row = row_of(sizes)
     angle = place_in_row(sizes) * (2 * np.pi / sizes)[row]

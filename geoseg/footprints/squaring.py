@@ -14,10 +14,11 @@ from geoseg.footprints.walls import Walls, lowest_of_neighbours, misfit, misfit_
 WIDEST_TURN = np.radians(30)
 SAME_HEADING = 1e-6
 CUT_CORNER = 3.0
+REACH = 1.5
 SHORTEST_FREE = 2.0
 
 
-def squared(walls: Walls, directions: Floats, reach_m: Floats) -> Walls:
+def squared(walls: Walls, directions: Floats, tolerance_m: Floats) -> Walls:
     """Turn walls to the nearest of the directions offered to each (nan: none), where their ends move little.
 
     `directions` has a row for each wall: the main directions of the buildings on both sides of it.
@@ -28,19 +29,22 @@ def squared(walls: Walls, directions: Floats, reach_m: Floats) -> Walls:
     turned = np.take_along_axis(turns, best[:, None], axis=1)[:, 0]
     small = np.take_along_axis(size, best[:, None], axis=1)[:, 0]
     with np.errstate(invalid="ignore"):
-        near = (small <= WIDEST_TURN) & (walls.chord / 2 * np.sin(small) <= reach_m[walls.arc])
+        near = (small <= WIDEST_TURN) & (walls.chord / 2 * np.sin(small) <= REACH * tolerance_m[walls.arc])
     main = np.take_along_axis(directions, best[:, None], axis=1)[:, 0]
     quarter = np.rint((walls.heading + turned - main) / (np.pi / 2))
     return replace(walls, heading=np.where(near, main + quarter * (np.pi / 2), walls.heading), squared=near)
 
 
 def settled(walls: Walls, tolerance_m: Floats) -> Walls:
-    """Join walls in one line and drop walls too short to be true, until nothing changes."""
+    """Join walls in one line and drop walls too short to be true, until nothing changes.
+
+    Walls that follow no main direction then face as their own outline does.
+    """
     while True:
         joined = _joined_in_line(walls, tolerance_m)
         cleaned = _without_short_walls(joined, tolerance_m)
         if len(cleaned.arc) == len(walls.arc):
-            return cleaned
+            return replace(walls, heading=np.where(walls.squared, walls.heading, own_heading(walls)))
         walls = cleaned
 
 
@@ -81,8 +85,8 @@ def _parallel(walls: Walls, other: Ints) -> Flags:
 
 
 def _without_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
-    corners = corners_of(walls, tolerance_m)
-    length = np.sum((corners.stop - corners.start) * walls.along, axis=1)
+    start, stop = corners_of(walls, tolerance_m, walls.centre)
+    length = np.sum((stop - start) * walls.along, axis=1)
     tolerance = tolerance_m[walls.arc]
     before, after = walls.previous, walls.following
     between = (before >= 0) & (after >= 0)
@@ -93,8 +97,3 @@ def _without_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
     cost = np.where((length < limit) & walls.spare, length, np.inf)
     chosen = lowest_of_neighbours(cost, walls)
     return walls.dropped(chosen) if chosen.any() else walls
-
-
-def refitted(walls: Walls) -> Walls:
-    """Give walls that follow no main direction the heading of their own outline."""
-    return replace(walls, heading=np.where(walls.squared, walls.heading, own_heading(walls)))

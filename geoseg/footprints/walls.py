@@ -127,7 +127,9 @@ def lowest_of_neighbours(cost: Floats, walls: Walls) -> Flags:
 def fitted_walls(outlines: Outlines, tolerance_m: Floats) -> Walls:
     """Walls between the corners that Douglas-Peucker finds along each outline (one tolerance for each)."""
     corner = outlines.corners(tolerance_m)
-    walls_of_arc = row_sums(outlines.arc, corner * 1.0, len(outlines.sizes)).astype(np.int64) - ~outlines.closed
+    walls_of_arc = (
+        row_sums(outlines.arc, corner * 1.0, len(outlines.sizes)).astype(np.int64) - ~outlines.closed
+    )
     first = _all_but_last_of_open(np.flatnonzero(corner), outlines)
     arc = row_of(walls_of_arc)
     place = first - starts_of(outlines.sizes)[arc]
@@ -205,7 +207,11 @@ def without_needless_corners(walls: Walls, tolerance_m: Floats) -> Walls:
     limit = tolerance_m**3
     while True:
         after = walls.following
-        cost = misfit(walls.moments + walls.moments[after]) - misfit(walls.moments) - misfit(walls.moments[after])
+        cost = (
+            misfit(walls.moments + walls.moments[after])
+            - misfit(walls.moments)
+            - misfit(walls.moments[after])
+        )
         cost[(after < 0) | (cost > limit[walls.arc]) | ~walls.spare] = np.inf
         joined = lowest_of_neighbours(cost, walls)
         if not joined.any():

@@ -80,10 +80,16 @@ def seams_m2(polygons: Polygons, made: Town) -> tuple[float, float]:
 def report(made: Town) -> None:
     simplified = shapely.coverage_simplify(made.traced, 2 * GSD_M)
     straight, flags = regularize(made.traced, made.clusters, GSD_M)
-    print(f"{'':12}{'':12}{'mean IoU':>10}{'corner m':>10}{'90 % m':>8}{'angle °':>9}{'area':>8}{'points':>8}")
+    print(
+        f"{'':12}{'':12}{'mean IoU':>10}{'corner m':>10}{'90 % m':>8}{'angle °':>9}{'area':>8}{'points':>8}"
+    )
     for kind in ("all", *KINDS):
         chosen = (made.kinds == kind) | (kind == "all")
-        for name, polygons in (("traced", made.traced), ("simplified", simplified), ("straightened", straight)):
+        for name, polygons in (
+            ("traced", made.traced),
+            ("simplified", simplified),
+            ("straightened", straight),
+        ):
             polygons, truth = polygons[chosen], made.truth[chosen]
             corners = corner_errors(polygons, truth)
             area = (shapely.area(polygons) / shapely.area(truth)).mean()
@@ -105,7 +111,10 @@ def speed(made: Town) -> None:
         seconds.append(time.process_time() - start)
     points = shapely.get_num_coordinates(made.traced).mean()
     rate = len(made.traced) / min(seconds)
-    print(f"{rate:,.0f} footprints a second on one core of {platform.processor() or platform.machine()}, ", end="")
+    print(
+        f"{rate:,.0f} footprints a second on one core of {platform.processor() or platform.machine()}, ",
+        end="",
+    )
     print(f"{points:.0f} points each, {len(made.traced)} in a batch")
 
 

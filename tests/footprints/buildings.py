@@ -85,7 +85,9 @@ def town(number: int, seed: int, *, noise_pixels: float = 0.7, kinds: tuple[str,
             names.append(kind)
     labels = _mask(truth, across * PLOT_PIXELS, noise_pixels, chance)
     traced = traced_labels(labels)
-    return Town(np.array(truth), np.array(clusters), np.array(names), np.array([traced[i] for i in range(len(truth))]))
+    return Town(
+        np.array(truth), np.array(clusters), np.array(names), np.array([traced[i] for i in range(len(truth))])
+    )
 
 
 def _transform(height: int) -> Affine:
@@ -97,7 +99,10 @@ def _mask(
 ) -> NDArray[np.int32]:
     """Number of the building at each pixel, -1 for none, as a model with wobbling edges would see it."""
     labels = rasterize(
-        zip(truth, range(1, len(truth) + 1), strict=True), (size, size), transform=_transform(size), dtype="int32"
+        zip(truth, range(1, len(truth) + 1), strict=True),
+        (size, size),
+        transform=_transform(size),
+        dtype="int32",
     )
     if noise_pixels:
         labels = _wobbled(labels, noise_pixels, chance)
@@ -113,7 +118,9 @@ def _wobbled(labels: NDArray[np.int32], pixels: float, chance: np.random.Generat
     return labels[np.rint(rows).clip(0, limit).astype(int), np.rint(cols).clip(0, limit).astype(int)]
 
 
-def _bitten(labels: NDArray[np.int32], truth: list[Polygon], chance: np.random.Generator) -> NDArray[np.int32]:
+def _bitten(
+    labels: NDArray[np.int32], truth: list[Polygon], chance: np.random.Generator
+) -> NDArray[np.int32]:
     """A missing corner on every second building, a small bump on every third."""
     labels, size = labels.copy(), labels.shape[0]
     for number, polygon in enumerate(truth, start=1):
