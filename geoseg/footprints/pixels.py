@@ -20,8 +20,8 @@ from geoseg.footprints.measure import (
     metres_per_unit,
     transformed,
 )
-from geoseg.footprints.regions import Regions, polygonal
-from geoseg.footprints.turns import brought_near, full_turn
+from geoseg.footprints.regions import Regions, merged, polygonal
+from geoseg.footprints.turns import brought_near, full_turn, laid_out
 from geoseg.raster.grid import Grid, Window
 
 BLOCK_PIXELS = 1_000_000
@@ -139,13 +139,14 @@ def shapes_on(grid: Grid, regions: Regions) -> Polygons:
     moved = transformed(shapely.segmentize(near, longest), regions.crs, grid.crs)
     turn = full_turn(grid.crs)
     left, _, right, _ = grid.bounds
-    moved = brought_near(moved, (left + right) / 2, turn)
-    broken = ~shapely.is_valid(moved)
-    moved[broken] = shapely.make_valid(moved[broken], method="structure", keep_collapsed=False)
+    parts, owners = shapely.get_parts(moved, return_index=True)
+    parts = brought_near(laid_out(parts, turn), (left + right) / 2, turn)
+    broken = ~shapely.is_valid(parts)
+    parts[broken] = shapely.make_valid(parts[broken], method="structure", keep_collapsed=False)
     corners = [
         grid.transform @ corner for corner in ((0, 0), (grid.width, 0), grid.shape[::-1], (0, grid.height))
     ]
-    return polygonal(shapely.intersection(moved, shapely.Polygon(corners)))
+    return polygonal(shapely.intersection(merged(parts, owners, len(near)), shapely.Polygon(corners)))
 
 
 def apart(shapes: Polygons) -> list[NDArray[np.intp]]:

@@ -106,7 +106,7 @@ def merged(pieces: Polygons, owners: np.ndarray, count: int) -> Polygons:
     shapes = np.full(count, shapely.MultiPolygon(), dtype=object)
     order = np.argsort(owners, kind="stable")
     starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    for owner, group in zip(owners[order][starts], np.split(pieces[order], starts[1:]), strict=True):
+    for owner, group in zip(owners[order][starts], np.split(pieces[order], starts)[1:], strict=True):
         shapes[owner] = group[0] if len(group) == 1 else shapely.union_all(group)
     return polygonal(shapes)
 
