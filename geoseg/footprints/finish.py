@@ -17,6 +17,7 @@ from pyproj import CRS
 
 from geoseg.footprints.clean import Polygons, part_by_part, rejoined, simplified, without_small_holes
 from geoseg.footprints.footprint import Footprints
+from geoseg.footprints.ground import areas_and_perimeters
 from geoseg.footprints.measure import AreaCrs, transformed
 from geoseg.footprints.pieces import STEPS
 from geoseg.footprints.ragged import Floats, Ints
@@ -69,12 +70,13 @@ class Finisher:
         footprints, pixel_m2 = footprints.select(large), pixel_m2[large]
         flat = self._cleaned(footprints, pixel_m2)
         placed = self._on_earth(flat.polygons)
+        areas_m2, perimeters_m = areas_and_perimeters(self.area, placed, self.crs)
         stretch = np.sqrt(pixel_m2 / abs(self._plane.determinant))
         width_m, length_m, orientation_deg = shape_attributes(flat.polygons)
         columns = {
             "class": np.array([self.name(value) for value in flat.classes], dtype=object),
-            "area_m2": self.area.areas(placed, self.crs),
-            "perimeter_m": self.area.perimeters(placed, self.crs),
+            "area_m2": areas_m2,
+            "perimeter_m": perimeters_m,
             "confidence": flat.confidence,
             "regularized": flat.regularized,
             "width_m": width_m * stretch,
