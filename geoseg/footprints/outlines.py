@@ -34,11 +34,14 @@ class Outlines:
     round_trip: Flags
 
     @staticmethod
-    def of(network: Network, origin: Floats) -> Outlines:
-        """The network's arcs, seen from an origin for each; closed ones start at their most outlying point."""
+    def of(network: Network, origin: Floats, grain_m: float) -> Outlines:
+        """The network's arcs, seen from an origin for each; closed ones start at their most outlying point.
+
+        Points are rounded to a grain far below a pixel, so that the same outline elsewhere is the very same.
+        """
         arc, place = row_of(network.sizes), place_in_row(network.sizes)
         starts = starts_of(network.sizes)
-        points = network.points - origin[arc]
+        points = np.rint((network.points - origin[arc]) / grain_m) * grain_m
         middle = np.stack([row_sums(arc, c, len(starts)) for c in points.T], axis=1) / network.sizes[:, None]
         distance = np.hypot(*(points - middle[arc]).T)
         farthest = distance == np.maximum.reduceat(distance, starts)[arc]

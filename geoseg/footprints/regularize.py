@@ -52,8 +52,8 @@ def _in_blocks(
 
 
 def _blocks_of_clusters(parts: NDArray[np.object_], clusters: Ints) -> Iterator[Ints]:
-    """Positions of whole clusters, in order, with some hundred thousand points each."""
-    order = np.argsort(clusters, kind="stable")
+    """Positions of whole clusters with some hundred thousand points each; within a cluster, by place."""
+    order = np.lexsort((*shapely.bounds(parts).T, clusters))
     points = np.cumsum(shapely.get_num_coordinates(parts[order]))
     begins = (
         np.flatnonzero(np.diff(clusters[order], prepend=-1, append=-1) != 0)[:-1] if len(order) else order

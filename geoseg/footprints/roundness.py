@@ -16,9 +16,16 @@ def circle_misfit_m2(outlines: Outlines) -> Floats:
     middle, length = _edges(outlines)
     number = len(outlines.sizes)
     whole = row_sums(outlines.arc, length, number)
-    radius = np.hypot(*(middle - _centres(outlines)[outlines.arc]).T)
-    mean = row_sums(outlines.arc, length * radius, number) / whole
-    return row_sums(outlines.arc, length * (radius - mean[outlines.arc]) ** 2, number) / whole
+    centre = _centres(outlines)[outlines.arc]
+    at_start, halfway = (np.hypot(*(points - centre).T) for points in (outlines.points, middle))
+    at_stop = at_start[outlines.following]
+
+    def mean(start: Floats, half: Floats, stop: Floats) -> Floats:
+        """Mean along each outline of a value known at both ends and in the middle of every edge (Simpson)."""
+        return row_sums(outlines.arc, length * (start + 4 * half + stop) / 6, number) / whole
+
+    radius = mean(at_start, halfway, at_stop)[outlines.arc]
+    return mean(*((distance - radius) ** 2 for distance in (at_start, halfway, at_stop)))
 
 
 def smooth_rounds(outlines: Outlines, arcs: Ints, tolerance_m: Floats) -> tuple[Floats, Ints]:

@@ -28,7 +28,7 @@ def shape_attributes(
 
 
 def _rectangle_sides(polygons: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    rectangles = shapely.oriented_envelope(polygons)
+    rectangles = shapely.oriented_envelope(_near_zero(polygons))
     corners = shapely.get_coordinates(rectangles).reshape(-1, 5, 2)
     return corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1]
 
@@ -37,3 +37,10 @@ def _azimuth_deg(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Direction of undirected lines, clockwise from north, in 0..180 (rounding may not turn 0 into 180)."""
     azimuth = np.degrees(np.arctan2(vectors[:, 0], vectors[:, 1])) % 180
     return np.where(azimuth >= 180 - 1e-9, 0.0, azimuth)
+
+
+def _near_zero(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Each polygon moved next to the origin: far coordinates would cost digits."""
+    coordinates, polygon = shapely.get_coordinates(polygons, return_index=True)
+    corner = shapely.bounds(polygons)[:, :2]
+    return np.asarray(shapely.set_coordinates(polygons.copy(), coordinates - corner[polygon]))

@@ -26,6 +26,7 @@ from geoseg.footprints.squaring import settled, squared
 from geoseg.footprints.straying import strayed_area_m2
 from geoseg.footprints.walls import Walls, fitted_walls, mean_misfit_m2, without_needless_corners
 
+GRAIN_PER_PIXEL = 1e-4
 TOLERANCE_PIXELS = 2.0
 LEAST_TOLERANCE_M = 0.5
 TOLERANCE_OF_SIDE = 0.15
@@ -49,7 +50,7 @@ class Draft:
 def straightened(network: Network, resolution_m: float) -> Draft:
     """Draw all arcs straight."""
     origin = _origins(network)
-    outlines = Outlines.of(network, origin)
+    outlines = Outlines.of(network, origin, resolution_m * GRAIN_PER_PIXEL)
     tolerance_m = _tolerances_m(outlines, resolution_m)
     simple = fitted_walls(outlines, tolerance_m / 2)
     walls = without_needless_corners(simple, tolerance_m)
