@@ -31,7 +31,7 @@ class Console(Narrator):
     def task(self, what: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
         from tqdm import tqdm
 
-        rate = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_fmt}, {remaining} left"
+        rate = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_noinv_fmt}, {remaining} left"
         with tqdm(
             desc=what, total=total, unit=unit, bar_format=rate, file=sys.stderr, mininterval=0.5
         ) as bar:

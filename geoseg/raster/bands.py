@@ -16,6 +16,10 @@ class Band:
     description: str
     colour: str
 
+    @property
+    def is_alpha(self) -> bool:
+        return self.colour == "alpha"
+
     def answers_to(self, name: str) -> bool:
         return name.strip().lower() in (self.description.lower(), self.colour.lower())
 
@@ -37,11 +41,12 @@ def requested_band(available: Sequence[Band], item: str, request: str, scene: st
 
 def matching_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) -> tuple[int, ...]:
     """The bands a model wants: those that carry its names, else all bands when the count is right."""
-    found = [next((b.number for b in available if b.answers_to(name)), None) for name in wanted]
+    data = [band for band in available if not band.is_alpha]
+    found = [next((b.number for b in data if b.answers_to(name)), None) for name in wanted]
     if None not in found and len(set(found)) == len(found):
         return tuple(number for number in found if number is not None)
-    if len(available) == len(wanted):
-        return tuple(band.number for band in available)
+    if len(data) == len(wanted):
+        return tuple(band.number for band in data)
     raise InputError(
         f"{scene}: the model wants {len(wanted)} bands ({', '.join(wanted)}) and the scene has {listed(available)}; "
         f"choose with --bands, e.g. --bands {','.join(str(i + 1) for i in range(len(wanted)))}"

@@ -37,7 +37,7 @@ class Window:
         return slice(self.row, self.stop_row), slice(self.col, self.stop_col)
 
     def within(self, outer: Window) -> Window:
-        """This window as seen from the corner of another."""
+        """The same window as seen from the corner of another."""
         return Window(self.row - outer.row, self.col - outer.col, self.height, self.width)
 
     def __str__(self) -> str:

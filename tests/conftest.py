@@ -1,0 +1,64 @@
+"""What many tests need: a cache of their own, small rasters, small models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rasterio
+from hypothesis import settings
+from made import HERE, UTM33, RasterWriter, card, photo
+from numpy.typing import NDArray
+
+settings.register_profile("geoseg", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("geoseg")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's cache out of the tests and the tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def write_raster(tmp_path: Path) -> RasterWriter:
+    def write(name: str, values: NDArray[Any], **profile: Any) -> Path:
+        bands = values if values.ndim == 3 else values[None]
+        mask = profile.pop("mask", None)
+        descriptions = profile.pop("descriptions", None)
+        settings = {
+            "driver": "GTiff", "dtype": bands.dtype.name, "count": len(bands), "height": bands.shape[1],
+            "width": bands.shape[2], "crs": UTM33, "transform": HERE, **profile,
+        }  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **settings) as dataset:
+            dataset.write(bands)
+            if mask is not None:
+                dataset.write_mask(mask)
+            if descriptions:
+                dataset.descriptions = descriptions
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real U-Net with random weights, small enough for any test, in a model folder."""
+    import segmentation_models_pytorch as smp
+    import torch
+
+    from geoseg.model.folder import save_model
+
+    torch.manual_seed(0)
+    network = smp.Unet(
+        "resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(16, 8, 8), classes=1
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, network, card(), photo(64, 64)[None])
+    return folder

@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from made import HERE, RasterWriter, photo
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
+
+from geoseg.errors import InputError
+from geoseg.raster.bands import matching_bands, requested_bands
+from geoseg.raster.grid import Window
+from geoseg.raster.opening import open_scene
+from geoseg.raster.scene import Scene
+
+
+def read(scene: Scene, window: Window | None = None):
+    with scene.open() as reader:
+        return reader.read(window or Window(0, 0, *scene.grid.shape))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+def test_pixels_are_read_as_they_are(write_raster: RasterWriter, dtype: str) -> None:
+    values = photo(40, 50, bands=5, dtype=dtype)
+    pixels = read(open_scene([str(write_raster("a.tif", values))]), Window(7, 9, 20, 30))
+    assert (pixels.values == values[:, 7:27, 9:39]).all()
+    assert pixels.values.dtype == dtype
+    assert pixels.valid.all()
+
+
+def test_bands_by_number_and_by_description(write_raster: RasterWriter) -> None:
+    values = photo(8, 8, bands=4)
+    path = write_raster("a.tif", values, photometric="minisblack", descriptions=("B4", "B3", "B2", "B8"))
+    scene = open_scene([str(path)])
+    assert requested_bands(scene.all_bands, "4, 1", "a") == (4, 1)
+    assert requested_bands(scene.all_bands, "b8,B2", "a") == (4, 3)
+    assert matching_bands(scene.all_bands, ["B2", "B8"], "a") == (3, 4)
+    assert (read(scene.with_bands((4, 1))).values == values[[3, 0]]).all()
+
+
+def test_colours_name_bands_too(write_raster: RasterWriter) -> None:
+    path = write_raster("a.tif", photo(8, 8, bands=4), photometric="rgb")
+    assert matching_bands(open_scene([str(path)]).all_bands, ["blue", "red"], "a") == (3, 1)
+
+
+def test_nodata_alpha_mask_and_nan_all_mean_unknown(write_raster: RasterWriter) -> None:
+    values = photo(30, 30)
+    hole = np.zeros((30, 30), bool)
+    hole[5:12, 8:20] = True
+    holed = np.where(hole, 0, values).astype("uint8")
+    alpha = np.where(hole, 0, 255).astype("uint8")
+    colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    floats = np.where(hole, np.nan, values).astype("float32")
+    infinite = values.astype("float32")
+    infinite[1, hole] = np.inf
+    paths = [
+        write_raster("nodata.tif", holed, nodata=0),
+        write_raster("alpha.tif", np.concatenate([values, alpha[None]]), photometric="rgb", alpha="yes"),
+        write_raster("mask.tif", values, mask=alpha),
+        write_raster("nan.tif", floats),
+        write_raster("nan-nodata.tif", floats, nodata=float("nan")),
+        write_raster("inf.tif", infinite),
+    ]
+    with rasterio.open(paths[1]) as dataset:
+        assert list(dataset.colorinterp) == colours
+    for path in paths:
+        scene = open_scene([str(path)])
+        assert len(scene.bands) == 3
+        pixels = read(scene)
+        assert (pixels.valid == ~hole).all(), path
+        assert (pixels.values[:, ~hole] == values[:, ~hole]).all(), path
+
+
+def test_a_band_called_alpha_can_be_asked_for_as_data(write_raster: RasterWriter) -> None:
+    values = photo(8, 8, bands=4)
+    values[3, 2, 2] = 0
+    scene = open_scene([str(write_raster("a.tif", values, photometric="rgb", alpha="yes"))])
+    assert not read(scene).valid.all()
+    pixels = read(scene.with_bands(requested_bands(scene.all_bands, "1,2,3,4", "a")))
+    assert pixels.valid.all()
+    assert (pixels.values == values).all()
+
+
+def test_one_dark_band_is_not_nodata(write_raster: RasterWriter) -> None:
+    values = photo(10, 10)
+    values[0, 3, 3] = 0
+    assert read(open_scene([str(write_raster("a.tif", values, nodata=0))])).valid.all()
+
+
+def test_rotated_scenes_are_read_in_their_own_pixels(write_raster: RasterWriter) -> None:
+    values = photo(20, 20)
+    turned = HERE @ Affine.rotation(30)
+    scene = open_scene([str(write_raster("a.tif", values, transform=turned))])
+    assert scene.grid.transform.almost_equals(turned)
+    assert scene.grid.gsd_m == pytest.approx(0.3, rel=1e-3)
+    assert (read(scene).values == values).all()
+
+
+def test_coarsening_is_the_mean_of_the_area(write_raster: RasterWriter) -> None:
+    values = photo(90, 120)
+    scene = open_scene([str(write_raster("a.tif", values))]).resampled(0.9)
+    assert scene.grid.shape == (30, 40)
+    expected = values.reshape(3, 30, 3, 40, 3).mean(axis=(2, 4))
+    assert read(scene).values == pytest.approx(expected, abs=0.51)
+
+
+@pytest.mark.parametrize("gsd_m", [0.21, 0.3001, 0.47, 1.3])
+def test_resampling_does_not_depend_on_the_windows_read(write_raster: RasterWriter, gsd_m: float) -> None:
+    path = write_raster("a.tif", photo(200, 150), nodata=0, tiled=True, blockxsize=64, blockysize=64)
+    scene = open_scene([str(path)]).resampled(gsd_m)
+    whole = read(scene)
+    height, width = scene.grid.shape
+    with scene.open() as reader:
+        parts = [reader.read(Window(row, 0, min(13, height - row), width)) for row in range(0, height, 13)]
+    assert (np.concatenate([p.values for p in parts], axis=1) == whole.values).all()
+    assert (np.concatenate([p.valid for p in parts]) == whole.valid).all()
+
+
+def test_overviews_serve_coarse_grids(write_raster: RasterWriter) -> None:
+    path = write_raster("a.tif", photo(256, 256), tiled=True, blockxsize=64, blockysize=64)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4], rasterio.enums.Resampling.average)
+        dataset.write(np.zeros((3, 256, 256), "uint8"))  # only the overviews still hold the picture
+    with rasterio.open(path, overview_level=1) as overview:
+        expected = overview.read()
+    assert (read(open_scene([str(path)]).resampled(1.2)).values == expected).mean() > 0.99
+
+
+def test_several_files_are_one_scene_and_the_first_wins(write_raster: RasterWriter) -> None:
+    values = photo(60, 80)
+    left, right = values[:, :, :50], 255 - values[:, :, 40:]
+    a = write_raster("tiles/a.tif", left)
+    b = write_raster("tiles/b.tif", right, transform=HERE @ Affine.translation(40, 0))
+    first = read(open_scene([str(a), str(b)]))
+    assert (first.values[:, :, :50] == left).all()
+    assert (first.values[:, :, 50:] == right[:, :, 10:]).all()
+    second = read(open_scene([str(b), str(a)]))
+    assert (second.values[:, :, 40:] == right).all()
+    folder = open_scene([str(a.parent)])
+    assert folder.grid.shape == (60, 80)
+    assert folder.grid.transform.almost_equals(HERE)
+
+
+def test_the_gaps_of_a_mosaic_are_unknown_and_nodata_lets_later_files_through(
+    write_raster: RasterWriter,
+) -> None:
+    upper = photo(20, 20)
+    upper[:, 5:10, 5:10] = 0
+    lower = photo(20, 20, seed=1)
+    a = write_raster("a.tif", upper, nodata=0)
+    b = write_raster("b.tif", lower, nodata=0, transform=HERE @ Affine.translation(3, 3))
+    pixels = read(open_scene([str(a), str(b)]))
+    assert pixels.valid.shape == (23, 23)
+    assert not pixels.valid[0, 22]
+    assert not pixels.valid[22, 0]
+    assert (pixels.values[:, 5:10, 5:10] == lower[:, 2:7, 2:7]).all()
+
+
+def test_archives_are_read_in_place(write_raster: RasterWriter, tmp_path: Path) -> None:
+    values = photo(10, 10)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(write_raster("a.tif", values), "a.tif")
+    assert (read(open_scene([f"/vsizip/{tmp_path}/a.zip/a.tif"])).values == values).all()
+
+
+def test_web_addresses_are_read_in_place(write_raster: RasterWriter, web: str) -> None:
+    values = photo(10, 10)
+    write_raster("a.tif", values)
+    assert (read(open_scene([f"{web}/a.tif"])).values == values).all()
+
+
+def test_a_web_address_without_a_file_is_told(web: str) -> None:
+    with pytest.raises(InputError, match=r"nothing\.tif"):
+        open_scene([f"{web}/nothing.tif"])
+
+
+def test_a_sample_is_spread_over_the_scene(write_raster: RasterWriter) -> None:
+    values = np.broadcast_to(np.arange(2000, dtype="uint16"), (1, 700, 2000))
+    with open_scene([str(write_raster("a.tif", values))]).open() as reader:
+        sample = reader.sample()
+    assert sample.values.min() == 0
+    assert sample.values.max() == 1999
+    assert np.median(sample.values) == pytest.approx(1000, abs=30)
+
+
+def test_a_lonely_pixel_is_found(write_raster: RasterWriter) -> None:
+    values = np.zeros((1, 1900, 2100), "uint8")
+    values[0, 1000, 1000] = 7
+    with open_scene([str(write_raster("a.tif", values, nodata=0))]).open() as reader:
+        sample = reader.sample()
+    assert sample.values[:, sample.valid].tolist() == [[7]]
+
+
+def test_damage_is_named_or_left_out(write_raster: RasterWriter) -> None:
+    path = damaged(
+        write_raster("a.tif", photo(256, 256), tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    )
+    with pytest.raises(
+        InputError, match=r"cannot read rows 128-191, columns 64-127 .*--on-read-error nodata"
+    ):
+        read(open_scene([str(path)]))
+    valid = read(open_scene([str(path)], on_read_error="nodata")).valid
+    assert not valid[128:192, 64:128].any()
+    assert valid.sum() == 256 * 256 - 64 * 64
+
+
+def damaged(path: Path) -> Path:
+    """Overwrite one block in the middle of a tiled file of 256 x 256 pixels."""
+    with rasterio.open(path) as dataset:
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_1_2", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 200] = b"\xff" * 200
+    path.write_bytes(content)
+    return path
+
+
+def no_crs(write: RasterWriter) -> Path:
+    return write("a.tif", photo(8, 8), crs=None)
+
+
+def no_transform(write: RasterWriter) -> Path:
+    return write("a.tif", photo(8, 8), transform=Affine.identity())
+
+
+def control_points(write: RasterWriter) -> Path:
+    points = [GroundControlPoint(r, c, 13 + c / 100, 52 - r / 100) for r, c in ((0, 0), (0, 8), (8, 0))]
+    return write("a.tif", photo(8, 8), crs="EPSG:4326", transform=None, gcps=points)
+
+
+def palette(write: RasterWriter) -> Path:
+    path = write("a.tif", photo(8, 8, bands=1), photometric="palette")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {i: (i, 0, 0, 255) for i in range(256)})
+    return path
+
+
+def cmyk(write: RasterWriter) -> Path:
+    return write("a.tif", photo(8, 8, bands=4), photometric="cmyk")
+
+
+def complex_numbers(write: RasterWriter) -> Path:
+    return write("a.tif", photo(8, 8).astype("complex64"))
+
+
+def local_crs(write: RasterWriter) -> Path:
+    return write("a.tif", photo(8, 8), crs='LOCAL_CS["site",UNIT["metre",1]]')
+
+
+def text_file(write: RasterWriter) -> Path:
+    path = write("a.tif", photo(8, 8))
+    path.write_text("hello")
+    return path
+
+
+def truncated(write: RasterWriter) -> Path:
+    path = write("a.tif", photo(8, 8))
+    path.write_bytes(path.read_bytes()[:60])
+    return path
+
+
+def empty_file(write: RasterWriter) -> Path:
+    path = write("a.tif", photo(8, 8))
+    path.write_bytes(b"")
+    return path
+
+
+def alpha_only(write: RasterWriter) -> Path:
+    path = write("a.tif", photo(8, 8, bands=1))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.alpha]
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (no_crs, "--assume-crs"),
+        (no_transform, "has no georeference"),
+        (control_points, "gdalwarp"),
+        (palette, "-expand rgb"),
+        (cmyk, "CMYK"),
+        (complex_numbers, "complex"),
+        (local_crs, "no place on Earth"),
+        (text_file, "not a raster"),
+        (truncated, "not a raster"),
+        (empty_file, "not a raster"),
+        (alpha_only, "alpha"),
+    ],
+)
+def test_what_cannot_be_a_scene_is_told(write_raster: RasterWriter, make, message: str) -> None:
+    path = make(write_raster)
+    with pytest.raises(InputError, match=message) as caught:
+        open_scene([str(path)])
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_crs_can_be_assumed(write_raster: RasterWriter) -> None:
+    path = write_raster("a.tif", photo(8, 8), crs=None)
+    assert open_scene([str(path)], assume_crs="EPSG:32633").grid.crs.to_epsg() == 32633
+    with pytest.raises(InputError, match="--assume-crs EPSG:0: not a coordinate reference system"):
+        open_scene([str(path)], assume_crs="EPSG:0")
+
+
+def test_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no such file"):
+        open_scene([str(tmp_path / "missing.tif")])
+    with pytest.raises(InputError, match=r"no \.tif file"):
+        open_scene([str(tmp_path / "empty")])
+    with pytest.raises(InputError, match="no scene"):
+        open_scene([])
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"crs": "EPSG:32634"}, "CRS differs"),
+        ({"transform": HERE @ Affine.scale(2)}, "pixel size differs"),
+        ({"transform": HERE @ Affine.translation(8.5, 0)}, "of a pixel off the grid"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_told(write_raster: RasterWriter, other, message: str) -> None:
+    a = write_raster("a.tif", photo(8, 8))
+    b = write_raster("b.tif", photo(8, 8), **other)
+    with pytest.raises(InputError, match=message):
+        open_scene([str(a), str(b)])
+
+
+def test_files_of_other_kinds_are_told(write_raster: RasterWriter) -> None:
+    a = write_raster("a.tif", photo(8, 8))
+    b = write_raster("b.tif", photo(8, 8, bands=4), photometric="minisblack")
+    with pytest.raises(InputError, match="4 bands of uint8"):
+        open_scene([str(a), str(b)])
+
+
+def test_unknown_bands_are_told(write_raster: RasterWriter) -> None:
+    scene = open_scene([str(write_raster("a.tif", photo(8, 8, bands=4), photometric="minisblack"))])
+    for request in ("9", "0", "-1", "nir", "", "1,,2"):
+        with pytest.raises(InputError, match="--bands"):
+            requested_bands(scene.all_bands, request, "a.tif")
+    with pytest.raises(InputError, match="the model wants 2 bands"):
+        matching_bands(scene.all_bands, ["x", "y"], "a.tif")
