@@ -18,7 +18,8 @@ from geoseg.errors import InputError
 from geoseg.footprints.pieces import STEPS, Values
 from geoseg.raster.gdal import GDAL_ERRORS, reason
 from geoseg.raster.grid import Grid
-from geoseg.raster.scene import open_raster, scene_crs, scene_transform
+from geoseg.raster.gdal import open_raster
+from geoseg.raster.opening import scene_crs, scene_transform
 
 NODATA = 255
 BYTE_STEP = 0.004

@@ -19,7 +19,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.geopackage import BUILDINGS, REGIONS, region_file
 from geoseg.footprints.raster_style import image_style, mask_style, probability_style
 from geoseg.footprints.replacing import replacing
-from geoseg.raster.scene import open_raster
+from geoseg.raster.gdal import open_raster
 
 Box = tuple[float, float, float, float]
 ROOM = 0.03

@@ -18,7 +18,7 @@ from geoseg.footprints.pixels import NODATA, PROBABILITY_STEP
 from geoseg.footprints.statistics import RegionStatistics
 from geoseg.narrator import Narrator
 from geoseg.raster.grid import Grid, Window
-from geoseg.raster.scene import open_raster
+from geoseg.raster.gdal import open_raster
 
 PIXELS_AT_ONCE = 16_000_000
 
