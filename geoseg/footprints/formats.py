@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
+from pyogrio.errors import DataSourceError
 from pyogrio.raw import write_arrow
 from pyproj import CRS
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import InputError
 from geoseg.footprints.spool import GEOMETRY, Spool
 from geoseg.narrator import Narrator
 from geoseg.raster.grid import crs_name
@@ -122,11 +123,10 @@ def write_by_gdal(
             crs=crs_name(layer.crs) if layer.crs.to_authority() else layer.crs.to_wkt(),
             **options,
         )
-    written = pyogrio.read_info(path, layer=None if path.suffix.lower() == ".shp" else layer.name)["features"]
+    read_back = None if path.suffix.lower() == ".shp" else layer.name
+    written = pyogrio.read_info(path, layer=read_back, force_feature_count=True)["features"]
     if written != spool.rows:
-        raise GeosegError(
-            f"{path}: only {written} of {spool.rows} features could be written; is the disk full?"
-        )
+        raise DataSourceError(f"only {written} of {spool.rows} features arrived")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from geoseg.errors import GeosegError, InputError
 
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+ALMOST_NOTHING_BYTES = 2**20
 FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o error", "quota")
 
 
@@ -48,13 +49,15 @@ def plain_errors(path: Path) -> Iterator[None]:
 
 def reason(error: Exception, path: Path) -> str:
     """The cause of a failed write, and what to do about it."""
-    words = str(error).lower()
-    if getattr(error, "errno", None) in FULL or any(full in words for full in FULL_WORDS):
-        free = shutil.disk_usage(path.parent).free / 1e6
-        return f"no space left on the disk ({free:,.0f} MB free); make room or write elsewhere"
+    words, free = str(error).lower(), shutil.disk_usage(path.parent).free
+    is_full = getattr(error, "errno", None) in FULL or any(full in words for full in FULL_WORDS)
+    if is_full or free < ALMOST_NOTHING_BYTES:
+        return f"no space left on the disk ({free / 1e6:,.0f} MB free); make room or write elsewhere"
     if "locked" in words:
         return "another program has it open; close it there and run again"
-    return f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}"
+    return f"{error}; {free / 1e6:,.0f} MB are free on the disk"
 
 
 def check_writable(path: Path) -> None:
