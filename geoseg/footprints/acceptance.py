@@ -31,29 +31,37 @@ def accepted(
     shapes = polygons.copy()
     rounds = 0
     while doubted.any():
-        lines, level = _without_lost_rings(network, options, level)
-        shapes[doubted] = network.polygons(*lines)[doubted]
-        failed = _failed(network, draft, shapes, polygons, level, doubted)
+        arc_level = _arc_levels(network, options, level)
+        shapes[doubted] = network.polygons(*_lines_at(network, options, arc_level))[doubted]
+        strayed_m2 = np.where(_all_straight(network, arc_level), draft.strayed_m2, np.inf)
+        failed = _invalid_or_far(shapes, polygons, strayed_m2, level, doubted)
+        failed |= _unfitting(shapes, network.cluster, doubted & network.crowded)
+        failed &= level < TRACED
         rounds += 1
         doubted = np.bincount(network.cluster[failed], minlength=len(network.members))[network.cluster] > 0
         level = np.where(doubted, TRACED, level) if rounds > PATIENCE else level + failed
+    _simplify_lonely(shapes, (level == TRACED) & ~network.crowded, draft.tolerance_m)
     return shapes, draft.has_walls & (level == STRAIGHT)
 
 
-def _without_lost_rings(network: Network, options: tuple[Lines, ...], level: Ints) -> tuple[Lines, Ints]:
-    """Lines of all arcs at the polygons' levels, raised where a ring would have no area."""
-    while True:
-        lines = _lines_at(network, options, level)
-        lost = network.collapsed(lines[1])
-        if not lost.any():
-            return lines, level
-        level = level + lost
-
-
-def _lines_at(network: Network, options: tuple[Lines, ...], level: Ints) -> Lines:
-    """Every arc at the more careful level of its neighbours; where a careful one ends, the others end there too."""
+def _arc_levels(network: Network, options: tuple[Lines, ...], level: Ints) -> Ints:
+    """Level of every arc: that of its more careful neighbour, and more careful yet where a ring would be lost."""
     arc_level = np.zeros(len(network.sizes), dtype=np.int64)
     np.maximum.at(arc_level, network.step_arc, level[network.step_polygon])
+    while True:
+        lost = network.collapsed(np.choose(arc_level, [sizes for _, sizes in options])) & (arc_level < TRACED)
+        if not lost.any():
+            return arc_level
+        arc_level = arc_level + lost
+
+
+def _all_straight(network: Network, arc_level: Ints) -> Flags:
+    """Polygons in whose cluster every arc is straight."""
+    return (np.bincount(network.arc_cluster, weights=arc_level) == STRAIGHT)[network.cluster]
+
+
+def _lines_at(network: Network, options: tuple[Lines, ...], arc_level: Ints) -> Lines:
+    """Every arc at its level; where a careful one ends, the others end there too."""
     points, sizes = lines_from(options, arc_level)
     end, traced_end = _open_ends(network, sizes), _open_ends(network, network.sizes)
     junction = network.ends[~network.closed].T.ravel()
@@ -69,23 +77,19 @@ def _open_ends(network: Network, sizes: Ints) -> Ints:
     return np.concatenate([first, first + sizes[~network.closed] - 1])
 
 
-def _failed(
-    network: Network,
-    draft: Draft,
+def _invalid_or_far(
     shapes: NDArray[np.object_],
     polygons: NDArray[np.object_],
+    strayed_m2: Floats,
     level: Ints,
     doubted: Flags,
 ) -> Flags:
-    """Doubted polygons that are invalid, too far from their outline, or in their neighbours' way."""
-    untouched = np.bincount(network.cluster, weights=level)[network.cluster] == STRAIGHT
-    strayed_m2 = np.where(untouched, draft.strayed_m2, np.inf)
+    """Doubted shapes that are no valid polygon or, if straight, too far from their outline."""
     failed = np.zeros(len(shapes), dtype=bool)
     failed[doubted] = ~shapely.is_valid(shapes[doubted])
     tested = doubted & ~failed & (level == STRAIGHT)
     failed[tested] = ~_near(shapes[tested], polygons[tested], strayed_m2[tested])
-    failed |= _unfitting(shapes, network.cluster, doubted & network.crowded)
-    return failed & (level < TRACED)
+    return failed
 
 
 def _near(shapes: NDArray[np.object_], polygons: NDArray[np.object_], strayed_m2: Floats) -> Flags:
@@ -110,3 +114,10 @@ def _unfitting(shapes: NDArray[np.object_], cluster: Ints, doubted: Flags) -> Fl
     for neighbours in np.split(index, np.flatnonzero(np.diff(cluster[index])) + 1):
         unfitting[neighbours] = ~shapely.is_empty(shapely.coverage_invalid_edges(shapes[neighbours]))
     return unfitting
+
+
+def _simplify_lonely(shapes: NDArray[np.object_], lonely: Flags, tolerance_m: float) -> None:
+    """Take the stair steps from outlines that nobody shares, where that leaves them valid."""
+    simple = shapely.simplify(shapes[lonely], tolerance_m / 2, preserve_topology=True)
+    sound = shapely.is_valid(simple) & (shapely.get_type_id(simple) == shapely.GeometryType.POLYGON)
+    shapes[np.flatnonzero(lonely)[sound]] = simple[sound]

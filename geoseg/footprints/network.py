@@ -86,9 +86,9 @@ class Network:
         return row_sums(self.step_polygon, arc_values[self.step_arc], len(self.polygon_rings))
 
     def collapsed(self, sizes: Ints) -> Flags:
-        """Polygons of which a ring would have fewer than three points, were the arcs of these sizes."""
-        few = self._ring_points(sizes) < 3
-        return np.asarray(np.bincount(row_of(self.polygon_rings), weights=few) > 0)
+        """Arcs of rings that would have fewer than three points, were the arcs of these sizes."""
+        few = np.repeat(self._ring_points(sizes) < 3, self.ring_sizes)
+        return np.bincount(self.step_arc, weights=few) > 0
 
     def _ring_points(self, sizes: Ints) -> Ints:
         return np.bincount(row_of(self.ring_sizes), weights=self._step_points(sizes)).astype(np.int64)

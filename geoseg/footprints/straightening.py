@@ -38,20 +38,22 @@ class Draft:
     """Arcs made straight, and merely simplified, with what is needed to judge them.
 
     `has_walls` tells of each polygon whether it has main directions and is not round; `strayed_m2` bounds the area
-    between its outline and its straight form.
+    between its outline and its straight form; `tolerance_m` is what counts as noise.
     """
 
     straight: Lines
     simplified: Lines
     has_walls: Flags
     strayed_m2: Floats
+    tolerance_m: float
 
 
 def straightened(network: Network, resolution_m: float) -> Draft:
     """Draw all arcs straight."""
     origin = _origins(network)
     outlines = Outlines.of(network, origin, resolution_m * GRAIN_PER_PIXEL)
-    tolerance_m = _tolerances_m(outlines, resolution_m)
+    usual_m = max(TOLERANCE_PIXELS * resolution_m, LEAST_TOLERANCE_M)
+    tolerance_m = _tolerances_m(outlines, usual_m)
     simple = fitted_walls(outlines, tolerance_m / 2)
     walls = without_needless_corners(simple, tolerance_m)
     directions = _directions(network, walls)
@@ -59,13 +61,14 @@ def straightened(network: Network, resolution_m: float) -> Draft:
     start, stop = _ends(network, walls, tolerance_m)
     strayed_m2 = network.per_polygon(strayed_area_m2(walls, start, stop))
     is_round = _round(outlines, walls)
-    is_round_outside = network.per_polygon(is_round) > 0
+    has_round = network.per_polygon(is_round) > 0
     lines = _with_rounds(_ends_in_order(walls, start, stop), outlines, is_round, tolerance_m)
     return Draft(
         straight=_moved(lines, origin),
         simplified=_moved(_simple_lines(simple), origin),
         has_walls=np.isfinite(directions[:, 0]) & ~_round_outside(network, is_round),
-        strayed_m2=np.where(is_round_outside, np.inf, strayed_m2),
+        strayed_m2=np.where(has_round, np.inf, strayed_m2),
+        tolerance_m=usual_m,
     )
 
 
@@ -82,11 +85,10 @@ def _moved(lines: Lines, origin: Floats) -> Lines:
     return points + origin[row_of(sizes)], sizes
 
 
-def _tolerances_m(outlines: Outlines, resolution_m: float) -> Floats:
+def _tolerances_m(outlines: Outlines, usual_m: float) -> Floats:
     """How far each outline may stray from a wall by noise; less for a ring so small that it would vanish."""
-    usual = max(TOLERANCE_PIXELS * resolution_m, LEAST_TOLERANCE_M)
     small = TOLERANCE_OF_SIDE * np.sqrt(outlines.areas_m2)
-    return np.where(outlines.round_trip, np.minimum(usual, small), usual)
+    return np.where(outlines.round_trip, np.minimum(usual_m, small), usual_m)
 
 
 def _directions(network: Network, walls: Walls) -> Floats:
