@@ -27,7 +27,7 @@ from geoseg.footprints.traced import traced
 from geoseg.footprints.workers import Workers
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import Grid, Window
-from geoseg.raster.scene import parse_crs
+from geoseg.raster.opening import parse_crs
 
 FINE_GSD_M = 1.0
 
@@ -197,7 +197,9 @@ class Vectorizer:
         if self._statistics is not None:
             classes, probabilities = strip.mask.read(strip.rows)
             window = Window(strip.row, 0, strip.height, self.grid.width)
-            self._statistics.add_strip(window, classes, in_unit(probabilities))
+            # One band cannot tell several classes apart, so it gives no expected area.
+            tells = probabilities is not None and (len(probabilities) > 1 or len(self.recipe.names) == 1)
+            self._statistics.add_strip(window, classes, in_unit(probabilities) if tells else None)
         for result in self._workers.ready():
             self._take(*result)
 
