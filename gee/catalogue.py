@@ -119,6 +119,7 @@ class Label(Source):
         return self.last is not None and self.last - self.first < timedelta(days=366)
 
 
+SENTINEL2_LATTICE_M = 60.0
 COPERNICUS = Licence("other", "Contains modified Copernicus Sentinel data")
 CC_BY = "CC-BY-4.0"
 JRC = Licence(CC_BY, "European Commission, Joint Research Centre: GHSL Data Package 2023")
@@ -181,7 +182,7 @@ IMAGERY: dict[str, Imagery] = {
             pixels=REFLECTANCE,
             default_bands=("B2", "B3", "B4", "B8"),
             clouds=("csplus", "scl", "s2cloudless", "none"),
-            lattice_m=60,
+            lattice_m=SENTINEL2_LATTICE_M,
         ),
         Imagery(
             name="sentinel2-l1c",
@@ -195,7 +196,7 @@ IMAGERY: dict[str, Imagery] = {
             pixels=REFLECTANCE,
             default_bands=("B2", "B3", "B4", "B8"),
             clouds=("csplus", "s2cloudless", "none"),
-            lattice_m=60,
+            lattice_m=SENTINEL2_LATTICE_M,
         ),
         Imagery(
             name="naip",

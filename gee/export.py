@@ -14,12 +14,12 @@ import shapely
 
 from gee import batch, provenance
 from gee.area import Area
-from gee.catalogue import ESM, Imagery, Label
+from gee.catalogue import ESM, SENTINEL2_LATTICE_M, Imagery, Label
 from gee.download import Download, Statistics
 from gee.expressions import Look, Marking, Period
 from gee.geotiff import Form, assemble, made_of, short
 from gee.lattice import touches
-from gee.layers import Asset, Layer, Survey, imagery_layer, label_layer, looks_layer
+from gee.layers import UNLISTED, Asset, Layer, Survey, imagery_layer, label_layer, looks_layer
 from gee.parts import Parts
 from gee.patience import Patience
 from gee.session import Access, Session, session
@@ -45,6 +45,7 @@ class Wish:
     settlement: Settlement | None = None
     asset: Asset | None = None
     counts_looks: bool = False
+    given_scale_m: float | None = None
 
     def known_layers(self) -> list[Layer]:
         """The layers that need no question to Earth Engine to be known."""
@@ -61,9 +62,16 @@ class Wish:
 
     @property
     def scale_m(self) -> float:
-        """The pixel size that suits: the picture's own, else the asset's, else the first label's."""
-        sources = [*filter(None, [self.source, self.asset]), *self.labels, ESM]
+        """The pixel size: the one given, else the picture's own, else the first label's."""
+        if self.given_scale_m is not None:
+            return self.given_scale_m
+        sources = [*filter(None, [self.source]), *self.labels, UNLISTED]
         return sources[0].scale_m
+
+    @property
+    def lattice_m(self) -> float | None:
+        """What grids keep to: Sentinel-2's own, so that labels exported alone fit; photographs have none."""
+        return self.source.lattice_m if self.source else SENTINEL2_LATTICE_M
 
     @property
     def needs_earth_engine(self) -> bool:

@@ -104,8 +104,9 @@ def refusal(error: Exception, project: str) -> RefusalError:
     status = int(response.status) if response is not None else 0
     text = " ".join(str(error).split())
     meaning = meaning_of(error, status, text)
+    said = f"Earth Engine says: {text}" if status else f"Earth Engine did not answer: {text}"
     remedy = f": {meaning.remedy.format(project=project)}" if meaning.remedy else ""
-    return meaning.refusal(f"Earth Engine says: {text}{remedy}", max(meaning.wait_s, retry_after(response)))
+    return meaning.refusal(said + remedy, max(meaning.wait_s, retry_after(response)))
 
 
 def meaning_of(error: Exception, status: int, text: str) -> Meaning:

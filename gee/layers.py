@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Protocol
 
@@ -297,8 +297,6 @@ class Asset:
     path: str
     bands: tuple[str, ...] = ()
     period: Period | None = None
-    scale_m: float = 10.0
-    nodata: float | None = field(default=None)
 
     def __post_init__(self) -> None:
         if self.path in RETIRED:
@@ -312,7 +310,7 @@ class Asset:
         first = ee.Image(self.path) if kind == "IMAGE" else ee.ImageCollection(self.path).first()
         types = session.value(first.bandTypes())
         source = replace(UNLISTED, asset=self.path, asset_type=kind, bands=tuple(map(Band, types)))
-        source = replace(source, name=self.path.rsplit("/", 1)[-1], scale_m=self.scale_m)
+        source = replace(source, name=self.path.rsplit("/", 1)[-1])
         bands = source.chosen(self.bands or tuple(types))
         pixels = pixels_for([types[band.name] for band in bands])
         return Layer(source.name, source, bands, pixels, Plain(source, bands, pixels, self.period))

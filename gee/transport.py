@@ -43,7 +43,9 @@ class Transport:
         except requests.Timeout as error:
             raise TimeoutError(f"no answer from {urlsplit(uri).hostname} within {ANSWER_S:g} s") from error
         except requests.RequestException as error:
-            raise ConnectionError(f"the answer of {urlsplit(uri).hostname} was lost: {error}") from error
+            raise ConnectionError(
+                f"{urlsplit(uri).netloc} cannot be reached, or broke off its answer"
+            ) from error
         return self.heard(answer), answer.content
 
     def heard(self, answer: requests.Response) -> httplib2.Response:

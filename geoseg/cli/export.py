@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 NOTHING = "none"
 ESM = "esm:"
 ESM_ASSET = "esm:projects/"
-DEFAULT_SCALE_M = 10.0
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
@@ -201,6 +200,7 @@ def wished(options: dict[str, Any]) -> Wish:
         settlement=settlement(files, options["esm_codes"], marking),
         asset=chosen_asset(options, period) if options["asset"] else None,
         counts_looks=options["looks"],
+        given_scale_m=options["scale_m"],
     )
     if not (wish.needs_earth_engine or wish.settlement):
         raise InputError("nothing to export: give a --source, a --label or an --asset")
@@ -271,7 +271,7 @@ def chosen_asset(options: dict[str, Any], period: Period) -> Asset:
     from gee.layers import Asset
 
     days = period if options["start"] or options["end"] else None
-    return Asset(options["asset"], names_in(options["bands"]), days, options["scale_m"] or DEFAULT_SCALE_M)
+    return Asset(options["asset"], names_in(options["bands"]), days)
 
 
 def chosen_area(options: dict[str, Any], narrator: Narrator) -> Area:
@@ -325,8 +325,7 @@ def planned(options: dict[str, Any], wish: Wish, narrator: Narrator) -> list[Exp
     exports = []
     for part in areas:
         crs = parse_crs(options["crs"]) if options["crs"] else best_crs(part, narrator)
-        step_m = wish.source.lattice_m if wish.source else None
-        grid = lattice(crs, options["scale_m"] or wish.scale_m, step_m).grid(part.within(crs))
+        grid = lattice(crs, wish.scale_m, wish.lattice_m).grid(part.within(crs))
         folder = options["out"] / part.name.replace(":", "_") if options["split_zones"] else options["out"]
         exports.append(Export(part, grid, folder, manner, narrator))
     return exports

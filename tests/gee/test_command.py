@@ -50,7 +50,9 @@ def test_a_composite_and_its_label_lie_on_one_grid(export):
 def test_every_pixel_is_the_one_clear_look_at_its_place(export, small_tiles, earth):
     export.done(*SMALL)
     for number, band in enumerate(["B2", "B3", "B4", "B8"]):
-        np.testing.assert_array_equal(pixels(export.out / "sentinel2.tif")[number], ground(export.out / "sentinel2.tif", band))
+        np.testing.assert_array_equal(
+            pixels(export.out / "sentinel2.tif")[number], ground(export.out / "sentinel2.tif", band)
+        )
     assert len(earth.tile_grids()) > 3
 
 
@@ -88,7 +90,10 @@ def test_one_kilometre_of_brandenburg_in_tiles_by_the_byte_rule(export, earth):
 
 
 def test_tiles_beside_the_area_are_not_asked_for(export, small_tiles, earth, tmp_path):
-    triangle = {"type": "Polygon", "coordinates": [[[15.0, 48.0], [15.05, 48.0], [15.0, 48.04], [15.0, 48.0]]]}
+    triangle = {
+        "type": "Polygon",
+        "coordinates": [[[15.0, 48.0], [15.05, 48.0], [15.0, 48.04], [15.0, 48.0]]],
+    }
     (tmp_path / "triangle.geojson").write_text(json.dumps(triangle))
     export.done("--aoi", tmp_path / "triangle.geojson", *SMALL[2:])
     asked = sum(width * height for _, _, width, height in earth.tile_grids())
@@ -98,7 +103,9 @@ def test_tiles_beside_the_area_are_not_asked_for(export, small_tiles, earth, tmp
 
 
 def test_labels_become_masks(export):
-    export.done(*SMALL, "--source", "none", *(f"--label={name}" for name in ("ghsl", "ghsl-class", "wsf2015")))
+    export.done(
+        *SMALL, "--source", "none", *(f"--label={name}" for name in ("ghsl", "ghsl-class", "wsf2015"))
+    )
     for name in ("ghsl", "ghsl-class", "wsf2015"):
         with rasterio.open(export.out / f"{name}.tif") as file:
             assert file.descriptions == ("built",)
@@ -110,7 +117,9 @@ def test_labels_become_masks(export):
 
 
 def test_labels_keep_their_own_values_if_asked(export):
-    export.done(*SMALL, "--source", "none", "--label", "ghsl", "--label", "worldcover", "--label-values", "own")
+    export.done(
+        *SMALL, "--source", "none", "--label", "ghsl", "--label", "worldcover", "--label-values", "own"
+    )
     assert set(np.unique(pixels(export.out / "worldcover.tif"))) == {10, 50, 80}
     with rasterio.open(export.out / "ghsl.tif") as file:
         assert file.descriptions == ("built_percent",)
@@ -118,7 +127,9 @@ def test_labels_keep_their_own_values_if_asked(export):
 
 
 def test_a_finer_label_is_averaged(export):
-    export.done(*SMALL, "--source", "none", "--label", "open-buildings", "--scale", "8", "--label-values", "own")
+    export.done(
+        *SMALL, "--source", "none", "--label", "open-buildings", "--scale", "8", "--label-values", "own"
+    )
     with rasterio.open(export.out / "open-buildings.tif") as file:
         left, up = round(file.transform.c / 4), round(-file.transform.f / 4)
         gx, gy = np.meshgrid(np.arange(left, left + 2 * file.width), np.arange(up, up + 2 * file.height))
@@ -128,7 +139,15 @@ def test_a_finer_label_is_averaged(export):
 
 
 def test_every_label_of_earth_engine_can_be_exported(export):
-    names = ("ghsl", "ghsl-class", "wsf2015", "worldcover", "dynamic-world", "open-buildings", "open-buildings-polygons")
+    names = (
+        "ghsl",
+        "ghsl-class",
+        "wsf2015",
+        "worldcover",
+        "dynamic-world",
+        "open-buildings",
+        "open-buildings-polygons",
+    )
     summary = export.done(*SMALL, "--source", "none", *(f"--label={name}" for name in names))
     assert [layer["layer"] for layer in summary["exports"][0]["layers"]] == list(names)
     assert 0.1 < (pixels(export.out / "open-buildings-polygons.tif") == 1).mean() < 0.9
@@ -177,7 +196,10 @@ def test_least_cloudy_puts_the_clearest_scene_on_top(export, earth):
     with rasterio.open(path) as file:
         left, up = round(file.transform.c / 10), round(-file.transform.f / 10)
         gx, gy = np.meshgrid(np.arange(left, left + file.width), np.arange(up, up + file.height))
-    clearest = min(earth.assets["COPERNICUS/S2_SR_HARMONIZED"].scenes, key=lambda s: s.properties["CLOUDY_PIXEL_PERCENTAGE"])
+    clearest = min(
+        earth.assets["COPERNICUS/S2_SR_HARMONIZED"].scenes,
+        key=lambda s: s.properties["CLOUDY_PIXEL_PERCENTAGE"],
+    )
     clouds = ((gx // 37 + gy // 41 + clearest.number) % 3) != 0
     np.testing.assert_array_equal(pixels(path)[0], ground(path, "B4") + 20000 * clouds)
 
@@ -202,7 +224,10 @@ def test_no_scene_with_a_cloud_score_is_an_error(export, earth):
 @pytest.mark.parametrize(
     ("options", "culprit"),
     [
-        (("--start", "2030-01-01", "--end", "2030-02-01"), "from 2030-01-01 to 2030-02-01: 3 over the area, 0 from"),
+        (
+            ("--start", "2030-01-01", "--end", "2030-02-01"),
+            "from 2030-01-01 to 2030-02-01: 3 over the area, 0 from",
+        ),
         (("--max-cloud", "5"), "with at most 5 % clouds: 3 over the area, 3 from"),
     ],
 )

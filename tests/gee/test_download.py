@@ -53,7 +53,9 @@ def test_what_passes_is_waited_out(export, earth, fault, waits):
     export.done(*SMALL)
     assert_whole(export)
     assert len(waits) == fault["times"]
-    assert len(earth.pixel_requests) == len(earth.tile_grids()) + fault["times"] * ("status" in fault or fault["how"] == "drop")
+    assert len(earth.pixel_requests) == len(earth.tile_grids()) + fault["times"] * (
+        "status" in fault or fault["how"] == "drop"
+    )
 
 
 def test_everything_at_once(export, earth, monkeypatch):
@@ -133,7 +135,11 @@ def test_a_timed_out_computation_is_cut(export, earth, monkeypatch):
             "https://console.developers.google.com/apis/api/earthengine.googleapis.com then retry.",
             "enable the Earth Engine API for project geoseg-local",
         ),
-        (403, "Caller does not have required permission to use project geoseg-local.", "serviceUsageConsumer"),
+        (
+            403,
+            "Caller does not have required permission to use project geoseg-local.",
+            "serviceUsageConsumer",
+        ),
         (403, "Permission denied.", "lacks the right"),
         (401, "Request had invalid authentication credentials.", "earthengine authenticate --force"),
         (404, "Image.load: Image asset 'X' not found.", "may not read it"),

@@ -28,7 +28,9 @@ def start(server, out, most_file_bytes=0):
     arguments = ["export", *SMALL, "--out", str(out), "--endpoint", server.url, "--workers", "2"]
     command = [sys.executable, "-c", RUN, str(most_file_bytes), *arguments]
     environment = {**os.environ, "GDAL_PAM_ENABLED": "NO"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def finish(server, out, most_file_bytes=0):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,9 @@ class Evaluator:
 
     def load(self, name: str, asset_id: str) -> Picture | Pile:
         if asset_id not in self.assets:
-            raise Refused(f"{name}: asset '{asset_id}' not found (does not exist or caller does not have access).")
+            raise Refused(
+                f"{name}: asset '{asset_id}' not found (does not exist or caller does not have access)."
+            )
         asset = self.assets[asset_id]
         images = tuple(picture(asset, scene) for scene in asset.scenes)
         return images[0] if name == "Image.load" else Pile(images)
@@ -317,7 +319,9 @@ def reduce_resolution(image: Picture, reducer: Any, maxPixels: int = 64, **_: An
         def at(where: Where) -> Pixels:
             factor = max(1, round(where.pixel_m / image.scale_m))
             if factor**2 > maxPixels:
-                raise Refused(f"Image.reduceResolution: too many input pixels, {factor**2} > maxPixels {maxPixels}")
+                raise Refused(
+                    f"Image.reduceResolution: too many input pixels, {factor**2} > maxPixels {maxPixels}"
+                )
             values, valid = mine(where.refined(factor))
             shape = len(where.gy), factor, len(where.gx), factor
             stack = np.ma.MaskedArray(values, ~valid).reshape(shape).mean(axis=(1, 3))
@@ -344,7 +348,7 @@ def paint(image: Picture, featureCollection: Pile, color: float, **_: Any) -> Pi
 def milliseconds(text: Any) -> float:
     if isinstance(text, (int, float)):
         return float(text)
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp() * 1000
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000
 
 
 def meets(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -354,7 +358,11 @@ def meets(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 def intersects(rightValue: Any, **_: Any) -> Callable[[Picture], bool]:
     def test(image: Picture) -> bool:
         west, south, east, north = rightValue.lonlat
-        boxes = [rightValue.lonlat] if west < east else [(west, south, 180.0, north), (-180.0, south, east, north)]
+        boxes = (
+            [rightValue.lonlat]
+            if west < east
+            else [(west, south, 180.0, north), (-180.0, south, east, north)]
+        )
         return any(meets(box, image.scene.bounds) for box in boxes)
 
     return test
@@ -365,17 +373,21 @@ def contains_date(leftValue: tuple[float, float], rightField: str) -> Callable[[
 
 
 def bounded(operator: Callable[[Any, Any], bool]) -> Callable[..., Callable[[Picture], bool]]:
-    return lambda leftField, rightValue: (lambda image: operator(image.properties[leftField], rightValue))
+    return lambda leftField, rightValue: lambda image: operator(image.properties[leftField], rightValue)
 
 
 def sort(collection: Pile, key: str, ascending: bool = True, **_: Any) -> Pile:
-    return Pile(tuple(sorted(collection.images, key=lambda image: image.properties[key], reverse=not ascending)))
+    return Pile(
+        tuple(sorted(collection.images, key=lambda image: image.properties[key], reverse=not ascending))
+    )
 
 
 def band_types(image: Picture) -> dict[str, Any]:
     whole = {"uint8": 255, "uint16": 65535}
     return {
-        name: {"type": "PixelType", "precision": "int", "min": 0, "max": whole[dtype]} if dtype in whole else DOUBLE
+        name: {"type": "PixelType", "precision": "int", "min": 0, "max": whole[dtype]}
+        if dtype in whole
+        else DOUBLE
         for name, dtype in image.types.items()
     }
 
@@ -445,7 +457,7 @@ ALGORITHMS: dict[str, Callable[..., Any]] = {
     "GeometryConstructors.Polygon": rectangle,
     "Projection": lambda crs, transform=None, **_: Projection(crs, (transform or [10.0])[0]),
     "Projection.atScale": lambda projection, meters: Projection(projection, float(meters)),
-    "Image.projection": lambda image: Projection("native", image.scale_m),
+    "Image.projection": lambda image: Projection("native", getattr(image, "scale_m", 10.0)),
     "Image.setDefaultProjection": default_projection,
     "Image.select": select,
     "Image.rename": rename,

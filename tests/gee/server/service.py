@@ -31,7 +31,9 @@ MOST_BYTES = 50_331_648
 MOST_SIDE = 32_768
 STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 STATUS |= {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
-TOO_MANY = "Too Many Requests: Request was rejected because the request rate or concurrency limit was exceeded."
+TOO_MANY = (
+    "Too Many Requests: Request was rejected because the request rate or concurrency limit was exceeded."
+)
 
 
 @cache
@@ -161,7 +163,7 @@ class EarthServer:
             return self.error(refusal.status, str(refusal))
         except Exception as error:  # noqa: BLE001 - a fault of the server's own must not look like one of the service
             return self.error(400, f"test server: {type(error).__name__}: {error}")
-        answer.how = fault.how if fault else "answer"
+        answer.how = fault.how.removesuffix("_after") if fault else "answer"
         if self.restricted:
             answer.headers["X-Earth-Engine-Quota-Status"] = "parallelism_restricted=true"
         return answer
@@ -177,7 +179,11 @@ class EarthServer:
         return None
 
     def is_known(self, request: Request) -> bool:
-        if self.tokens is None or request.path in {"/token", "/$discovery/rest"} or "/storage/" in request.path:
+        if (
+            self.tokens is None
+            or request.path in {"/token", "/$discovery/rest"}
+            or "/storage/" in request.path
+        ):
             return True
         return request.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens
 
@@ -194,7 +200,9 @@ class EarthServer:
 
     def token(self, request: Request) -> Any:
         if self.refuses_tokens:
-            return Answer(400, b'{"error": "invalid_grant", "error_description": "Token has been expired or revoked."}')
+            return Answer(
+                400, b'{"error": "invalid_grant", "error_description": "Token has been expired or revoked."}'
+            )
         number = len(self.seen("/token"))
         if self.tokens is not None:
             self.tokens = {f"tok-{number}"}
@@ -239,9 +247,13 @@ class EarthServer:
     def check_limits(self, picture: Picture, names: list[str], width: int, height: int) -> None:
         counted = width * height * sum(np.dtype(picture.types[name]).itemsize + 1 for name in names)
         if counted > MOST_BYTES:
-            raise Refused(f"Total request size ({counted} bytes) must be less than or equal to {MOST_BYTES} bytes.")
+            raise Refused(
+                f"Total request size ({counted} bytes) must be less than or equal to {MOST_BYTES} bytes."
+            )
         if max(width, height) > MOST_SIDE:
-            raise Refused(f"Pixel grid dimensions ({width}x{height}) must be less than or equal to {MOST_SIDE}.")
+            raise Refused(
+                f"Pixel grid dimensions ({width}x{height}) must be less than or equal to {MOST_SIDE}."
+            )
         if width * height > self.most_pixels:
             raise Refused("User memory limit exceeded.")
         self.largest_request = max(self.largest_request, counted)
@@ -339,7 +351,10 @@ class EarthServer:
 
 ROUTES = (
     (r"/\$discovery/rest", lambda earth, request: Answer(200, discovery())),
-    (r"/v1/projects/[^/]+/algorithms", lambda earth, request: Answer(200, shipped("algorithms.json").encode())),
+    (
+        r"/v1/projects/[^/]+/algorithms",
+        lambda earth, request: Answer(200, shipped("algorithms.json").encode()),
+    ),
     (r"/token", EarthServer.token),
     (r"/v1/(projects/[^/]+)/value:compute", EarthServer.compute_value),
     (r"/v1/(projects/[^/]+)/image:computePixels", EarthServer.compute_pixels),
@@ -368,7 +383,9 @@ def encoded(picture: Picture, names: list[str], where: Where, transform: Affine,
     height, width = layers[0].shape
     profile = {"width": width, "height": height, "count": len(names), "dtype": dtypes[0], "crs": crs}
     with MemoryFile() as memory:
-        with memory.open(driver="GTiff", transform=transform, compress="deflate", zlevel=1, **profile) as file:
+        with memory.open(
+            driver="GTiff", transform=transform, compress="deflate", zlevel=1, **profile
+        ) as file:
             file.write(np.array(layers).astype(dtypes[0]))
         return bytes(memory.getbuffer())
 

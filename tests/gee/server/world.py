@@ -93,7 +93,10 @@ def world() -> dict[str, Asset]:
         Asset("Germany/Brandenburg/orthos/20cm", rgb, [Scene("dop", 1_650_000_000_000)], scale_m=0.2),
         Asset("USDA/NAIP/DOQQ", rgb, [Scene("m_1", 1_680_000_000_000), Scene("n_1", 1_690_000_000_000)]),
         Asset(
-            "JRC/GHSL/P2023A/GHS_BUILT_S_10m/2018", {"built_surface": (UINT16, blocks(100))}, whole_year, "IMAGE"
+            "JRC/GHSL/P2023A/GHS_BUILT_S_10m/2018",
+            {"built_surface": (UINT16, blocks(100))},
+            whole_year,
+            "IMAGE",
         ),
         Asset(
             "JRC/GHSL/P2023A/GHS_BUILT_C/2018",
@@ -103,7 +106,11 @@ def world() -> dict[str, Asset]:
         ),
         Asset("DLR/WSF/WSF2015/v1", {"settlement": (UINT8, picked((255, 255)))}, whole_year, "IMAGE"),
         Asset("ESA/WorldCover/v200", {"Map": (UINT8, picked((10, 50, 80)))}, whole_year),
-        Asset("GOOGLE/DYNAMICWORLD/V1", {"built": (DOUBLE, lambda x, y, n: blocks(100)(x, y, n) / 100)}, summer()),
+        Asset(
+            "GOOGLE/DYNAMICWORLD/V1",
+            {"built": (DOUBLE, lambda x, y, n: blocks(100)(x, y, n) / 100)},
+            summer(),
+        ),
         Asset(
             "GOOGLE/Research/open-buildings-temporal/v1",
             {"building_presence": (DOUBLE, lambda x, y, n: blocks(100, 3)(x, y, n) / 100)},
@@ -116,9 +123,7 @@ def world() -> dict[str, Asset]:
             [Scene("p", properties={"confidence": 0.9})],
             "TABLE",
         ),
-        Asset(
-            "projects/geoseg-test/assets/esm", {"b1": (UINT8, picked((1, 250, 255)))}, whole_year, "IMAGE"
-        ),
+        Asset("projects/geoseg-test/assets/esm", {"b1": (UINT8, picked((1, 250, 255)))}, whole_year, "IMAGE"),
         Asset(
             "projects/geoseg-test/assets/dem",
             {"elevation": (DOUBLE, lambda x, y, n: gentle(x, y)), "code": (UINT8, blocks(200))},
