@@ -57,7 +57,7 @@ def _arc_levels(network: Network, options: tuple[Lines, ...], level: Ints) -> In
 
 def _all_straight(network: Network, arc_level: Ints) -> Flags:
     """Polygons in whose cluster every arc is straight."""
-    return (np.bincount(network.arc_cluster, weights=arc_level) == STRAIGHT)[network.cluster]
+    return np.asarray(np.bincount(network.arc_cluster, weights=arc_level) == STRAIGHT)[network.cluster]
 
 
 def _lines_at(network: Network, options: tuple[Lines, ...], arc_level: Ints) -> Lines:

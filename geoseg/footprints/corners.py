@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg.footprints.ragged import Flags, Floats, Ints
+from geoseg.footprints.vectors import crosses, dots, lengths
 from geoseg.footprints.walls import Walls
 
 LEAST_SINE = 0.1
@@ -20,7 +21,7 @@ def corners_of(walls: Walls, tolerance_m: Floats, centre: Floats) -> tuple[Float
     after = walls.following
     crossing, met = _crossings(walls, centre, after)
     farthest = np.where(walls.squared & walls.squared[after], FARTHEST_CORNER, FARTHEST_FREE_CORNER)
-    met &= np.hypot(*(crossing - walls.stop).T) <= farthest * tolerance_m[walls.arc]
+    met &= lengths(crossing - walls.stop) <= farthest * tolerance_m[walls.arc]
     stop = np.where(met[:, None], crossing, _beside(centre, walls.along, walls.stop))
     start = _beside(centre, walls.along, walls.start)
     start[after[met]] = crossing[met]
@@ -28,15 +29,13 @@ def corners_of(walls: Walls, tolerance_m: Floats, centre: Floats) -> tuple[Float
 
 
 def _crossings(walls: Walls, centre: Floats, after: Ints) -> tuple[Floats, Flags]:
-    (ux, uy), (vx, vy) = walls.along.T, walls.along[after].T
-    dx, dy = (centre[after] - centre).T
-    sine = ux * vy - uy * vx
+    sine = crosses(walls.along, walls.along[after])
     good = (np.abs(sine) >= LEAST_SINE) & (after >= 0)
-    reach = (dx * vy - dy * vx) / np.where(good, sine, 1)
+    reach = crosses(centre[after] - centre, walls.along[after]) / np.where(good, sine, 1)
     return centre + reach[:, None] * walls.along, good
 
 
 def _beside(centre: Floats, along: Floats, point: Floats) -> Floats:
     """Foot of a point on each wall's line."""
-    reach = np.sum((point - centre) * along, axis=1)
+    reach = dots(point - centre, along)
     return centre + reach[:, None] * along

@@ -17,7 +17,7 @@ HARMONY = np.radians(3)
 
 def turn(to: Floats, since: Floats) -> Floats:
     """Smallest turn, modulo a right angle, from one direction to another; in -45..45 degrees (radians)."""
-    return (to - since + RIGHT_ANGLE / 2) % RIGHT_ANGLE - RIGHT_ANGLE / 2
+    return np.asarray((to - since + RIGHT_ANGLE / 2) % RIGHT_ANGLE - RIGHT_ANGLE / 2)
 
 
 def strongest_direction(heading: Floats, weight: Floats, group: Ints, number: int, window: float) -> Floats:
@@ -29,18 +29,15 @@ def strongest_direction(heading: Floats, weight: Floats, group: Ints, number: in
     near = np.abs(off) <= window
     pull = weight**3 * near
     with np.errstate(invalid="ignore"):
-        return rough + row_sums(group, pull * off, number) / row_sums(group, pull, number)
+        return np.asarray(rough + row_sums(group, pull * off, number) / row_sums(group, pull, number))
 
 
 def _blurred(histogram: Floats) -> Floats:
     """Circular convolution with a triangle."""
-    return sum(
-        (
-            (BLUR_DEG - abs(shift)) * np.roll(histogram, shift, axis=1)
-            for shift in range(1 - BLUR_DEG, BLUR_DEG)
-        ),
-        np.zeros_like(histogram),
-    )
+    blurred = np.zeros_like(histogram)
+    for shift in range(1 - BLUR_DEG, BLUR_DEG):
+        blurred += (BLUR_DEG - abs(shift)) * np.roll(histogram, shift, axis=1)
+    return blurred
 
 
 def main_directions(heading: Floats, length: Floats, polygon: Ints, number: int) -> Floats:

@@ -20,6 +20,7 @@ from geoseg.footprints.ragged import (
     row_sums,
     starts_of,
 )
+from geoseg.footprints.vectors import crosses, lengths
 
 FEWEST_WALLS_OF_A_RING = 4
 
@@ -43,7 +44,7 @@ class Outlines:
         starts = starts_of(network.sizes)
         points = np.rint((network.points - origin[arc]) / grain_m) * grain_m
         middle = np.stack([row_sums(arc, c, len(starts)) for c in points.T], axis=1) / network.sizes[:, None]
-        distance = np.hypot(*(points - middle[arc]).T)
+        distance = lengths(points - middle[arc])
         farthest = distance == np.maximum.reduceat(distance, starts)[arc]
         shift = np.where(network.closed, first_of_each(farthest, arc, len(starts)) - starts, 0)
         turned = starts[arc] + (place + shift[arc]) % network.sizes[arc]
@@ -69,9 +70,35 @@ class Outlines:
     @property
     def areas_m2(self) -> Floats:
         """Area within each outline, closed by a straight line where it is open."""
-        x, y = self.points.T
-        twice = x * y[self.following] - x[self.following] * y
+        twice = crosses(self.points, self.points[self.following])
         return np.abs(row_sums(self.arc, twice, len(self.sizes))) / 2
+
+    @cached_property
+    def edge_middle(self) -> Floats:
+        """Middle of the edge after each point; open outlines have one too, from end to start."""
+        return (self.points + self.points[self.following]) / 2
+
+    @cached_property
+    def edge_length(self) -> Floats:
+        return lengths(self.points[self.following] - self.points)
+
+    def mean(self, values: Floats) -> Floats:
+        """Mean along each outline of a value known for every edge."""
+        number = len(self.sizes)
+        return row_sums(self.arc, self.edge_length * values, number) / row_sums(
+            self.arc, self.edge_length, number
+        )
+
+    @cached_property
+    def middle(self) -> Floats:
+        """Middle of each outline."""
+        return np.stack([self.mean(coordinate) for coordinate in self.edge_middle.T], axis=1)
+
+    def some(self, arcs: Ints) -> Outlines:
+        """Only the outlines of some arcs."""
+        sizes = self.sizes[arcs]
+        index = np.repeat(starts_of(self.sizes)[arcs], sizes) + place_in_row(sizes)
+        return Outlines(self.points[index], sizes, self.closed[arcs], self.round_trip[arcs])
 
     def index(self, arc: Ints, place: Ints) -> Ints:
         """Index of the points at places along outlines, counting on past the end of a closed one."""

@@ -34,7 +34,7 @@ def offsets_of(counts: Ints) -> Ints:
     return np.concatenate([[0], np.cumsum(counts)])
 
 
-def row_sums(rows: Ints, values: Floats, number: int) -> Floats:
+def row_sums(rows: Ints, values: Floats | Ints | Flags, number: int) -> Floats:
     """Sum of the values of each row; the sum of one row never depends on the rows around it."""
     return np.bincount(rows, weights=values, minlength=number).astype(np.float64, copy=False)
 

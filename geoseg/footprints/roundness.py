@@ -3,83 +3,66 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.footprints.outlines import Outlines
-from geoseg.footprints.ragged import Floats, Ints, place_in_row, row_of, row_sums
+from geoseg.footprints.ragged import Floats, Ints, Lines, place_in_row, row_of, row_sums
+from geoseg.footprints.vectors import crosses, dots, lengths
 
 WAVES = 2
 FEWEST_POINTS, MOST_POINTS = 12, 90
+SAGITTA_OF_TOLERANCE = 1 / 8
 
 
 def circle_misfit_m2(outlines: Outlines) -> Floats:
-    """Mean squared distance of each outline from the circle around its middle."""
-    middle, length = _edges(outlines)
-    number = len(outlines.sizes)
-    whole = row_sums(outlines.arc, length, number)
-    centre = _centres(outlines)[outlines.arc]
-    at_start, halfway = (np.hypot(*(points - centre).T) for points in (outlines.points, middle))
+    """Mean squared distance of each outline from the circle around its middle (Simpson's rule along edges)."""
+    middle = outlines.middle[outlines.arc]
+    at_start = lengths(outlines.points - middle)
+    halfway = lengths(outlines.edge_middle - middle)
     at_stop = at_start[outlines.following]
-
-    def mean(start: Floats, half: Floats, stop: Floats) -> Floats:
-        """Mean along each outline of a value known at both ends and in the middle of every edge (Simpson)."""
-        return row_sums(outlines.arc, length * (start + 4 * half + stop) / 6, number) / whole
-
-    radius = mean(at_start, halfway, at_stop)[outlines.arc]
-    return mean(*((distance - radius) ** 2 for distance in (at_start, halfway, at_stop)))
+    radius = outlines.mean((at_start + 4 * halfway + at_stop) / 6)[outlines.arc]
+    start, half, stop = ((distance - radius) ** 2 for distance in (at_start, halfway, at_stop))
+    return outlines.mean((start + 4 * half + stop) / 6)
 
 
-def smooth_rounds(outlines: Outlines, arcs: Ints, tolerance_m: Floats) -> tuple[Floats, Ints]:
-    """Points along the few longest waves of the given outlines' distance from their middle, and how many of them.
+def smooth_rounds(rounds: Outlines, tolerance_m: Floats) -> Lines:
+    """Points along the few longest waves of the outlines' distance from their middle.
 
     Circles and ovals stay what they are, and as large; stair steps, which are short waves, go.
     """
-    centre = _centres(outlines)[arcs]
-    cosines, sines = _waves(outlines)
-    waving = np.sum(cosines**2 + sines**2, axis=0)[arcs] / 2
-    mean_radius = np.sqrt(np.maximum(outlines.areas_m2[arcs] / np.pi - waving, 0))
-    turn = 2 * np.arccos(
-        np.clip(1 - tolerance_m[arcs] / 8 / np.maximum(mean_radius, tolerance_m[arcs]), -1, 1)
-    )
-    sizes = np.clip(np.ceil(2 * np.pi / turn), FEWEST_POINTS, MOST_POINTS).astype(np.int64)
+    waves = _waves(rounds)
+    mean_radius = np.sqrt(np.maximum(rounds.areas_m2 / np.pi - np.sum(np.abs(waves) ** 2, axis=0) / 2, 0))
+    sizes = _sizes(mean_radius, tolerance_m * SAGITTA_OF_TOLERANCE)
     row = row_of(sizes)
-    angle = place_in_row(sizes) * (2 * np.pi / sizes)[row]
+    step = 2 * np.pi / sizes
+    angle = place_in_row(sizes) * step[row]
     radius = mean_radius[row]
-    for wave in range(WAVES):
-        radius = radius + cosines[wave, arcs][row] * np.cos((wave + 1) * angle)
-        radius = radius + sines[wave, arcs][row] * np.sin((wave + 1) * angle)
-    fill = (2 * np.pi / sizes / np.sin(2 * np.pi / sizes)) ** 0.5
-    radius = radius * fill[row]
-    return centre[row] + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), sizes
+    for number, wave in enumerate(waves, start=1):
+        radius = radius + wave.real[row] * np.cos(number * angle) + wave.imag[row] * np.sin(number * angle)
+    radius = radius * np.sqrt(step / np.sin(step))[row]
+    return rounds.middle[row] + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), sizes
 
 
-def _edges(outlines: Outlines) -> tuple[Floats, Floats]:
-    """Middle and length of the edge after each point."""
-    after = outlines.points[outlines.following]
-    return (outlines.points + after) / 2, np.hypot(*(after - outlines.points).T)
+def _sizes(radius_m: Floats, sagitta_m: Floats) -> Ints:
+    """Number of points so that the circle bulges from its chords by no more than the sagitta."""
+    step = 2 * np.arccos(1 - np.minimum(sagitta_m / np.maximum(radius_m, sagitta_m), 1))
+    sizes = np.clip(np.ceil(2 * np.pi / step), FEWEST_POINTS, MOST_POINTS)
+    return np.asarray(sizes, dtype=np.int64)
 
 
-def _centres(outlines: Outlines) -> Floats:
-    middle, length = _edges(outlines)
-    number = len(outlines.sizes)
-    sums = [row_sums(outlines.arc, length * c, number) for c in middle.T]
-    return np.stack(sums, axis=1) / row_sums(outlines.arc, length, number)[:, None]
+def _waves(rounds: Outlines) -> NDArray[np.complex128]:
+    """Cosine (real) and sine (imaginary) parts of the distance from the middle as a function of the direction."""
+    middle = rounds.middle[rounds.arc]
+    away = rounds.points - middle
+    after = away[rounds.following]
+    turned = np.arctan2(crosses(away, after), dots(away, after))
+    halfway = rounds.edge_middle - middle
+    radius, angle = lengths(halfway), np.arctan2(halfway[:, 1], halfway[:, 0])
+    number = len(rounds.sizes)
+    once = row_sums(rounds.arc, turned, number)
 
+    def part(values: Floats) -> Floats:
+        return 2 * row_sums(rounds.arc, radius * values * turned, number) / once
 
-def _waves(outlines: Outlines) -> tuple[Floats, Floats]:
-    """Cosine and sine parts of the distance from the middle, as a function of the direction."""
-    away = outlines.points - _centres(outlines)[outlines.arc]
-    after = away[outlines.following]
-    cross = away[:, 0] * after[:, 1] - away[:, 1] * after[:, 0]
-    turned = np.arctan2(cross, np.sum(away * after, axis=1))
-    middle = (away + after) / 2
-    radius, angle = np.hypot(*middle.T), np.arctan2(middle[:, 1], middle[:, 0])
-    number = len(outlines.sizes)
-    whole = row_sums(outlines.arc, turned, number)
-    whole = np.where(np.abs(whole) < np.pi, np.inf, whole)
-
-    def mean(values: Floats) -> Floats:
-        return row_sums(outlines.arc, values * turned, number) / whole
-
-    cosines = [2 * mean(radius * np.cos(wave * angle)) for wave in range(1, WAVES + 1)]
-    sines = [2 * mean(radius * np.sin(wave * angle)) for wave in range(1, WAVES + 1)]
-    return np.stack(cosines), np.stack(sines)
+    waves = range(1, WAVES + 1)
+    return np.stack([part(np.cos(wave * angle)) + 1j * part(np.sin(wave * angle)) for wave in waves])

@@ -9,6 +9,7 @@ import numpy as np
 from geoseg.footprints.corners import corners_of
 from geoseg.footprints.directions import turn
 from geoseg.footprints.ragged import Flags, Floats, Ints
+from geoseg.footprints.vectors import crosses, dots
 from geoseg.footprints.walls import Walls, lowest_of_neighbours, misfit, misfit_along, own_heading
 
 WIDEST_TURN = np.radians(30)
@@ -75,23 +76,22 @@ def _rise(walls: Walls, other: Ints) -> Floats:
 
 def _ahead(walls: Walls, other: Ints) -> Floats:
     """Distance of another wall's centre to the left of each wall's line."""
-    dx, dy = (walls.centre[other] - walls.centre).T
-    return walls.along[:, 0] * dy - walls.along[:, 1] * dx
+    return crosses(walls.along, walls.centre[other] - walls.centre)
 
 
 def _parallel(walls: Walls, other: Ints) -> Flags:
     """Whether another wall has the same heading (not the opposite one)."""
-    return np.sum(walls.along * walls.along[other], axis=1) > 1 - SAME_HEADING
+    return np.asarray(dots(walls.along, walls.along[other]) > 1 - SAME_HEADING)
 
 
 def _without_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
     start, stop = corners_of(walls, tolerance_m, walls.centre)
-    length = np.sum((stop - start) * walls.along, axis=1)
+    length = dots(stop - start, walls.along)
     tolerance = tolerance_m[walls.arc]
     before, after = walls.previous, walls.following
     between = (before >= 0) & (after >= 0)
     both = between & walls.squared[before] & walls.squared[after] & ~walls.squared
-    cosine = np.sum(walls.along[before] * walls.along[after], axis=1)
+    cosine = dots(walls.along[before], walls.along[after])
     cut = both & (np.abs(cosine) < SAME_HEADING)
     limit = np.where(cut, CUT_CORNER, np.where(walls.squared, 1.0, SHORTEST_FREE)) * tolerance
     cost = np.where((length < limit) & walls.spare, length, np.inf)

@@ -134,7 +134,7 @@ def _round_outside(network: Network, is_round: Flags) -> Flags:
 
 def _with_rounds(lines: Lines, outlines: Outlines, is_round: Flags, tolerance_m: Floats) -> Lines:
     arcs = np.flatnonzero(is_round)
-    points, round_sizes = smooth_rounds(outlines, arcs, tolerance_m)
+    points, round_sizes = smooth_rounds(outlines.some(arcs), tolerance_m[arcs])
     sizes = np.zeros(len(is_round), dtype=np.int64)
     sizes[arcs] = round_sizes
     return lines_from((lines, (points, sizes)), is_round.astype(np.int64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg.footprints.ragged import Floats, place_in_row, row_of, row_sums, starts_of
+from geoseg.footprints.vectors import crosses, dots
 from geoseg.footprints.walls import Walls
 
 
@@ -31,11 +32,10 @@ def strayed_area_m2(walls: Walls, start: Floats, stop: Floats) -> Floats:
 
 def _nearest_on_wall(point: Floats, start: Floats, stop: Floats) -> Floats:
     along = stop - start
-    length = np.maximum(np.sum(along * along, axis=1), np.finfo(float).tiny)
-    share = np.clip(np.sum((point - start) * along, axis=1) / length, 0, 1)
+    length = np.maximum(dots(along, along), np.finfo(float).tiny)
+    share = np.clip(dots(point - start, along) / length, 0, 1)
     return start + share[:, None] * along
 
 
 def _triangle(a: Floats, b: Floats, c: Floats) -> Floats:
-    (ux, uy), (vx, vy) = (b - a).T, (c - a).T
-    return np.abs(ux * vy - uy * vx) / 2
+    return np.abs(crosses(b - a, c - a)) / 2

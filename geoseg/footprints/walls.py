@@ -14,6 +14,7 @@ import numpy as np
 
 from geoseg.footprints.outlines import Outlines
 from geoseg.footprints.ragged import Flags, Floats, Ints, place_in_row, row_of, row_sums, starts_of
+from geoseg.footprints.vectors import dots, lengths
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,22 @@ class Walls:
 
     @cached_property
     def centre(self) -> Floats:
-        return self.moments[:, 1:3] / self.moments[:, :1]
+        return np.asarray(self.moments[:, 1:3] / self.moments[:, :1])
 
     @cached_property
     def along(self) -> Floats:
         """Unit vector in the wall's direction."""
         return np.stack([np.cos(self.heading), np.sin(self.heading)], axis=1)
 
+    @property
+    def normal(self) -> Floats:
+        """Unit vector to the wall's left."""
+        return np.stack([-self.along[:, 1], self.along[:, 0]], axis=1)
+
     @cached_property
     def chord(self) -> Floats:
         """Distance from start to stop."""
-        return np.hypot(*(self.stop - self.start).T)
+        return lengths(self.stop - self.start)
 
     @property
     def spare(self) -> Flags:
@@ -110,8 +116,15 @@ class Walls:
     def _without(self, index: Ints) -> Walls:
         keep = np.ones(len(self.arc), dtype=bool)
         keep[index] = False
-        columns = (self.arc, self.first, self.last, self.moments, self.heading, self.squared)
-        return Walls(self.outlines, *(column[keep] for column in columns))
+        return Walls(
+            self.outlines,
+            self.arc[keep],
+            self.first[keep],
+            self.last[keep],
+            self.moments[keep],
+            self.heading[keep],
+            self.squared[keep],
+        )
 
 
 def lowest_of_neighbours(cost: Floats, walls: Walls) -> Flags:
@@ -127,9 +140,7 @@ def lowest_of_neighbours(cost: Floats, walls: Walls) -> Flags:
 def fitted_walls(outlines: Outlines, tolerance_m: Floats) -> Walls:
     """Walls between the corners that Douglas-Peucker finds along each outline (one tolerance for each)."""
     corner = outlines.corners(tolerance_m)
-    walls_of_arc = (
-        row_sums(outlines.arc, corner * 1.0, len(outlines.sizes)).astype(np.int64) - ~outlines.closed
-    )
+    walls_of_arc = row_sums(outlines.arc, corner, len(outlines.sizes)).astype(np.int64) - ~outlines.closed
     first = _all_but_last_of_open(np.flatnonzero(corner), outlines)
     arc = row_of(walls_of_arc)
     place = first - starts_of(outlines.sizes)[arc]
@@ -161,7 +172,7 @@ def _all_but_last_of_open(corners: Ints, outlines: Outlines) -> Ints:
 def _moments(first: Floats, second: Floats, wall: Ints) -> Floats:
     """Integrals of 1, x, y, x², xy, y² along the edges of each wall."""
     number = int(wall[-1]) + 1
-    length = np.hypot(*(second - first).T)
+    length = lengths(second - first)
     (ax, ay), (bx, by) = first.T, second.T
     integrands = (
         np.ones(len(length)),
@@ -184,22 +195,21 @@ def own_heading(walls: Walls) -> Floats:
     """Direction of the line that fits each wall best, pointing from start to stop."""
     xx, xy, yy = _scatter(walls.moments)
     heading = np.arctan2(2 * xy, xx - yy) / 2
-    dx, dy = (walls.stop - walls.start).T
-    away = dx * np.cos(heading) + dy * np.sin(heading) < 0
+    away = dots(walls.stop - walls.start, np.stack([np.cos(heading), np.sin(heading)], axis=1)) < 0
     return np.where(away, heading + np.pi, heading)
 
 
 def misfit(moments: Floats) -> Floats:
     """Squared distance from the best line, integrated along the wall (m³)."""
     xx, xy, yy = _scatter(moments)
-    return np.maximum((xx + yy - np.hypot(xx - yy, 2 * xy)) / 2, 0)
+    return np.asarray(np.maximum((xx + yy - np.hypot(xx - yy, 2 * xy)) / 2, 0))
 
 
 def misfit_along(moments: Floats, along: Floats) -> Floats:
     """Squared distance from the best line in a given direction, integrated along the wall (m³)."""
     xx, xy, yy = _scatter(moments)
     ux, uy = along.T
-    return xx * uy * uy - 2 * xy * ux * uy + yy * ux * ux
+    return np.asarray(xx * uy * uy - 2 * xy * ux * uy + yy * ux * ux)
 
 
 def without_needless_corners(walls: Walls, tolerance_m: Floats) -> Walls:

@@ -90,13 +90,13 @@ def report(made: Town) -> None:
             ("simplified", simplified),
             ("straightened", straight),
         ):
-            polygons, truth = polygons[chosen], made.truth[chosen]
-            corners = corner_errors(polygons, truth)
-            area = (shapely.area(polygons) / shapely.area(truth)).mean()
+            drawn, truth = polygons[chosen], made.truth[chosen]
+            corners = corner_errors(drawn, truth)
+            area = (shapely.area(drawn) / shapely.area(truth)).mean()
             print(
-                f"{kind:12}{name:12}{iou(polygons, truth).mean():10.4f}{np.median(corners):10.3f}"
-                f"{np.quantile(corners, 0.9):8.2f}{angle_error_deg(polygons, truth):9.2f}{area:8.4f}"
-                f"{shapely.get_num_coordinates(polygons).mean():8.1f}"
+                f"{kind:12}{name:12}{iou(drawn, truth).mean():10.4f}{np.median(corners):10.3f}"
+                f"{np.quantile(corners, 0.9):8.2f}{angle_error_deg(drawn, truth):9.2f}{area:8.4f}"
+                f"{shapely.get_num_coordinates(drawn).mean():8.1f}"
             )
         print(f"{'':24}straightened: {flags[chosen].mean():.1%}")
     for name, polygons in (("traced", made.traced), ("straightened", straight)):

@@ -34,29 +34,19 @@ def building(kind: str, chance: np.random.Generator) -> list[Polygon]:
     a, b = chance.uniform(10, 24), chance.uniform(8, 16)
     c, d = chance.uniform(0.35, 0.6) * a, chance.uniform(0.35, 0.6) * b
     body = box(-a / 2, -b / 2, a / 2, b / 2)
-    corner = box(a / 2 - c, b / 2 - d, a / 2 + 1, b / 2 + 1)
-    match kind:
-        case "rectangle":
-            return [body]
-        case "L":
-            return [body - corner]
-        case "T":
-            return [body | box(-c / 2, 0, c / 2, b / 2 + d)]
-        case "U":
-            return [body - box(-c / 2, -b / 2 + 0.4 * b, c / 2, b)]
-        case "courtyard":
-            return [box(-a / 2 - 3, -b / 2 - 3, a / 2 + 3, b / 2 + 3) - box(-c / 2, -d / 2, c / 2, d / 2)]
-        case "row":
-            return _row(chance)
-        case "tank":
-            return [shapely.Point(0, 0).buffer(chance.uniform(3, 9), quad_segs=32)]
-        case "bay":
-            cut = chance.uniform(3, 0.35 * b + 1)
-            return [body - Polygon([(a / 2, b / 2), (a / 2 - cut, b / 2), (a / 2, b / 2 - cut)])]
-        case "wings":
-            wing = affinity.rotate(box(0, -4, 18, 4), float(chance.uniform(25, 55)), origin=(0, 0))
-            return [affinity.translate(box(-16, -4, 2, 4) | wing, -2, -4)]
-    raise ValueError(kind)
+    cut = chance.uniform(3, 0.35 * b + 1)
+    wing = affinity.rotate(box(0, -4, 18, 4), float(chance.uniform(25, 55)), origin=(0, 0))
+    shapes_of_kinds = {
+        "rectangle": body,
+        "L": body - box(a / 2 - c, b / 2 - d, a / 2 + 1, b / 2 + 1),
+        "T": body | box(-c / 2, 0, c / 2, b / 2 + d),
+        "U": body - box(-c / 2, -b / 2 + 0.4 * b, c / 2, b),
+        "courtyard": body.buffer(3, join_style="mitre") - box(-c / 2, -d / 2, c / 2, d / 2),
+        "tank": shapely.Point(0, 0).buffer(chance.uniform(3, 9), quad_segs=32),
+        "bay": body - Polygon([(a / 2, b / 2), (a / 2 - cut, b / 2), (a / 2, b / 2 - cut)]),
+        "wings": affinity.translate(box(-16, -4, 2, 4) | wing, -2, -4),
+    }
+    return _row(chance) if kind == "row" else [shapes_of_kinds[kind]]
 
 
 def _row(chance: np.random.Generator) -> list[Polygon]:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from buildings import GSD_M, KINDS, Town, town, traced_labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.features import shapes as shapes_of
 from scipy import ndimage
 from shapely import Polygon, affinity, box
 
@@ -273,11 +275,9 @@ def test_blobs_of_any_shape_stay_valid_and_keep_fitting(
     chance = np.random.default_rng(seed)
     field = ndimage.gaussian_filter(chance.random((40, 40)), blur)
     ranks = field.ravel().argsort().argsort().reshape(field.shape)
-    labels, number = ndimage.label(
-        ranks % (classes + 1) if blur == 0 else (ranks * (classes + 1)) // ranks.size
-    )
-    labels = labels - 1
-    traced = np.array(list(every_polygon(labels)))
+    values = ranks % (classes + 1) if blur == 0 else ranks * (classes + 1) // ranks.size
+    labels = ndimage.label(values)[0] - 1
+    traced = np.array(every_polygon(labels))
     clusters = np.zeros(len(traced), dtype=int) if together else np.arange(len(traced))
     shapes, straight = regularize(traced, clusters, GSD_M)
     assert shapely.is_valid(shapes).all()
@@ -290,8 +290,5 @@ def test_blobs_of_any_shape_stay_valid_and_keep_fitting(
 
 
 def every_polygon(labels: NDArray[np.int64]) -> list[Polygon]:
-    from affine import Affine
-    from rasterio.features import shapes
-
-    found = shapes(labels.astype(np.int32), mask=labels >= 0, transform=Affine.scale(GSD_M, -GSD_M))
+    found = shapes_of(labels.astype(np.int32), mask=labels >= 0, transform=Affine.scale(GSD_M, -GSD_M))
     return [shapely.geometry.shape(geometry) for geometry, _ in found]
