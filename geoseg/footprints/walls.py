@@ -196,7 +196,7 @@ def own_heading(walls: Walls) -> Floats:
     xx, xy, yy = _scatter(walls.moments)
     heading = np.arctan2(2 * xy, xx - yy) / 2
     away = dots(walls.stop - walls.start, np.stack([np.cos(heading), np.sin(heading)], axis=1)) < 0
-    return np.where(away, heading + np.pi, heading)
+    return np.asarray(np.where(away, heading + np.pi, heading))
 
 
 def misfit(moments: Floats) -> Floats:
