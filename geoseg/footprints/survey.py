@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 
 from geoseg.footprints.footprint_layer import FootprintLayer
 from geoseg.footprints.geopackage import REGIONS, add_region_layer, check_replaceable, region_file
+from geoseg.footprints.ground import areas_and_perimeters
 from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.regions import read_regions
 from geoseg.footprints.replacing import replacing
@@ -33,7 +35,7 @@ def survey(
     question: Survey, csv: Path | None = None, overwrite: bool = False, narrator: Narrator = QUIET
 ) -> gpd.GeoDataFrame:
     """Count per region; put the table into the footprints' file as its layer `regions`, and into a CSV file."""
-    layer = FootprintLayer(question.footprints)
+    layer = FootprintLayer.open(question.footprints)
     check_replaceable(region_file(question.footprints), (REGIONS,), overwrite)
     if csv is not None:
         check_replaceable(csv, (), overwrite)
@@ -57,8 +59,8 @@ def count(question: Survey, layer: FootprintLayer, narrator: Narrator = QUIET) -
         statistics = RegionStatistics(regions, area, dict(enumerate(layer.classes, start=1)), place)
         with narrator.task("Counting", layer.rows, "footprints") as done:
             for frame in layer.frames():
-                measured = frame.assign(area_m2=area.areas(frame.geometry.array, layer.crs))
-                statistics.add_footprints(measured)
+                measured, _ = areas_and_perimeters(area, np.asarray(frame.geometry.array), layer.crs)
+                statistics.add_footprints(frame.assign(area_m2=measured))
                 done(len(frame))
         if rasters:
             rasters.add_to(statistics, narrator)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from geoseg.footprints.geopackage import FootprintWriter
+from geoseg.footprints.ground import areas_and_perimeters
 from geoseg.footprints.measure import AreaCrs
 from geoseg.narrator import Narrator
 from geoseg.raster.grid import Grid
@@ -54,11 +55,12 @@ def footprints(
     count, rng = len(polygons), np.random.default_rng(seed)
     bounds = tuple(shapely.total_bounds(polygons)) if count else GRID.bounds
     area = AreaCrs.choose(Place(crs, bounds))
+    areas, perimeters = areas_and_perimeters(area, polygons, crs)
     columns = {
         "id": np.arange(1, count + 1),
         "class": np.array([classes[i % len(classes)] for i in range(count)], dtype=object),
-        "area_m2": area.areas(polygons, crs),
-        "perimeter_m": area.perimeters(polygons, crs),
+        "area_m2": areas,
+        "perimeter_m": perimeters,
         "confidence": np.where(rng.random(count) < 0.1, np.nan, rng.random(count)),
         "regularized": rng.random(count) < 0.5,
         "width_m": rng.uniform(5, 10, count),
