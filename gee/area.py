@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from math import ceil, floor, hypot
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import shapely
@@ -18,7 +19,7 @@ from geoseg.errors import InputError
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import WGS84, crs_name, utm_crs
 
-Shape = shapely.Geometry
+Shape: TypeAlias = shapely.Geometry
 EDGES_ALONG_AREA = 200
 HALF_ZONE_DEGREES = 3
 ZONE_LATITUDES = (-80.0, 0.0, 56.0, 64.0, 72.0, 84.0)

@@ -47,6 +47,11 @@ class Destination:
             raise InputError(f"--to {self.to}: Drive takes the name of one folder, without slashes")
 
     @property
+    def folder(self) -> str:
+        """The Drive folder."""
+        return self.to or "geoseg"
+
+    @property
     def bucket(self) -> str:
         return self.to.partition("/")[0]
 
@@ -58,7 +63,7 @@ class Destination:
     def where(self, name: str) -> str:
         """A result's place in words."""
         return {
-            "drive": f"the Drive folder {self.to}, files {name}*.tif",
+            "drive": f"the Drive folder {self.folder}, files {name}*.tif",
             "gcs": f"gs://{self.bucket}/{self.prefix(name)}*.tif",
             "asset": f"the asset {self.to.rstrip('/')}/{name}",
         }[self.via]
@@ -90,7 +95,7 @@ class Task:
     def request(self) -> Mapping[str, Any]:
         """The task as Earth Engine's interface takes it."""
         grid = self.form.grid
-        common = {
+        common: dict[str, Any] = {
             "image": self.image,
             "description": self.description,
             "crs": grid.crs.to_string() if grid.crs.to_authority() else grid.crs.to_wkt("WKT1_GDAL"),
@@ -98,7 +103,8 @@ class Task:
             "dimensions": f"{grid.width}x{grid.height}",
             "maxPixels": max(grid.width * grid.height, 1),
         }
-        return self.exported(common).config  # type: ignore[no-any-return]
+        config: Mapping[str, Any] = self.exported(common).config
+        return config
 
     def exported(self, common: Mapping[str, Any]) -> Any:
         """The client's own form of the task."""
@@ -106,14 +112,14 @@ class Task:
             asset = f"{self.destination.to.rstrip('/')}/{self.stem}"
             policy = {".default": "mean" if self.form.is_picture else "mode"}
             return ee.batch.Export.image.toAsset(**common, assetId=asset, pyramidingPolicy=policy)
-        files = {
+        files: dict[str, Any] = {
             "fileDimensions": FILE_SIDE,
             "shardSize": SHARD_SIDE,
             "formatOptions": {"cloudOptimized": True, "noData": self.form.pixels.nodata},
         }
         if self.destination.via == "drive":
             return ee.batch.Export.image.toDrive(
-                **common, **files, folder=self.destination.to or "geoseg", fileNamePrefix=self.stem
+                **common, **files, folder=self.destination.folder, fileNamePrefix=self.stem
             )
         prefix = self.destination.prefix(self.stem)
         return ee.batch.Export.image.toCloudStorage(
@@ -162,11 +168,17 @@ def state(operation: Mapping[str, Any]) -> str:
     return str(operation.get("metadata", {}).get("state", "PENDING"))
 
 
+def asked(session: Session, name: str) -> Mapping[str, Any]:
+    """How an operation stands."""
+    operation: Mapping[str, Any] = session.insist(lambda: ee.data.getOperation(name))
+    return operation
+
+
 def watch(session: Session, name: str, narrator: Narrator = QUIET) -> Mapping[str, Any]:
     """Follow an operation to its end; a failed one says why."""
     poll_s, done = FIRST_POLL_S, 0.0
     with narrator.task("Earth Engine", 100, "%") as advance:
-        while not (operation := session.insist(lambda: ee.data.getOperation(name))).get("done"):
+        while not (operation := asked(session, name)).get("done"):
             progress = 100 * float(operation["metadata"].get("progress", 0))
             advance(progress - done)
             done = progress
@@ -185,21 +197,31 @@ def watch(session: Session, name: str, narrator: Narrator = QUIET) -> Mapping[st
 
 def fetch(session: Session, task: Task, parts: Parts) -> None:
     """Bring the files of a finished task from its bucket, each whole or not at all."""
-    client = bucket_client(session)
-    prefix = task.destination.prefix(task.stem)
+    where = task.destination.where(task.stem)
     try:
-        files = list(client.list_blobs(task.destination.bucket, prefix=prefix))
+        files = listed_files(session, task.destination, task.stem)
         if not files:
-            raise GeosegError(f"{task.destination.where(task.stem)} is empty, although the task is done")
-        for blob in files:
-            corner = corner_of(blob.name)
-            if not any((tile.row, tile.col) == corner for tile in parts.finished()):
-                keep(session.patience.insist(lambda blob=blob: downloaded(blob)), corner, parts)  # type: ignore[misc]
+            raise GeosegError(f"{where} is empty, although the task is done")
+        for file in files:
+            bring(session, file, parts)
     except (GoogleAPIError, GoogleAuthError) as error:
-        raise GeosegError(f"{task.destination.where(task.stem)} cannot be fetched: {error}") from None
+        raise GeosegError(f"{where} cannot be fetched: {error}") from None
     covered = sum(tile.height * tile.width for tile in parts.finished())
     if covered != task.form.grid.height * task.form.grid.width:
-        raise GeosegError(f"{task.destination.where(task.stem)} does not cover the grid: files are missing")
+        raise GeosegError(f"{where} does not cover the grid: files are missing")
+
+
+def listed_files(session: Session, destination: Destination, stem: str) -> list[storage.Blob]:
+    """The files of a result in its bucket."""
+    client = bucket_client(session)
+    return list(client.list_blobs(destination.bucket, prefix=destination.prefix(stem)))
+
+
+def bring(session: Session, file: storage.Blob, parts: Parts) -> None:
+    """Bring one file, unless it is there from an earlier run."""
+    corner = corner_of(file.name)
+    if all((tile.row, tile.col) != corner for tile in parts.finished()):
+        keep(session.patience.insist(lambda: downloaded(file)), corner, parts)
 
 
 def bucket_client(session: Session) -> storage.Client:

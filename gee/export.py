@@ -297,8 +297,9 @@ def layers_of(export: Export, wish: Wish, earth: Session | None) -> Iterator[dic
     prepare_folder(export, wish)
     if wish.settlement:
         yield export.warp(wish.settlement)
-    for layer in wish.layers(earth) if earth else ():
-        yield export.fetch(layer, earth)
+    if earth:
+        for layer in wish.layers(earth):
+            yield export.fetch(layer, earth)
 
 
 def described(export: Export) -> dict[str, Any]:

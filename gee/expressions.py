@@ -14,9 +14,6 @@ from gee.catalogue import Band, Imagery, Label, Pixels
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
 
-CLOUD_SCORE = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
-CLOUD_SCORE_BAND = "cs_cdf"
-CLOUD_PROBABILITY = "COPERNICUS/S2_CLOUD_PROBABILITY"
 CLOUD_COVER = "CLOUDY_PIXEL_PERCENTAGE"
 CLOUDY_CLASSES = (0, 1, 3, 8, 9, 10, 11)
 DEFAULT_THRESHOLDS = {"csplus": 0.60, "scl": 0.0, "s2cloudless": 40.0, "none": 0.0}
@@ -24,6 +21,21 @@ HIGHEST_THRESHOLDS = {"csplus": 1.0, "s2cloudless": 100.0}
 MOST_INPUTS = 65_535
 SAME_SCALE = 1.01
 LEAST_CONFIDENCE = 0.7
+
+
+@dataclass(frozen=True)
+class Score:
+    """A collection that scores the clouds of each scene, pixel by pixel."""
+
+    asset: str
+    band: str
+    is_high_when_clear: bool
+
+
+SCORES = {
+    "csplus": Score("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf", is_high_when_clear=True),
+    "s2cloudless": Score("COPERNICUS/S2_CLOUD_PROBABILITY", "probability", is_high_when_clear=False),
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,8 @@ class Marking:
 
 def ground(grid: Grid) -> ee.Geometry:
     """The grid's own rectangle: exact, small, and safe across the antimeridian."""
-    return ee.Geometry.Rectangle(list(grid.bounds), projection(grid), False)
+    rectangle: ee.Geometry = ee.Geometry.Rectangle(list(grid.bounds), projection(grid), False)
+    return rectangle
 
 
 def projection(grid: Grid) -> Any:
@@ -126,7 +139,7 @@ def sieve(source: Imagery, look: Look, grid: Grid) -> list[tuple[str, ee.ImageCo
     """The scenes left after each filter, with what the filter does in words."""
     scenes = ee.ImageCollection(source.asset).filterBounds(ground(grid))
     steps = [("over the area", scenes)]
-    scenes = scenes.filterDate(str(look.period.start), str(look.period.stop))
+    scenes = within(scenes, look.period)
     steps.append((f"from {look.period}", scenes))
     if "N" in look.names:
         scenes = scenes.filter(ee.Filter.listContains("system:band_names", "N"))
@@ -137,26 +150,39 @@ def sieve(source: Imagery, look: Look, grid: Grid) -> list[tuple[str, ee.ImageCo
     return steps
 
 
-def partners(look: Look, grid: Grid, asset: str) -> ee.ImageCollection:
+def partners(look: Look, grid: Grid) -> ee.ImageCollection:
     """The cloud scores over the same ground and days."""
-    scores = ee.ImageCollection(asset).filterBounds(ground(grid))
-    return scores.filterDate(str(look.period.start), str(look.period.stop))
+    scores = ee.ImageCollection(SCORES[look.clouds.method].asset).filterBounds(ground(grid))
+    return within(scores, look.period)
+
+
+def within(images: ee.ImageCollection, period: Period) -> ee.ImageCollection:
+    """The images of a period."""
+    found: ee.ImageCollection = images.filterDate(str(period.start), str(period.stop))
+    return found
 
 
 def clear(scenes: ee.ImageCollection, clouds: Clouds) -> ee.ImageCollection:
     """The scenes with their clouds masked out."""
-    if clouds.method == "csplus":
-        scored = scenes.linkCollection(ee.ImageCollection(CLOUD_SCORE), [CLOUD_SCORE_BAND])
-        return scored.map(lambda scene: scene.updateMask(scene.select(CLOUD_SCORE_BAND).gte(clouds.level)))
-    if clouds.method == "s2cloudless":
-        scored = scenes.linkCollection(ee.ImageCollection(CLOUD_PROBABILITY), ["probability"])
-        return scored.map(lambda scene: scene.updateMask(scene.select("probability").lt(clouds.level)))
+    if clouds.method == "none":
+        return scenes
+    if score := SCORES.get(clouds.method):
+        scenes = scenes.linkCollection(ee.ImageCollection(score.asset), [score.band])
+
+    def masked(scene: ee.Image) -> ee.Image:
+        return scene.updateMask(clear_pixels(scene, clouds))
+
+    unclouded: ee.ImageCollection = scenes.map(masked)
+    return unclouded
+
+
+def clear_pixels(scene: ee.Image, clouds: Clouds) -> ee.Image:
+    """Where a scene shows the ground: 1 there, else 0."""
     if clouds.method == "scl":
-        zeros = [0] * len(CLOUDY_CLASSES)
-        return scenes.map(
-            lambda scene: scene.updateMask(scene.select("SCL").remap(list(CLOUDY_CLASSES), zeros, 1))
-        )
-    return scenes
+        return scene.select("SCL").remap(list(CLOUDY_CLASSES), [0] * len(CLOUDY_CLASSES), 1)
+    score = SCORES[clouds.method]
+    values = scene.select(score.band)
+    return values.gte(clouds.level) if score.is_high_when_clear else values.lt(clouds.level)
 
 
 def composite(source: Imagery, look: Look, grid: Grid) -> ee.Image:
@@ -226,7 +252,7 @@ def label_image(source: Label, period: Period, grid: Grid) -> ee.Image:
     if source.asset_type == "IMAGE":
         return ee.Image(source.asset).select([source.band])
     images = label_images(source, period, grid)
-    image = images.mean() if source.is_share else images.mosaic()
+    image: ee.Image = images.mean() if source.is_share else images.mosaic()
     return image.setDefaultProjection(images.first().projection())
 
 
@@ -234,8 +260,9 @@ def label_images(source: Label, period: Period, grid: Grid) -> ee.ImageCollectio
     """The images of a label over the grid, of the period where there are several."""
     images = ee.ImageCollection(source.asset).filterBounds(ground(grid))
     if not source.is_of_one_date:
-        images = images.filterDate(str(period.start), str(period.stop))
-    return images.select([source.band])
+        images = within(images, period)
+    chosen: ee.ImageCollection = images.select([source.band])
+    return chosen
 
 
 def painted(source: Label, grid: Grid) -> ee.Image:
@@ -243,7 +270,8 @@ def painted(source: Label, grid: Grid) -> ee.Image:
     polygons = ee.FeatureCollection(source.asset).filterBounds(ground(grid))
     confident = polygons.filter(ee.Filter.gte(source.property_name, LEAST_CONFIDENCE))
     fine = ee.Projection(projection(grid)).atScale(min(source.scale_m, grid.gsd_m))
-    return ee.Image.constant(0).toByte().paint(confident, 1).setDefaultProjection(fine)
+    drawn: ee.Image = ee.Image.constant(0).toByte().paint(confident, 1)
+    return drawn.setDefaultProjection(fine)
 
 
 def built_share(source: Label, native: ee.Image) -> ee.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, floor, radians
 
+import numpy as np
 import shapely
 from affine import Affine
 from pyproj import CRS, Proj
@@ -87,7 +88,7 @@ def worst_stretch(lonlat: Shape, crs: CRS) -> float:
     """The largest relative error of lengths in a CRS over a shape's outline."""
     points = shapely.get_coordinates(shapely.segmentize(lonlat, 0.5))
     factors = Proj(crs).get_factors(points[:, 0], points[:, 1], errcheck=False)
-    return float(abs(factors.meridional_scale - 1).max())
+    return float(np.abs(np.asarray(factors.meridional_scale) - 1).max())
 
 
 def touches(grid: Grid, shape: Shape, window: Window) -> bool:

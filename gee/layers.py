@@ -113,9 +113,8 @@ class Composite:
             "scenes": scenes.aggregate_array("system:index"),
             "times": scenes.aggregate_array("system:time_start"),
         }
-        if partner := PARTNERS.get(self.look.clouds.method):
-            scores = expressions.partners(self.look, grid, partner)
-            questions["partners"] = scores.aggregate_array("system:index")
+        if self.look.clouds.method in expressions.SCORES:
+            questions["partners"] = expressions.partners(self.look, grid).aggregate_array("system:index")
         return questions
 
     def compare_with_partners(self, found: Mapping[str, Any], narrator: Narrator) -> None:
@@ -124,7 +123,9 @@ class Composite:
             return
         scenes = set(found["scenes"])
         lost = len(scenes - set(found["partners"]))
-        others = " or ".join(f"--mask {other}" for other in self.source.clouds if other != "csplus")
+        others = " or ".join(
+            f"--mask {other}" for other in self.source.clouds if other not in expressions.SCORES
+        )
         if lost == len(scenes):
             raise InputError(
                 f"none of the {lost} scenes has a cloud score ({self.look.clouds.method}): use {others}"
@@ -157,9 +158,6 @@ class Composite:
             "most_cloud_cover_percent": look.most_cloud_cover,
             "resampling": "bilinear" if look.bilinear else "nearest",
         }
-
-
-PARTNERS = {"csplus": expressions.CLOUD_SCORE, "s2cloudless": expressions.CLOUD_PROBABILITY}
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,7 @@ class Plain:
 
     def images(self, grid: Grid) -> ee.ImageCollection:
         images = ee.ImageCollection(self.source.asset).filterBounds(expressions.ground(grid))
-        return images.filterDate(str(self.period.start), str(self.period.stop)) if self.period else images
+        return expressions.within(images, self.period) if self.period else images
 
     def image(self, grid: Grid) -> ee.Image:
         is_image = self.source.asset_type == "IMAGE"

@@ -52,7 +52,7 @@ class Legend:
         try:
             named = dict(part.split("=") for part in text.split())
             codes = {name: tuple(map(int, filter(None, values.split(",")))) for name, values in named.items()}
-            return cls(codes.pop("nodata", ()), codes.pop("other"), codes.pop("built"), **codes)  # type: ignore[arg-type]
+            return cls(codes.pop("nodata", ()), codes.pop("other"), codes.pop("built"), **codes)
         except (ValueError, KeyError, TypeError):
             raise InputError(f"--esm-codes {text!r} is not like 'nodata=0 other=1 built=250,255'") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,7 @@ def from_content(content: Any, scopes: tuple[str, ...], origin: str) -> Found:
     kind = content.get("type", "authorized_user") if isinstance(content, Mapping) else "no object"
     try:
         if kind == "service_account":
-            key = google.oauth2.service_account.Credentials.from_service_account_info(content, scopes=scopes)
-            return Found(key, str(content.get("project_id", "")), origin)
+            return Found(robot(content, scopes), str(content.get("project_id", "")), origin)
         if kind == "authorized_user":
             return Found(person(content), own_project(content), origin)
     except (ValueError, KeyError):
@@ -111,6 +111,14 @@ def from_content(content: Any, scopes: tuple[str, ...], origin: str) -> Found:
         f"the credentials in {origin} are of the kind {kind}; give a service account's key or an authorized_user "
         "(others work through GOOGLE_APPLICATION_CREDENTIALS)"
     )
+
+
+def robot(content: Mapping[str, Any], scopes: tuple[str, ...]) -> Credentials:
+    """A service account, with the scopes that it needs."""
+    credentials: Credentials = google.oauth2.service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+        content, scopes=scopes
+    )
+    return credentials
 
 
 def person(content: Mapping[str, Any]) -> Credentials:
@@ -147,10 +155,17 @@ def from_key_variable(scopes: tuple[str, ...]) -> Found | None:
     if not path:
         return None
     try:
-        credentials, project = google.auth.default(scopes=scopes)
+        return default_credentials(scopes, "GOOGLE_APPLICATION_CREDENTIALS")
     except DefaultCredentialsError as error:
         raise InputError(f"GOOGLE_APPLICATION_CREDENTIALS={path} cannot be used: {error}") from None
-    return Found(credentials, project or "", "GOOGLE_APPLICATION_CREDENTIALS")
+
+
+def default_credentials(scopes: tuple[str, ...], origin: str) -> Found:
+    """What Google's own library finds; its advice on projects is left out, for geoseg gives its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        credentials, project = google.auth.default(scopes=scopes)
+    return Found(credentials, project or "", origin)
 
 
 def stored_file() -> Path:
@@ -176,7 +191,6 @@ def from_stored() -> Found | None:
 def from_default(scopes: tuple[str, ...]) -> Found | None:
     """What gcloud or the machine itself provides."""
     try:
-        credentials, project = google.auth.default(scopes=scopes)
+        return default_credentials(scopes, "Google Cloud's default credentials")
     except DefaultCredentialsError:
         return None
-    return Found(credentials, project or "", "Google Cloud's default credentials")

@@ -40,9 +40,18 @@ def test_codes_of_labels_mean_one_thing(label):
 
 
 def test_the_orthophotos_that_go_with_two_metre_maps_are_there():
-    names = (
-        ["brandenburg", "estonia", "latvia", "finland", "finland-cir", "slovakia", "spain", "switzerland", "netherlands", "naip"]
-    )
+    names = [
+        "brandenburg",
+        "estonia",
+        "latvia",
+        "finland",
+        "finland-cir",
+        "slovakia",
+        "spain",
+        "switzerland",
+        "netherlands",
+        "naip",
+    ]
     assert set(names) <= set(IMAGERY)
 
 

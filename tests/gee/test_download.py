@@ -131,8 +131,10 @@ def test_a_timed_out_computation_is_cut(export, earth, monkeypatch):
         (400, "Image.select: Band pattern 'B4' did not match any bands.", "choose other --bands"),
         (
             403,
-            "Earth Engine API has not been used in project 123 before or it is disabled. Enable it by visiting "
-            "https://console.developers.google.com/apis/api/earthengine.googleapis.com then retry.",
+            (
+                "Earth Engine API has not been used in project 123 before or it is disabled. Enable it by visiting "
+                "https://console.developers.google.com/apis/api/earthengine.googleapis.com then retry."
+            ),
             "enable the Earth Engine API for project geoseg-local",
         ),
         (

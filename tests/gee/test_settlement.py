@@ -37,7 +37,11 @@ def written(path, codes, left=4_321_000, top=3_210_000, pixel=2, crs=EUROPE):
     return path
 
 
-def warped(path, grid, marking=Marking(as_mask=False), legend=Legend()):
+PERCENT = Marking(as_mask=False)
+PLAIN = Legend()
+
+
+def warped(path, grid, marking=PERCENT, legend=PLAIN):
     settlement = Settlement(path, legend, marking)
     band = Band("built" if marking.as_mask else "built_percent")
     settlement.write(Form(grid, (band,), MASK), path.parent / "label.tif")

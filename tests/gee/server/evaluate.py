@@ -17,7 +17,7 @@ from pyproj import Transformer
 from server.world import DOUBLE, Asset, Scene
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer of 4xx, with the text that Earth Engine would give."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -44,6 +44,7 @@ class Where:
         return np.meshgrid(self.gx, self.gy)
 
 
+SAFE_NAMES = {"input": "image", "filter": "test", "property": "key", "from": "codes"}
 Pixels = tuple[np.ndarray, np.ndarray]
 Band = Callable[[Where], Pixels]
 
@@ -111,34 +112,37 @@ class Evaluator:
 
     def node(self, node: Mapping[str, Any], names: Mapping[str, Any]) -> Any:
         ((kind, content),) = node.items()
-        if kind == "constantValue":
-            return content
-        if kind == "integerValue":
-            return int(content)
-        if kind == "valueReference":
-            return self.node(self.nodes[content], names)
-        if kind == "argumentReference":
-            return names[content]
-        if kind == "arrayValue":
-            return [self.node(part, names) for part in content["values"]]
-        if kind == "dictionaryValue":
-            return {key: self.node(part, names) for key, part in content["values"].items()}
-        if kind == "functionDefinitionValue":
-            body, arguments = self.nodes[content["body"]], content["argumentNames"]
-            return lambda *given: self.node(body, {**names, **dict(zip(arguments, given, strict=True))})
-        return self.call(content["functionName"], content["arguments"], names)
+        kinds: Mapping[str, Callable[[], Any]] = {
+            "constantValue": lambda: content,
+            "integerValue": lambda: int(content),
+            "valueReference": lambda: self.node(self.nodes[content], names),
+            "argumentReference": lambda: names[content],
+            "arrayValue": lambda: [self.node(part, names) for part in content["values"]],
+            "dictionaryValue": lambda: {
+                key: self.node(part, names) for key, part in content["values"].items()
+            },
+            "functionDefinitionValue": lambda: self.function(content, names),
+            "functionInvocationValue": lambda: self.call(
+                content["functionName"], content["arguments"], names
+            ),
+        }
+        return kinds[kind]()
+
+    def function(self, content: Mapping[str, Any], names: Mapping[str, Any]) -> Callable[..., Any]:
+        body, arguments = self.nodes[content["body"]], content["argumentNames"]
+        return lambda *given: self.node(body, {**names, **dict(zip(arguments, given, strict=True))})
 
     def call(self, name: str, arguments: Mapping[str, Any], names: Mapping[str, Any]) -> Any:
-        given = {key: self.node(part, names) for key, part in arguments.items()}
+        given = {SAFE_NAMES.get(key, key): self.node(part, names) for key, part in arguments.items()}
         if name in {"Image.load", "ImageCollection.load", "Collection.loadTable"}:
             return self.load(name, given.get("id") or given.get("tableId"))
         if name not in ALGORITHMS:
-            raise Refused(f"test server: {name} is not modelled")
+            raise RefusedError(f"test server: {name} is not modelled")
         return ALGORITHMS[name](**given)
 
     def load(self, name: str, asset_id: str) -> Picture | Pile:
         if asset_id not in self.assets:
-            raise Refused(
+            raise RefusedError(
                 f"{name}: asset '{asset_id}' not found (does not exist or caller does not have access)."
             )
         asset = self.assets[asset_id]
@@ -146,17 +150,17 @@ class Evaluator:
         return images[0] if name == "Image.load" else Pile(images)
 
 
-def select(input: Picture, bandSelectors: list[str], newNames: list[str] | None = None) -> Picture:
+def select(image: Picture, bandSelectors: list[str], newNames: list[str] | None = None) -> Picture:
     for name in bandSelectors:
-        if name not in input.bands:
-            raise Refused(
-                f"Image.select: Band pattern '{name}' did not match any bands. Available bands: {list(input.bands)}"
+        if name not in image.bands:
+            raise RefusedError(
+                f"Image.select: Band pattern '{name}' did not match any bands. Available bands: {list(image.bands)}"
             )
     new = newNames or bandSelectors
     return replace(
-        input,
-        bands={to: input.bands[name] for name, to in zip(bandSelectors, new, strict=True)},
-        types={to: input.types.get(name, "float64") for name, to in zip(bandSelectors, new, strict=True)},
+        image,
+        bands={to: image.bands[name] for name, to in zip(bandSelectors, new, strict=True)},
+        types={to: image.types.get(name, "float64") for name, to in zip(bandSelectors, new, strict=True)},
     )
 
 
@@ -169,16 +173,12 @@ def map_over(collection: Pile, baseAlgorithm: Callable[[Picture], Picture], **_:
     )
 
 
-def link(input: Picture, imageCollection: Pile, linkedBands: Any = None, **_: Any) -> Picture:
+def link(image: Picture, imageCollection: Pile, linkedBands: Any = None, **_: Any) -> Picture:
     """The partner's bands; fully masked where there is no partner, as Earth Engine has it."""
     wanted = [linkedBands] if isinstance(linkedBands, str) else linkedBands
+    index = image.properties["system:index"]
     partner = next(
-        (
-            image
-            for image in imageCollection.images
-            if image.properties["system:index"] == input.properties["system:index"]
-        ),
-        None,
+        (other for other in imageCollection.images if other.properties["system:index"] == index), None
     )
 
     def blank(where: Where) -> Pixels:
@@ -186,7 +186,7 @@ def link(input: Picture, imageCollection: Pile, linkedBands: Any = None, **_: An
         return np.zeros(gx.shape), np.zeros(gx.shape, bool)
 
     linked = {name: partner.bands[name] if partner else blank for name in wanted}
-    return replace(input, bands={**input.bands, **linked})
+    return replace(image, bands={**image.bands, **linked})
 
 
 def update_mask(image: Picture, mask: Picture) -> Picture:
@@ -274,8 +274,8 @@ def constant(value: Any) -> Picture:
     return Picture({"constant": at})
 
 
-def remap(image: Picture, **given: Any) -> Picture:
-    codes, to, default = given["from"], given["to"], given.get("defaultValue")
+def remap(image: Picture, codes: list, to: list, defaultValue: float | None = None, **_: Any) -> Picture:
+    default = defaultValue
 
     def change(values: np.ndarray, valid: np.ndarray) -> Pixels:
         result = np.zeros(values.shape) if default is None else np.full(values.shape, float(default))
@@ -289,7 +289,7 @@ def remap(image: Picture, **given: Any) -> Picture:
     return renamed.each(change)
 
 
-def unmask(input: Picture, value: Picture, **_: Any) -> Picture:
+def unmask(image: Picture, value: Picture, **_: Any) -> Picture:
     (filling,) = value.bands.values()
 
     def band(mine: Band) -> Band:
@@ -299,18 +299,18 @@ def unmask(input: Picture, value: Picture, **_: Any) -> Picture:
 
         return at
 
-    return replace(input, bands={name: band(mine) for name, mine in input.bands.items()})
+    return replace(image, bands={name: band(mine) for name, mine in image.bands.items()})
 
 
 def cast(dtype: str) -> Callable[[Picture], Picture]:
     return lambda value: value.each(lambda values, valid: (values.astype(dtype).astype(float), valid), dtype)
 
 
-def rename(input: Picture, names: list[str]) -> Picture:
+def rename(image: Picture, names: list[str]) -> Picture:
     return replace(
-        input,
-        bands=dict(zip(names, input.bands.values(), strict=True)),
-        types=dict(zip(names, input.types.values(), strict=False)),
+        image,
+        bands=dict(zip(names, image.bands.values(), strict=True)),
+        types=dict(zip(names, image.types.values(), strict=False)),
     )
 
 
@@ -319,7 +319,7 @@ def reduce_resolution(image: Picture, reducer: Any, maxPixels: int = 64, **_: An
         def at(where: Where) -> Pixels:
             factor = max(1, round(where.pixel_m / image.scale_m))
             if factor**2 > maxPixels:
-                raise Refused(
+                raise RefusedError(
                     f"Image.reduceResolution: too many input pixels, {factor**2} > maxPixels {maxPixels}"
                 )
             values, valid = mine(where.refined(factor))
@@ -412,9 +412,9 @@ def default_projection(image: Picture, crs: Any, **_: Any) -> Picture:
     return replace(image, scale_m=crs.scale_m) if isinstance(crs, Projection) else image
 
 
-def clipped(input: Gridded, geometry: Any, **_: Any) -> Gridded:
+def clipped(image: Gridded, geometry: Any, **_: Any) -> Gridded:
     left, top, right, bottom = geometry.coordinates
-    return replace(input, size=(int(right - left), int(bottom - top)))
+    return replace(image, size=(int(right - left), int(bottom - top)))
 
 
 @dataclass(frozen=True)
@@ -435,18 +435,18 @@ def rectangle(coordinates: list[float], crs: Any = "EPSG:4326", **_: Any) -> Box
 
 
 ALGORITHMS: dict[str, Callable[..., Any]] = {
-    "Collection.filter": lambda collection, filter: Pile(tuple(i for i in collection.images if filter(i))),
+    "Collection.filter": lambda collection, test: Pile(tuple(i for i in collection.images if test(i))),
     "Collection.map": map_over,
     "Collection.size": lambda collection: len(collection.images),
     "Collection.first": lambda collection: collection.images[0],
     "Collection.limit": sort,
-    "AggregateFeatureCollection.array": lambda collection, property: [
-        image.properties.get(property) for image in collection.images
+    "AggregateFeatureCollection.array": lambda collection, key: [
+        image.properties.get(key) for image in collection.images
     ],
     "Filter.intersects": intersects,
     "Filter.dateRangeContains": contains_date,
     "Filter.lessThanOrEquals": bounded(lambda value, limit: value <= limit),
-    "Filter.not": lambda filter: lambda image: not filter(image),
+    "Filter.not": lambda test: lambda image: not test(image),
     "Filter.lessThan": bounded(lambda value, limit: value < limit),
     "Filter.greaterThan": bounded(lambda value, limit: value > limit),
     "Filter.greaterThanOrEquals": bounded(lambda value, limit: value >= limit),
@@ -471,7 +471,7 @@ ALGORITHMS: dict[str, Callable[..., Any]] = {
     "Image.remap": remap,
     "Image.unmask": unmask,
     "Image.round": lambda value: value.each(lambda values, valid: (np.rint(values), valid)),
-    "Image.clamp": lambda input, low, high: input.each(lambda v, valid: (np.clip(v, low, high), valid)),
+    "Image.clamp": lambda image, low, high: image.each(lambda v, valid: (np.clip(v, low, high), valid)),
     "Image.resample": lambda image, mode: image,
     "Image.reduceResolution": reduce_resolution,
     "Image.paint": paint,

@@ -24,7 +24,7 @@ import numpy as np
 from affine import Affine
 from rasterio.io import MemoryFile
 
-from server.evaluate import Evaluator, Gridded, Picture, Refused, Where, decoded
+from server.evaluate import Evaluator, Gridded, Picture, RefusedError, Where, decoded
 from server.world import Asset, world
 
 MOST_BYTES = 50_331_648
@@ -159,7 +159,7 @@ class EarthServer:
             return self.error(401, "Request had invalid authentication credentials.")
         try:
             answer = self.routed(request)
-        except Refused as refusal:
+        except RefusedError as refusal:
             return self.error(refusal.status, str(refusal))
         except Exception as error:  # noqa: BLE001 - a fault of the server's own must not look like one of the service
             return self.error(400, f"test server: {type(error).__name__}: {error}")
@@ -196,7 +196,7 @@ class EarthServer:
             if match := re.fullmatch(pattern, request.path):
                 result = answer(self, request, *match.groups())
                 return result if isinstance(result, Answer) else Answer(200, as_bytes(result))
-        raise Refused(f"test server: no such path {request.path}", 404)
+        raise RefusedError(f"test server: no such path {request.path}", 404)
 
     def token(self, request: Request) -> Any:
         if self.refuses_tokens:
@@ -211,7 +211,7 @@ class EarthServer:
     def asset(self, request: Request, name: str) -> Any:
         asset_id = urllib.parse.unquote(name).removeprefix("projects/earthengine-public/assets/")
         if asset_id not in self.assets:
-            raise Refused(f"Asset '{asset_id}' not found.", 404)
+            raise RefusedError(f"Asset '{asset_id}' not found.", 404)
         return {"type": self.assets[asset_id].kind, "name": name, "id": asset_id}
 
     def compute_value(self, request: Request, project: str) -> Any:
@@ -224,7 +224,7 @@ class EarthServer:
             crowded = self.in_flight > self.concurrency
         try:
             if crowded:
-                raise Refused(TOO_MANY, 429)
+                raise RefusedError(TOO_MANY, 429)
             time.sleep(self.latency_s)
             return Answer(200, self.tile(request), {"Content-Type": "image/tiff"})
         finally:
@@ -236,7 +236,7 @@ class EarthServer:
         names = request.body["bandIds"]
         for name in names:
             if name not in picture.bands:
-                raise Refused(f"Image.select: Band pattern '{name}' did not match any bands.")
+                raise RefusedError(f"Image.select: Band pattern '{name}' did not match any bands.")
         left, top, width, height = request.grid
         self.check_limits(picture, names, width, height)
         grid = request.body["grid"]["affineTransform"]
@@ -247,22 +247,22 @@ class EarthServer:
     def check_limits(self, picture: Picture, names: list[str], width: int, height: int) -> None:
         counted = width * height * sum(np.dtype(picture.types[name]).itemsize + 1 for name in names)
         if counted > MOST_BYTES:
-            raise Refused(
+            raise RefusedError(
                 f"Total request size ({counted} bytes) must be less than or equal to {MOST_BYTES} bytes."
             )
         if max(width, height) > MOST_SIDE:
-            raise Refused(
+            raise RefusedError(
                 f"Pixel grid dimensions ({width}x{height}) must be less than or equal to {MOST_SIDE}."
             )
         if width * height > self.most_pixels:
-            raise Refused("User memory limit exceeded.")
+            raise RefusedError("User memory limit exceeded.")
         self.largest_request = max(self.largest_request, counted)
 
     def start_export(self, request: Request, project: str) -> Any:
         body = request.body
         if body["requestId"] in self.request_ids:
             if self.replays_fail:
-                raise Refused("A different Operation was already started with the given request_id.")
+                raise RefusedError("A different Operation was already started with the given request_id.")
             return self.operations[self.request_ids[body["requestId"]]]
         name = f"{project}/operations/OP{len(self.operations):022d}"
         self.request_ids[body["requestId"]] = name
@@ -345,7 +345,7 @@ class EarthServer:
     def download_object(self, request: Request, bucket: str, name: str) -> Any:
         content = self.objects.get(urllib.parse.unquote(name))
         if content is None:
-            raise Refused("No such object", 404)
+            raise RefusedError("No such object", 404)
         return Answer(200, content, {"Content-Type": "image/tiff"})
 
 
