@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from geoseg.footprints.mask import Mask
     from geoseg.footprints.vectorize import Summary
     from geoseg.narrator import Narrator
+
+
+WORTH_PROCESSES_MPX = 100
+MOST_WORKERS = 16
 
 
 @click.command("vectorize")
@@ -99,6 +103,13 @@ if TYPE_CHECKING:
     help="Count per region as well: a vector file, or squares; becomes the layer `regions`.",
 )
 @click.option("--region-id", metavar="COLUMN", help="The column that names a region.")
+@click.option(
+    "--qgis-project",
+    type=click.Path(path_type=Path),
+    metavar="FILE.qgz",
+    help="Write a QGIS project that opens footprints, regions and rasters together.",
+)
+@click.option("--image", type=click.Path(path_type=Path), help="The image below it all in the QGIS project.")
 @click.option("--overwrite", is_flag=True, help="Replace footprints that are there already.")
 @click.option("--strip", "strip_rows", type=click.IntRange(1), metavar="ROWS", help="Rows read at once.")
 @click.option(
@@ -116,54 +127,51 @@ def command(
     threshold: float | None,
     band: int | None,
     classes: tuple[str, ...],
-    min_area_m2: float,
-    max_hole_m2: float,
-    regularize: bool | None,
-    simplify_m: float,
     split: str | None,
     connectivity: str,
-    crs: str | None,
-    area_crs: str,
     assume_crs: str | None,
-    regions: str | None,
-    region_id: str | None,
+    qgis_project: Path | None,
+    image: Path | None,
     overwrite: bool,
     strip_rows: int | None,
     workers: int | None,
     narrator: Narrator,
     as_json: bool,
+    **wishes: Any,
 ) -> None:
     """Turn MASK into building footprints with true areas.
 
     MASK is any raster that GDAL reads: 0 is background, other values are classes; 255 is unknown where the file says
-    so, else 0 and 255 are a plain black and white mask. Memory depends on the width of the raster, not on its height.
+    so, else 0 and 255 are a plain black and white mask. Memory depends on the width of the raster, not on its height,
+    and the file is the same, byte by byte, for any --strip and --workers.
+
+    \b
+    Examples:
+      geoseg vectorize mask.tif --out buildings.gpkg
+      geoseg vectorize mask.tif --probability probability.tif --regions wards.gpkg --out buildings.gpkg
+      geoseg vectorize probability.tif --threshold 0.4 --split touching --out buildings.fgb
     """
+    from geoseg.footprints.geopackage import check_replaceable
     from geoseg.footprints.mask import open_mask
+    from geoseg.footprints.project import Project, write_project
     from geoseg.footprints.vectorize import Recipe, vectorize
 
+    if qgis_project:
+        check_replaceable(qgis_project, (), overwrite)
     opened = open_mask(mask, band=band, threshold=threshold, probability=probability, assume_crs=assume_crs)
-    recipe = Recipe(
-        connectivity=int(connectivity),
-        split=split == "touching",
-        min_area_m2=min_area_m2,
-        max_hole_m2=max_hole_m2,
-        simplify_m=simplify_m,
-        regularize=regularize,
-        names=named_classes(classes) or names_in(opened, regions),
-        crs=crs,
-        area_crs=area_crs,
-        regions=regions,
-        region_id=region_id,
-    )
+    names = named_classes(classes) or names_in(opened, wishes["regions"])
     summary = vectorize(
         opened,
         out,
-        recipe,
+        Recipe(connectivity=int(connectivity), split=split == "touching", names=names, **wishes),
         workers=suggested_workers(opened) if workers is None else workers,
         strip_rows=strip_rows,
         overwrite=overwrite,
         narrator=narrator,
     )
+    if qgis_project:
+        rasters = Path(probability) if probability else None, Path(mask)
+        write_project(Project(out, image, *rasters), qgis_project, overwrite)
     console.result({"out": str(out), **asdict(summary)}, as_json, lines_of(summary, out))
 
 
@@ -189,10 +197,6 @@ def suggested_workers(mask: Mask) -> int:
     from geoseg.footprints.workers import available_processors
 
     return 0 if mask.grid.megapixels < WORTH_PROCESSES_MPX else min(available_processors(), MOST_WORKERS)
-
-
-WORTH_PROCESSES_MPX = 100
-MOST_WORKERS = 16
 
 
 def lines_of(summary: Summary, out: Path) -> str:

@@ -14,13 +14,13 @@ from pyproj import CRS
 from geoseg.footprints.measure import (
     GEOCENTRIC,
     PROBE_M,
-    WGS84,
     AreaCrs,
     latitude_limits,
     metres_per_unit,
     transformer,
 )
 from geoseg.footprints.ragged import Floats
+from geoseg.raster.grid import WGS84
 
 SMALL_M = 500.0
 

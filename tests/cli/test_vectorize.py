@@ -1,0 +1,139 @@
+"""`geoseg vectorize` from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from made import RasterWriter
+
+from geoseg.cli.main import geoseg
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(geoseg, ["vectorize", *map(str, arguments)])
+
+
+def houses() -> np.ndarray:
+    mask = np.zeros((60, 80), dtype=np.uint8)
+    mask[5:25, 5:30], mask[30:50, 40:70], mask[55:57, 3:5] = 1, 2, 1
+    return mask
+
+
+def test_a_mask_becomes_a_geopackage(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    result = run(mask, "--out", tmp_path / "b.gpkg", "--class", "1=house", "--class", "2=hall")
+    assert result.exit_code == 0, result.output
+    assert "2 footprints" in result.stdout
+    assert "1 smaller ones left out" in result.stdout
+    found = gpd.read_file(tmp_path / "b.gpkg", layer="buildings")
+    assert found["class"].tolist() == ["house", "hall"]
+    assert found["regularized"].all()
+
+
+def test_the_summary_for_programs(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    result = run(
+        mask, "--out", tmp_path / "b.gpkg", "--json", "--quiet", "--min-area", 0, "--regions", "grid:1km"
+    )
+    summary = json.loads(result.stdout)
+    assert summary["footprints"] == 3
+    assert summary["regions"] >= 1
+    assert summary["area_m2"] == pytest.approx((20 * 25 + 20 * 30 + 4) * 0.09, rel=1e-2)
+
+
+def test_every_wish_reaches_the_file(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    result = run(
+        mask, "-o", tmp_path / "b.fgb", "--no-regularize", "--simplify", 1, "--split", "touching", "--connectivity", 8,
+        "--crs", "EPSG:4326", "--area-crs", "EPSG:6933", "--strip", 7, "--workers", 1, "--max-hole", 0,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = gpd.read_file(tmp_path / "b.fgb")
+    assert found.crs == "EPSG:4326"
+    assert sorted(found["class"]) == ["building", "class 2"]
+    assert not found["regularized"].any()
+
+
+def test_a_project_opens_what_was_written(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    result = run(mask, "-o", tmp_path / "b.gpkg", "--qgis-project", tmp_path / "b.qgz")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "b.qgz").exists()
+
+
+def test_the_same_command_twice_gives_the_same_bytes(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        assert run(mask, "-o", tmp_path / name / "b.gpkg", "--regions", "grid:1km").exit_code == 0
+    assert (tmp_path / "one/b.gpkg").read_bytes() == (tmp_path / "two/b.gpkg").read_bytes()
+
+
+def test_worker_processes_start_from_the_installed_command(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    command = [sys.executable, "-c", "from geoseg.cli.main import main; main()", "vectorize"]
+    arguments = [str(mask), "--out", str(tmp_path / "b.gpkg"), "--workers", "2", "--strip", "16"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(gpd.read_file(tmp_path / "b.gpkg", layer="buildings")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--class", "house"], "--class house"),
+        (["--class", "0=nothing"], "--class 0=nothing"),
+        (["--class", "1="], "--class 1="),
+        (["--min-area", "-3"], "--min-area -3"),
+        (["--crs", "EPSG:x"], "--crs EPSG:x"),
+        (["--area-crs", "EPSG:4326"], "--area-crs EPSG:4326"),
+        (["--band", "4"], "--band 4"),
+        (["--regions", "nowhere.gpkg"], "nowhere.gpkg"),
+        (["--probability", "nowhere.tif"], "nowhere.tif"),
+        (["--strip", "0"], "--strip"),
+        (["--connectivity", "6"], "--connectivity"),
+    ],
+)
+def test_misuse_is_told_in_one_line(
+    write_raster: RasterWriter, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    result = run(mask, "--out", tmp_path / "b.gpkg", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "b.gpkg").exists()
+
+
+@pytest.mark.parametrize("name", ["b.xyz", "b"])
+def test_an_unknown_format_is_refused(write_raster: RasterWriter, tmp_path: Path, name: str) -> None:
+    result = run(write_raster("mask.tif", houses()), "--out", tmp_path / name)
+    assert result.exit_code == 2
+    assert ".gpkg" in result.stderr
+
+
+def test_what_is_there_stays_unless_overwrite_is_given(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    (tmp_path / "b.qgz").write_text("mine")
+    result = run(mask, "-o", tmp_path / "b.gpkg", "--qgis-project", tmp_path / "b.qgz")
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert not (tmp_path / "b.gpkg").exists()
+    assert (tmp_path / "b.qgz").read_text() == "mine"
+
+
+def test_a_mask_without_crs_asks_for_it(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), crs=None)
+    refused = run(mask, "--out", tmp_path / "b.gpkg")
+    assert refused.exit_code == 2
+    assert "--assume-crs" in refused.stderr
+    assert run(mask, "--out", tmp_path / "b.gpkg", "--assume-crs", "EPSG:32633").exit_code == 0
