@@ -1,9 +1,8 @@
 """Part buildings that have grown together: at necks, and where the probability dips between roofs.
 
 Each footprint is looked at when it is whole, on its own pixels and nothing else, so the result does not depend on
-strips. Doubtful pixels, nearer to the footprint's lowest probability than to its median, are set aside; every
-summit of the distance to the edge of what is left grows to a basin (watershed). Basins stay apart only where the way
-between them is much narrower than both.
+strips. Narrow valleys of the probability are set aside; every summit of the distance to the edge of what is left grows
+to a basin (watershed). Basins stay apart only where the way between them is much narrower than both.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, grey_closing
 from skimage.measure import label
 from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
-from geoseg.footprints.pieces import Runs, Values, concatenated, unknown_in
+from geoseg.footprints.pieces import STEPS, Runs, Values, concatenated, unknown_in
 from geoseg.footprints.polygonize import Joining, trace
 from geoseg.footprints.ragged import Floats, Ints, place_in_row, starts_of
 from geoseg.footprints.traced import Traced, traced
@@ -28,6 +27,10 @@ NARROW = 0.65
 """A way between two bodies is a neck when it is narrower than this share of the narrower body."""
 LEAST_REACH_PIXELS = 3.0
 """A body reaches at least this far from its middle to its edge."""
+VALLEY_PIXELS = 7
+"""A valley of the probability between two roofs is narrower than this."""
+DEEP = 0.15
+"""... and the probability at least this much lower in it."""
 LARGEST_WINDOW_PIXELS = 16_000_000
 """A footprint that spreads further than this is no row of houses, and stays whole."""
 
@@ -99,14 +102,11 @@ def _parted(own: _OwnPixels) -> Traced | None:
 
 
 def _trusted(own: _OwnPixels) -> NDArray[np.bool_]:
-    """Pixels that are not much more doubtful than the footprint on the whole."""
+    """Pixels that do not lie in a valley of the probability, whatever its height on either side."""
     if own.probability is None:
         return own.inside
-    known = own.inside & (own.probability != unknown_in(own.probability))
-    if not known.any():
-        return own.inside
-    values = own.probability[known]
-    return own.inside & (own.probability >= (int(values.min()) + int(np.median(values))) // 2)
+    known = np.where(own.probability == unknown_in(own.probability), np.uint16(STEPS), own.probability)
+    return own.inside & (grey_closing(known, size=VALLEY_PIXELS) - known < DEEP * STEPS)
 
 
 def _joined_basins(basins: Values, relief: Floats) -> Labels:
