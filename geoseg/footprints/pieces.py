@@ -56,17 +56,13 @@ class Components:
             chosen[label] = column
             return chosen
 
-        def total(column: Values) -> Ints:
-            # Weighted counts are floats, exact for integers up to 2**53.
-            return np.bincount(label, weights=column, minlength=number).astype(np.int64)
-
         return Components(
             value=one(self.value),
             footprint=one(self.footprint),
             cluster=one(self.cluster),
-            probability=total(self.probability),
-            known=total(self.known),
-            touches_nodata=total(self.touches_nodata) > 0,
+            probability=totals(label, self.probability, number),
+            known=totals(label, self.known, number),
+            touches_nodata=totals(label, self.touches_nodata, number) > 0,
         )
 
     def where(self, kept: Flags) -> Components:
@@ -155,6 +151,12 @@ def concatenated(tables: Sequence[Any], but: str = "") -> dict[str, Values]:
     """The columns of several tables of one kind, end to end, without the one named `but`."""
     names = [field.name for field in fields(tables[0]) if field.name != but]
     return {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
+
+
+def totals(label: Ints, values: Ints | Flags, number: int) -> Ints:
+    """The sum of the values with each label."""
+    # Weighted counts are floats, exact for integers up to 2**53.
+    return np.bincount(label, weights=values, minlength=number).astype(np.int64)
 
 
 def joined_labels(number: int, one: Ints, other: Ints) -> tuple[int, Ints]:

@@ -9,7 +9,6 @@ from geoseg.footprints.finish import Finished, Finisher
 from geoseg.footprints.mask import Mask, of_own_class
 from geoseg.footprints.pieces import Pieces
 from geoseg.footprints.polygonize import Joining, trace
-from geoseg.footprints.split import split_touching
 from geoseg.footprints.stitch import stitched
 from geoseg.footprints.traced import Traced, traced
 
@@ -54,7 +53,11 @@ class Tracer:
 
     def finish(self, footprints: Traced) -> Finished:
         """Rows of the file from whole footprints."""
-        return self.finisher.finish(split_touching(footprints) if self.joining.keeps_pixels else footprints)
+        if self.joining.keeps_pixels:
+            from geoseg.footprints.split import split_touching  # scikit-image takes a second to import
+
+            footprints = split_touching(footprints)
+        return self.finisher.finish(footprints)
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
