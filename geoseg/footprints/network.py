@@ -161,31 +161,27 @@ def _numbered(points: Floats, sizes: Ints, ring_cluster: Ints, resolution_m: flo
     cluster = np.repeat(ring_cluster, sizes)
     met = np.flatnonzero(cluster >= 0)
     key = np.rint(points[met] / (resolution_m * SAME_POINT_PER_PIXEL)).astype(np.int64)
-    x, y = key.T
-    along_rows, row_point = _ranks(cluster[met], y, x)
-    along_cols, col_point = _ranks(cluster[met], x, y)
-    number = np.arange(len(points)) + len(row_point)
-    number[met] = along_rows
-    rings = _Rings(points, number, sizes, len(row_point))
-    inner = np.cumsum(cluster >= 0) - 1
-    after = inner[rings.following[met]]
-    span = np.where(y == y[after], along_rows[after] - along_rows, 0)
-    vertical = x == x[after]
-    span = np.where(vertical, along_cols[after] - along_cols, span)
-    counts = np.ones(len(points), dtype=np.int64)
-    counts[met] = np.maximum(np.abs(span), 1)
-    index = row_of(counts)
-    place = place_in_row(counts)
+    by_row, by_col = (_ranks(cluster[met], key[:, first], key[:, 1 - first]) for first in (1, 0))
+    number = np.arange(len(points)) + len(by_row[1])
+    number[met] = by_row[0]
+    rings = _Rings(points, number, sizes, len(by_row[1]))
+    after = (np.cumsum(cluster >= 0) - 1)[rings.following[met]]
+    upright, level = (key == key[after]).T
+    rank = np.where(upright, by_col[0] + len(by_row[1]), by_row[0])
+    rank_after = np.where(upright, by_col[0][after] + len(by_row[1]), by_row[0][after])
+    in_order = met[np.concatenate([by_row[1], by_col[1]])]
+    return _with_points_between(rings, met, rank, np.where(upright | level, rank_after - rank, 0), in_order)
+
+
+def _with_points_between(rings: _Rings, edges: Ints, rank: Ints, span: Ints, in_order: Ints) -> _Rings:
+    """Rings with all points on the given edges: those whose ranks lie within the edge's span from its own rank."""
+    counts = np.ones(len(rings.points), dtype=np.int64)
+    counts[edges] = np.maximum(np.abs(span), 1)
+    index, place = row_of(counts), place_in_row(counts)
     added = np.flatnonzero(place)
-    edge = inner[index[added]]
-    step = place[added] * np.sign(span[edge])
-    upright = vertical[edge]
-    index[added] = np.where(
-        upright,
-        met[col_point[along_cols[edge] + step * upright]],
-        met[row_point[along_rows[edge] + step * ~upright]],
-    )
-    return rings.taken(index, row_sums(row_of(sizes), counts, len(sizes)).astype(np.int64))
+    edge = np.searchsorted(edges, index[added])
+    index[added] = in_order[rank[edge] + place[added] * np.sign(span[edge])]
+    return rings.taken(index, row_sums(row_of(rings.sizes), counts, len(rings.sizes)).astype(np.int64))
 
 
 def _ranks(*keys: Ints) -> tuple[Ints, Ints]:

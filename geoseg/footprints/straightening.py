@@ -31,6 +31,7 @@ TOLERANCE_PIXELS = 2.0
 LEAST_TOLERANCE_M = 0.5
 TOLERANCE_OF_SIDE = 0.15
 WALLS_OF_A_BOX = 4
+WALLS_OF_A_DISC = 7
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def straightened(network: Network, resolution_m: float) -> Draft:
     walls = settled(squared(walls, _offered(network, walls, directions), tolerance_m), tolerance_m)
     start, stop = _ends(network, walls, tolerance_m)
     strayed_m2 = network.per_polygon(strayed_area_m2(walls, start, stop))
-    is_round = _round(outlines, walls)
+    is_round = _round(outlines, walls, tolerance_m)
     has_round = network.per_polygon(is_round) > 0
     lines = _with_rounds(_ends_in_order(walls, start, stop), outlines, is_round, tolerance_m)
     return Draft(
@@ -121,10 +122,11 @@ def _ends(network: Network, walls: Walls, tolerance_m: Floats) -> tuple[Floats, 
     return start, stop
 
 
-def _round(outlines: Outlines, walls: Walls) -> Flags:
-    """Closed arcs that a circle fits as well as so many walls do."""
+def _round(outlines: Outlines, walls: Walls, tolerance_m: Floats) -> Flags:
+    """Closed arcs that a circle fits as well as so many walls do, or within the noise where they are many."""
     allowed = mean_misfit_m2(walls) * walls.per_arc / WALLS_OF_A_BOX
-    return np.asarray(outlines.closed & (circle_misfit_m2(outlines) <= allowed))
+    noise = np.where(walls.per_arc >= WALLS_OF_A_DISC, (tolerance_m / 2) ** 2, 0)
+    return np.asarray(outlines.closed & (circle_misfit_m2(outlines) <= np.maximum(allowed, noise)))
 
 
 def _round_outside(network: Network, is_round: Flags) -> Flags:
