@@ -19,6 +19,7 @@ from geoseg.footprints.pieces import (
     Runs,
     Values,
     joined_labels,
+    totals,
     unknown_in,
     walked,
 )
@@ -322,12 +323,7 @@ def _summed(runs: Runs, number: int) -> tuple[Ints, Ints]:
     starts = starts_of(runs.length)
     sums = np.add.reduceat(runs.probability * known, starts, dtype=np.int64)
     counts = np.add.reduceat(known, starts, dtype=np.int64)
-    return _total(runs.component, sums, number), _total(runs.component, counts, number)
-
-
-def _total(label: Ints, values: Ints, number: int) -> Ints:
-    # Weighted counts are floats, exact for integers up to 2**53.
-    return np.bincount(label, weights=values, minlength=number).astype(np.int64)
+    return totals(runs.component, sums, number), totals(runs.component, counts, number)
 
 
 _NONE = np.empty(0, dtype=np.int64)

@@ -106,7 +106,7 @@ def _trusted(own: _OwnPixels) -> NDArray[np.bool_]:
     if own.probability is None:
         return own.inside
     known = np.where(own.probability == unknown_in(own.probability), np.uint16(STEPS), own.probability)
-    return own.inside & (grey_closing(known, size=VALLEY_PIXELS) - known < DEEP * STEPS)
+    return np.asarray(own.inside & (grey_closing(known, size=VALLEY_PIXELS) - known < DEEP * STEPS))
 
 
 def _joined_basins(basins: Values, relief: Floats) -> Labels:

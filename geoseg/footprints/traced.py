@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.footprints.clean import rejoined
-from geoseg.footprints.pieces import Pieces, Runs, concatenated, gathered, walked
+from geoseg.footprints.pieces import Pieces, Runs, concatenated, gathered, totals, walked
 from geoseg.footprints.ragged import Flags, Ints, offsets_of, place_in_row, row_of, starts_of
 
 ROW = 2**32
@@ -84,9 +84,9 @@ def traced(pieces: Pieces) -> Traced:
         polygons=_with_parts(parts, components.footprint, first),
         value=components.value[one],
         cluster=cluster,
-        probability=_total(components.footprint, components.probability, number),
-        known=_total(components.footprint, components.known, number),
-        touches_nodata=_total(components.footprint, components.touches_nodata, number) > 0,
+        probability=totals(components.footprint, components.probability, number),
+        known=totals(components.footprint, components.known, number),
+        touches_nodata=totals(components.footprint, components.touches_nodata, number) > 0,
         order=np.stack(
             [cluster_last[cluster], cluster_first[cluster], footprint_last, footprint_first], axis=1
         ),
@@ -192,7 +192,8 @@ def _dense(corners: Ints) -> Ints:
     if not len(corners):
         return np.empty(0, dtype=np.int64)
     row, col = (corners - corners.min(axis=0)).T
-    return row * (col.max() + 1) + col
+    dense: Ints = row * (col.max() + 1) + col
+    return dense
 
 
 def _extremes(label: Ints, number: int, first: Ints, last: Ints) -> tuple[Ints, Ints]:
@@ -200,10 +201,6 @@ def _extremes(label: Ints, number: int, first: Ints, last: Ints) -> tuple[Ints, 
     np.minimum.at(lowest, label, first)
     np.maximum.at(highest, label, last)
     return lowest, highest
-
-
-def _total(label: Ints, values: NDArray[np.int64] | Flags, number: int) -> Ints:
-    return np.bincount(label, weights=values, minlength=number).astype(np.int64)
 
 
 def _reduced(how: np.ufunc, values: Ints, starts: Ints) -> Ints:
