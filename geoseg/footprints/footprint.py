@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,24 +42,3 @@ class Footprints:
     def with_polygons(self, polygons: NDArray[np.object_]) -> Footprints:
         """The same footprints in another shape or plane."""
         return replace(self, polygons=polygons)
-
-    @staticmethod
-    def none() -> Footprints:
-        """No footprint at all."""
-        kinds = ("object", "uint8", "float64", "bool", "bool", "int64", "bool")
-        columns: list[Any] = [np.empty(0, dtype=kind) for kind in kinds]
-        return Footprints(*columns)
-
-    @staticmethod
-    def concatenate(batches: Sequence[Footprints]) -> Footprints:
-        """Several batches as one; clusters are renumbered, so that they stay apart."""
-        if not batches:
-            return Footprints.none()
-        columns = {
-            field.name: np.concatenate([getattr(batch, field.name) for batch in batches])
-            for field in fields(Footprints)
-        }
-        sizes = [int(batch.cluster.max(initial=-1)) + 1 for batch in batches]
-        shifts = np.cumsum([0, *sizes[:-1]])
-        columns["cluster"] += np.repeat(shifts, [len(batch) for batch in batches])
-        return Footprints(**columns)
