@@ -33,7 +33,7 @@ class Blender:
         if self.tail is not None:
             self.join(rows[:, : plan.overlap], self.tail, dim=1)
         first, stop = plan.rows_finished(patch_row)
-        self.tail = rows[:, plan.stride :]
+        self.tail = rows[:, plan.stride :].clone()  # a view would keep all rows in memory
         return rows[:, : stop - first, : plan.width]
 
     def joined_columns(self, patches: Iterable[tuple[int, Tensor]]) -> Tensor:

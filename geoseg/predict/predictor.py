@@ -133,9 +133,10 @@ class Predictor:
 
     def coded(self, probabilities: Tensor, known: Tensor) -> Tensor:
         """Classes, then each probability in 250ths, as bytes; unknown pixels are nodata."""
-        steps = (probabilities * PROBABILITY_STEPS).round().to(torch.uint8)
-        layers = torch.cat([self.decision(probabilities)[None], steps])
-        return torch.where(known, layers, torch.full_like(layers, NODATA))
+        layers = torch.empty((1 + len(probabilities), *known.shape), dtype=torch.uint8, device=known.device)
+        layers[0] = self.decision(probabilities)
+        layers[1:] = probabilities.mul_(PROBABILITY_STEPS).round_()
+        return layers.masked_fill_(~known, NODATA)
 
 
 class PendingAnswer:

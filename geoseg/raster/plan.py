@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 
-STRIP_PIXELS = 8_000_000
+STRIP_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Plan:
 
     @classmethod
     def sized(cls, height: int, width: int, patch: int, overlap: int) -> Plan:
-        """A plan whose strips hold about eight megapixels, so that memory depends on the width alone."""
+        """A plan whose strips hold about four megapixels, so that memory depends on the width alone."""
         stride = max(1, patch - overlap)
         return cls(height, width, patch, overlap, max(1, STRIP_PIXELS // (stride * max(1, width))))
 

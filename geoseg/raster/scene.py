@@ -21,7 +21,7 @@ from geoseg.raster.grid import Grid, Window
 
 OnReadError = Literal["stop", "nodata"]
 
-CACHE_BYTES = 64 * 2**20
+CACHE_BYTES = 16 * 2**20
 SAMPLE_PIXELS = 128
 SAMPLES_ALONG = 12
 SEARCH_PIXELS = 8_000_000

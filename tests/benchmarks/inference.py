@@ -1,0 +1,143 @@
+"""Time of `geoseg infer`, file to COG, over the time of the bare network on the same patches, and over a plain loop.
+
+    python tests/benchmarks/inference.py [--size 4096] [--device auto]
+
+The network is a U-Net with a resnet18 encoder and random weights whose answers are moved away from the threshold,
+as a trained network's mostly are; the scene is a drawn one, repeated. All three run in this one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import segmentation_models_pytorch as smp
+import torch
+from machine import machine, table
+
+from geoseg.demo.landscape import Layout
+from geoseg.demo.render import render
+from geoseg.infer import Outputs, infer
+from geoseg.model.card import Card, LandClass, Scaling
+from geoseg.model.folder import save_model
+from geoseg.predict.job import Job, Wishes, plan_job
+from geoseg.predict.predictor import largest_batch
+from geoseg.raster.grid import Window
+
+
+def write_scene(path: Path, size: int) -> None:
+    tile = render(Layout(22), Window(0, 0, 1024, 1024))
+    repeated = np.tile(tile, (1, -(-size // 1024), -(-size // 1024)))[:, :size, :size]
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint8", count=3, height=size, width=size, crs="EPSG:32633",
+        transform=rasterio.Affine(0.3, 0, 392_000, 0, -0.3, 5_820_000), tiled=True, compress="jpeg",
+        blockxsize=512, blockysize=512, photometric="ycbcr", jpeg_quality=90,
+    ) as dataset:  # fmt: skip
+        dataset.write(repeated)
+
+
+def write_model(folder: Path) -> smp.Unet:
+    torch.manual_seed(0)
+    network = smp.Unet("resnet18", encoder_weights=None, decoder_channels=(128, 64, 48, 32, 16), classes=1)
+    with torch.no_grad():
+        network.segmentation_head[0].bias.fill_(2)
+    card = Card(
+        name="resnet18-random",
+        bands=("red", "green", "blue"),
+        classes=(LandClass("background", "#000000"), LandClass("building", "#e4572e")),
+        gsd_m=0.3,
+        gsd_range_m=(0.15, 0.6),
+        scaling=Scaling(mean=(0.4,) * 3, std=(0.2,) * 3),
+    )
+    save_model(folder, network, card, render(Layout(22), Window(0, 0, 256, 256))[None])
+    return network.eval()
+
+
+def bare_seconds(job: Job, scene: Path) -> float:
+    """The chosen engine on as many patches, cut beforehand."""
+    runtime = job.open_runtime(job.kinds[0])
+    batch = largest_batch(runtime, job.plan, 3, torch.uint8)
+    side = job.plan.patch
+    with rasterio.open(scene) as dataset:
+        pixels = dataset.read(window=((0, side), (0, side * batch)))
+    patches = torch.from_numpy(np.stack(np.split(pixels, batch, axis=2))).to(runtime.device)
+    runtime(patches)
+    synchronize(runtime.device)
+    start = time.perf_counter()
+    for _ in range(job.plan.patches // batch):
+        runtime(patches)
+    synchronize(runtime.device)
+    return (time.perf_counter() - start) * job.plan.patches / (job.plan.patches // batch * batch)
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def plain_loop_seconds(job: Job, scene: Path, network: torch.nn.Module) -> float:
+    """What a first script does: eager, full precision, patch by patch over the same grid."""
+    device = job.kinds[0].device
+    network = network.to(device)
+    plan = job.plan
+    start = time.perf_counter()
+    with rasterio.open(scene) as dataset:
+        image = dataset.read().astype("float32") / 255
+    answer = np.zeros(image.shape[1:], "float32")
+    with torch.inference_mode():
+        for top in range(0, plan.patch_rows * plan.stride, plan.stride):
+            for left in range(0, plan.patch_cols * plan.stride, plan.stride):
+                patch = np.zeros((3, plan.patch, plan.patch), "float32")
+                piece = image[:, top : top + plan.patch, left : left + plan.patch]
+                patch[:, : piece.shape[1], : piece.shape[2]] = (piece - 0.4) / 0.2
+                probability = network(torch.from_numpy(patch)[None].to(device)).sigmoid()[0, 0].cpu().numpy()
+                answer[top : top + plan.patch, left : left + plan.patch] = probability[
+                    : piece.shape[1], : piece.shape[2]
+                ]
+    with rasterio.open(
+        scene.with_name("plain.tif"), "w", driver="GTiff", dtype="uint8", count=1, height=plan.height, width=plan.width,
+        tiled=True, compress="deflate", crs="EPSG:32633", transform=rasterio.Affine(0.3, 0, 0, 0, -0.3, 0),
+    ) as out:  # fmt: skip
+        out.write((answer > 0.5).astype("uint8"), 1)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeat", type=int, default=3)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scene, model = Path(folder, "scene.tif"), Path(folder, "model")
+        write_scene(scene, wanted.size)
+        network = write_model(model)
+        wishes = Wishes(model=str(model), device=wanted.device)
+        job = plan_job([str(scene)], wishes)
+        outputs = Outputs(Path(folder, "mask.tif"), Path(folder, "probability.tif"), overwrite=True)
+        infer([str(scene)], outputs, wishes)  # the conversion to the engine is made and kept by the first run
+        pairs = [
+            (bare_seconds(job, scene), infer([str(scene)], outputs, wishes).seconds)
+            for _ in range(wanted.repeat)
+        ]
+        plain = plain_loop_seconds(job, scene, network)
+    bare, whole = (sorted(times)[len(times) // 2] for times in zip(*pairs, strict=True))
+    ratio = sorted(whole / bare for bare, whole in pairs)[len(pairs) // 2]
+    megapixels = wanted.size**2 / 1e6
+    print(
+        f"{machine()}; {job.kinds[0]}; {wanted.size} x {wanted.size}, {job.plan.patches} patches of {job.plan.patch}"
+    )
+    rows = [
+        ("bare network", f"{bare:.2f}", f"{megapixels / bare:.1f}", "1.00"),
+        ("geoseg infer, file to COG", f"{whole:.2f}", f"{megapixels / whole:.1f}", f"{ratio:.2f}"),
+        ("plain eager fp32 loop", f"{plain:.2f}", f"{megapixels / plain:.1f}", f"{plain / bare:.2f}"),
+    ]
+    print(table(("", "seconds", "Mpx/s", "over bare"), rows))
+
+
+if __name__ == "__main__":
+    main()
