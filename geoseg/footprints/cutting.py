@@ -27,27 +27,50 @@ class Overlaps:
     counted: NDArray[np.bool_]
 
 
-def overlaps(footprints: Polygons, regions: Polygons, crs: CRS, area: AreaCrs) -> Overlaps:
-    """Split footprints among regions of the same CRS.
+class Territory:
+    """Regions of one CRS, made ready for many questions."""
 
-    A footprint is counted where its representative point lies; on a border, in the first region it touches. Shares are
-    taken in the regions' own plane, where neighbouring regions fit each other without a gap, so that over regions
-    that cover a footprint once they add up to one.
-    """
-    tree = shapely.STRtree(footprints)
-    region, footprint = tree.query(regions, predicate="intersects")
-    inside = np.zeros(len(region), dtype=bool)
-    inside[positions(tree.query(regions, predicate="covers"), region, footprint, len(footprints))] = True
-    order = np.lexsort((region, footprint))
-    region, footprint, inside = region[order], footprint[order], inside[order]
-    share = np.ones(len(region))
-    cut = np.flatnonzero(~inside)
-    share[cut] = shares(footprints[footprint[cut]], regions[region[cut]], crs, area)
-    counted = counted_once(
-        shapely.point_on_surface(footprints)[footprint], regions[region], footprint, inside
-    )
-    kept = (share > 0) | counted
-    return Overlaps(footprint[kept], region[kept], share[kept], counted[kept])
+    def __init__(self, regions: Polygons, crs: CRS, area: AreaCrs) -> None:
+        self.regions = regions
+        self.crs = crs
+        self.area = area
+        shapely.prepare(regions)
+
+    def overlaps(self, footprints: Polygons) -> Overlaps:
+        """Split footprints of the same CRS among the regions.
+
+        A footprint is counted where its representative point lies; on a border, in the first region it touches. Shares
+        are taken in the regions' own plane, where neighbouring regions fit each other without a gap, so that over
+        regions that cover a footprint once they add up to one.
+        """
+        tree = shapely.STRtree(footprints)
+        region, footprint = tree.query(self.regions, predicate="intersects")
+        inside = np.zeros(len(region), dtype=bool)
+        covered = tree.query(self.regions, predicate="covers")
+        inside[positions(covered, region, footprint, len(footprints))] = True
+        order = np.lexsort((region, footprint))
+        region, footprint, inside = region[order], footprint[order], inside[order]
+        share = np.ones(len(region))
+        share[~inside] = self.shares(footprints[footprint[~inside]], region[~inside])
+        points = shapely.point_on_surface(footprints)[footprint]
+        counted = counted_once(points, self.regions[region], footprint, inside)
+        kept = (share > 0) | counted
+        return Overlaps(footprint[kept], region[kept], share[kept], counted[kept])
+
+    def shares(self, footprints: Polygons, regions: Indices) -> Floats:
+        """The share of each footprint's true area that lies in its region.
+
+        The plane's own scale changes a little across a footprint; it is taken to change evenly there, which leaves
+        shares that add up to one exactly and are wrong by the square of the footprint's size over Earth's radius only.
+        """
+        pieces = shapely.intersection(footprints, self.regions[regions])
+        sizes, wholes = shapely.area(pieces), shapely.area(footprints)
+        centres = shapely.get_coordinates(shapely.centroid(footprints)).T
+        held = sizes > 0
+        away = np.zeros_like(centres)
+        away[:, held] = shapely.get_coordinates(shapely.centroid(pieces[held])).T - centres[:, held]
+        slopes = density_slopes(centres[0], centres[1], self.crs, self.area)
+        return np.asarray(sizes / wholes * (1 + (slopes * away).sum(axis=0)), dtype=np.float64)
 
 
 def positions(pairs: NDArray[np.intp], region: Indices, footprint: Indices, count: int) -> Indices:
@@ -56,22 +79,6 @@ def positions(pairs: NDArray[np.intp], region: Indices, footprint: Indices, coun
     order = np.argsort(keys)
     found: Indices = order[np.searchsorted(keys, pairs[0] * count + pairs[1], sorter=order)]
     return found
-
-
-def shares(footprints: Polygons, regions: Polygons, crs: CRS, area: AreaCrs) -> Floats:
-    """The share of each footprint's true area that lies in its region.
-
-    The plane's own scale changes a little across a footprint; it is taken to change evenly there, which leaves shares
-    that add up to one exactly and are wrong by the square of the footprint's size over Earth's radius only.
-    """
-    pieces = shapely.intersection(footprints, regions)
-    sizes, wholes = shapely.area(pieces), shapely.area(footprints)
-    centres = shapely.get_coordinates(shapely.centroid(footprints)).T
-    held = sizes > 0
-    away = np.zeros_like(centres)
-    away[:, held] = shapely.get_coordinates(shapely.centroid(pieces[held])).T - centres[:, held]
-    slope = density_slopes(centres[0], centres[1], crs, area)
-    return np.asarray(sizes / wholes * (1 + (slope * away).sum(axis=0)), dtype=np.float64)
 
 
 def density_slopes(x: Floats, y: Floats, crs: CRS, area: AreaCrs) -> Floats:

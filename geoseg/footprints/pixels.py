@@ -24,7 +24,7 @@ from geoseg.footprints.regions import Regions, merged, polygonal
 from geoseg.footprints.turns import brought_near, full_turn, laid_out
 from geoseg.raster.grid import Grid, Window
 
-BLOCK_PIXELS = 1_000_000
+BLOCK_PIXELS = 4_000_000
 NODATA = 255
 PROBABILITY_STEP = 0.004
 NOWHERE = -1
@@ -67,11 +67,13 @@ class RegionPixels:
     def _burned(self, layer: NDArray[np.intp], window: Window) -> NDArray[np.int32]:
         """Which region of a layer each pixel of a window belongs to."""
         grid = self.grid.window(window)
-        near = layer[shapely.intersects(self._shapes[layer], shapely.box(*grid.bounds))]
-        if not near.size:
+        left, bottom, right, top = grid.bounds
+        here = shapely.clip_by_rect(self._shapes[layer], left, bottom, right, top)
+        held = ~shapely.is_empty(here)
+        if not held.any():
             return np.full(grid.shape, NOWHERE, dtype=np.int32)
         burned: NDArray[np.int32] = rasterize(
-            zip(self._shapes[near], near.tolist(), strict=True),
+            zip(here[held], layer[held].tolist(), strict=True),
             out_shape=grid.shape,
             transform=grid.transform,
             fill=NOWHERE,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.adjusted import ConfusionMatrix
 from geoseg.footprints.columns import REGION_COLUMNS
-from geoseg.footprints.cutting import overlaps
+from geoseg.footprints.cutting import Territory
 from geoseg.footprints.measure import AreaCrs, Extent, Floats, Located
 from geoseg.footprints.pixels import NODATA, RegionPixels
 from geoseg.footprints.regions import Regions
@@ -63,7 +63,7 @@ class RegionStatistics:
             raise InputError(
                 f"the confusion matrix knows {known}; the footprints are {', '.join(self.names)}"
             )
-        self._near = regions.near(place)
+        self._territory = Territory(regions.near(place), regions.crs, area)
         self._tallies: list[Tally] = []
         self._pixels: RegionPixels | None = None
 
@@ -82,7 +82,7 @@ class RegionStatistics:
         if not len(footprints):
             return names
         polygons = self.regions.brought(np.asarray(footprints.geometry.array), footprints.crs, self.place)
-        met = overlaps(polygons, self._near, self.regions.crs, self.area)
+        met = self._territory.overlaps(polygons)
         whole = footprints["area_m2"].to_numpy(np.float64)[met.footprint]
         kinds = pd.Index(self.names).get_indexer(footprints["class"])[met.footprint]
         if (kinds < 0).any():
