@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -34,7 +35,7 @@ class Workers(Generic[T]):
     def __init__(self, number: int) -> None:
         self._waiting: deque[Future[T]] = deque()
         self._most_waiting = WAITING_PER_WORKER * number
-        self._pool = ProcessPoolExecutor(number, mp_context=get_context("spawn")) if number else None
+        self._pool = started(number) if number else None
 
     def __enter__(self) -> Workers[T]:
         return self
@@ -68,6 +69,14 @@ class Workers(Generic[T]):
     def _next(self) -> T:
         with plain_deaths():
             return self._waiting.popleft().result()
+
+
+def started(number: int) -> ProcessPoolExecutor:
+    """Processes that leave Ctrl-C to the one that started them."""
+    leave_it = signal.SIGINT, signal.SIG_IGN
+    return ProcessPoolExecutor(
+        number, mp_context=get_context("spawn"), initializer=signal.signal, initargs=leave_it
+    )
 
 
 @contextmanager

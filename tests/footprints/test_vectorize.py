@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from calls import killed
 from rasterio.features import shapes
 
 from geoseg.errors import GeosegError, InputError
@@ -296,18 +297,12 @@ def test_a_truncated_raster_leaves_nothing_behind(tmp_path: Path, workers: int) 
     assert [file.name for file in tmp_path.iterdir()] == ["m.tif"]
 
 
-def test_a_killed_worker_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_is_told_in_one_line(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
     with pytest.raises(GeosegError, match="--workers"):  # noqa: SIM117 - the error comes from inside
         with Vectorizer(mask.grid, tmp_path / "o.gpkg", Recipe(), workers=1) as vectorizer:
-            vectorizer._workers.submit(die)
+            vectorizer._workers.submit(killed)
     assert not (tmp_path / "o.gpkg").exists()
-
-
-def die() -> None:
-    import os
-
-    os._exit(9)
 
 
 @pytest.mark.parametrize(
