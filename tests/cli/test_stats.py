@@ -195,3 +195,11 @@ def test_an_empty_layer_needs_a_raster_to_say_where_it_is(tmp_path: Path, distri
     run = stats(path, "--regions", districts, "--mask", mask)
     assert run.exit_code == 0, run.output
     assert gpd.read_file(path, layer="regions")["buildings"].tolist() == [0, 0]
+
+
+def test_regions_in_the_same_geopackage_stay_there(buildings: Path, districts: Path) -> None:
+    theirs = gpd.read_file(districts)
+    theirs.to_file(buildings, layer="districts")
+    assert stats(buildings, "--regions", f"{buildings}:districts").exit_code == 0
+    assert gpd.read_file(buildings, layer="districts").equals(theirs)
+    assert gpd.read_file(buildings, layer="regions")["region"].tolist() == ["west", "east"]
