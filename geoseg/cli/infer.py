@@ -14,6 +14,13 @@ from geoseg.narrator import Narrator
 @click.command("infer")
 @click.argument("scene", nargs=-1, required=True)
 @click.option(
+    "--out",
+    "-o",
+    "footprints",
+    type=click.Path(path_type=Path),
+    help="Write building footprints here: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp.",
+)
+@click.option(
     "--mask", type=click.Path(path_type=Path), help="Write the class of each pixel to this GeoTIFF."
 )
 @click.option("--probability", type=click.Path(path_type=Path), help="Write probabilities to this GeoTIFF.")
@@ -68,8 +75,10 @@ from geoseg.narrator import Narrator
 @click.option("--dry-run", is_flag=True, help="Tell the plan, memory, disk and time, and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @console.command
-def command(  # noqa: PLR0917
+def command(
+    *,
     scene: tuple[str, ...],
+    footprints: Path | None,
     mask: Path | None,
     probability: Path | None,
     dry_run: bool,
@@ -78,7 +87,7 @@ def command(  # noqa: PLR0917
     as_json: bool,
     **wishes: Any,
 ) -> None:
-    """Find buildings in SCENE and write them as rasters.
+    """Find the buildings of SCENE and write them as footprints with true areas, and as rasters.
 
     SCENE is a GeoTIFF or anything else GDAL reads, also inside a zip or on the web. Several files, or a folder of
     GeoTIFFs, are read as one scene; where they overlap, the first wins.
@@ -87,17 +96,17 @@ def command(  # noqa: PLR0917
 
     \b
     Examples:
-      geoseg infer scene.tif --mask mask.tif
+      geoseg infer scene.tif --out buildings.gpkg
       geoseg infer tiles/ --mask mask.tif --probability probability.tif
       geoseg infer sentinel.tif --bands B4,B3,B2,B8 --model sentinel2-builtup --mask built.tif
     """
     from geoseg import infer
     from geoseg.predict.job import Wishes
 
-    outputs = infer.Outputs(mask, probability, overwrite)
+    outputs = infer.Outputs(footprints, mask, probability, overwrite=overwrite)
     if dry_run:
         needed = infer.dry_run(scene, outputs, Wishes(**wishes), narrator)
         console.result(needed.summary, as_json, str(needed))
     else:
-        done = infer.infer(scene, outputs, Wishes(**wishes), narrator)
-        console.result(done.summary, as_json, "\n".join(map(str, done.outputs.paths)))
+        done = infer.infer(scene, outputs, Wishes(**wishes), None, narrator)
+        console.result(done.summary, as_json, str(done))

@@ -118,7 +118,7 @@ def main() -> None:
         network = write_model(model)
         wishes = Wishes(model=str(model), device=wanted.device)
         job = plan_job([str(scene)], wishes)
-        outputs = Outputs(Path(folder, "mask.tif"), Path(folder, "probability.tif"), overwrite=True)
+        outputs = Outputs(None, Path(folder, "mask.tif"), Path(folder, "probability.tif"), overwrite=True)
         infer([str(scene)], outputs, wishes)  # the conversion to the engine is made and kept by the first run
         pairs = [
             (bare_seconds(job, scene), infer([str(scene)], outputs, wishes).seconds)

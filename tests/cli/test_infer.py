@@ -167,9 +167,9 @@ def test_several_workers_change_no_bit(
 
     monkeypatch.setattr("geoseg.raster.plan.STRIP_PIXELS", 20_000)
     wishes = Wishes(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
-    infer([str(scene)], Outputs(tmp_path / "one.tif"), wishes)
+    infer([str(scene)], Outputs(mask=tmp_path / "one.tif"), wishes)
     monkeypatch.setattr(job, "find_devices", lambda request: ["cpu", "cpu", "cpu"])
-    infer([str(scene)], Outputs(tmp_path / "three.tif"), wishes)
+    infer([str(scene)], Outputs(mask=tmp_path / "three.tif"), wishes)
     assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "three.tif").read_bytes()
 
 
@@ -191,7 +191,7 @@ plan.STRIP_PIXELS = 5000
 from geoseg.infer import Outputs, infer
 from geoseg.predict.job import Wishes
 model, scene, mask, probability = sys.argv[1:]
-infer([scene], Outputs(Path(mask), Path(probability)), Wishes(model=model, engine="torch", precision="fp32", device="cpu"))
+infer([scene], Outputs(None, Path(mask), Path(probability)), Wishes(model=model, engine="torch", precision="fp32", device="cpu"))
 """
 
 
