@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from geoseg.errors import InputError
+from geoseg.model.record import read_record, require
 
 Activation = Literal["sigmoid", "softmax"]
 Stretch = Literal["never", "when-foreign", "always"]
+
+# A mask keeps classes in bytes, and 255 means nodata.
+MOST_CLASSES = 255
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,9 @@ class LandClass:
     color: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
-            raise ValueError(f"class {self.name}: colour {self.color!r} is not written like #c0392b")
+        require(self.name.strip() != "", "a class has no name")
+        written = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color)
+        require(bool(written), f"class {self.name}: colour {self.color!r} is not written like #c0392b")
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -47,12 +52,15 @@ class Scaling:
     percentiles: tuple[float, float] = (1.0, 99.0)
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"scaling from {self.low:g} to {self.high:g} leaves no range")
-        if any(s <= 0 for s in self.std):
-            raise ValueError("scaling.std must be above zero")
-        if self.stretch not in ("never", "when-foreign", "always"):
-            raise ValueError(f"scaling.stretch is {self.stretch!r}, not never, when-foreign or always")
+        lower, upper = self.percentiles
+        require(self.low < self.high, f"scaling from {self.low:g} to {self.high:g} leaves no range")
+        require(all(std > 0 for std in self.std), "scaling.std must be above zero")
+        require(
+            self.stretch in get_args(Stretch), f"scaling.stretch is {self.stretch!r}, not {either(Stretch)}"
+        )
+        require(
+            0 <= lower < upper <= 100, f"scaling.percentiles {self.percentiles} are not rising, from 0 to 100"
+        )
 
 
 @dataclass(frozen=True)
@@ -71,27 +79,43 @@ class Card:
     threshold: float = 0.5
     min_area_m2: float = 0.0
     licence: str = ""
-    sources: tuple[Mapping[str, str], ...] = ()
+    sources: tuple[Mapping[str, Any], ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
 
     def __post_init__(self) -> None:
-        if not self.bands:
-            raise ValueError("bands is empty")
-        if len(self.classes) < 2:
-            raise ValueError("classes needs at least two, the first of them the background")
-        if self.activation not in ("sigmoid", "softmax"):
-            raise ValueError(f"activation is {self.activation!r}, not sigmoid or softmax")
-        if self.activation == "sigmoid" and len(self.classes) != 2:
-            raise ValueError("activation sigmoid needs two classes: the background and what is sought")
-        if not 0 < self.gsd_range_m[0] <= self.gsd_m <= self.gsd_range_m[1]:
-            raise ValueError(f"gsd_m {self.gsd_m:g} is not within gsd_range_m {self.gsd_range_m}")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold {self.threshold:g} is not between 0 and 1")
-        if self.patch < 1:
-            raise ValueError(f"patch {self.patch} is no size")
+        self.refuse_unusable_classes()
+        self.refuse_unusable_scale()
+        require(bool(self.bands), "bands is empty")
+        for name, values in (("mean", self.scaling.mean), ("std", self.scaling.std)):
+            fits = len(values) in (1, len(self.bands))
+            require(fits, f"scaling.{name} has {len(values)} entries for {len(self.bands)} bands")
+        require(0 < self.threshold < 1, f"threshold {self.threshold:g} is not between 0 and 1")
+        require(self.min_area_m2 >= 0, f"min_area_m2 {self.min_area_m2:g} is below zero")
+        written = re.fullmatch(r"([0-9a-f]{64})?", self.weights_sha256)
+        require(bool(written), f"weights_sha256 {self.weights_sha256!r} is not 64 hexadecimal digits")
+
+    def refuse_unusable_classes(self) -> None:
+        names = [entry.name for entry in self.classes]
+        require(
+            self.activation in get_args(Activation),
+            f"activation is {self.activation!r}, not {either(Activation)}",
+        )
+        require(len(names) >= 2, "classes needs at least two, the first of them the background")
+        require(
+            len(names) <= MOST_CLASSES, f"classes are {len(names)}, but a mask holds {MOST_CLASSES} at most"
+        )
+        require(len(set(names)) == len(names), "classes has two of the same name")
+        yes_or_no = self.activation != "sigmoid" or len(names) == 2
+        require(yes_or_no, "activation sigmoid needs two classes: the background and what is sought")
+
+    def refuse_unusable_scale(self) -> None:
+        finest, coarsest = self.gsd_range_m
+        tolerated = 0 < finest <= self.gsd_m <= coarsest
+        require(tolerated, f"gsd_m {self.gsd_m:g} is not within gsd_range_m, {finest:g} to {coarsest:g}")
+        require(self.patch >= 1, f"patch {self.patch} is no size")
 
     @property
     def outputs(self) -> int:
@@ -105,11 +129,8 @@ class Card:
     def parse(cls, text: str, origin: str) -> Card:
         """Read a card from JSON; `origin` is the file that an error names."""
         try:
-            raw = json.loads(text)
-            if not isinstance(raw, dict):
-                raise TypeError("it is not a JSON object")
-            return cls(**known_fields(cls, shaped(raw)))
-        except (ValueError, TypeError, KeyError) as error:
+            return read_record(cls, json.loads(text))
+        except ValueError as error:
             raise InputError(f"{origin}: not a usable model card: {error}") from error
 
     @classmethod
@@ -121,27 +142,5 @@ class Card:
         return cls.parse(text, str(path))
 
 
-def shaped(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON's lists and objects as the tuples and values that a card is made of."""
-    scaling = dict(raw.get("scaling", {}))
-    for name in ("mean", "std", "percentiles"):
-        if name in scaling:
-            scaling[name] = tuple(float(value) for value in scaling[name])
-    return {
-        **raw,
-        "bands": tuple(raw["bands"]),
-        "classes": tuple(LandClass(**entry) for entry in raw["classes"]),
-        "gsd_m": float(raw["gsd_m"]),
-        "gsd_range_m": (float(raw["gsd_range_m"][0]), float(raw["gsd_range_m"][1])),
-        "scaling": Scaling(**known_fields(Scaling, scaling)),
-        "sources": tuple(raw.get("sources", ())),
-    }
-
-
-def known_fields(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse a field that a card does not have, since a misspelt one would silently be ignored."""
-    names = {entry.name for entry in fields(kind)}
-    unknown = sorted(set(raw) - names)
-    if unknown:
-        raise ValueError(f"unknown field {unknown[0]!r}; known are {', '.join(sorted(names))}")
-    return dict(raw)
+def either(choice: Any) -> str:
+    return " or ".join(get_args(choice))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.model.card import Card
+from geoseg.model.reason import reason
 
 BUILTIN = Path(__file__).parent / "builtin"
 DEFAULT = "default"
@@ -39,37 +40,59 @@ class Model:
 
     @cached_property
     def architecture(self) -> dict[str, Any]:
-        """The class of segmentation_models_pytorch and its arguments, as `save_pretrained` writes them."""
+        """The class of segmentation_models_pytorch and its arguments, as `save_pretrained` writes them.
+
+        Nothing is downloaded for it, and the activation is the card's affair.
+        """
         path = self.weights.parent / CONFIG
         try:
-            config = json.loads(path.read_text())
-            return {**config, "encoder_weights": None}
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: the model's architecture cannot be read ({error})") from error
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: the model's architecture cannot be read ({reason(error)})") from error
+        if not isinstance(config, dict):
+            raise InputError(f"{path}: the model's architecture cannot be read (it is not a JSON object)")
+        config.pop("activation", None)
+        return {**config, "encoder_weights": None}
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        with self.weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever the weights or anything on the card changes."""
-        digest = hashlib.sha256(self.weights.read_bytes())
-        digest.update(self.card.to_json().encode())
-        return digest.hexdigest()
+        """Changes whenever the weights, the architecture or anything on the card changes."""
+        architecture = None if self.is_onnx else self.architecture
+        everything = [self.weights_sha256, architecture, self.card.to_json()]
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def check_patches(self) -> NDArray[Any] | None:
         """Raw patches (patch, band, row, col) on which the model's precision is judged, if it has any."""
         path = self.weights.parent / CHECK
-        return np.load(path, allow_pickle=False) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            patches: NDArray[Any] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{path}: cannot be read ({reason(error)}); delete it or get it again"
+            ) from error
+        bands = len(self.card.bands)
+        if patches.ndim != 4 or patches.shape[1] != bands or patches.shape[2] != patches.shape[3]:
+            raise InputError(f"{path}: holds {patches.shape}, not square patches of {bands} bands; delete it")
+        return patches
 
 
 def find_model(name: str) -> Model:
-    """A model by path, by built-in name or by hub name (`owner/model`)."""
+    """A model by built-in name, by path or by hub name (`owner/model`)."""
     path = Path(name)
+    if name in builtin_names():
+        return model_folder(BUILTIN / name, name)
     if path.is_file():
         return model_file(path)
     if path.is_dir():
         return model_folder(path, name)
-    if (BUILTIN / name / CARD).exists():
-        return model_folder(BUILTIN / name, name)
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return model_folder(fetched(name), name)
     raise InputError(
@@ -101,7 +124,7 @@ def card_beside(weights: Path) -> Card:
     if card.exists():
         return Card.read(card)
     if weights.suffix == ".onnx":
-        from geoseg.model.onnx import card_inside
+        from geoseg.model.deepness import card_inside
 
         return card_inside(weights)
     raise InputError(
@@ -111,13 +134,29 @@ def card_beside(weights: Path) -> Card:
 
 
 def checked(model: Model) -> Model:
-    """Refuse weights that are not those the card was written for."""
+    """Refuse weights that are not those the card was written for, and a card that contradicts the network."""
     expected = model.card.weights_sha256
-    if expected and hashlib.sha256(model.weights.read_bytes()).hexdigest() != expected:
+    if expected and model.weights_sha256 != expected:
         raise InputError(
             f"{model.weights}: damaged or exchanged: its sha256 is not the one on the card; get it again"
         )
+    if not model.is_onnx:
+        refuse_contradiction(model)
     return model
+
+
+def refuse_contradiction(model: Model) -> None:
+    config, card = model.architecture, model.card
+    bands, outputs = config.get("in_channels", 3), config.get("classes", 1)
+    if bands != len(card.bands):
+        raise InputError(
+            f"{model.weights.parent}: {CARD} names {len(card.bands)} bands, but {CONFIG} a network of {bands}"
+        )
+    if outputs != card.outputs:
+        raise InputError(
+            f"{model.weights.parent}: {CARD} has {len(card.classes)} classes by {card.activation}, which is "
+            f"{card.outputs} channels, but {CONFIG} names a network of {outputs}"
+        )
 
 
 def fetched(name: str) -> Path:
@@ -127,22 +166,26 @@ def fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[CARD, CONFIG, WEIGHTS, ONNX, CHECK]))
     except Exception as error:  # the hub's client raises errors of many libraries
-        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"--model {name}: neither a folder nor reachable on the hub ({reason}); built in are "
+            f"--model {name}: neither a folder nor reachable on the hub ({reason(error)}); built in are "
             f"{', '.join(builtin_names())}"
         ) from error
 
 
 def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | None = None) -> Model:
     """Write a network of segmentation_models_pytorch and its card as a model folder."""
-    from dataclasses import replace
-
+    readme = folder / "README.md"
+    had_readme = readme.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)  # until all is there, it is no model
     network.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)
-    sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    (folder / CARD).write_text(replace(card, weights_sha256=sha256).to_json(), encoding="utf-8")
+    if not had_readme:
+        readme.unlink(missing_ok=True)  # it speaks for the library, not for this model
+    (folder / CHECK).unlink(missing_ok=True)
     if check is not None:
         np.save(folder / CHECK, check)
+    written = replace(card, weights_sha256=Model(card.name, card, folder / WEIGHTS).weights_sha256)
+    unfinished = folder / f".{CARD}"
+    unfinished.write_text(written.to_json(), encoding="utf-8")
+    unfinished.replace(folder / CARD)
     return model_folder(folder, str(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -12,6 +13,10 @@ from geoseg.errors import InputError
 from geoseg.model.card import Activation
 from geoseg.model.folder import Model
 from geoseg.model.normalisation import Normalisation
+from geoseg.model.reason import reason
+
+# Where checkpoints of training programs keep the weights among other things.
+ENTRIES = ("state_dict", "model_state_dict", "model")
 
 
 def load_network(model: Model) -> nn.Module:
@@ -19,72 +24,75 @@ def load_network(model: Model) -> nn.Module:
     network = build(model)
     weights = read_weights(model.weights)
     try:
-        network.load_state_dict(
-            {
-                name: tensor.float() if tensor.is_floating_point() else tensor
-                for name, tensor in weights.items()
-            }
-        )
+        network.load_state_dict({name: full_precision(tensor) for name, tensor in weights.items()})
     except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{model.weights}: does not fit the architecture in config.json ({first})"
+            f"{model.weights}: does not fit the architecture in config.json ({reason(error)})"
         ) from error
     return network.eval()
 
 
+def full_precision(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
 def build(model: Model) -> nn.Module:
     """An untrained network of the model's architecture."""
+    arguments = {name: value for name, value in model.architecture.items() if not name.startswith("_")}
+    kind = str(model.architecture.get("_model_class", "Unet"))
+    folder, known = model.weights.parent, architectures()
+    if kind not in known:
+        raise InputError(f"{folder}: unknown architecture {kind!r}; known are {', '.join(sorted(known))}")
+    try:
+        return known[kind](**arguments)
+    except Exception as error:  # encoders come from many libraries
+        raise InputError(f"{folder}: config.json does not describe a {kind} ({reason(error)})") from error
+
+
+def architectures() -> dict[str, type[nn.Module]]:
+    """The networks of segmentation_models_pytorch by name."""
     import segmentation_models_pytorch as smp
 
-    arguments = dict(model.architecture)
-    kind = arguments.pop("_model_class", "Unet")
-    known = {
-        name
-        for name in dir(smp)
-        if isinstance(getattr(smp, name), type) and issubclass(getattr(smp, name), nn.Module)
+    found = {name: getattr(smp, name) for name in dir(smp)}
+    return {
+        name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, nn.Module)
     }
-    if kind not in known:
-        raise InputError(
-            f"{model.weights.parent}: unknown architecture {kind!r}; known are {', '.join(sorted(known))}"
-        )
-    try:
-        network: nn.Module = getattr(smp, kind)(**arguments)
-    except (TypeError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{model.weights.parent}: config.json does not describe a {kind} ({error})"
-        ) from error
-    return network
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Weights as plain tensors; a file that would run code is refused."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return load_file(path) if path.suffix == ".safetensors" else plain_state(unpickled(path))
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: refused, because loading it could run code it brings along; ask its author for plain weights "
-            "(a state dict or .safetensors)"
+            f"{path}: refused: it holds more than plain tensors, and loading it could run code that it brings along; "
+            "ask its author for the state dict alone, best as .safetensors"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: damaged or not a weights file ({' '.join(str(error).split())[:120]})"
-        ) from error
-    return plain_state(state, path)
+    except Exception as error:  # a damaged file fails in many ways
+        raise InputError(f"{path}: damaged or not a weights file ({reason(error)})") from error
 
 
-def plain_state(state: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint, whether it is the whole file or one entry of it."""
-    if isinstance(state, dict):
-        inner = state.get("state_dict", state.get("model", state))
-        if isinstance(inner, dict) and inner and all(isinstance(value, Tensor) for value in inner.values()):
-            return {str(name).removeprefix("module."): value for name, value in inner.items()}
-    raise InputError(f"{path}: holds no state dict of tensors")
+def unpickled(path: Path) -> object:
+    """A checkpoint of torch, read without running anything in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old ways of pickling
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def plain_state(checkpoint: object) -> dict[str, Tensor]:
+    """The network's weights in a checkpoint, without the names that a wrapper around the network added."""
+    if not isinstance(checkpoint, dict):
+        raise TypeError("it holds no state dict")
+    state = next(
+        (checkpoint[entry] for entry in ENTRIES if isinstance(checkpoint.get(entry), dict)), checkpoint
+    )
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    wrapper = next((name.split("encoder.")[0] for name in tensors if "encoder." in name), None)
+    if wrapper is None:
+        raise ValueError("it holds no state dict of a network with an encoder")
+    return {name.removeprefix(wrapper): value for name, value in tensors.items() if name.startswith(wrapper)}
 
 
 class Activated(nn.Module):
@@ -96,7 +104,8 @@ class Activated(nn.Module):
         self.activation = activation
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.network(inputs).float()
+        answer = self.network(inputs)
+        logits: Tensor = (answer[0] if isinstance(answer, tuple) else answer).float()
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
 
 

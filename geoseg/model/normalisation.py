@@ -56,9 +56,15 @@ def scene_normalisation(
 
 
 def is_foreign(known: NDArray[np.float64], scaling: Scaling) -> bool:
-    """Whether values cannot be on the card's scale: beyond it, or a hundredth of it (reflectance for bytes)."""
-    hundredth = scaling.low + 0.01 * (scaling.high - scaling.low)
-    return bool(known.max() > scaling.high or known.min() < scaling.low or known.max() < hundredth)
+    """Whether values cannot be on the card's scale.
+
+    Their bulk reaches beyond it by more than half its length (11-bit imagery for bytes; a few white clouds above the
+    scale of reflectance do not count), or all stay in its first twentieth (reflectance for bytes, bytes for reflectance).
+    """
+    span = scaling.high - scaling.low
+    lowest, highest = np.percentile(known, scaling.percentiles)
+    beyond = highest > scaling.high + span / 2 or lowest < scaling.low - span / 2
+    return bool(beyond or known.max() < scaling.low + span / 20)
 
 
 def normalisation(

@@ -41,16 +41,21 @@ class OpenVinoRuntime:
 
 def converted(model: Model, patch: int) -> Any:
     """The model as an OpenVINO network for normalised patches, from the cache when it was converted before."""
-    import openvino
-
-    version = openvino.__version__.split("-")[0]
-    path = cache_folder() / "openvino" / f"{model.fingerprint[:24]}-{patch}-{version}.xml"
-    if path.exists() and path.with_suffix(".bin").exists():
-        return core().read_model(path)
-    network = convert(model, patch)
-    with suppress(OSError):  # a cache that cannot be written costs a conversion each time, no more
+    path = cache_folder() / "openvino" / f"{model.fingerprint[:24]}-{patch}-{version()}.xml"
+    network = kept(path)
+    if network is None:
+        network = convert(model, patch)
         keep(network, path)
     return network
+
+
+def kept(path: Path) -> Any:
+    """A network converted before, or None when there is none or it is damaged."""
+    if not (path.exists() and path.with_suffix(".bin").exists()):
+        return None
+    with suppress(RuntimeError):
+        return core().read_model(path)
+    return None
 
 
 def convert(model: Model, patch: int) -> Any:
@@ -68,14 +73,21 @@ def convert(model: Model, patch: int) -> Any:
 
 
 def keep(network: Any, path: Path) -> None:
-    """Write a converted network so that another process never sees half of it: weights first, by renaming."""
+    """Write a converted network so that another process never sees half of it: weights first, by renaming.
+
+    A cache that cannot be written costs a conversion each time, no more.
+    """
     import openvino
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{os.getpid()}-{path.name}")
-    openvino.save_model(network, unfinished, compress_to_fp16=False)
-    unfinished.with_suffix(".bin").replace(path.with_suffix(".bin"))
-    unfinished.replace(path)
+    with suppress(OSError, RuntimeError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        openvino.save_model(network, unfinished, compress_to_fp16=False)
+        unfinished.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        unfinished.replace(path)
+    for leftover in (unfinished, unfinished.with_suffix(".bin")):
+        with suppress(OSError):
+            leftover.unlink(missing_ok=True)
 
 
 def taking_raw_values(network: Any, normalisation: Normalisation, dtype: str) -> Any:
@@ -121,6 +133,12 @@ def is_installed() -> bool:
     except ImportError:
         return False
     return True
+
+
+def version() -> str:
+    import openvino
+
+    return str(openvino.__version__).split("-")[0]
 
 
 def has_bf16() -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -41,10 +43,13 @@ def choose(model: Model, device: str, engine: EngineRequest, precision: Precisio
     if model.is_onnx:
         return onnx_kind(model, device, engine, precision)
     kinds = candidates(device, engine, precision)
-    if precision != "auto" or model.check_patches is None:
-        exact = [kind for kind in kinds if kind.precision == "fp32"]
-        return kinds[0] if precision != "auto" else exact[0]
-    return next(kind for kind in kinds if kind.precision == "fp32" or closeness(model, kind).is_enough)
+    if precision != "auto":
+        return kinds[0]
+    return next(kind for kind in kinds if kind.precision == "fp32" or is_close_enough(model, kind))
+
+
+def is_close_enough(model: Model, kind: RuntimeKind) -> bool:
+    return model.check_patches is not None and closeness(model, kind).is_enough
 
 
 def onnx_kind(model: Model, device: str, engine: EngineRequest, precision: PrecisionRequest) -> RuntimeKind:
@@ -98,23 +103,35 @@ def precisions(device: str, engine: Engine) -> Sequence[Precision]:
 
 def closeness(model: Model, kind: RuntimeKind) -> Closeness:
     """Compare with torch in full precision, once per model and machine."""
-    key = f"{model.fingerprint[:24]}-{kind.engine}-{kind.precision}-{device_name(kind.device)}-{torch.__version__}"
-    path = cache_folder() / "precision" / f"{''.join(c if c.isalnum() else '-' for c in key)}.json"
-    if path.exists():
+    path = note_path(model, kind)
+    with suppress(OSError, ValueError, TypeError):
         return Closeness(**json.loads(path.read_text()))
     measured = compare(model, kind)
     write_atomically(path, json.dumps(asdict(measured)))
     return measured
 
 
+def note_path(model: Model, kind: RuntimeKind) -> Path:
+    """Where the closeness is noted: all that it depends on is in the name."""
+    version = openvino.version() if kind.engine == "openvino" else torch.__version__
+    key = f"{model.fingerprint[:24]}-{kind.engine}-{version}-{kind.precision}-{device_name(kind.device)}"
+    return cache_folder() / "precision" / f"{''.join(c if c.isalnum() else '-' for c in key)}.json"
+
+
 def compare(model: Model, kind: RuntimeKind) -> Closeness:
+    expected = answers(model, RuntimeKind(kind.device, "torch", "fp32"))
+    answered = answers(model, kind)
+    flipped = decided(model, expected) != decided(model, answered)
+    return Closeness(float((expected - answered).abs().mean()), float(flipped.float().mean()))
+
+
+def answers(model: Model, kind: RuntimeKind) -> Tensor:
+    """Probabilities on the check patches, one after another to need little memory."""
     assert model.check_patches is not None
     raw = torch.from_numpy(model.check_patches)
     patches = RawPatches(raw.shape[-1], str(model.check_patches.dtype), fixed_normalisation(model.card))
-    expected = open_runtime(model, patches, RuntimeKind(kind.device, "torch", "fp32"))(raw).cpu()
-    answered = open_runtime(model, patches, kind)(raw).cpu()
-    flipped = decided(model, expected) != decided(model, answered)
-    return Closeness(float((expected - answered).abs().mean()), float(flipped.float().mean()))
+    runtime = open_runtime(model, patches, kind)
+    return torch.cat([runtime(patch[None]).cpu() for patch in raw])
 
 
 def decided(model: Model, probabilities: Tensor) -> Tensor:

@@ -85,9 +85,13 @@ def find_devices(request: str) -> list[str]:
     """The devices that `--device` means, or one line on why there is none. All GPUs of a machine share a scene."""
     if request == "auto":
         return available("cuda") or available("mps") or ["cpu"]
-    devices = [device for item in request.split(",") for device in available(item.strip())]
-    if not devices:
-        raise InputError(f"--device {request}: not there; this machine has {', '.join(all_devices())}")
+    named = [item.strip() for item in request.split(",")]
+    for name in named:
+        if not available(name):
+            raise InputError(f"--device {name}: not there; this machine has {', '.join(all_devices())}")
+    devices = list(dict.fromkeys(device for name in named for device in available(name)))
+    if len({torch.device(device).type for device in devices}) > 1:
+        raise InputError(f"--device {request}: give devices of one kind, such as cuda:0,cuda:1")
     return devices
 
 
