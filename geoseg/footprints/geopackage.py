@@ -67,9 +67,10 @@ class FootprintWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._cleanup:
-            if error is not None:
-                raise error
+        if error is not None:
+            self._cleanup.__exit__(kind, error, trace)
+            return
+        with self._cleanup, plain_errors(self.path):
             self._write()
 
     def append(self, footprints: gpd.GeoDataFrame) -> None:
@@ -101,7 +102,7 @@ def add_region_layer(
     """Put a table of regions into a file of footprints that is there already; gives the file it is in."""
     target = region_file(path)
     check_replaceable(target, (REGIONS,), overwrite)
-    with replacing(target) as folder:
+    with replacing(target) as folder, plain_errors(target):
         (folder / "spool").mkdir()
         if is_geopackage(target):
             start_from(target, folder / target.name, {REGIONS})
@@ -139,9 +140,10 @@ def check_replaceable(path: Path, tables: Sequence[str], overwrite: bool) -> Non
     """Refuse to replace anything that the user did not agree to."""
     if overwrite or not path.exists():
         return
-    if not is_geopackage(path):
-        raise InputError(f"{path} is there already; add --overwrite to replace it")
-    taken = [table for table in tables if columns_of(path, table)]
+    with plain_errors(path):
+        if not is_geopackage(path):
+            raise InputError(f"{path} is there already; add --overwrite to replace it")
+        taken = [table for table in tables if columns_of(path, table)]
     if taken:
         raise InputError(f"{path} holds a layer {taken[0]} already; add --overwrite to replace it")
 
@@ -155,7 +157,7 @@ def columns_of(path: Path, table: str) -> set[str]:
     """The columns of a table in a database; none if it is not there."""
     if not is_sqlite(path):
         return set()
-    with closing(sqlite3.connect(path)) as base:
+    with closing(sqlite3.connect(path, timeout=1.0)) as base:
         return {row[1] for row in base.execute(f'PRAGMA table_info("{table}")')}
 
 

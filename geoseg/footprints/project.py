@@ -18,7 +18,7 @@ from pyproj import CRS, Transformer
 from geoseg.errors import InputError
 from geoseg.footprints.geopackage import BUILDINGS, REGIONS, region_file
 from geoseg.footprints.raster_style import image_style, mask_style, probability_style
-from geoseg.footprints.replacing import replacing
+from geoseg.footprints.replacing import plain_errors, replacing
 from geoseg.raster.gdal import open_raster
 
 Box = tuple[float, float, float, float]
@@ -65,9 +65,10 @@ def write_project(project: Project, out: Path, overwrite: bool = False) -> None:
     if out.exists() and not overwrite:
         raise InputError(f"{out} is there already; add --overwrite to replace it")
     layers = list(map_layers(project, out.parent))
-    with replacing(out) as folder, zipfile.ZipFile(folder / out.name, "w", zipfile.ZIP_DEFLATED) as archive:
+    content = document(out.stem, layers)
+    with replacing(out) as folder, plain_errors(out), zipfile.ZipFile(folder / out.name, "w") as archive:
         entry = zipfile.ZipInfo(f"{out.stem}.qgs", FIRST_DAY_OF_ZIP)
-        archive.writestr(entry, document(out.stem, layers), zipfile.ZIP_DEFLATED)
+        archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
 def map_layers(project: Project, folder: Path) -> Iterator[MapLayer]:

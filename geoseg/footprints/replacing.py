@@ -29,13 +29,14 @@ def replacing(path: Path) -> Iterator[Path]:
     check_writable(path)
     with plain_errors(path):
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            yield folder
-            check_writable(path)
+    try:
+        yield folder
+        check_writable(path)
+        with plain_errors(path):
             for finished in sorted(file for file in folder.iterdir() if file.is_file()):
                 os.replace(finished, path.parent / finished.name)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from geoseg.footprints.geopackage import REGIONS, add_region_layer, check_replac
 from geoseg.footprints.ground import areas_and_perimeters
 from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.regions import read_regions
-from geoseg.footprints.replacing import replacing
+from geoseg.footprints.replacing import plain_errors, replacing
 from geoseg.footprints.statistics import RegionStatistics
 from geoseg.footprints.survey_rasters import SurveyRasters
 from geoseg.narrator import QUIET, Narrator
@@ -43,7 +43,7 @@ def survey(
     target = add_region_layer(question.footprints, table, overwrite, narrator)
     narrator.say(f"{len(table)} rows in layer {REGIONS} of {target}")
     if csv is not None:
-        with replacing(csv) as folder:
+        with replacing(csv) as folder, plain_errors(csv):
             table.drop(columns=table.geometry.name).to_csv(
                 folder / csv.name, index=False, lineterminator="\n"
             )

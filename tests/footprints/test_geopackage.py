@@ -273,16 +273,40 @@ def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
         write(path, footprints(scattered()), overwrite=True)
 
 
-@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
-def test_a_geopackage_in_use_is_refused(tmp_path: Path, mode: str) -> None:
-    path = write(tmp_path / "out.gpkg", footprints(scattered()))
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "lock"), [("DELETE", "IMMEDIATE"), ("DELETE", "EXCLUSIVE"), ("WAL", "DEFERRED")], ids=str
+)
+def test_a_geopackage_in_use_is_refused(tmp_path: Path, mode: str, lock: str, overwrite: bool) -> None:
+    path = tmp_path / "out.gpkg"
+    scatter = footprints(scattered())
+    scatter.to_file(path, layer="theirs")
+
     with closing(sqlite3.connect(path)) as other:
         other.execute(f"PRAGMA journal_mode = {mode}")
-        other.execute("BEGIN IMMEDIATE" if mode == "DELETE" else "BEGIN")
-        other.execute("SELECT count(*) FROM buildings").fetchone()
+        other.execute(f"BEGIN {lock}")
+        other.execute("SELECT count(*) FROM theirs").fetchone()
         with pytest.raises(GeosegError, match="another program has it open; close it there"):
-            write(path, footprints(scattered()), overwrite=True)
-    write(path, footprints(scattered()), overwrite=True)
+            write(path, scatter, overwrite=overwrite)
+    write(path, scatter, overwrite=overwrite)
+    assert len(read(path, "theirs")) == len(read(path)) == len(scatter)
+
+
+def test_an_error_of_the_callers_is_not_taken_for_one_of_writing(tmp_path: Path) -> None:
+    def unreadable() -> None:
+        with FootprintWriter(tmp_path / "out.gpkg", UTM33, ["building"]):
+            raise OSError("the mask cannot be read")
+
+    with pytest.raises(OSError, match="the mask cannot be read"):
+        unreadable()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_broken_database_is_one_clear_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.gpkg", footprints(scattered()))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(GeosegError, match=r"out\.gpkg"):
+        write(path, footprints(scattered()))
 
 
 FILL = """
