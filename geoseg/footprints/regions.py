@@ -74,8 +74,8 @@ class Regions:
             steps = np.repeat([-self.turn, 0.0, self.turn], len(parts))
             parts, owners = shifted(np.tile(parts, 3), steps), np.tile(owners, 3)
         box = self.box_around(place)
-        pieces = shapely.intersection(parts[(hit := shapely.intersects(parts, box))], box)
-        return merged(pieces, owners[hit], len(self))
+        hit = shapely.intersects(parts, box)
+        return merged(shapely.intersection(parts[hit], box), owners[hit], len(self))
 
     def middle(self, place: Located) -> float:
         """The x of a place's middle."""
