@@ -70,6 +70,11 @@ class Finisher:
         footprints, pixel_m2 = footprints.select(large), pixel_m2[large]
         flat = self._cleaned(footprints, pixel_m2)
         placed = self._on_earth(flat.polygons)
+        # Rounding can make a shape that only just was valid cross itself on the map.
+        torn = np.isin(flat.cluster, flat.cluster[~shapely.is_valid(placed)])
+        if torn.any():
+            flat = flat.replaced(torn, moved(footprints.polygons[torn], self._plane))
+            placed = self._on_earth(flat.polygons)
         areas_m2, perimeters_m = areas_and_perimeters(self.area, placed, self.crs)
         stretch = np.sqrt(pixel_m2 / abs(self._plane.determinant))
         width_m, length_m, orientation_deg = shape_attributes(flat.polygons)

@@ -39,6 +39,12 @@ class Footprints:
         """Some of the footprints, by a mask or by their positions."""
         return Footprints(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def replaced(self, rows: NDArray[np.bool_], polygons: NDArray[np.object_]) -> Footprints:
+        """Some footprints with their outlines as traced instead of straightened."""
+        mended = self.polygons.copy()
+        mended[rows] = polygons
+        return replace(self, polygons=mended, regularized=self.regularized & ~rows)
+
     def with_polygons(self, polygons: NDArray[np.object_]) -> Footprints:
         """The same footprints in another shape or plane."""
         return replace(self, polygons=polygons)

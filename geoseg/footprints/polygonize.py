@@ -30,12 +30,13 @@ from geoseg.footprints.ragged import Flags, Ints, starts_of
 class Joining:
     """What belongs together.
 
-    Pixels of one footprint share a side (`connectivity` 4) or at least a corner (8). Footprints that touch along a
-    wall make a cluster, unless `clusters` is off. `keeps_pixels` carries each footprint's own pixels along.
+    Pixels of one footprint share a side (`connectivity` 4) or at least a corner (8). Footprints that touch by a side
+    (`clusters` 4), or by a corner of equal pixels, too (8), make a cluster; with 0 nobody asks for clusters.
+    `keeps_pixels` carries each footprint's own pixels along.
     """
 
     connectivity: int = 4
-    clusters: bool = True
+    clusters: int = 4
     keeps_pixels: bool = False
 
 
@@ -271,12 +272,14 @@ def _described(
 ) -> tuple[Components, Runs]:
     """What the band tells of its components, and their runs of pixels."""
     band = walls.band
-    crossing = walls.across_corners() if joining.connectivity == 8 else _NO_PAIRS
+    corners_count = 8 in (joining.connectivity, joining.clusters)
+    crossing = walls.across_corners() if corners_count else _NO_PAIRS
     touching, beside_unknown = (
         _contacts(walls) if band.has_neighbours_of_another_value else (_NO_PAIRS, _NONE)
     )
-    same_footprint, touching_ones = component[np.stack(crossing)], component[np.stack(touching)]
-    neighbours = [same_footprint, touching_ones] if joining.clusters else [same_footprint]
+    crossing_ones, touching_ones = component[np.stack(crossing)], component[np.stack(touching)]
+    same_footprint = crossing_ones if joining.connectivity == 8 else crossing_ones[:, :0]
+    neighbours = [crossing_ones, touching_ones] if joining.clusters else [same_footprint]
     value = np.zeros(number, dtype=np.int64)
     value[component[walls.outline]] = np.concatenate([walls.left.value, walls.right.value])
     touches_nodata = np.zeros(number, dtype=bool)

@@ -83,9 +83,15 @@ class Recipe:
         """What belongs together when outlines are traced."""
         return Joining(
             connectivity=self.connectivity,
-            clusters=self.split or bool(self.simplify_m) or self.regularizes(grid),
+            clusters=self._clusters(grid),
             keeps_pixels=self.split,
         )
+
+    def _clusters(self, grid: Grid) -> int:
+        """Which neighbours are to be shaped together; straight walls meet corners by themselves."""
+        if self.regularizes(grid):
+            return 4
+        return 8 if self.simplify_m else 4 if self.split else 0
 
 
 @dataclass(frozen=True)

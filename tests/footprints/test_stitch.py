@@ -231,9 +231,15 @@ def test_neighbours_of_other_classes_make_a_cluster_that_comes_whole() -> None:
     assert len(set(last.cluster)) == 2
 
 
+def test_corners_make_clusters_where_they_are_asked_for() -> None:
+    mask = np.array([[1, 0, 0, 2], [0, 1, 2, 0], [1, 0, 0, 0]], dtype=np.uint8)
+    assert len(set(in_bands(mask, 1).cluster)) == 4
+    assert sorted(np.bincount(in_bands(mask, 1, Joining(clusters=8)).cluster)) == [5]
+
+
 def test_without_clusters_each_footprint_is_released_as_it_closes() -> None:
     mask = np.array([[1, 2], [1, 0], [1, 0], [0, 0]], dtype=np.uint8)
-    alone = Joining(clusters=False)
+    alone = Joining(clusters=0)
     stitcher = Stitcher(2, alone)
     counts = [len(traced(stitcher.add(trace(row[None], i, alone)))) for i, row in enumerate(mask)]
     assert counts == [0, 1, 0, 1]

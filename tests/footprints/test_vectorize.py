@@ -224,6 +224,18 @@ def test_simplified_neighbours_keep_their_wall(tmp_path: Path) -> None:
     assert shapely.get_num_coordinates([one, other]).max() < 20
 
 
+@pytest.mark.parametrize(
+    "recipe", [Recipe(connectivity=8), Recipe(split=True), Recipe(simplify_m=1, regularize=False)]
+)
+def test_every_shape_is_valid_and_simplified_ones_never_overlap(tmp_path: Path, recipe: Recipe) -> None:
+    mask = open_mask(str(write(tmp_path / "m.tif", town(400, 400, seed=8))))
+    vectorize(mask, tmp_path / "o.gpkg", recipe)
+    found = footprints(tmp_path / "o.gpkg").geometry.array
+    assert shapely.is_valid(found).all()
+    if not recipe.regularize and recipe.simplify_m:
+        assert shapely.area(found).sum() == pytest.approx(shapely.union_all(found).area)
+
+
 def test_the_crs_asked_for_is_that_of_the_file_and_areas_stay_true(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
     here = vectorize(mask, tmp_path / "here.gpkg")
