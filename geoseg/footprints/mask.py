@@ -16,9 +16,8 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
 from geoseg.footprints.pieces import STEPS, Values
-from geoseg.raster.gdal import GDAL_ERRORS, reason
+from geoseg.raster.gdal import GDAL_ERRORS, open_raster, reason
 from geoseg.raster.grid import Grid
-from geoseg.raster.gdal import open_raster
 from geoseg.raster.opening import scene_crs, scene_transform
 
 NODATA = 255
