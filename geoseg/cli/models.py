@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from geoseg.model.card import Card
     from geoseg.model.folder import Model
 
-STRETCHES = {
-    "never": "always",
-    "when-foreign": "unless the scene's values cannot be on that scale; then its own percentiles {} count",
-    "always": "never: the scene's own percentiles {} count",
+SCALINGS = {
+    "never": "{low:g} to {high:g} becomes 0 to 1",
+    "when-foreign": "{low:g} to {high:g} becomes 0 to 1; in a scene that is not on that scale, its {ends} percentiles do",
+    "always": "the scene's own {ends} percentiles become 0 to 1",
 }
 
 
@@ -147,9 +147,7 @@ def classes(card: Card) -> Iterator[str]:
 def scaling(card: Card) -> Iterator[str]:
     scale = card.scaling
     ends = " to ".join(f"{percentile:g}" for percentile in scale.percentiles)
-    yield entry(
-        "Scaling", f"{scale.low:g} to {scale.high:g} becomes 0 to 1, " + STRETCHES[scale.stretch].format(ends)
-    )
+    yield entry("Scaling", SCALINGS[scale.stretch].format(low=scale.low, high=scale.high, ends=ends))
     yield entry("", f"mean {shown(scale.mean)}, std {shown(scale.std)}")
 
 

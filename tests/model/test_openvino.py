@@ -1,0 +1,115 @@
+"""OpenVINO against torch, and its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made import photo
+
+from geoseg.model import openvino
+from geoseg.model.cache import cache_folder
+from geoseg.model.folder import Model, find_model
+from geoseg.model.normalisation import Normalisation, fixed_normalisation
+from geoseg.model.runtime import RawPatches, RuntimeKind, open_runtime
+
+pytestmark = pytest.mark.skipif(not openvino.is_installed(), reason="openvino is not installed")
+
+FP32 = RuntimeKind("cpu", "openvino", "fp32")
+TORCH = RuntimeKind("cpu", "torch", "fp32")
+SCALES = {"uint8": 1, "uint16": 40, "int16": -20, "float32": 1 / 255}
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> Model:
+    return find_model(str(tiny_model))
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def stretched(model: Model, factor: float) -> Normalisation:
+    """What a scene of other values gets: from its own tenth to its own nine tenths, the rest cut off."""
+    plain = fixed_normalisation(model.card)
+    low, high = sorted((25 * factor, 230 * factor))
+    gain = tuple(gain * 255 / (high - low) for gain in plain.gain)
+    offset = tuple(offset - g * low for offset, g in zip(plain.offset, gain, strict=True))
+    return Normalisation(gain, offset, (low,) * 3, (high,) * 3, clip=True)
+
+
+def largest_difference(model: Model, patches: RawPatches, raw: torch.Tensor) -> float:
+    expected = open_runtime(model, patches, TORCH)(raw)
+    answered = open_runtime(model, patches, FP32)(raw)
+    assert answered.dtype == torch.float32
+    assert answered.shape == expected.shape
+    assert float(expected.std()) > 0.01
+    return float((expected - answered).abs().max())
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("dtype", SCALES)
+def test_openvino_answers_as_torch_does(model: Model, dtype: str, clip: bool) -> None:
+    factor = SCALES[dtype]
+    values = (photo(64, 64, seed=2)[None] * float(factor)).astype(dtype)
+    normalisation = stretched(model, factor)
+    patches = RawPatches(64, dtype, normalisation if clip else replace(normalisation, clip=False))
+    assert largest_difference(model, patches, torch.from_numpy(values)) < 1e-4
+
+
+def test_it_does_so_for_more_bands_and_classes(
+    small_unet: Callable[..., Any], saved: Callable[..., Model]
+) -> None:
+    model = saved(small_unet(in_channels=11, classes=4), bands=11, outputs=4)
+    patches = RawPatches(64, "uint16", fixed_normalisation(model.card))
+    raw = torch.from_numpy(np.stack([photo(64, 64, 11, "uint16", seed) for seed in range(2)]))
+    assert largest_difference(model, patches, raw) < 1e-4
+
+
+def answers(model: Model) -> torch.Tensor:
+    patches = RawPatches(64, "uint8", fixed_normalisation(model.card))
+    return open_runtime(model, patches, FP32)(torch.from_numpy(photo(64, 64)[None]))
+
+
+def test_a_model_is_converted_once(model: Model, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = answers(model)
+    kept = sorted(path.suffix for path in (empty_cache / "openvino").iterdir())
+    assert kept == [".bin", ".xml"]
+    monkeypatch.setattr(openvino, "convert", lambda *_: pytest.fail("converted again"))
+    assert torch.equal(answers(model), first)
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(model: Model, empty_cache: Path) -> None:
+    empty_cache.write_text("a file where the folder should be")
+    assert torch.equal(answers(model), answers(model))
+
+
+@pytest.mark.parametrize("damaged", [".xml", ".bin"])
+def test_a_damaged_cache_is_replaced(model: Model, empty_cache: Path, damaged: str) -> None:
+    first = answers(model)
+    path = next((empty_cache / "openvino").glob(f"*{damaged}"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert torch.equal(answers(model), first)
+    assert len(path.read_bytes()) == len(whole)
+
+
+def test_half_of_a_cache_is_completed(model: Model, empty_cache: Path) -> None:
+    first = answers(model)
+    path = next((empty_cache / "openvino").glob("*.xml"))
+    path.unlink()
+    assert torch.equal(answers(model), first)
+    assert path.exists()
+
+
+def test_the_cache_lies_where_the_user_wants_it(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder() == empty_cache
+    monkeypatch.delenv("GEOSEG_CACHE")
+    assert cache_folder().name == "geoseg"
