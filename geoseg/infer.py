@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from geoseg.errors import InputError
@@ -76,12 +77,12 @@ def infer(
     paths: Sequence[str],
     outputs: Outputs,
     wishes: Wishes,
-    recipe: Recipe | None = None,
+    footprint_wishes: Mapping[str, Any] = MappingProxyType({}),
     narrator: Narrator = QUIET,
 ) -> Inferred:
     """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments.
 
-    Without a recipe, footprints are made as the model's card says: its classes, minimum area and known errors.
+    `footprint_wishes` are fields of a Recipe; for the others the model's card speaks, or the recipe's defaults.
     """
     start = time.monotonic()
     refuse_outputs(outputs, paths)
@@ -90,7 +91,8 @@ def infer(
     with journal.locked(), ExitStack() as tracing:
         tracer = None
         if outputs.footprints:
-            tracer = vectorizer(job, outputs.footprints, recipe, outputs.overwrite, narrator)
+            recipe = recipe_of(job.model.card, footprint_wishes)
+            tracer = vectorizer(job, outputs, recipe, narrator)
             tracing.enter_context(tracer)
         predict_strips(job, journal, narrator, to_strips(tracer, job) if tracer else None)
         narrator.say("Writing " + ", ".join(map(str, outputs.paths)))
@@ -104,22 +106,23 @@ def infer(
     return Inferred(job, outputs, time.monotonic() - start, tracer.summary if tracer else None)
 
 
-def vectorizer(job: Job, out: Path, recipe: Recipe | None, overwrite: bool, narrator: Narrator) -> Vectorizer:
+def vectorizer(job: Job, outputs: Outputs, recipe: Recipe, narrator: Narrator) -> Vectorizer:
     """What turns finished strips into footprints while the model works on the next ones."""
+    assert outputs.footprints
     on_gpu = job.kinds[0].device != "cpu"
     return Vectorizer(
         job.scene.grid,
-        out,
-        recipe or recipe_of(job.model.card),
+        outputs.footprints,
+        recipe,
         # A CPU is busy with the model: processes of our own would only take turns with it.
         workers=min(MOST_TRACERS, available_processors() // 2) if on_gpu else 0,
-        overwrite=overwrite,
+        overwrite=outputs.overwrite,
         narrator=narrator,
     )
 
 
-def recipe_of(card: Card, **wishes: Any) -> Recipe:
-    """How footprints are made for a model, as its card says where the user does not."""
+def recipe_of(card: Card, wishes: Mapping[str, Any]) -> Recipe:
+    """How footprints are made: as the user wishes, else as the card says, else as usual."""
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
     counts = card.calibration.get("confusion")
     known = {
@@ -129,7 +132,7 @@ def recipe_of(card: Card, **wishes: Any) -> Recipe:
         if counts
         else None,
     }
-    return Recipe(**{**known, **{name: value for name, value in wishes.items() if value is not None}})
+    return Recipe(**{**known, **wishes})
 
 
 def to_strips(tracer: Vectorizer, job: Job) -> StripListener:

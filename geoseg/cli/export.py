@@ -17,7 +17,7 @@ from geoseg.narrator import Narrator
 if TYPE_CHECKING:
     from gee.area import Area
     from gee.catalogue import Imagery, Label, Source
-    from gee.export import Export, Wish
+    from gee.export import Export
     from gee.expressions import Look, Marking, Period
     from gee.layers import Asset
     from gee.pairs import PairRule
@@ -165,26 +165,25 @@ def command(narrator: Narrator, as_json: bool, dry_run: bool, **options: Any) ->
     Training pairs with the European Settlement Map:
       geoseg export --aoi region.geojson --label esm:ESM_FOLDER --pairs 700 --out pairs
     """
-    from gee.chips import run_pairs
+    from gee.chips import dry_run_pairs, run_pairs
     from gee.export import dry_run as estimated
     from gee.export import run
 
     wish = wished(options)
     exports = planned(options, wish, narrator)
-    if dry_run:
-        summary = estimated(exports, wish)
-    elif options["pairs"] is not None:
-        summary = {"exports": [run_pairs(export, wish, pair_rule(options)) for export in exports]}
+    if options["pairs"] is not None:
+        rule, pair = pair_rule(options), dry_run_pairs if dry_run else run_pairs
+        summary = {"exports": [pair(export, wish, rule) for export in exports]}
     else:
-        summary = run(exports, wish)
+        summary = (estimated if dry_run else run)(exports, wish)
     console.result(summary, as_json, told(summary))
 
 
 def wished(options: dict[str, Any]) -> Wish:
     """What the options ask for."""
     from gee import catalogue
-    from gee.export import Wish
     from gee.expressions import Marking
+    from gee.wish import Wish
 
     has_source = not options["asset"] and options["source"] != NOTHING
     source = catalogue.imagery(options["source"]) if has_source else None

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from geoseg.cli import console
+from geoseg.cli.footprint_options import footprint_options, recipe_wishes
 from geoseg.narrator import Narrator
 
 
@@ -72,6 +73,7 @@ from geoseg.narrator import Narrator
     show_default=True,
     help="What to do about damaged parts of a scene.",
 )
+@footprint_options
 @click.option("--dry-run", is_flag=True, help="Tell the plan, memory, disk and time, and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @console.command
@@ -81,11 +83,12 @@ def command(
     footprints: Path | None,
     mask: Path | None,
     probability: Path | None,
+    qgis_project: Path | None,
     dry_run: bool,
     overwrite: bool,
     narrator: Narrator,
     as_json: bool,
-    **wishes: Any,
+    **options: Any,
 ) -> None:
     """Find the buildings of SCENE and write them as footprints with true areas, and as rasters.
 
@@ -103,10 +106,12 @@ def command(
     from geoseg import infer
     from geoseg.predict.job import Wishes
 
-    outputs = infer.Outputs(footprints, mask, probability, overwrite=overwrite)
+    outputs = infer.Outputs(footprints, mask, probability, qgis_project, overwrite)
+    recipe = recipe_wishes(options)
+    wishes = Wishes(**options)
     if dry_run:
-        needed = infer.dry_run(scene, outputs, Wishes(**wishes), narrator)
+        needed = infer.dry_run(scene, outputs, wishes, narrator)
         console.result(needed.summary, as_json, str(needed))
     else:
-        done = infer.infer(scene, outputs, Wishes(**wishes), None, narrator)
+        done = infer.infer(scene, outputs, wishes, recipe, narrator)
         console.result(done.summary, as_json, str(done))

@@ -53,6 +53,14 @@ def scene(write_raster: RasterWriter) -> Path:
     return write_raster("scene.tif", photo(300, 220), nodata=0, tiled=True, blockxsize=64, blockysize=64)
 
 
+@pytest.fixture
+def blobs(write_raster: RasterWriter) -> Path:
+    """Smooth light and dark patches, on which even random weights draw outlines."""
+    noise = np.random.default_rng(1).random((3, 40, 30))
+    grown = np.kron(noise, np.ones((10, 10)))
+    return write_raster("blobs.tif", (grown * 255).astype("uint8"))
+
+
 def test_mask_and_probability_agree_and_tell_where_they_come_from(
     run: Run, scene: Path, tmp_path: Path
 ) -> None:
@@ -216,6 +224,41 @@ def test_killed_it_goes_on_to_the_same_bytes(
         whole, resumed = (tmp_path / f"{name}-{product}.tif" for name in ("whole", "killed"))
         assert whole.read_bytes() == resumed.read_bytes()
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_footprints_are_those_of_the_mask(run: Run, tmp_path: Path, blobs: Path) -> None:
+    """Traced strip by strip while the model works, or afterwards from the finished rasters: the same file."""
+    mask, probability, out, again = (tmp_path / name for name in ("m.tif", "p.tif", "a.gpkg", "b.gpkg"))
+    done = run(blobs, "--json", mask=mask, probability=probability, out=out)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["footprints"] > 5
+    flags = ["--out", again, "--probability", probability, "--class", "1=building", "--quiet"]
+    vectorized = CliRunner().invoke(geoseg, ["vectorize", str(mask), *map(str, flags)])
+    assert vectorized.exit_code == 0, vectorized.stderr
+    assert out.read_bytes() == again.read_bytes()
+
+
+def test_footprints_alone_are_written_with_a_project(run: Run, tmp_path: Path, blobs: Path) -> None:
+    import pyogrio
+
+    out, project = tmp_path / "b.gpkg", tmp_path / "b.qgz"
+    done = run(blobs, out=out, **{"qgis-project": project, "regions": "grid:30m"})
+    assert done.exit_code == 0, done.stderr
+    assert " footprints, " in done.stdout
+    assert project.exists()
+    assert {"buildings", "regions"} <= set(pyogrio.list_layers(out)[:, 0])
+
+
+def test_bad_footprint_outputs_give_one_line(run: Run, scene: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.gpkg").write_text("precious")
+    (tmp_path / "there.fgb").write_text("precious")
+    one_line(run(scene, out=tmp_path / "b.doc"), 2, ".doc")
+    one_line(run(scene, out=tmp_path / "there.gpkg"), 2, "there.gpkg")
+    one_line(run(scene, out=tmp_path / "there.fgb"), 2, "--overwrite")
+    one_line(run(scene, mask=tmp_path / "m.tif", **{"qgis-project": tmp_path / "b.qgz"}), 2, "give --out")
+    one_line(run(scene, out=tmp_path / "b.gpkg", regions="nowhere.gpkg"), 2, "nowhere.gpkg")
+    one_line(run(scene, out=tmp_path / "b.gpkg", **{"min-area": -1}), 2, "--min-area -1")
+    one_line(run(scene, out=tmp_path / "b.gpkg", **{"area-crs": "EPSG:4326"}), 2, "EPSG:4326")
 
 
 def test_other_parameters_never_reuse_strips(
