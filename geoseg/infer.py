@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from geoseg.errors import InputError
-from geoseg.footprints.adjusted import ConfusionMatrix
-from geoseg.footprints.project import Project, write_project
+from geoseg.footprints.files.project import Project, write_project
+from geoseg.footprints.files.replacing import check_writable
+from geoseg.footprints.regions.adjusted import ConfusionMatrix
+from geoseg.footprints.trace.workers import available_processors
 from geoseg.footprints.vectorize import MaskStrip, Recipe, Summary, Vectorizer
-from geoseg.footprints.workers import available_processors
 from geoseg.model.card import Card
 from geoseg.narrator import QUIET, Narrator
 from geoseg.predict.estimate import Estimate, estimate
@@ -166,7 +167,7 @@ def refuse_outputs(outputs: Outputs, scene: Sequence[str]) -> None:
     for path in outputs.paths:
         if os.path.realpath(path) in inputs:
             raise InputError(f"{path}: is the scene itself; give the output another name")
-        refuse_place(path)
+        check_writable(path)
     for raster in filter(None, (outputs.mask, outputs.probability)):
         if raster.suffix.lower() not in RASTERS:
             raise InputError(f"{raster}: a raster's name must end in .tif")
@@ -174,12 +175,3 @@ def refuse_outputs(outputs: Outputs, scene: Sequence[str]) -> None:
             raise InputError(f"{raster}: exists already; use --overwrite to replace it")
     if len({os.path.realpath(path) for path in outputs.paths}) < len(outputs.paths):
         raise InputError(f"{outputs.paths[0]}: named for two outputs; give each its own name")
-
-
-def refuse_place(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} cannot be written to")

@@ -49,7 +49,7 @@ def command(
     The table becomes the layer `regions` of the GeoPackage (a file beside it for other formats). One row per region and
     class: buildings, built area, seen area, share, sizes, confidence, expected area.
     """
-    from geoseg.footprints.survey import Survey, survey
+    from geoseg.footprints.regions.survey import Survey, survey
 
     question = Survey(footprints, regions, region_id, mask, probability, area_crs)
     table = survey(question, csv, overwrite, narrator)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli import console
+from geoseg.cli.footprint_options import footprint_options, recipe_wishes
 from geoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from geoseg.footprints.mask import Mask
+    from geoseg.footprints.trace.mask import Mask
     from geoseg.footprints.vectorize import Summary
     from geoseg.narrator import Narrator
 
@@ -48,67 +49,8 @@ MOST_WORKERS = 16
     metavar="VALUE=NAME",
     help="What a value of the mask is called, e.g. 2=industrial; give it once for each.  [default: 1=building]",
 )
-@click.option(
-    "--min-area",
-    "min_area_m2",
-    default=5.0,
-    show_default=True,
-    metavar="M2",
-    help="Leave out footprints smaller than this many true square metres; 0 keeps all.",
-)
-@click.option(
-    "--max-hole",
-    "max_hole_m2",
-    default=2.0,
-    show_default=True,
-    metavar="M2",
-    help="Fill holes up to this size. Holes of --min-area and more always stay: they may hold a building.",
-)
-@click.option(
-    "--regularize/--no-regularize",
-    default=None,
-    help="Straight walls and right angles; shared walls stay shared.  [default: on for pixels finer than 1 m]",
-)
-@click.option(
-    "--simplify",
-    "simplify_m",
-    default=0.0,
-    metavar="M",
-    help="Leave out details of outlines up to this many metres across.  [default: none]",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["touching"]),
-    help="Part buildings that have grown together, at their necks or where the probability dips.",
-)
-@click.option(
-    "--connectivity",
-    type=click.Choice(["4", "8"]),
-    default="4",
-    show_default=True,
-    help="4: one building is joined by the sides of pixels; 8: by corners, too.",
-)
-@click.option("--crs", metavar="CRS", help="CRS of the footprints, e.g. EPSG:4326.  [default: the mask's]")
-@click.option(
-    "--area-crs",
-    default="auto",
-    show_default=True,
-    metavar="CRS",
-    help="Projected CRS in which areas are measured; auto is an equal-area one centred on the data.",
-)
 @click.option("--assume-crs", metavar="CRS", help="CRS of a mask that does not say it.")
-@click.option(
-    "--regions",
-    metavar="FILE[:LAYER]|grid:1km",
-    help="Count per region as well: a vector file, or squares; becomes the layer `regions`.",
-)
-@click.option("--region-id", metavar="COLUMN", help="The column that names a region.")
-@click.option(
-    "--qgis-project",
-    type=click.Path(path_type=Path),
-    metavar="FILE.qgz",
-    help="Write a QGIS project that opens footprints, regions and rasters together.",
-)
+@footprint_options
 @click.option("--image", type=click.Path(path_type=Path), help="The image below it all in the QGIS project.")
 @click.option("--overwrite", is_flag=True, help="Replace footprints that are there already.")
 @click.option("--strip", "strip_rows", type=click.IntRange(1), metavar="ROWS", help="Rows read at once.")
@@ -127,8 +69,6 @@ def command(
     threshold: float | None,
     band: int | None,
     classes: tuple[str, ...],
-    split: str | None,
-    connectivity: str,
     assume_crs: str | None,
     qgis_project: Path | None,
     image: Path | None,
@@ -137,7 +77,7 @@ def command(
     workers: int | None,
     narrator: Narrator,
     as_json: bool,
-    **wishes: Any,
+    **options: Any,
 ) -> None:
     """Turn MASK into building footprints with true areas.
 
@@ -151,19 +91,20 @@ def command(
       geoseg vectorize mask.tif --probability probability.tif --regions wards.gpkg --out buildings.gpkg
       geoseg vectorize probability.tif --threshold 0.4 --split touching --out buildings.fgb
     """
-    from geoseg.footprints.geopackage import check_replaceable
-    from geoseg.footprints.mask import open_mask
-    from geoseg.footprints.project import Project, write_project
+    from geoseg.footprints.files.geopackage import check_replaceable
+    from geoseg.footprints.files.project import Project, write_project
+    from geoseg.footprints.trace.mask import open_mask
     from geoseg.footprints.vectorize import Recipe, vectorize
 
     if qgis_project:
         check_replaceable(qgis_project, (), overwrite)
     opened = open_mask(mask, band=band, threshold=threshold, probability=probability, assume_crs=assume_crs)
-    names = named_classes(classes) or names_in(opened, wishes["regions"])
+    wishes = recipe_wishes(options)
+    names = named_classes(classes) or names_in(opened, wishes.get("regions"))
     summary = vectorize(
         opened,
         out,
-        Recipe(connectivity=int(connectivity), split=split == "touching", names=names, **wishes),
+        Recipe(names=names, **wishes),
         workers=suggested_workers(opened) if workers is None else workers,
         strip_rows=strip_rows,
         overwrite=overwrite,
@@ -186,7 +127,7 @@ def named_classes(classes: tuple[str, ...]) -> dict[int, str]:
 
 def names_in(mask: Mask, regions: str | None) -> dict[int, str]:
     """Names for the classes of a mask whose names nobody gave; statistics need to know them beforehand."""
-    from geoseg.footprints.mask import values_in
+    from geoseg.footprints.trace.mask import values_in
 
     values = values_in(mask) if regions and mask.threshold is None else []
     return {1: "building"} | {value: f"class {value}" for value in values if value > 1}
@@ -194,7 +135,7 @@ def names_in(mask: Mask, regions: str | None) -> dict[int, str]:
 
 def suggested_workers(mask: Mask) -> int:
     """As many processes as there are processors, where the mask is large enough to repay their start."""
-    from geoseg.footprints.workers import available_processors
+    from geoseg.footprints.trace.workers import available_processors
 
     return 0 if mask.grid.megapixels < WORTH_PROCESSES_MPX else min(available_processors(), MOST_WORKERS)
 

@@ -15,7 +15,7 @@ from pyproj import CRS
 from geoseg.demo.landscape import Layout
 from geoseg.demo.render import render, truth_polygons
 from geoseg.errors import InputError
-from geoseg.footprints.replacing import check_writable, replacing
+from geoseg.footprints.files.replacing import check_writable, replacing
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import Grid, Window
 

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.ragged import Floats, Ints, offsets_of
+from geoseg.footprints.straight.ragged import Floats, Ints, offsets_of
 
 Polygons = NDArray[np.object_]
 OnPolygons = Callable[[Polygons, Ints], Polygons]

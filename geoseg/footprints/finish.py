@@ -15,15 +15,15 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from geoseg.footprints.areas.ground import areas_and_perimeters
+from geoseg.footprints.areas.measure import AreaCrs, transformed
 from geoseg.footprints.clean import Polygons, part_by_part, rejoined, simplified, without_small_holes
 from geoseg.footprints.footprint import Footprints
-from geoseg.footprints.ground import areas_and_perimeters
-from geoseg.footprints.measure import AreaCrs, transformed
-from geoseg.footprints.pieces import STEPS
-from geoseg.footprints.ragged import Floats, Ints
-from geoseg.footprints.regularize import regularize
-from geoseg.footprints.shape import shape_attributes
-from geoseg.footprints.traced import Traced
+from geoseg.footprints.straight.ragged import Floats, Ints
+from geoseg.footprints.straight.regularize import regularize
+from geoseg.footprints.straight.shape import shape_attributes
+from geoseg.footprints.trace.pieces import STEPS
+from geoseg.footprints.trace.traced import Traced
 from geoseg.raster.grid import Grid
 
 

@@ -12,19 +12,19 @@ import numpy as np
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.adjusted import ConfusionMatrix
+from geoseg.footprints.areas.measure import AreaCrs
+from geoseg.footprints.files.geopackage import FootprintWriter
 from geoseg.footprints.finish import Finished, Finisher
-from geoseg.footprints.geopackage import FootprintWriter
-from geoseg.footprints.mask import BYTE_STEP, NODATA, Band, Mask, Probability
-from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.pieces import STEPS, Pieces, Values
-from geoseg.footprints.polygonize import Joining
-from geoseg.footprints.regions import read_regions
-from geoseg.footprints.statistics import RegionStatistics
-from geoseg.footprints.stitch import Stitcher
-from geoseg.footprints.strip import Strip, Tracer
-from geoseg.footprints.traced import traced
-from geoseg.footprints.workers import Workers
+from geoseg.footprints.regions.adjusted import ConfusionMatrix
+from geoseg.footprints.regions.regions import read_regions
+from geoseg.footprints.regions.statistics import RegionStatistics
+from geoseg.footprints.trace.mask import BYTE_STEP, NODATA, Band, Mask, Probability
+from geoseg.footprints.trace.pieces import STEPS, Pieces, Values
+from geoseg.footprints.trace.polygonize import Joining
+from geoseg.footprints.trace.stitch import Stitcher
+from geoseg.footprints.trace.strip import Strip, Tracer
+from geoseg.footprints.trace.traced import traced
+from geoseg.footprints.trace.workers import Workers
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.opening import parse_crs

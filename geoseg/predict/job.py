@@ -29,8 +29,8 @@ from geoseg.predict.augment import Augmentation, AugmentedRuntime
 from geoseg.predict.predictor import Decision
 from geoseg.predict.resolution import at_model_resolution
 from geoseg.raster.bands import matching_bands, requested_bands
-from geoseg.raster.plan import Plan
 from geoseg.raster.opening import open_scene
+from geoseg.raster.plan import Plan
 from geoseg.raster.scene import OnReadError, Scene
 
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "footprints"))
 
 from buildings import GSD_M, KINDS, Town, town
 
-from geoseg.footprints.regularize import regularize
+from geoseg.footprints.straight.regularize import regularize
 
 Polygons = NDArray[np.object_]
 

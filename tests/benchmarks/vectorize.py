@@ -83,7 +83,7 @@ def peer(mask: Path) -> int:
 
 
 def ours(mask: Path, workers: int, regularize: bool) -> int:
-    from geoseg.footprints.mask import open_mask
+    from geoseg.footprints.trace.mask import open_mask
     from geoseg.footprints.vectorize import Recipe, vectorize
 
     with tempfile.TemporaryDirectory(dir=mask.parent) as folder:

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "footprints"))
 
 from layers import UTM33, write
 
-from geoseg.footprints.measure import AreaCrs, Extent
+from geoseg.footprints.areas.measure import AreaCrs, Extent
 
 BATCH = 5_000
 PROBE = Path(__file__).parents[1] / "footprints" / "qgis_probe.py"

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "footprints"))
 from layers import GRID, LONLAT, UTM33, Listener, footprints, scattered, write, write_raster
 
 from geoseg.cli.main import geoseg
-from geoseg.footprints.columns import REGION_COLUMNS
+from geoseg.footprints.files.columns import REGION_COLUMNS
 from geoseg.raster.grid import Grid
 
 LEFT, BOTTOM, RIGHT, TOP = GRID.bounds

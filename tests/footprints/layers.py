@@ -14,9 +14,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
-from geoseg.footprints.geopackage import FootprintWriter
-from geoseg.footprints.ground import areas_and_perimeters
-from geoseg.footprints.measure import AreaCrs
+from geoseg.footprints.areas.ground import areas_and_perimeters
+from geoseg.footprints.areas.measure import AreaCrs
+from geoseg.footprints.files.geopackage import FootprintWriter
 from geoseg.narrator import Narrator
 from geoseg.raster.grid import Grid
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geoseg.errors import InputError
-from geoseg.footprints.adjusted import ConfusionMatrix
+from geoseg.footprints.regions.adjusted import ConfusionMatrix
 
 # Olofsson et al. 2014, Remote Sensing of Environment 148, table 8: deforestation, gain, stable forest, stable other.
 GOOD_PRACTICES = ConfusionMatrix(

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from geoseg.footprints.clean import part_by_part, rejoined, simplified, without_small_holes
-from geoseg.footprints.polygonize import Joining, trace
-from geoseg.footprints.stitch import Stitcher
-from geoseg.footprints.traced import traced
+from geoseg.footprints.trace.polygonize import Joining, trace
+from geoseg.footprints.trace.stitch import Stitcher
+from geoseg.footprints.trace.traced import traced
 
 
 def outlines(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

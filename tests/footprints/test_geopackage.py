@@ -21,12 +21,12 @@ from layers import GRID, LONLAT, UTM33, Listener, footprints, scattered, write
 from pyproj import CRS
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.footprints import spool
-from geoseg.footprints.columns import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
-from geoseg.footprints.geopackage import FootprintWriter, add_region_layer
-from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.regions import read_regions
-from geoseg.footprints.statistics import RegionStatistics
+from geoseg.footprints.areas.measure import AreaCrs
+from geoseg.footprints.files import spool
+from geoseg.footprints.files.columns import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
+from geoseg.footprints.files.geopackage import FootprintWriter, add_region_layer
+from geoseg.footprints.regions.regions import read_regions
+from geoseg.footprints.regions.statistics import RegionStatistics
 
 FORMATS = ["gpkg", "fgb", "geojson", "parquet", "shp"]
 

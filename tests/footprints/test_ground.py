@@ -7,8 +7,8 @@ import pytest
 import shapely
 from pyproj import CRS, Geod, Transformer
 
-from geoseg.footprints.ground import SMALL_M, areas_and_perimeters
-from geoseg.footprints.measure import AreaCrs, Extent
+from geoseg.footprints.areas.ground import SMALL_M, areas_and_perimeters
+from geoseg.footprints.areas.measure import AreaCrs, Extent
 
 GEOD = Geod(ellps="WGS84")
 

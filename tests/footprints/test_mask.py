@@ -9,8 +9,8 @@ import pytest
 from made import RasterWriter
 
 from geoseg.errors import InputError
-from geoseg.footprints.mask import Mask, of_own_class, open_mask, values_in
-from geoseg.footprints.pieces import STEPS
+from geoseg.footprints.trace.mask import Mask, of_own_class, open_mask, values_in
+from geoseg.footprints.trace.pieces import STEPS
 
 ALL = slice(0, 4)
 UNKNOWN = np.iinfo(np.uint16).max

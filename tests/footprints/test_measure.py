@@ -10,7 +10,7 @@ from layers import GRID, LONLAT, MERCATOR, UTM33, Listener, Place, moved
 from pyproj import CRS, Geod
 
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs, Extent, centre_and_reach
+from geoseg.footprints.areas.measure import AreaCrs, Extent, centre_and_reach
 from geoseg.raster.grid import Grid
 
 EARTH = Geod(ellps="WGS84")

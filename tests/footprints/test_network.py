@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rasterio.features import shapes
 from shapely import box
 
-from geoseg.footprints.network import network_of
+from geoseg.footprints.straight.network import network_of
 
 
 @settings(deadline=None, max_examples=40)

@@ -9,8 +9,8 @@ import pytest
 from layers import GRID, Listener, footprints, scattered, write, write_raster
 
 from geoseg.errors import InputError
-from geoseg.footprints.project import Project, write_project
-from geoseg.footprints.styles import footprint_style, region_style
+from geoseg.footprints.files.project import Project, write_project
+from geoseg.footprints.files.styles import footprint_style, region_style
 
 
 def opened(path: Path) -> ElementTree.Element:

@@ -19,12 +19,12 @@ from layers import GRID, LONLAT, UTM33, footprints, scattered, write, write_rast
 from PIL import Image
 from pyproj import CRS
 
-from geoseg.footprints.columns import FOOTPRINT_COLUMNS, REGION_COLUMNS
-from geoseg.footprints.geopackage import add_region_layer
-from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.project import Project, write_project
-from geoseg.footprints.regions import read_regions
-from geoseg.footprints.statistics import RegionStatistics
+from geoseg.footprints.areas.measure import AreaCrs
+from geoseg.footprints.files.columns import FOOTPRINT_COLUMNS, REGION_COLUMNS
+from geoseg.footprints.files.geopackage import add_region_layer
+from geoseg.footprints.files.project import Project, write_project
+from geoseg.footprints.regions.regions import read_regions
+from geoseg.footprints.regions.statistics import RegionStatistics
 
 PYTHON = os.environ.get("GEOSEG_QGIS_PYTHON", "/usr/bin/python3")
 PROBE = Path(__file__).with_name("qgis_probe.py")

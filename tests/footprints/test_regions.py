@@ -11,8 +11,8 @@ from layers import GRID, LONLAT, MERCATOR, UTM33, Listener, moved
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs, Extent
-from geoseg.footprints.regions import Regions, read_regions
+from geoseg.footprints.areas.measure import AreaCrs, Extent
+from geoseg.footprints.regions.regions import Regions, read_regions
 from geoseg.raster.grid import Grid
 
 LEFT, BOTTOM, RIGHT, TOP = GRID.bounds

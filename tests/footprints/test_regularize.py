@@ -13,7 +13,7 @@ from scipy import ndimage
 from shapely import Polygon, affinity, box
 
 from geoseg.errors import InputError
-from geoseg.footprints.regularize import regularize
+from geoseg.footprints.straight.regularize import regularize
 
 Polygons = NDArray[np.object_]
 
@@ -171,7 +171,7 @@ def test_a_footprint_depends_on_its_own_cluster_alone(
 def test_blocks_do_not_change_the_result(
     made: Town, straight: tuple[Polygons, NDArray[np.bool_]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("geoseg.footprints.regularize.POINTS_AT_ONCE", 1000)
+    monkeypatch.setattr("geoseg.footprints.straight.regularize.POINTS_AT_ONCE", 1000)
     assert wkb(regularize(made.traced, made.clusters, GSD_M)[0]) == wkb(straight[0])
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import affinity, box
 
-from geoseg.footprints.shape import shape_attributes
+from geoseg.footprints.straight.shape import shape_attributes
 
 
 @pytest.mark.parametrize("azimuth", [0, 0.5, 30, 45, 89, 90, 135, 179])

@@ -8,11 +8,11 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.footprints.pieces import STEPS
-from geoseg.footprints.polygonize import Joining, trace
-from geoseg.footprints.split import split_touching
-from geoseg.footprints.stitch import Stitcher
-from geoseg.footprints.traced import Traced, traced
+from geoseg.footprints.trace.pieces import STEPS
+from geoseg.footprints.trace.polygonize import Joining, trace
+from geoseg.footprints.trace.split import split_touching
+from geoseg.footprints.trace.stitch import Stitcher
+from geoseg.footprints.trace.traced import Traced, traced
 
 KEEPING = Joining(keeps_pixels=True)
 

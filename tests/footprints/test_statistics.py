@@ -15,11 +15,11 @@ from pyproj import CRS
 from rasterio.features import geometry_mask
 
 from geoseg.errors import InputError
-from geoseg.footprints.adjusted import ConfusionMatrix
-from geoseg.footprints.columns import REGION_COLUMNS
-from geoseg.footprints.measure import AreaCrs, Extent
-from geoseg.footprints.regions import Regions, read_regions
-from geoseg.footprints.statistics import RegionStatistics
+from geoseg.footprints.areas.measure import AreaCrs, Extent
+from geoseg.footprints.files.columns import REGION_COLUMNS
+from geoseg.footprints.regions.adjusted import ConfusionMatrix
+from geoseg.footprints.regions.regions import Regions, read_regions
+from geoseg.footprints.regions.statistics import RegionStatistics
 from geoseg.raster.grid import Grid, Window
 
 AREA = AreaCrs.choose(GRID)

@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as arrays
 from rasterio.features import shapes
 from scipy.ndimage import label
 
-from geoseg.footprints.pieces import BYTE_STEPS, STEPS
-from geoseg.footprints.polygonize import Joining, trace
-from geoseg.footprints.stitch import Stitcher
-from geoseg.footprints.traced import Traced, traced
+from geoseg.footprints.trace.pieces import BYTE_STEPS, STEPS
+from geoseg.footprints.trace.polygonize import Joining, trace
+from geoseg.footprints.trace.stitch import Stitcher
+from geoseg.footprints.trace.traced import Traced, traced
 
 NODATA = 255
 CORNERS = np.ones((3, 3))

@@ -4,8 +4,8 @@ import numpy as np
 import shapely
 from buildings import GSD_M, town
 
-from geoseg.footprints.network import network_of
-from geoseg.footprints.straightening import straightened
+from geoseg.footprints.straight.network import network_of
+from geoseg.footprints.straight.straightening import straightened
 
 
 def test_outlines_stray_no_farther_than_the_bound_says() -> None:

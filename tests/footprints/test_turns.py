@@ -5,7 +5,7 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from geoseg.footprints.turns import brought_near, full_turn, laid_out
+from geoseg.footprints.areas.turns import brought_near, full_turn, laid_out
 
 
 @pytest.mark.parametrize(

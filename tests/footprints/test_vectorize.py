@@ -15,7 +15,7 @@ from calls import killed
 from rasterio.features import shapes
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.footprints.mask import open_mask
+from geoseg.footprints.trace.mask import open_mask
 from geoseg.footprints.vectorize import MaskStrip, Recipe, Vectorizer, vectorize
 from geoseg.narrator import Narrator
 

@@ -8,7 +8,7 @@ import pytest
 from calls import fail, interrupted, killed, slowly
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.footprints.workers import WAITING_PER_WORKER, Workers, available_processors
+from geoseg.footprints.trace.workers import WAITING_PER_WORKER, Workers, available_processors
 
 
 def results_of(call, number: int) -> list[tuple[int, int]]:
