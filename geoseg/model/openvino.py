@@ -117,7 +117,7 @@ def clipped(values: Any, normalisation: Normalisation) -> Any:
         np.array(limits, np.float32).reshape(1, -1, 1, 1)
         for limits in (normalisation.low, normalisation.high)
     )
-    return operations.minimum(operations.maximum(values, low), high)
+    return operations.minimum(operations.maximum(values, low), high).output(0)
 
 
 @cache

@@ -79,6 +79,7 @@ def write_onnx(tmp_path: Path) -> OnnxWriter:
         side: int | None = None,
         batch: int | str = "batch",
         dtype: type[np.floating[Any]] = np.float32,
+        open_bands: bool = False,
         **metadata: Any,
     ) -> Path:
         from onnx import helper, numpy_helper, save
@@ -88,6 +89,7 @@ def write_onnx(tmp_path: Path) -> OnnxWriter:
         )
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         size = [side or "rows", side or "cols"]
+        taken = "bands" if open_bands else bands
         nodes = [helper.make_node("Conv", ["image", "kernel"], ["logits"])]
         if activation:
             axis = {"axis": 1} if activation == "Softmax" else {}
@@ -95,7 +97,7 @@ def write_onnx(tmp_path: Path) -> OnnxWriter:
         graph = helper.make_graph(
             nodes,
             "network",
-            [helper.make_tensor_value_info("image", kind, [batch, bands, *size])],
+            [helper.make_tensor_value_info("image", kind, [batch, taken, *size])],
             [
                 helper.make_tensor_value_info(
                     "answer" if activation else "logits", kind, [batch, outputs, *size]
@@ -105,8 +107,9 @@ def write_onnx(tmp_path: Path) -> OnnxWriter:
         )
         document = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
         for key, value in metadata.items():
-            text = value if isinstance(value, str) else json.dumps(value)
+            text = value.decode() if isinstance(value, bytes) else json.dumps(value)
             document.metadata_props.add(key=key, value=text)
+        # What other programs write is no JSON at times: bytes stand as they are.
         path = tmp_path / name
         save(document, path)
         return path

@@ -137,7 +137,7 @@ def test_a_card_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
     path = tmp_path / "card.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match="card.json: the model card cannot be read"):
+    with pytest.raises(InputError, match=r"card.json: the model card cannot be read"):
         Card.read(path)
 
 

@@ -38,7 +38,7 @@ def test_a_built_in_name_wins_over_a_stray_folder(
     (tmp_path / tiny_model.name).mkdir()
     assert tiny_model.name in folder.builtin_names()
     assert find_model(tiny_model.name).weights == tiny_model / WEIGHTS
-    with pytest.raises(InputError, match="no built-in model; built in are .*tiny"):
+    with pytest.raises(InputError, match=r"no built-in model; built in are .*tiny"):
         find_model("tinny")
 
 
