@@ -47,6 +47,20 @@ class Destination:
             raise InputError(f"--to {self.to}: Drive takes the name of one folder, without slashes")
 
     @property
+    def is_direct(self) -> bool:
+        """Whether tiles are fetched one by one, without a batch task."""
+        return self.via == "direct"
+
+    @property
+    def comes_here(self) -> bool:
+        """Whether a result can be fetched, rather than lie where only the user can reach it."""
+        return self.via in {"direct", "gcs"}
+
+    def asset(self, name: str) -> str:
+        """A result's id among the user's assets."""
+        return f"{self.to.rstrip('/')}/{name}"
+
+    @property
     def folder(self) -> str:
         """The Drive folder."""
         return self.to or "geoseg"
@@ -65,7 +79,7 @@ class Destination:
         return {
             "drive": f"the Drive folder {self.folder}, files {name}*.tif",
             "gcs": f"gs://{self.bucket}/{self.prefix(name)}*.tif",
-            "asset": f"the asset {self.to.rstrip('/')}/{name}",
+            "asset": f"the asset {self.asset(name)}",
         }[self.via]
 
 
@@ -109,7 +123,7 @@ class Task:
     def exported(self, common: Mapping[str, Any]) -> Any:
         """The client's own form of the task."""
         if self.destination.via == "asset":
-            asset = f"{self.destination.to.rstrip('/')}/{self.stem}"
+            asset = self.destination.asset(self.stem)
             policy = {".default": "mean" if self.form.is_picture else "mode"}
             return ee.batch.Export.image.toAsset(**common, assetId=asset, pyramidingPolicy=policy)
         files: dict[str, Any] = {

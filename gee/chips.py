@@ -15,9 +15,10 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from gee import provenance
-from gee.catalogue import ESM
-from gee.export import Export, Fetching, Wish, connection, described, prepare_folder
+from gee.catalogue import ESM, Imagery
+from gee.export import Export, connection, described, prepare_folder
+from gee.expressions import Look
+from gee.fetching import Fetching
 from gee.geotiff import Form, as_rasterio, beside, gathered
 from gee.layers import imagery_layer, label_layer
 from gee.pairs import (
@@ -32,6 +33,8 @@ from gee.pairs import (
 )
 from gee.parts import write_whole
 from gee.session import Session
+from gee.tiles import request_bytes
+from gee.wish import Wish
 from geoseg.errors import InputError
 from geoseg.raster.grid import Window
 
@@ -108,29 +111,40 @@ def save(pixels: NDArray[np.generic], form: Form, path: Path) -> None:
         os.replace(unfinished, path)
 
 
-def check(wish: Wish, export: Export) -> None:
-    """See that there is a picture and one mask to pair it with."""
+def check(wish: Wish, export: Export) -> tuple[Imagery, Look]:
+    """The pictures to make, if there is one mask to pair them with."""
     labels = len(wish.labels) + (wish.settlement is not None)
-    if wish.source is None or labels != 1:
+    if wish.source is None or wish.look is None or labels != 1:
         raise InputError(
             "--pairs needs one --source and one --label, for example --label ghsl or --label esm:FOLDER"
         )
-    if not wish.marking.as_mask or not export.is_direct:
+    if not wish.marking.as_mask or not export.manner.destination.is_direct:
         raise InputError("--pairs writes masks and fetches them directly: leave out --label-values and --via")
+    return wish.source, wish.look
+
+
+def dry_run_pairs(export: Export, wish: Wish, rule: PairRule) -> dict[str, Any]:
+    """What pairs would take: the label of the whole area, and one request for each picture."""
+    check(wish, export)
+    picture, *labels = (export.estimate(layer) for layer in wish.known_layers())
+    chip = request_bytes(Window(0, 0, rule.side, rule.side), [picture["dtype"]] * len(picture["bands"]))
+    each = {"tiles": rule.count, "requests": rule.count, "tile_side": rule.side, "bytes": rule.count * chip}
+    return {**described(export), "layers": [*labels, {**picture, **each}]}
 
 
 def run_pairs(export: Export, wish: Wish, rule: PairRule) -> dict[str, Any]:
     """Write training pairs over an area; its label stays beside them as one file."""
-    check(wish, export)
+    source, look = check(wish, export)
     prepare_folder(export, wish)
     with connection([export], wish) as earth:
         if earth is None:
-            raise InputError("--pairs needs pictures: give a --source")
-        label_path = write_label(export, wish, earth)
-        pictures = picture_order(export, wish, earth)
+            raise AssertionError
         label = wish.labels[0] if wish.labels else ESM
-        form = export.form(label_layer(label, wish.marking, wish.period))
-        counts = Pairing(export, rule, pictures, label_path, form).write()
+        label_form = export.form(label_layer(label, wish.marking, wish.period))
+        label_path = write_label(export, wish, earth)
+        pictures = export.order(imagery_layer(source, look), earth)
+        pictures.record(pictures.survey(), f"./{INDEX}")
+        counts = Pairing(export, rule, pictures, label_path, label_form).write()
     return {**described(export), "pairs": counts, "index": str(export.out / INDEX)}
 
 
@@ -139,16 +153,3 @@ def write_label(export: Export, wish: Wish, earth: Session) -> Path:
     if wish.settlement:
         return Path(export.warp(wish.settlement)["path"])
     return Path(export.fetch(label_layer(wish.labels[0], wish.marking, wish.period), earth)["path"])
-
-
-def picture_order(export: Export, wish: Wish, earth: Session) -> Fetching:
-    """The picture layer, looked at and recorded, its tiles yet to be fetched."""
-    if wish.source is None or wish.look is None:
-        raise InputError("--pairs needs pictures: give a --source")
-    layer = imagery_layer(wish.source, wish.look)
-    order = export.order(layer, earth)
-    survey = layer.recipe.survey(earth, export.grid, export.narrator)
-    record = provenance.item(layer, order.form, survey, order.facts)
-    record["assets"]["data"]["href"] = f"./{INDEX}"
-    provenance.write_item(export.path(layer.name).with_suffix(".json"), record)
-    return order

@@ -54,6 +54,11 @@ class Period:
         """The day after the last, as Earth Engine's filters want it."""
         return self.end + timedelta(days=1)
 
+    def is_near(self, first: date, last: date | None) -> bool:
+        """Whether days from `first` to `last` lie within a year of these."""
+        year = timedelta(days=366)
+        return self.start - year <= (last or self.end) and first <= self.end + year
+
     def __str__(self) -> str:
         return f"{self.start} to {self.end}"
 
@@ -179,9 +184,10 @@ def clear(scenes: ee.ImageCollection, clouds: Clouds) -> ee.ImageCollection:
 def clear_pixels(scene: ee.Image, clouds: Clouds) -> ee.Image:
     """Where a scene shows the ground: 1 there, else 0."""
     if clouds.method == "scl":
-        return scene.select("SCL").remap(list(CLOUDY_CLASSES), [0] * len(CLOUDY_CLASSES), 1)
+        mask: ee.Image = scene.select("SCL").remap(list(CLOUDY_CLASSES), [0] * len(CLOUDY_CLASSES), 1)
+        return mask
     score = SCORES[clouds.method]
-    values = scene.select(score.band)
+    values: ee.Image = scene.select(score.band)
     return values.gte(clouds.level) if score.is_high_when_clear else values.lt(clouds.level)
 
 
@@ -250,7 +256,8 @@ def label_image(source: Label, period: Period, grid: Grid) -> ee.Image:
     if source.asset_type == "TABLE":
         return painted(source, grid)
     if source.asset_type == "IMAGE":
-        return ee.Image(source.asset).select([source.band])
+        native: ee.Image = ee.Image(source.asset).select([source.band])
+        return native
     images = label_images(source, period, grid)
     image: ee.Image = images.mean() if source.is_share else images.mosaic()
     return image.setDefaultProjection(images.first().projection())

@@ -13,11 +13,13 @@ from typing import TypeVar
 
 from gee.faults import BusyError, FlakyError, RefusalError
 from geoseg.errors import GeosegError, InputError
+from geoseg.narrator import QUIET
 
 Answer = TypeVar("Answer")
 
 MOST_WORKERS = 40
 LONGEST_HOURS = 10 * 24.0
+QUIET_S = 60.0
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Patience:
     stopped: Event = field(default_factory=Event)
     started: float = field(default_factory=time.monotonic)
     draw: random.Random = field(default_factory=random.Random)
+    tell: Callable[[str], None] = QUIET.say
+    told: float = float("-inf")
 
     def __post_init__(self) -> None:
         if not 0 < self.hours <= LONGEST_HOURS:
@@ -54,7 +58,14 @@ class Patience:
     def wait(self, attempt: int, refusal: RefusalError) -> None:
         """Sleep before asking again, unless the deadline would pass or the work was stopped."""
         jitter = self.draw.uniform(0, min(self.longest_wait_s, self.first_wait_s * 2 ** min(attempt, 10)))
+        self.tell_now_and_then(refusal)
         self.pause(refusal.wait_s + jitter, str(refusal))
+
+    def tell_now_and_then(self, refusal: RefusalError) -> None:
+        """Say what is waited for, at most once in a while: thousands of requests may be refused alike."""
+        if time.monotonic() - self.told > QUIET_S:
+            self.told = time.monotonic()
+            self.tell(f"{refusal} Asking again, with patience")
 
     def pause(self, seconds: float, reason: str) -> None:
         """Sleep, unless the deadline would pass first or somebody stops the work meanwhile."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gee.layers import Asset
     from gee.pairs import PairRule
     from gee.settlement import Settlement
+    from gee.wish import Wish
 
 NOTHING = "none"
 ESM = "esm:"
