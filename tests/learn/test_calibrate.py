@@ -1,0 +1,159 @@
+"""Calibration and best settings: closed forms, and scores that others published."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from geoseg.errors import InputError
+from geoseg.learn.calibrate import (
+    ProbabilityCounts,
+    best_min_area,
+    best_threshold,
+    fit_temperature,
+    temperature_of,
+)
+
+TRUTH = arrays(np.bool_, 40)
+LEVELS = arrays(np.uint8, 40, elements=st.integers(0, 250))
+
+
+def counted(truth: list[int], probability: list[float]) -> ProbabilityCounts:
+    return ProbabilityCounts.of(np.array(truth, dtype=bool), np.array(probability))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-logits)))
+
+
+def test_brier_score_of_the_scikit_learn_manual() -> None:
+    assert counted([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.3]).brier == pytest.approx(0.0375)
+
+
+def test_calibration_error_of_the_torchmetrics_manual() -> None:
+    """binary_calibration_error of five probabilities in two bins."""
+    counts = counted([0, 1, 0, 1, 1], [0.252, 0.252, 0.552, 0.752, 0.752])
+    assert counts.ece(bins=2) == pytest.approx(2 / 5 * abs(0.5 - 0.252) + 3 / 5 * abs(2 / 3 - 2.056 / 3))
+
+
+@given(TRUTH, LEVELS)
+def test_scores_are_those_of_single_pixels(truth: np.ndarray, levels: np.ndarray) -> None:
+    counts, probability = ProbabilityCounts.of(truth, levels), levels / 250
+    assert counts.brier == pytest.approx(np.mean((probability - truth) ** 2))
+    bins = np.minimum(levels.astype(int) * 10 // 250, 9)
+    gaps = [abs(sum(probability[bins == b]) - sum(truth[bins == b])) for b in range(10)]
+    assert counts.ece(bins=10) == pytest.approx(sum(gaps) / 40, abs=1e-12)
+
+
+@given(TRUTH, LEVELS)
+def test_a_sweep_is_what_each_threshold_gives(truth: np.ndarray, levels: np.ndarray) -> None:
+    sweep = ProbabilityCounts.of(truth, levels).sweep()
+    for at, threshold in enumerate(sweep.thresholds):
+        taken = levels / 250 >= threshold
+        assert sweep.hits[at] == (truth & taken).sum()
+        assert sweep.false_alarms[at] == (~truth & taken).sum()
+
+
+@given(TRUTH.filter(np.any), LEVELS)
+def test_no_threshold_is_better_than_the_best(truth: np.ndarray, levels: np.ndarray) -> None:
+    threshold, iou = best_threshold(ProbabilityCounts.of(truth, levels))
+    ious = [(truth & (levels >= k)).sum() / (truth | (levels >= k)).sum() for k in range(1, 251)]
+    assert iou == pytest.approx(max(ious))
+    taken = levels / 250 >= threshold
+    assert (truth & taken).sum() / (truth | taken).sum() == pytest.approx(iou)
+
+
+def test_of_thresholds_that_are_as_good_the_middle_one_is_taken() -> None:
+    assert best_threshold(counted([0, 1], [0.2, 0.8])) == (pytest.approx(0.5, abs=0.003), 1.0)
+
+
+def test_decimals_and_bytes_count_alike_and_unknown_is_left_out() -> None:
+    truth = np.array([True, False, True])
+    of_bytes = ProbabilityCounts.of(truth, np.array([200, 25, 255], dtype=np.uint8))
+    of_decimals = ProbabilityCounts.of(truth, np.array([0.8, 0.1, np.nan]))
+    np.testing.assert_array_equal(of_bytes.counts, of_decimals.counts)
+    assert of_bytes.pixels == 2
+
+
+def test_tables_add_up() -> None:
+    one, other = counted([1], [0.5]), counted([0], [0.1])
+    np.testing.assert_array_equal((one + other).counts, counted([1, 0], [0.5, 0.1]).counts)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_a_known_temperature_of_a_yes_no_model_is_found(temperature: float) -> None:
+    logits = np.repeat(np.linspace(-3, 3, 61), 2)
+    truth = np.tile([0, 1], 61)
+    weights = np.where(truth, sigmoid(logits), 1 - sigmoid(logits))
+    assert fit_temperature(logits * temperature, truth, weights) == pytest.approx(temperature, rel=1e-4)
+
+
+def test_a_known_temperature_of_several_classes_is_found() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(200, 4))
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = fit_temperature(3 * np.repeat(logits, 4, axis=0), np.tile(range(4), 200), probability.ravel())
+    assert found == pytest.approx(3.0, rel=1e-4)
+
+
+def test_two_classes_and_a_yes_no_model_have_the_same_temperature() -> None:
+    rng = np.random.default_rng(1)
+    logits, truth = rng.normal(size=300) * 4, rng.integers(0, 2, 300)
+    pairs = np.stack([np.zeros(300), logits], axis=1)
+    assert fit_temperature(logits, truth) == pytest.approx(fit_temperature(pairs, truth), rel=1e-4)
+
+
+def test_the_temperature_of_counted_probabilities_is_that_of_the_pixels() -> None:
+    logits = np.linspace(-4, 4, 4001)
+    truth = np.random.default_rng(2).random(4001) < sigmoid(logits / 2)
+    counts = ProbabilityCounts.of(truth, sigmoid(logits))
+    assert temperature_of(counts) == pytest.approx(fit_temperature(logits, truth), rel=0.01)
+
+
+def test_temperature_lowers_the_loss_and_the_calibration_error() -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=5000) * 2
+    truth = rng.random(5000) < sigmoid(logits)
+    proud, humble = (ProbabilityCounts.of(truth, sigmoid(logits * factor)) for factor in (4.0, 1.0))
+    cooled = ProbabilityCounts.of(truth, sigmoid(logits * 4.0 / fit_temperature(logits * 4.0, truth)))
+    assert humble.log_loss <= proud.log_loss
+    assert cooled.log_loss <= proud.log_loss
+    assert cooled.ece() < proud.ece() / 3
+
+
+def test_small_wrong_footprints_are_worth_leaving_out() -> None:
+    areas = np.array([4.0, 6.0, 50.0, 80.0, 5.0])
+    right = np.array([False, False, True, True, False])
+    assert best_min_area(areas, right, true=2) == (50.0, 1.0)
+
+
+@given(arrays(np.float64, 12, elements=st.integers(1, 6)), arrays(np.bool_, 12), st.integers(12, 20))
+def test_no_minimum_area_is_better_than_the_best(areas: np.ndarray, right: np.ndarray, true: int) -> None:
+    smallest, f1 = best_min_area(areas, right, true)
+    scores = [2 * right[areas >= a].sum() / ((areas >= a).sum() + true) for a in range(1, 7)]
+    assert f1 == pytest.approx(max(scores))
+    kept = areas >= smallest
+    assert 2 * right[kept].sum() / (kept.sum() + true) == pytest.approx(f1)
+
+
+def test_where_all_footprints_are_right_all_are_kept() -> None:
+    assert best_min_area(np.array([3.0, 9.0]), np.array([True, True]), true=2) == (0.0, 1.0)
+    assert best_min_area(np.array([]), np.array([], dtype=bool), true=3) == (0.0, 0.0)
+
+
+def test_what_is_no_probability_is_refused() -> None:
+    with pytest.raises(InputError, match="there is 251"):
+        ProbabilityCounts.of(np.array([True]), np.array([251], dtype=np.uint8))
+
+
+def test_no_pixel_of_the_class_gives_no_threshold() -> None:
+    with pytest.raises(InputError, match="no pixel is of the class"):
+        best_threshold(counted([0, 0], [0.1, 0.9]))
+
+
+def test_no_pixel_gives_no_temperature() -> None:
+    with pytest.raises(InputError, match="no pixel"):
+        fit_temperature(np.array([]), np.array([]))
