@@ -1,0 +1,213 @@
+"""A data set: images with their labels, where they come from and what they may be used for. Kept as `dataset.toml`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from geoseg.errors import InputError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+FILE = "dataset.toml"
+IGNORE = 255
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LandClass:
+    """A class of ground, with the colour that maps show it in."""
+
+    name: str
+    color: str
+
+    def __post_init__(self) -> None:
+        require(self.name.strip() != "", "a class has no name")
+        written = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color)
+        require(bool(written), f"class {self.name}: colour {self.color!r} is not written like #c0392b")
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image and its label.
+
+    `place` is what splits go by. `gsd_m` is the ground size of the image's pixels, where its file cannot tell it.
+    A vector label names the field that holds the class and, in `labelled`, the polygons it is complete in.
+    """
+
+    image: str
+    label: str
+    place: str
+    split: Split = "train"
+    gsd_m: float | None = None
+    class_field: str | None = None
+    labelled: str | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.image and self.label), f"item {self.image or self.label}: needs an image and a label"
+        )
+        require(self.place.strip() != "", f"item {self.image}: has no place")
+        require(
+            self.split in SPLITS,
+            f"item {self.image}: split is {self.split!r}, not one of {', '.join(SPLITS)}",
+        )
+        require(
+            self.gsd_m is None or self.gsd_m > 0,
+            f"item {self.image}: gsd_m is {self.gsd_m}, must be above zero",
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels for training. `gsd_m` is the resolution to train at; paths of items start at `folder`."""
+
+    name: str
+    licence: str
+    attribution: str
+    source: str
+    gsd_m: float
+    bands: tuple[str, ...]
+    classes: tuple[LandClass, ...]
+    items: tuple[Item, ...]
+    folder: Path = Path()
+    ignore: int = IGNORE
+
+    def __post_init__(self) -> None:
+        require(self.gsd_m > 0, f"gsd_m is {self.gsd_m}, must be above zero")
+        require(len(self.bands) > 0, "bands is empty; name the bands in order, such as red, green, blue")
+        require(1 <= len(self.classes) <= IGNORE, f"{len(self.classes)} classes; there must be 1 to {IGNORE}")
+        require(0 <= self.ignore <= IGNORE, f"ignore is {self.ignore}, must be a byte")
+        require(self.ignore >= len(self.classes), f"ignore is {self.ignore}, which is also a class")
+        refuse_repeated((each.name for each in self.classes), "class")
+        refuse_scattered_places(self.items)
+
+    def image_path(self, item: Item) -> Path:
+        return self.folder / item.image
+
+    def label_path(self, item: Item) -> Path:
+        return self.folder / item.label
+
+    def split(self, name: Split) -> tuple[Item, ...]:
+        """The items of one split."""
+        return tuple(item for item in self.items if item.split == name)
+
+
+def require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise InputError(otherwise)
+
+
+def refuse_repeated(names: Iterable[str], what: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        require(name not in seen, f"{what} {name} is there twice")
+        seen.add(name)
+
+
+def refuse_scattered_places(items: Iterable[Item]) -> None:
+    """A place in two splits would let a model be tested on ground it was trained on."""
+    splits: dict[str, str] = {}
+    for item in items:
+        known = splits.setdefault(item.place, item.split)
+        require(
+            known == item.split,
+            f"place {item.place} is in the splits {known} and {item.split}; keep it in one",
+        )
+
+
+def read_dataset(path: str | Path) -> Dataset:
+    """The data set in a folder, or that a `dataset.toml` describes."""
+    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    try:
+        written = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no {FILE}; make one with geoseg prepare") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as a data set ({error})") from error
+    try:
+        return dataset_from(written, file.parent)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def dataset_from(written: Mapping[str, Any], folder: Path) -> Dataset:
+    values = {
+        **written,
+        "bands": tuple(listed(written, "bands")),
+        "classes": tuple(record(LandClass, each) for each in listed(written, "classes")),
+        "items": tuple(record(Item, each) for each in listed(written, "items")),
+        "folder": folder,
+    }
+    return record(Dataset, values)
+
+
+def listed(written: Mapping[str, Any], key: str) -> list[Any]:
+    value = written.get(key, [])
+    require(isinstance(value, list), f"{key} is {value!r}, must be a list")
+    return list(value)
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,), "Split": (str,), "str | None": (str,), "float": (int, float), "float | None": (int, float),
+    "int": (int,),
+}  # fmt: skip
+
+
+def record(kind: type[T], written: Any) -> T:
+    """A value of a frozen class from a table of the file, every key known and of the right type."""
+    require(isinstance(written, Mapping), f"{written!r} stands where a table of {kind.__name__} should")
+    expected = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    for key, value in written.items():
+        require(key in expected, f"{key} is unknown; known are {', '.join(expected)}")
+        kinds = KINDS.get(str(expected[key].type), (object,))
+        require(
+            isinstance(value, kinds) and not isinstance(value, bool),
+            f"{key} is {value!r}, must be {'text' if str in kinds else 'a number'}",
+        )
+    missing = [name for name, field in expected.items() if field.default is MISSING and name not in written]
+    require(not missing, f"{', '.join(missing)} is missing")
+    return kind(**written)
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> Path:
+    """Write `dataset.toml` into a folder, whole or not at all; the same data set gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / FILE
+    unfinished = folder / f".{FILE}.{os.getpid()}"
+    try:
+        unfinished.write_text("".join(lines_of(dataset)), encoding="utf-8")
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return file
+
+
+def lines_of(dataset: Dataset) -> Iterator[str]:
+    yield from table(dataset, ("name", "licence", "attribution", "source", "gsd_m", "bands", "ignore"))
+    for land_class in dataset.classes:
+        yield "\n[[classes]]\n"
+        yield from table(land_class, ("name", "color"))
+    for item in dataset.items:
+        yield "\n[[items]]\n"
+        yield from table(item, [field.name for field in fields(Item)])
+
+
+def table(value: Any, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if getattr(value, name) is not None:
+            # JSON writes text, numbers and lists as TOML does, but for one character.
+            written = json.dumps(getattr(value, name), ensure_ascii=False).replace("\x7f", "\\u007f")
+            yield f"{name} = {written}\n"
