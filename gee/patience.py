@@ -65,7 +65,7 @@ class Patience:
         """Say what is waited for, at most once in a while: thousands of requests may be refused alike."""
         if time.monotonic() - self.told > QUIET_S:
             self.told = time.monotonic()
-            self.tell(f"{refusal} Asking again, with patience")
+            self.tell(f"{refusal}; asking again, with patience")
 
     def pause(self, seconds: float, reason: str) -> None:
         """Sleep, unless the deadline would pass first or somebody stops the work meanwhile."""

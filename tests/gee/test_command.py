@@ -340,3 +340,14 @@ def test_new_scenes_do_not_disturb_what_is_there(export, earth):
     export.done(*SMALL)
     earth.assets["COPERNICUS/S2_SR_HARMONIZED"].scenes.append(Scene("S9", 1_690_000_000_000, 3))
     assert export.done(*SMALL)["exports"][0]["layers"][0]["already_there"]
+
+
+def test_labels_of_other_years_are_told(export):
+    assert "the label ghsl shows 2018, the pictures 2023-05-01" in export(*SMALL, "--label", "ghsl").stderr
+
+
+def test_labels_of_the_same_years_are_not(export):
+    assert (
+        "labelled wrongly"
+        not in export(*SMALL, "--label", "worldcover", "--start", "2021-05-01", "--end", "2023-09-30").stderr
+    )

@@ -190,3 +190,12 @@ def test_grown_is_the_chip_and_its_neighbours():
 def test_nothing_built_anywhere():
     with pytest.raises(InputError, match="over ground that the label does not know"):
         candidates(np.full((3, 3), np.nan), PairRule(5))
+
+
+def test_a_dry_run_counts_the_pictures(export, earth):
+    image, label = sorted(
+        export.done(*PAIRS, "--dry-run")["exports"][0]["layers"], key=lambda layer: -layer["tiles"]
+    )
+    assert (image["tiles"], image["bytes"]) == (20, 20 * 32 * 32 * 2 * 3)
+    assert label["tiles"] == 1
+    assert not earth.requests

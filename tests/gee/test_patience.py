@@ -12,6 +12,11 @@ from gee.patience import Gate, Patience
 from geoseg.errors import GeosegError, InputError
 
 
+@pytest.fixture(autouse=True)
+def waits():
+    """Here waiting itself is tried, so nothing stands in for it."""
+
+
 class Clockless(Patience):
     """Writes down how long it would wait."""
 
@@ -78,8 +83,13 @@ def test_a_wait_that_is_asked_for_comes_on_top():
 def test_a_stop_wakes_those_who_wait():
     patience = Patience()
     patience.stopped.set()
-    with pytest.raises(InterruptedError):
+    with pytest.raises(GeosegError, match="stopped"):
         patience.pause(100, "anything")
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun():
+    with pytest.raises(GeosegError, match=r"not done after 0.01 hours \(busy\); what was fetched is kept"):
+        Patience(hours=0.01).pause(60, "busy")
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1000])
@@ -161,3 +171,9 @@ def test_a_narrowed_gate_stays_narrow():
         with gate.entered():
             pass
     assert gate.limit == 2
+
+
+def test_what_is_waited_for_is_told_but_not_each_time():
+    told = []
+    Clockless(tell=told.append).insist(failing(*[BusyError("busy")] * 50))
+    assert told == ["busy; asking again, with patience"]
