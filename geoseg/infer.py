@@ -9,20 +9,19 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import InputError
-from geoseg.footprints.files.project import Project, write_project
-from geoseg.footprints.files.replacing import check_writable
-from geoseg.footprints.regions.adjusted import ConfusionMatrix
-from geoseg.footprints.trace.workers import available_processors
-from geoseg.footprints.vectorize import MaskStrip, Recipe, Summary, Vectorizer
 from geoseg.model.card import Card
 from geoseg.narrator import QUIET, Narrator
 from geoseg.predict.estimate import Estimate, estimate
 from geoseg.predict.job import Job, Wishes, plan_job
 from geoseg.predict.journal import Journal, StripFiles
 from geoseg.predict.segment import StripListener, predict_strips, write_mosaics
+from geoseg.writable import check_writable
+
+if TYPE_CHECKING:  # a run that writes rasters only does without the vector libraries and their memory
+    from geoseg.footprints.vectorize import Recipe, Summary, Vectorizer
 
 RASTERS = (".tif", ".tiff")
 MOST_TRACERS = 4
@@ -109,6 +108,9 @@ def infer(
 
 def vectorizer(job: Job, outputs: Outputs, recipe: Recipe, narrator: Narrator) -> Vectorizer:
     """What turns finished strips into footprints while the model works on the next ones."""
+    from geoseg.footprints.trace.workers import available_processors
+    from geoseg.footprints.vectorize import Vectorizer
+
     assert outputs.footprints
     on_gpu = job.kinds[0].device != "cpu"
     return Vectorizer(
@@ -124,6 +126,9 @@ def vectorizer(job: Job, outputs: Outputs, recipe: Recipe, narrator: Narrator) -
 
 def recipe_of(card: Card, wishes: Mapping[str, Any]) -> Recipe:
     """How footprints are made: as the user wishes, else as the card says, else as usual."""
+    from geoseg.footprints.regions.adjusted import ConfusionMatrix
+    from geoseg.footprints.vectorize import Recipe
+
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
     counts = card.calibration.get("confusion")
     known = {
@@ -137,6 +142,8 @@ def recipe_of(card: Card, wishes: Mapping[str, Any]) -> Recipe:
 
 
 def to_strips(tracer: Vectorizer, job: Job) -> StripListener:
+    from geoseg.footprints.vectorize import MaskStrip
+
     def listen(files: StripFiles) -> None:
         strip = files.strip
         outputs = job.model.card.outputs
@@ -147,6 +154,8 @@ def to_strips(tracer: Vectorizer, job: Job) -> StripListener:
 
 def write_qgis_project(job: Job, outputs: Outputs) -> None:
     if outputs.project and outputs.footprints:
+        from geoseg.footprints.files.project import Project, write_project
+
         rasters = Path(job.scene.files[0]), outputs.probability, outputs.mask
         write_project(Project(outputs.footprints, *rasters), outputs.project, outputs.overwrite)
 

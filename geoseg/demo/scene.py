@@ -15,9 +15,10 @@ from pyproj import CRS
 from geoseg.demo.landscape import Layout
 from geoseg.demo.render import render, truth_polygons
 from geoseg.errors import InputError
-from geoseg.footprints.files.replacing import check_writable, replacing
+from geoseg.footprints.files.replacing import replacing
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import Grid, Window
+from geoseg.writable import check_writable
 
 BLOCK = 512
 LAYER = "buildings"

@@ -369,7 +369,7 @@ def edit(path: Path, **changes: object) -> None:
         (without_architecture, "architecture cannot be read"),
         (unknown_architecture, "unknown architecture 'Skynet'"),
         (other_architecture, "does not fit the architecture"),
-        (eleven_bands, "the model wants 11 bands"),
+        (eleven_bands, "3 entries for 11 bands"),
     ],
 )
 def test_a_spoilt_model_gives_one_line(

@@ -15,10 +15,11 @@ from geoseg.errors import InputError
 from geoseg.footprints.files.columns import FOOTPRINT_COLUMNS, REGION_COLUMNS
 from geoseg.footprints.files.formats import Layer, check_format, write_layer
 from geoseg.footprints.files.qgis_tables import furnish
-from geoseg.footprints.files.replacing import is_sqlite, plain_errors, replacing
+from geoseg.footprints.files.replacing import plain_errors, replacing
 from geoseg.footprints.files.spool import Spool
 from geoseg.footprints.files.styles import footprint_style, region_style
 from geoseg.narrator import QUIET, Narrator
+from geoseg.writable import is_sqlite
 
 BUILDINGS = "buildings"
 REGIONS = "regions"
