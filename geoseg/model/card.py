@@ -64,6 +64,22 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class DerivedBand:
+    """A further input of the network: a formula of band names, each band counting from 0 to 1 over its scaling.
+
+    Values beyond `low` to `high` are cut off; the network sees that range as -1 to 1.
+    """
+
+    name: str
+    formula: str
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, f"derived band {self.name}: {self.low:g} to {self.high:g} is no range")
+
+
+@dataclass(frozen=True)
 class Card:
     """What a model was made for, and what is known about it."""
 
@@ -75,6 +91,7 @@ class Card:
     description: str = ""
     patch: int = 512
     scaling: Scaling = field(default_factory=Scaling)
+    derived: tuple[DerivedBand, ...] = ()
     activation: Activation = "sigmoid"
     threshold: float = 0.5
     min_area_m2: float = 0.0
@@ -121,6 +138,11 @@ class Card:
     def outputs(self) -> int:
         """How many channels the network gives: one for a yes/no model, else one a class."""
         return 1 if self.activation == "sigmoid" else len(self.classes)
+
+    @property
+    def inputs(self) -> int:
+        """How many channels the network takes: the bands of a scene, then the derived ones."""
+        return len(self.bands) + len(self.derived)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"

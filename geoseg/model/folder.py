@@ -40,9 +40,9 @@ class Model:
 
     @cached_property
     def architecture(self) -> dict[str, Any]:
-        """The class of segmentation_models_pytorch and its arguments, as `save_pretrained` writes them.
+        """The class of the network and its arguments, as `save_pretrained` writes them.
 
-        Nothing is downloaded for it, and the activation is the card's affair.
+        No weights are downloaded for it, and the activation is the card's affair.
         """
         path = self.weights.parent / CONFIG
         try:
@@ -51,8 +51,9 @@ class Model:
             raise InputError(f"{path}: the model's architecture cannot be read ({reason(error)})") from error
         if not isinstance(config, dict):
             raise InputError(f"{path}: the model's architecture cannot be read (it is not a JSON object)")
-        config.pop("activation", None)
-        return {**config, "encoder_weights": None}
+        return {
+            name: value for name, value in config.items() if name not in ("activation", "encoder_weights")
+        }
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -148,9 +149,9 @@ def checked(model: Model) -> Model:
 def refuse_contradiction(model: Model) -> None:
     config, card = model.architecture, model.card
     bands, outputs = config.get("in_channels", 3), config.get("classes", 1)
-    if bands != len(card.bands):
+    if bands != card.inputs:
         raise InputError(
-            f"{model.weights.parent}: {CARD} names {len(card.bands)} bands, but {CONFIG} a network of {bands}"
+            f"{model.weights.parent}: {CARD} names {card.inputs} bands, but {CONFIG} a network of {bands}"
         )
     if outputs != card.outputs:
         raise InputError(
@@ -173,7 +174,7 @@ def fetched(name: str) -> Path:
 
 
 def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | None = None) -> Model:
-    """Write a network of segmentation_models_pytorch and its card as a model folder."""
+    """Write a network (of segmentation_models_pytorch, or a plain U-Net) and its card as a model folder."""
     readme = folder / "README.md"
     had_readme = readme.exists()
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import InputError
-from geoseg.model.card import Activation
+from geoseg.model.bands import WithDerivedBands
+from geoseg.model.card import Activation, Card
 from geoseg.model.folder import Model
 from geoseg.model.normalisation import Normalisation
+from geoseg.model.plain_unet import PlainUnet
 from geoseg.model.reason import reason
+
+OWN: dict[str, type[nn.Module]] = {"PlainUnet": PlainUnet}
 
 # Where checkpoints of training programs keep the weights among other things.
 ENTRIES = ("state_dict", "model_state_dict", "model")
@@ -29,7 +33,21 @@ def load_network(model: Model) -> nn.Module:
         raise InputError(
             f"{model.weights}: does not fit the architecture in config.json ({reason(error)})"
         ) from error
-    return network.eval()
+    return with_derived_bands(network, model.card).eval()
+
+
+def with_derived_bands(network: nn.Module, card: Card) -> nn.Module:
+    """The network as it stands behind a card: taking a scene's own bands, computing the derived ones itself."""
+    if not card.derived:
+        return network
+    mean, std = (
+        [values[i % len(values)] for i in range(len(card.bands))]
+        for values in (card.scaling.mean, card.scaling.std)
+    )
+    try:
+        return WithDerivedBands(network, card.bands, card.derived, mean, std)
+    except ValueError as error:
+        raise InputError(f"model {card.name}: {error}") from error
 
 
 def full_precision(tensor: Tensor) -> Tensor:
@@ -44,17 +62,17 @@ def build(model: Model) -> nn.Module:
     if kind not in known:
         raise InputError(f"{folder}: unknown architecture {kind!r}; known are {', '.join(sorted(known))}")
     try:
-        return known[kind](**arguments)
+        return known[kind](**arguments, **({} if kind in OWN else {"encoder_weights": None}))
     except Exception as error:  # encoders come from many libraries
         raise InputError(f"{folder}: config.json does not describe a {kind} ({reason(error)})") from error
 
 
 def architectures() -> dict[str, type[nn.Module]]:
-    """The networks of segmentation_models_pytorch by name."""
+    """The networks of segmentation_models_pytorch by name, and our own."""
     import segmentation_models_pytorch as smp
 
     found = {name: getattr(smp, name) for name in dir(smp)}
-    return {
+    return OWN | {
         name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, nn.Module)
     }
 
