@@ -1,0 +1,300 @@
+"""Losses: how wrong a batch of answers is. Each is a function of the same view on answers and truth.
+
+Every loss is the mean over patches of a loss of each patch alone. So a batch gives the same gradient whether it is
+computed at once, in pieces (accumulation) or by several processes. Pixels whose label is unknown count nowhere.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from geoseg.errors import InputError
+
+IGNORE = 255
+SMALLEST = 1e-7
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Answers beside the truth, each (patch, class, pixel); yes/no models have two classes here as well.
+
+    `logs` are logarithms of probabilities, `truth` is one for the class of a pixel (less when smoothed) and zero for
+    unknown pixels, `known` (patch, 1, pixel) says which are known, `weight` (patch, 1, pixel) how much each counts, and
+    `class_weights` (class) how much each class counts in the losses of single pixels.
+    """
+
+    logs: Tensor
+    truth: Tensor
+    known: Tensor
+    weight: Tensor
+    class_weights: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        return self.logs.exp() * self.known
+
+    @property
+    def is_yes_no(self) -> bool:
+        return self.logs.shape[1] == 2
+
+    def pixel_mean(self, loss: Tensor) -> Tensor:
+        """The mean over known pixels of each patch of a loss (patch, class, pixel) summed over classes."""
+        known = self.known.sum((1, 2)).clamp(min=1)
+        return (loss * self.known).sum((1, 2)) / known
+
+    def sought_mean(self, loss: Tensor) -> Tensor:
+        """The mean of a loss (patch, class) over the classes it is about.
+
+        A yes/no model is about its one class; else all classes that the patch's truth holds are meant.
+        """
+        if self.is_yes_no:
+            return loss[:, 1]
+        present = (self.truth.sum(2) > 0).float()
+        return (loss * present).sum(1) / present.sum(1).clamp(min=1)
+
+
+Loss = Callable[[Compared], Tensor]
+
+
+def compared(
+    logits: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None = None,
+    smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    ignore: int = IGNORE,
+) -> Compared:
+    """Set logits (patch, channel, row, col) beside labels (patch, row, col)."""
+    scores = logits.float().flatten(2)
+    logs = (
+        torch.cat([functional.logsigmoid(-scores), functional.logsigmoid(scores)], 1)
+        if logits.shape[1] == 1
+        else functional.log_softmax(scores, 1)
+    )
+    flat = labels.flatten(1).long()
+    known = (flat != ignore).unsqueeze(1).float()
+    classes = logs.shape[1]
+    certain = functional.one_hot(torch.where(flat == ignore, 0, flat), classes).transpose(1, 2).float()
+    truth = (certain * (1 - smoothing) + smoothing / classes) * known
+    return Compared(
+        logs,
+        truth,
+        known,
+        torch.ones_like(known) if weight is None else weight.flatten(1).unsqueeze(1).float(),
+        torch.ones(classes, device=logits.device)
+        if class_weights is None
+        else class_weights.to(logits.device),
+    )
+
+
+def cross_entropy(pair: Compared) -> Tensor:
+    """Cross-entropy, pixel by pixel; each class with its weight."""
+    return pair.pixel_mean(-pair.truth * pair.logs * by_class(pair))
+
+
+def binary_cross_entropy(pair: Compared) -> Tensor:
+    """Each class against all others; of a yes/no model this is its cross-entropy."""
+    if pair.is_yes_no:
+        return cross_entropy(pair)
+    others = torch.log1p(-pair.logs.exp().clamp(max=1 - SMALLEST))
+    classes = pair.logs.shape[1]
+    loss = -(pair.truth * pair.logs + (pair.known - pair.truth) * others) * by_class(pair)
+    return pair.pixel_mean(loss) / classes
+
+
+def focal(pair: Compared, gamma: float = 2.0) -> Tensor:
+    """Cross-entropy that looks away from what is certain already (Lin et al. 2017)."""
+    return pair.pixel_mean(-pair.truth * pair.logs * doubt(pair, gamma) * by_class(pair))
+
+
+def dice(pair: Compared, smooth: float = 1.0) -> Tensor:
+    """One less the Dice score of the patch."""
+    hits, missed, wrong = overlaps(pair)
+    return pair.sought_mean(1 - (2 * hits + smooth) / (2 * hits + missed + wrong + smooth))
+
+
+def jaccard(pair: Compared, smooth: float = 1.0) -> Tensor:
+    """One less the intersection over union of the patch."""
+    hits, missed, wrong = overlaps(pair)
+    return pair.sought_mean(1 - (hits + smooth) / (hits + missed + wrong + smooth))
+
+
+def tversky(pair: Compared, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0) -> Tensor:
+    """Dice with a price of its own for false alarms (`alpha`) and for what is missed (`beta`)."""
+    hits, missed, wrong = overlaps(pair)
+    return pair.sought_mean(1 - (hits + smooth) / (hits + alpha * wrong + beta * missed + smooth))
+
+
+def lovasz(pair: Compared) -> Tensor:
+    """The Lovász extension of intersection over union (Berman et al. 2018), patch by patch."""
+    certain = (pair.truth > 0.5).float()
+    errors = (certain - pair.probabilities).abs()
+    errors, order = errors.sort(dim=2, descending=True)
+    return pair.sought_mean((errors * lovasz_slope(certain.gather(2, order), pair.known.sum(2))).sum(2))
+
+
+def lovasz_slope(truth: Tensor, known: Tensor) -> Tensor:
+    """How much each error, from the largest down, takes from the intersection over union."""
+    true = truth.sum(2, keepdim=True)
+    ranks = torch.arange(1, truth.shape[2] + 1, device=truth.device).minimum(known.unsqueeze(2))
+    found = truth.cumsum(2)
+    lost = 1 - (true - found) / (true + ranks - found).clamp(min=1)
+    return torch.diff(lost, dim=2, prepend=torch.zeros_like(lost[:, :, :1]))
+
+
+def unified_focal(pair: Compared, weight: float = 0.5, delta: float = 0.6, gamma: float = 0.5) -> Tensor:
+    """The symmetric unified focal loss (Yeung et al. 2022): a focal and a focal Tversky loss in one.
+
+    `gamma` from 0 (cross-entropy and Tversky) to 1 (most focal), `delta` what misses cost against false alarms.
+    """
+    pixels = pair.pixel_mean(-pair.truth * pair.logs * doubt(pair, gamma) * importance(pair, delta))
+    regions = (1 - tversky_index(pair, delta)) ** (1 - gamma)
+    return weight * regions.mean(1) + (1 - weight) * pixels
+
+
+def unified_focal_asymmetric(
+    pair: Compared, weight: float = 0.5, delta: float = 0.6, gamma: float = 0.5
+) -> Tensor:
+    """The asymmetric unified focal loss: the background alone is played down, the rare classes alone are enhanced."""
+    rare = is_rare(pair)
+    damping = torch.where(rare[:, None], torch.ones_like(pair.logs), doubt(pair, gamma))
+    pixels = pair.pixel_mean(-pair.truth * pair.logs * damping * importance(pair, delta))
+    distance = 1 - tversky_index(pair, delta)
+    regions = torch.where(rare, distance ** (1 - gamma), distance)
+    return weight * regions.mean(1) + (1 - weight) * pixels
+
+
+def boundary(pair: Compared) -> Tensor:
+    """Cross-entropy in which gaps between buildings and small buildings count more (Ronneberger et al. 2015)."""
+    return pair.pixel_mean(-pair.truth * pair.logs * by_class(pair) * pair.weight)
+
+
+def by_class(pair: Compared) -> Tensor:
+    return pair.class_weights[None, :, None]
+
+
+def doubt(pair: Compared, gamma: float) -> Tensor:
+    """How far each probability is from certainty, to a power; never quite zero, where powers have no slope."""
+    return (1 - pair.logs.exp()).clamp(min=SMALLEST) ** gamma
+
+
+def importance(pair: Compared, delta: float) -> Tensor:
+    """`delta` for rare classes, the rest for the background."""
+    return torch.where(is_rare(pair), delta, 1 - delta)[:, None]
+
+
+def is_rare(pair: Compared) -> Tensor:
+    """All classes but the first, the background."""
+    return torch.arange(pair.logs.shape[1], device=pair.logs.device) > 0
+
+
+def tversky_index(pair: Compared, delta: float) -> Tensor:
+    """For each patch and class: 1 when met in full. Misses cost `delta`, false alarms the rest."""
+    hits, missed, wrong = overlaps(pair)
+    index = (hits + SMALLEST) / (hits + delta * missed + (1 - delta) * wrong + SMALLEST)
+    return index.clamp(max=1 - SMALLEST)
+
+
+def overlaps(pair: Compared) -> tuple[Tensor, Tensor, Tensor]:
+    """For each patch and class: what was met, what was missed and what was wrongly claimed, in pixels."""
+    probabilities = pair.probabilities
+    hits = (probabilities * pair.truth).sum(2)
+    return hits, pair.truth.sum(2) - hits, probabilities.sum(2) - hits
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "bce": binary_cross_entropy,
+    "cross-entropy": cross_entropy,
+    "focal": focal,
+    "dice": dice,
+    "jaccard": jaccard,
+    "tversky": tversky,
+    "lovasz": lovasz,
+    "unified-focal": unified_focal,
+    "unified-focal-asymmetric": unified_focal_asymmetric,
+    "boundary": boundary,
+}
+DEFAULTS = {True: "bce + dice", False: "cross-entropy + dice"}
+TERM = re.compile(r"(?:(?P<factor>[\d.]+)\s*\*\s*)?(?P<name>[a-z-]+)\s*(?:\((?P<values>[^()]*)\))?")
+VALUE = re.compile(r"\s*([a-z]+)\s*=\s*([\d.]+)\s*")
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """A loss with its parameters, and its share in a sum."""
+
+    factor: float
+    name: str
+    values: dict[str, float]
+
+    def __call__(self, pair: Compared) -> Tensor:
+        return self.factor * LOSSES[self.name](pair, **self.values).mean()
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """A sum of losses, such as `0.5 * bce + dice`."""
+
+    text: str
+    terms: tuple[LossTerm, ...]
+
+    def __call__(self, pair: Compared) -> Tensor:
+        return torch.stack([term(pair) for term in self.terms]).sum()
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether patches must bring how much each of their pixels counts."""
+        return any(term.name == "boundary" for term in self.terms)
+
+
+def parse_loss(text: str, yes_no: bool) -> LossSum:
+    """A loss from its description; `auto` is cross-entropy and dice."""
+    described = DEFAULTS[yes_no] if text == "auto" else text
+    return LossSum(described, tuple(parse_term(part.strip(), text) for part in described.split("+")))
+
+
+def parse_term(part: str, text: str) -> LossTerm:
+    found = TERM.fullmatch(part)
+    if found is None:
+        raise InputError(f"--loss {text}: {part!r} cannot be read; write it like 0.5 * bce + focal(gamma=2)")
+    name = found["name"]
+    if name not in LOSSES:
+        raise InputError(f"--loss {text}: unknown loss {name!r}; known are {', '.join(LOSSES)}")
+    pairs = [VALUE.fullmatch(value) for value in (found["values"] or "").split(",") if value.strip()]
+    if any(pair is None for pair in pairs):
+        raise InputError(f"--loss {text}: parameters of {name} are written like (gamma=2)")
+    try:
+        values = {pair[1]: float(pair[2]) for pair in pairs if pair is not None}
+        factor = float(found["factor"] or 1)
+    except ValueError as error:
+        raise InputError(f"--loss {text}: {part!r} holds a number that cannot be read") from error
+    refuse_unknown_parameters(name, values, text)
+    return LossTerm(factor, name, values)
+
+
+def refuse_unknown_parameters(name: str, values: Sequence[str] | dict[str, float], text: str) -> None:
+    import inspect
+
+    known = list(inspect.signature(LOSSES[name]).parameters)[1:]
+    for value in values:
+        if value not in known:
+            raise InputError(
+                f"--loss {text}: {name} has no parameter {value!r}; it has {', '.join(known) or 'none'}"
+            )
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Weights of classes from how many pixels each has: rarer ones more, by the square root, one on average.
+
+    The plain inverse would let a class of a few pixels drown all others.
+    """
+    raw = [1 / math.sqrt(count) if count else 0.0 for count in counts]
+    total = sum(count * weight for count, weight in zip(counts, raw, strict=True))
+    return [weight * sum(counts) / total for weight in raw] if total else [1.0] * len(counts)

@@ -1,0 +1,175 @@
+"""Everything that decides a training run, in one flat table: a TOML file, flags of the same names, or both."""
+
+# ruff: noqa: RUF009 - `setting` only describes a field
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from geoseg.errors import InputError
+
+Preset = Literal["none", "light", "strong"]
+Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
+Schedule = Literal["cosine", "constant", "step", "plateau", "one-cycle"]
+Stretch = Literal["auto", "never", "when-foreign", "always"]
+Mixed = Literal["auto", "fp32", "bf16", "fp16"]
+
+TABLE = "train.toml"
+
+
+def setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"help": meaning})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is trained. Every field can stand in the TOML file and be given as a flag."""
+
+    name: str = setting("", "Name of the model. [default: the folder's]")
+    description: str = setting("", "What the model is for, in a sentence, for its card.")
+    licence: str = setting("", "Licence of the weights. [default: that of the data]")
+
+    architecture: str = setting("unet", "unet-plain, or a name of segmentation_models_pytorch: unet, fpn...")
+    encoder: str = setting("resnet18", "Encoder of that library, e.g. resnet101 or tu-mobilenetv3_small_100.")
+    weights: str = setting("imagenet", "Weights the encoder starts from: imagenet, none or another it has.")
+    arguments: str = setting("", "Further arguments of the architecture, as JSON: {'encoder_depth': 4}.")
+    start_from: str = setting("", "A geoseg model to start from; it also gives the architecture.")
+    derived: str = setting("", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'.")
+
+    patch: int = setting(256, "Side of a patch in pixels.")
+    gsd: float = setting(0.0, "Resolution to train at, in metres. [default: the data set's]")
+    low: float = setting(0.0, "Raw value that becomes 0.")
+    high: float = setting(0.0, "Raw value that becomes 1. [default: 255 for bytes, else the data's]")
+    stretch: Stretch = setting("auto", "When an image's own percentiles replace low and high.")
+    oversample: str = setting("", "Draw a class more often: auto, or e.g. building=3,road=2.")
+    empty: float = setting(1.0, "How often ground with nothing but background is drawn, from 0 to 1.")
+    place_balance: float = setting(0.5, "0: places are drawn by their area; 1: all alike.")
+    augment: Preset = setting("strong", "How much patches are varied.")
+    workers: int = setting(2, "Processes that read patches.")
+
+    loss: str = setting("auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.")
+    class_weights: str = setting("", "Weights of the classes in cross-entropy: auto, or e.g. 1,4,2.")
+    label_smoothing: float = setting(0.0, "Share of certainty taken from the labels.")
+
+    steps: int = setting(3000, "Steps of the optimizer.")
+    batch: int = setting(8, "Patches a step, over all processes.")
+    accumulate: int = setting(1, "Pieces a process cuts its share of a batch into, to need less memory.")
+    optimizer: Optimizer = setting("adamw", "What moves the weights.")
+    learning_rate: float = setting(1e-3, "Highest learning rate.")
+    weight_decay: float = setting(1e-2, "Pull of the weights to zero.")
+    momentum: float = setting(0.9, "Momentum of sgd.")
+    schedule: Schedule = setting("cosine", "How the learning rate changes.")
+    warmup: int = setting(100, "Steps until the learning rate is at its highest.")
+    step_every: int = setting(1000, "Steps between two drops of the schedule step.")
+    drop: float = setting(0.1, "What the learning rate is multiplied with at a drop (step, plateau).")
+    patience: int = setting(3, "Validations without progress until the schedule plateau drops the rate.")
+    clip: float = setting(1.0, "Longest gradient; 0 leaves gradients as they are.")
+    ema: float = setting(
+        0.0, "Decay of the running mean of weights, e.g. 0.998; 0 takes the weights as they are."
+    )
+    early_stopping: int = setting(0, "Validations without progress until training stops; 0 never.")
+    seed: int = setting(0, "The same seed gives the same run.")
+    precision: Mixed = setting("auto", "Arithmetic: bf16 where the processor has it.")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps.")
+
+    validate_every: int = setting(250, "Steps between two validations.")
+    validation_patches: int = setting(200, "Patches of a validation on the way; the last one takes all.")
+    checkpoint_every: int = setting(100, "Steps between two checkpoints.")
+    half_weights: bool = setting(False, "Keep the finished weights in 16 bits.")
+
+    def __post_init__(self) -> None:
+        for name in (
+            "patch",
+            "steps",
+            "batch",
+            "accumulate",
+            "step_every",
+            "validate_every",
+            "checkpoint_every",
+        ):
+            self.require(getattr(self, name) >= 1, name, "give at least 1")
+        for name in ("learning_rate", "drop"):
+            self.require(getattr(self, name) > 0, name, "give a number above zero")
+        for name in ("workers", "warmup", "weight_decay", "clip", "gsd", "early_stopping", "patience"):
+            self.require(getattr(self, name) >= 0, name, "give zero or more")
+        for name in ("empty", "place_balance"):
+            self.require(0 <= getattr(self, name) <= 1, name, "give a number from 0 to 1")
+        for name in ("label_smoothing", "ema", "momentum"):
+            self.require(0 <= getattr(self, name) < 1, name, "give a number from 0 to below 1")
+        self.require(self.validation_patches >= 1, "validation_patches", "give at least 1")
+        self.require(self.low < self.high or self.high == 0, "high", f"must be above low, {self.low:g}")
+
+    def require(self, holds: bool, name: str, remedy: str) -> None:
+        if not holds:
+            raise InputError(f"{flag(name)} {getattr(self, name)}: {remedy}")
+
+    @property
+    def architecture_arguments(self) -> dict[str, Any]:
+        """Further arguments of the architecture."""
+        try:
+            given = json.loads(self.arguments.replace("'", '"') or "{}")
+        except ValueError as error:
+            raise InputError(f"--arguments {self.arguments}: not JSON ({error})") from error
+        if not isinstance(given, dict):
+            raise InputError(f"--arguments {self.arguments}: write them like {{'encoder_depth': 4}}")
+        return given
+
+    def to_toml(self) -> str:
+        """The settings as a TOML file that gives them back."""
+        return "".join(
+            f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in asdict(self).items()
+        )
+
+    def changed(self, changes: Mapping[str, Any], origin: str = "settings") -> Settings:
+        """The settings with some of them replaced, each checked against its type."""
+        hints = get_type_hints(Settings)
+        for name in changes:
+            if name not in hints:
+                raise InputError(f"{origin}: unknown setting {name!r}; known are {', '.join(hints)}")
+        return replace(
+            self, **{n: fitting(hints[n], value, f"{origin}: {n}") for n, value in changes.items()}
+        )
+
+
+def fitting(kind: Any, value: Any, place: str) -> Any:
+    """A value of a setting's type; whole numbers serve as decimals."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise InputError(f"{place} is {value!r}; give one of {', '.join(get_args(kind))}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise InputError(f"{place} is {value!r}, which is no {kind.__name__}")
+    return value
+
+
+def read_settings(path: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """The settings of a TOML file, and over them those given as flags (None where a flag was not given)."""
+    settings = Settings()
+    if path is not None:
+        try:
+            written = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as settings ({error})") from error
+        settings = settings.changed(written, str(path))
+    return settings.changed({name: value for name, value in flags.items() if value is not None})
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def described() -> list[tuple[str, Any, Any, str]]:
+    """Name, type, default and meaning of each setting, for whoever offers them to a user."""
+    hints = get_type_hints(Settings)
+    return [
+        (entry.name, hints[entry.name], entry.default, entry.metadata["help"])
+        for entry in fields(Settings)
+        if entry.default is not MISSING
+    ]
