@@ -1,0 +1,299 @@
+"""Variations of patches, computed in batches on the device: of how they lie, of light and air, of the sensor.
+
+What a patch undergoes follows from its number and the seed alone, so that runs can be repeated, resumed and shared out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from geoseg.learn.settings import Preset
+
+FIELD = 4
+BLOCK = 8
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How far patches may be varied. Each range is drawn from evenly, each `*_chance` says how often at all."""
+
+    turns: bool = False
+    angle: float = 0.0
+    scale: Range = (1.0, 1.0)
+    brightness: float = 0.0
+    contrast: Range = (1.0, 1.0)
+    band_gain: Range = (1.0, 1.0)
+    saturation: Range = (1.0, 1.0)
+    gamma: Range = (1.0, 1.0)
+    blur_chance: float = 0.0
+    blur: Range = (0.3, 1.5)
+    sharpen_chance: float = 0.0
+    sharpen: Range = (0.2, 1.0)
+    noise_chance: float = 0.0
+    noise: Range = (0.005, 0.04)
+    jpeg_chance: float = 0.0
+    jpeg: Range = (4.0, 30.0)
+    haze_chance: float = 0.0
+    haze: Range = (0.1, 0.5)
+    shadow_chance: float = 0.0
+    shadow: Range = (0.3, 0.7)
+    dropout_chance: float = 0.0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether patches are turned or scaled by any amount, which needs pixels from around them."""
+        return self.angle > 0 or self.scale != (1.0, 1.0)
+
+    def side_read(self, side: int) -> int:
+        """How much must be read for a patch; corners that lie even further out are mirrored."""
+        return ceil(side * 1.4 / 2) * 2 if self.is_free else side
+
+
+RECIPES: dict[Preset, Recipe] = {
+    "none": Recipe(),
+    "light": Recipe(
+        turns=True,
+        brightness=0.08,
+        contrast=(0.85, 1.18),
+        band_gain=(0.95, 1.05),
+        gamma=(0.85, 1.18),
+    ),
+    "strong": Recipe(
+        turns=True,
+        angle=180.0,
+        scale=(0.6, 1.6),
+        brightness=0.15,
+        contrast=(0.65, 1.5),
+        band_gain=(0.85, 1.18),
+        saturation=(0.3, 1.4),
+        gamma=(0.65, 1.5),
+        blur_chance=0.3,
+        sharpen_chance=0.15,
+        noise_chance=0.3,
+        jpeg_chance=0.25,
+        haze_chance=0.2,
+        shadow_chance=0.2,
+        dropout_chance=0.03,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What happens to each patch of a batch: one entry a patch, neutral where it is left as it is."""
+
+    mirrored: NDArray[np.bool_]
+    quarter_turns: NDArray[np.int64]
+    angle: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    brightness: Tensor
+    contrast: Tensor
+    band_gain: Tensor
+    saturation: Tensor
+    gamma: Tensor
+    blur: Tensor
+    sharpen: Tensor
+    noise: Tensor
+    jpeg: Tensor
+    haze: Tensor
+    shadow: Tensor
+    fields: Tensor
+    dropped: NDArray[np.int64]
+    seeds: tuple[int, ...]
+
+
+def draw(recipe: Recipe, seed: int, numbers: Sequence[int], bands: int) -> Draw:
+    """Draw what happens to the patches of some numbers."""
+    chances = [np.random.default_rng([seed, number, 1]) for number in numbers]
+
+    def each(least: float, most: float, count: int = 1) -> Tensor:
+        drawn = np.stack([chance.uniform(least, most, count) for chance in chances])
+        return torch.from_numpy(drawn.astype(np.float32)).view(len(numbers), count, 1, 1)
+
+    def factor(limits: Range, count: int = 1) -> Tensor:
+        return each(log(limits[0]), log(limits[1]), count).exp()
+
+    def at_times(chance: float, limits: Range) -> Tensor:
+        return torch.where(each(0, 1) < chance, each(*limits), torch.zeros(len(numbers), 1, 1, 1))
+
+    dropped = (each(0, 1) < recipe.dropout_chance).flatten().numpy()
+    return Draw(
+        mirrored=(each(0, 1) < 0.5).flatten().numpy() & recipe.turns,
+        quarter_turns=each(0, 4).flatten().numpy().astype(np.int64) * recipe.turns,
+        angle=each(-recipe.angle, recipe.angle).flatten().numpy(),
+        scale=factor(recipe.scale).flatten().numpy(),
+        brightness=each(-recipe.brightness, recipe.brightness),
+        contrast=factor(recipe.contrast),
+        band_gain=factor(recipe.band_gain, bands),
+        saturation=factor(recipe.saturation),
+        gamma=factor(recipe.gamma),
+        blur=at_times(recipe.blur_chance, recipe.blur),
+        sharpen=at_times(recipe.sharpen_chance, recipe.sharpen),
+        noise=at_times(recipe.noise_chance, recipe.noise),
+        jpeg=at_times(recipe.jpeg_chance, recipe.jpeg),
+        haze=at_times(recipe.haze_chance, recipe.haze),
+        shadow=at_times(recipe.shadow_chance, recipe.shadow),
+        fields=each(0, 1, 2 * FIELD * FIELD).view(len(numbers), 2, FIELD, FIELD),
+        dropped=np.where(dropped & (bands > 1), each(0, bands).flatten().numpy().astype(np.int64), -1),
+        seeds=tuple(int(chance.integers(2**31)) for chance in chances),
+    )
+
+
+def varied(images: Tensor, planes: Tensor, drawn: Draw, side: int) -> tuple[Tensor, Tensor]:
+    """Vary images (patch, band, row, col), from 0 to 1, and lay whatever belongs to their pixels, `planes`, alike."""
+    images, planes = laid(images, planes, drawn, side)
+    return seen(images, drawn), planes
+
+
+def laid(images: Tensor, planes: Tensor, drawn: Draw, side: int) -> tuple[Tensor, Tensor]:
+    """Mirror, turn and scale. Planes keep their values: each pixel takes the one of the nearest."""
+    images, planes = (
+        torch.stack(
+            [
+                turned(one, m, int(k))
+                for one, m, k in zip(batch, drawn.mirrored, drawn.quarter_turns, strict=True)
+            ]
+        )
+        for batch in (images, planes)
+    )
+    if not (drawn.angle.any() or (drawn.scale != 1).any()):
+        return cropped(images, side), cropped(planes, side)
+    grid = places(drawn, side, images.shape[-1]).to(images.device)
+    return (
+        functional.grid_sample(images, grid, "bilinear", "reflection", align_corners=False),
+        functional.grid_sample(planes, grid, "nearest", "reflection", align_corners=False),
+    )
+
+
+def turned(image: Tensor, mirrored: bool, quarter_turns: int) -> Tensor:
+    return torch.rot90(image.flip(-1) if mirrored else image, quarter_turns, (-2, -1))
+
+
+def cropped(images: Tensor, side: int) -> Tensor:
+    margin = (images.shape[-1] - side) // 2
+    return images[..., margin : margin + side, margin : margin + side]
+
+
+def places(drawn: Draw, side: int, side_read: int) -> Tensor:
+    """Where each pixel of the turned and scaled patches lies in those read, as `grid_sample` counts."""
+    turn = torch.from_numpy(np.deg2rad(drawn.angle))
+    reach = torch.from_numpy(side / side_read / drawn.scale)
+    cos, sin, zero = turn.cos() * reach, turn.sin() * reach, torch.zeros_like(turn)
+    matrices = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+    return functional.affine_grid(matrices, [len(turn), 1, side, side], align_corners=False)
+
+
+def seen(images: Tensor, drawn: Draw) -> Tensor:
+    """Vary light, air, optics, sensor and file, in the order in which they come into a picture."""
+    images = lit(images, drawn)
+    images = hazy(shaded(images, drawn), drawn)
+    images = coloured(images, drawn)
+    images = sharpened(blurred(images, drawn.blur), drawn.sharpen)
+    images = noisy(images, drawn)
+    return without_bands(compressed(images.clamp(0, 1), drawn.jpeg), drawn.dropped)
+
+
+def lit(images: Tensor, drawn: Draw) -> Tensor:
+    gamma = drawn.gamma.to(images.device)
+    return images.clamp(min=1e-4) ** gamma if (drawn.gamma != 1).any() else images
+
+
+def coloured(images: Tensor, drawn: Draw) -> Tensor:
+    """Change contrast, brightness, the balance of bands, and how much bands differ from each other."""
+    device = images.device
+    mean, grey = images.mean((1, 2, 3), keepdim=True), images.mean(1, keepdim=True)
+    images = grey + (images - grey) * drawn.saturation.to(device)
+    images = mean + (images - mean) * drawn.contrast.to(device)
+    return images * drawn.band_gain.to(device) + drawn.brightness.to(device)
+
+
+def field(drawn: Draw, which: int, like: Tensor) -> Tensor:
+    """A smooth field from 0 to 1 over each patch."""
+    coarse = drawn.fields[:, which : which + 1].to(like.device)
+    return functional.interpolate(coarse, size=like.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def shaded(images: Tensor, drawn: Draw) -> Tensor:
+    """Let the shadow of a cloud or of something tall fall on a part of the patch."""
+    if not drawn.shadow.any():
+        return images
+    edge = ((field(drawn, 0, images) - 0.5) * 30).sigmoid()
+    return images * (1 - edge * drawn.shadow.to(images.device))
+
+
+def hazy(images: Tensor, drawn: Draw) -> Tensor:
+    """Mix in the light of hazy air, more in some parts than in others."""
+    if not drawn.haze.any():
+        return images
+    density = drawn.haze.to(images.device) * (0.5 + field(drawn, 1, images))
+    return images + (0.8 - images) * density.clamp(max=0.9)
+
+
+def blurred(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur each patch by its own Gaussian; a sigma of 0 leaves it as it is."""
+    if not sigma.any():
+        return images
+    reach = min(ceil(3 * float(sigma.max())), images.shape[-1] - 1)
+    steps = torch.arange(-reach, reach + 1, device=images.device)
+    kernels = torch.exp(-(steps**2) / (2 * sigma.to(images.device).view(-1, 1).clamp(min=1e-3) ** 2))
+    kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(images.shape[1], 0)
+    folded = images.flatten(0, 1)[None]
+    padded = functional.pad(folded, [reach] * 4, "reflect")
+    down = functional.conv2d(padded, kernels[:, None, :, None], groups=len(kernels))
+    return functional.conv2d(down, kernels[:, None, None, :], groups=len(kernels))[0].view_as(images)
+
+
+def sharpened(images: Tensor, strength: Tensor) -> Tensor:
+    if not strength.any():
+        return images
+    return images + strength.to(images.device) * (images - blurred(images, torch.ones_like(strength)))
+
+
+def noisy(images: Tensor, drawn: Draw) -> Tensor:
+    if not drawn.noise.any():
+        return images
+    chances = [torch.Generator(images.device).manual_seed(seed) for seed in drawn.seeds]
+    grain = torch.stack([torch.randn(images.shape[1:], generator=c, device=images.device) for c in chances])
+    return images + grain * drawn.noise.to(images.device)
+
+
+def compressed(images: Tensor, strength: Tensor) -> Tensor:
+    """Round the cosines of blocks of 8 x 8 pixels as JPEG does, coarser for the finer ones; 0 leaves a patch as it is."""
+    side = images.shape[-1]
+    if not strength.any() or side % BLOCK or images.shape[-2] % BLOCK:
+        return images
+    cosines = cosine_matrix().to(images.device)
+    blocks = images.unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
+    order = torch.arange(BLOCK, device=images.device)
+    steps = strength.to(images.device)[..., None, None] / 255 * (1 + order[:, None] + order[None, :]) / 2
+    amounts = cosines @ blocks @ cosines.T
+    rounded = (amounts / steps.clamp(min=1e-6)).round() * steps
+    restored = (cosines.T @ rounded @ cosines).transpose(3, 4).reshape(images.shape)
+    return torch.where(strength.to(images.device) > 0, restored.clamp(0, 1), images)
+
+
+def cosine_matrix() -> Tensor:
+    """The orthonormal cosine transform of 8 values."""
+    order = torch.arange(BLOCK, dtype=torch.float32)
+    matrix = torch.cos(torch.pi / BLOCK * (order[None, :] + 0.5) * order[:, None]) * (2 / BLOCK) ** 0.5
+    matrix[0] /= 2**0.5
+    return matrix
+
+
+def without_bands(images: Tensor, dropped: NDArray[np.int64]) -> Tensor:
+    """Put the mean of a band in its place."""
+    if (dropped < 0).all():
+        return images
+    images = images.clone()
+    for i in np.flatnonzero(dropped >= 0):
+        images[i, dropped[i]] = images[i, dropped[i]].mean()
+    return images
