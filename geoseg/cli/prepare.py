@@ -1,0 +1,218 @@
+"""`geoseg prepare`: other people's images and labels become training sets, audited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg.cli import console
+from geoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from geoseg.narrator import Narrator
+    from geoseg.prepare.dataset import Dataset
+    from geoseg.prepare.making import Origin, Workshop
+    from geoseg.prepare.splits import SplitRule
+
+RGB = "red,green,blue"
+PATH = click.Path(path_type=Path)
+
+
+@click.group("prepare")
+def command() -> None:
+    """Turn images and labels of many kinds into training sets, and audit them."""
+
+
+def making(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of everything that makes a data set."""
+    for option in reversed(
+        (
+            click.option("--out", "-o", required=True, type=PATH, help="Folder for the data set."),
+            click.option("--name", help="What the data set is called.  [default: the folder's name]"),
+            click.option("--licence", help="Licence of images and labels; goes into dataset.toml."),
+            click.option("--attribution", help="Whom users must name; goes into dataset.toml."),
+            click.option("--source", "origin", help="Where the data come from: a DOI or an address."),
+            click.option("--validation", multiple=True, metavar="PLACE", help="A place to validate on."),
+            click.option("--test", multiple=True, metavar="PLACE", help="A place to keep for testing."),
+            click.option(
+                "--validation-share",
+                "share",
+                default=0.2,
+                show_default=True,
+                help="Share of the places that validates, where none is named.",
+            ),
+            click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes."),
+            click.option("--overwrite", is_flag=True, help="Replace the data set that is there."),
+        )
+    ):
+        run = option(run)
+    return run
+
+
+def pictured(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of images that lie in files of their own."""
+    for option in reversed(
+        (
+            click.option("--images", metavar="PATTERN", help="Images below SOURCE, e.g. 'img/*.tif'."),
+            click.option(
+                "--labels", metavar="PATTERN", help="Labels below SOURCE; * is what both names share."
+            ),
+            click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order."),
+            click.option(
+                "--gsd", "gsd_m", type=float, help="Metres per pixel to train at.  [default: theirs]"
+            ),
+            click.option(
+                "--place", metavar="REGEX", help="Finds the place in a file's name, e.g. 'tile\\d+'."
+            ),
+        )
+    ):
+        run = option(run)
+    return run
+
+
+def workshop_of(options: dict[str, Any], narrator: Narrator) -> Workshop:
+    from geoseg.prepare.making import Workshop
+
+    return Workshop(options["out"], options["workers"], options["overwrite"], narrator)
+
+
+def origin_of(options: dict[str, Any], **known: str) -> Origin:
+    from geoseg.prepare.making import Origin
+
+    said = {
+        "licence": options["licence"],
+        "attribution": options["attribution"],
+        "source": options["origin"],
+    }
+    name = options["name"] or options["out"].resolve().name
+    return Origin(name, **(known | {key: value for key, value in said.items() if value}))
+
+
+def splits_of(options: dict[str, Any]) -> SplitRule:
+    from geoseg.prepare.splits import SplitRule
+
+    return SplitRule(options["validation"], options["test"], options["share"])
+
+
+def bands_of(text: str) -> tuple[str, ...]:
+    return tuple(band.strip() for band in text.split(",") if band.strip())
+
+
+def finished(dataset: Dataset, narrator: Narrator, as_json: bool) -> None:
+    """Audit what was made, and tell both."""
+    from geoseg.prepare.audit.audit import audit
+
+    report(audit(dataset, narrator=narrator), as_json)
+
+
+def report(audited: Any, as_json: bool) -> None:
+    console.result(audited.summary, as_json, "\n".join(audited.lines))
+
+
+@command.command("masks")
+@click.argument("source", type=PATH)
+@pictured
+@click.option(
+    "--classes",
+    "table",
+    default="building",
+    show_default=True,
+    help="NAME=LABELS,... such as land=0,roof=1 2,ignore=255 or roof=#ff0000; a .csv file; or dubai, "
+    "massachusetts, building.",
+)
+@click.option(
+    "--size", metavar="WIDTHxHEIGHT", help="Make copies of this size.  [default: use the files as they are]"
+)
+@making
+@console.command
+def masks(
+    *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
+    table: str, size: str | None, narrator: Narrator, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Folders of images and masks, where a mask holds a value or a colour for each class.
+
+    \b
+    Examples:
+      geoseg prepare masks WHU --images 'image/*' --labels 'label/*' --gsd 0.3 --out whu
+      geoseg prepare masks dubai --classes dubai --place 'tile\\d+' --gsd 0.8 --out dubai-set
+    """
+    from geoseg.prepare.classes import class_table
+    from geoseg.prepare.masks import MaskSet, prepare_masks
+    from geoseg.prepare.pairs import find_pairs
+
+    wanted = MaskSet(
+        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options), parsed_size(size)
+    )  # fmt: skip
+    dataset = prepare_masks(find_pairs(source, images, labels), wanted, workshop_of(options, narrator))
+    finished(dataset, narrator, as_json)
+
+
+def parsed_size(size: str | None) -> tuple[int, int] | None:
+    """Height and width from WIDTHxHEIGHT."""
+    if size is None:
+        return None
+    parts = size.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--size {size}: write WIDTHxHEIGHT, e.g. 368x368")
+    return int(parts[1]), int(parts[0])
+
+
+@command.command("vectors")
+@click.argument("source", type=PATH)
+@pictured
+@click.option("--footprints", type=PATH, help="One file of polygons for all images, instead of --labels.")
+@click.option("--class-field", metavar="FIELD", help="Field of the polygons that holds their class.")
+@click.option(
+    "--classes",
+    "table",
+    default="background=,building=*",
+    show_default=True,
+    help="NAME=WORDS,... what the class field holds for each class; the first is background.",
+)
+@click.option(
+    "--labelled", type=PATH, help="Polygons within which every building is drawn; outside is ignored."
+)
+@making
+@console.command
+def vectors(
+    *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
+    footprints: Path | None, class_field: str | None, table: str, labelled: Path | None,
+    narrator: Narrator, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Scenes with polygons of buildings, in any CRS: GeoJSON, GeoPackage, Shapefile and the like.
+
+    \b
+    Examples:
+      geoseg prepare vectors town --images '*.tif' --labels '*_buildings.geojson' --out town-set
+      geoseg prepare vectors scenes --images '*.tif' --footprints osm.gpkg --labelled mapped.gpkg --out osm-set
+    """
+    from geoseg.prepare.classes import class_table
+    from geoseg.prepare.pairs import find_pairs, with_one_label
+    from geoseg.prepare.vectors import VectorSet, prepare_vectors
+
+    pairs = with_one_label(source, images, footprints) if footprints else find_pairs(source, images, labels)
+    wanted = VectorSet(
+        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options),
+        class_field=class_field, labelled=labelled,
+    )  # fmt: skip
+    finished(prepare_vectors(pairs, wanted, workshop_of(options, narrator)), narrator, as_json)
+
+
+@command.command("audit")
+@click.argument("dataset", type=PATH)
+@click.option("--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes.")
+@console.command
+def audit_(*, dataset: Path, fix: bool, workers: int | None, narrator: Narrator, as_json: bool) -> None:
+    """Look for what spoils training: duplicates, shared ground between splits, shifted or empty labels."""
+    from geoseg.prepare.audit.audit import audit
+    from geoseg.prepare.audit.fix import fixed
+    from geoseg.prepare.dataset import read_dataset
+
+    audited = audit(read_dataset(dataset), workers, narrator)
+    if fix:
+        audited = fixed(audited)
+    report(audited, as_json)

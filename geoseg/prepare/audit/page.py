@@ -1,0 +1,199 @@
+"""One page to look at: numbers, histograms and samples with their labels drawn over them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from geoseg.prepare.audit.look import SIZES_M2
+from geoseg.prepare.dataset import Dataset, Item
+from geoseg.prepare.picture import picture, read_window
+from geoseg.raster.grid import Window
+
+if TYPE_CHECKING:
+    from geoseg.prepare.audit.audit import Audit
+
+WIDTH = 1640
+MARGIN = 20
+TILE = 380
+ACROSS = 4
+SAMPLES = 12
+CAPTION = 44
+LINE = 20
+INK, FAINT, PAPER, ALARM = "#1b1b1b", "#8a8a8a", "#ffffff", "#b3261e"
+BAR_HEIGHT = 120
+OPACITY = 0.35
+
+
+def write_page(audited: Audit, path: Path) -> None:
+    """Draw the page and put it at its place, whole or not at all."""
+    chosen = samples(audited)
+    rows = -(-len(chosen) // ACROSS)
+    top = MARGIN + LINE * (8 + min(14, len(audited.problems))) + BAR_HEIGHT + 3 * LINE
+    page = Image.new("RGB", (WIDTH, top + rows * (TILE + CAPTION) + MARGIN), PAPER)
+    pen = ImageDraw.Draw(page)
+    height = draw_numbers(pen, audited)
+    draw_sizes(pen, audited, height + LINE)
+    for place, index in enumerate(chosen):
+        corner = MARGIN + place % ACROSS * (TILE + MARGIN), top + place // ACROSS * (TILE + CAPTION)
+        draw_sample(page, pen, audited, index, corner)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    page.save(unfinished, format="PNG", optimize=True)
+    unfinished.replace(path)
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def draw_numbers(pen: ImageDraw.ImageDraw, audited: Audit) -> int:
+    """Write the heading, the class shares and the problems; returns where they end."""
+    dataset, summary = audited.dataset, audited.summary
+    counts = ", ".join(f"{count} {split}" for split, count in summary["items"].items() if count)
+    pen.text((MARGIN, MARGIN), dataset.name, INK, font(24))
+    pen.text(
+        (MARGIN, MARGIN + 32),
+        f"{counts} of {len(summary['places'])} places, {summary['area_km2']:g} km², trained at {dataset.gsd_m:g} m"
+        f"   |   {dataset.licence}   |   {dataset.attribution}",
+        FAINT,
+        font(14),
+    )
+    height = MARGIN + 32 + LINE + 6
+    for split, shares in audited.shares.items():
+        draw_shares(pen, dataset, split, shares, height)
+        height += LINE
+    for problem in audited.problems[:14]:
+        pen.text((MARGIN, height + 6), problem.text[:210], ALARM, font(13))
+        height += LINE
+    if not audited.problems:
+        pen.text((MARGIN, height + 6), "No problem was found.", "#2e7d32", font(13))
+        height += LINE
+    return height
+
+
+def draw_shares(
+    pen: ImageDraw.ImageDraw, dataset: Dataset, split: str, shares: NDArray[np.float64], height: int
+) -> None:
+    """A bar with a stretch for each class, as long as its share."""
+    pen.text((MARGIN, height), split, INK, font(13))
+    left = float(MARGIN + 90)
+    for land_class, share in zip(dataset.classes, shares, strict=True):
+        right = left + share * (WIDTH - 2 * MARGIN - 90)
+        pen.rectangle((left, height + 1, right, height + LINE - 4), fill=land_class.color)
+        if right - left > 90:
+            pen.text((left + 4, height), f"{land_class.name} {share:.1%}", PAPER, font(12), None, 4, "left")
+        left = right
+
+
+def draw_sizes(pen: ImageDraw.ImageDraw, audited: Audit, height: int) -> None:
+    """A histogram of the sizes of connected objects."""
+    sizes = audited.sizes
+    pen.text(
+        (MARGIN, height), "Objects by area in m² (connected pixels of any class but the first)", INK, font(13)
+    )
+    step = (WIDTH - 2 * MARGIN) / len(sizes)
+    base = height + BAR_HEIGHT + LINE // 2
+    for index, (count, smallest) in enumerate(zip(sizes.tolist(), SIZES_M2, strict=True)):
+        left = MARGIN + index * step
+        tall = (BAR_HEIGHT - 2 * LINE) * count / max(1, sizes.max())
+        pen.rectangle((left, base - tall, left + step - 4, base), fill="#2e86ab")
+        pen.text((left, base + 3), f"{smallest:,.0f}", FAINT, font(11))
+        if count:
+            pen.text((left, base - tall - 14), f"{count:,}", INK, font(11))
+
+
+def samples(audited: Audit) -> list[int]:
+    """Which items to show: those with problems first, then others spread evenly over the set."""
+    usable = [index for index, look in enumerate(audited.looks) if look.trouble is None]
+    troubled = [index for finding in audited.problems for index in finding.items if index in usable]
+    spread = [usable[i] for i in np.linspace(0, len(usable) - 1, SAMPLES).astype(int)] if usable else []
+    return list(dict.fromkeys([*troubled[: SAMPLES - 2], *spread]))[:SAMPLES]
+
+
+def draw_sample(
+    page: Image.Image, pen: ImageDraw.ImageDraw, audited: Audit, index: int, corner: tuple[int, int]
+) -> None:
+    look, item = audited.looks[index], audited.dataset.items[index]
+    page.paste(Image.fromarray(overlay(audited.dataset, item)), corner)
+    words = [finding.kind for finding in audited.problems if index in finding.items]
+    left, top = corner[0], corner[1] + TILE + 2
+    pen.text((left, top), f"{Path(item.image).name[:34]}  {item.split}, {look.gsd_m:.2g} m", INK, font(13))
+    pen.text((left, top + 16), ", ".join(dict.fromkeys(words))[:60], ALARM, font(12))
+
+
+def overlay(dataset: Dataset, item: Item) -> NDArray[np.uint8]:
+    """The most telling piece of an image, its classes tinted and outlined."""
+    image, label = picture(dataset.image_path(item)), dataset.label_path(item)
+    window = telling_window(label, image.height, image.width)
+    values = read_window(image.path, window)[: len(dataset.bands)]
+    classes = read_window(label, window)[0]
+    shown = stretched(values[[0, 1, 2]] if len(values) >= 3 else values[[0, 0, 0]])
+    return framed(tinted(shown, classes, dataset))
+
+
+def telling_window(label: Path, height: int, width: int) -> Window:
+    """Where a piece of the label holds most boundaries."""
+    size_down, size_across = min(TILE, height), min(TILE, width)
+    best, richest = Window(0, 0, size_down, size_across), -1.0
+    for row in starts(height, size_down):
+        for col in starts(width, size_across):
+            window = Window(row, col, size_down, size_across)
+            classes = read_window(label, window)[0]
+            boundaries = float((classes[1:] != classes[:-1]).mean())
+            if boundaries > richest:
+                best, richest = window, boundaries
+    return best
+
+
+def starts(size: int, piece: int) -> Iterator[int]:
+    """A few places to begin along an axis, evenly spread."""
+    count = min(4, -(-size // piece))
+    yield from (round(i * (size - piece) / max(1, count - 1)) for i in range(count))
+
+
+def stretched(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Any three bands as colours (row, col, band) from 0 to 1."""
+    pixels = np.nan_to_num(np.asarray(values, np.float32))
+    low, high = np.percentile(pixels, (1, 99), axis=(1, 2), keepdims=True)
+    scaled = np.clip((pixels - low) / np.maximum(high - low, 1e-6), 0, 1)
+    last: NDArray[np.float32] = np.moveaxis(scaled, 0, -1).astype(np.float32)
+    return last
+
+
+def tinted(shown: NDArray[np.float32], classes: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.uint8]:
+    colors = colors_of(dataset)
+    edges = classes != ndimage.grey_erosion(classes, (3, 3))
+    tint = colors[classes]
+    plain = (classes == 0)[..., None]
+    mixed = np.where(plain, shown, shown * (1 - OPACITY) + tint * OPACITY)
+    mixed = np.where(edges[..., None], tint_of_edges(classes, colors), mixed)
+    return (mixed * 255).astype(np.uint8)
+
+
+def tint_of_edges(classes: NDArray[np.uint8], colors: NDArray[np.float32]) -> NDArray[np.float32]:
+    tints: NDArray[np.float32] = colors[ndimage.grey_dilation(classes, (3, 3))]
+    return tints
+
+
+def colors_of(dataset: Dataset) -> NDArray[np.float32]:
+    """A colour for every byte: the classes' own, grey for what is not known."""
+    colors = np.full((256, 3), 0.5, np.float32)
+    for value, land_class in enumerate(dataset.classes):
+        colors[value] = np.array(land_class.rgb) / 255
+    return colors
+
+
+def framed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Small pieces are enlarged, pixel by pixel, to fill their frame."""
+    times = max(1, TILE // max(pixels.shape[:2]))
+    large = pixels.repeat(times, axis=0).repeat(times, axis=1)[:TILE, :TILE]
+    frame = np.full((TILE, TILE, 3), 240, np.uint8)
+    frame[: large.shape[0], : large.shape[1]] = large
+    return frame

@@ -1,0 +1,167 @@
+"""How far labels lie from the edges that the image shows.
+
+Every boundary of the label has a direction, and so has every edge of the image. Laid over each other at every offset
+within reach, they agree most at the offset the labels should be moved by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+REACH_M = 5.0
+REACH_PIXELS = (6, 48)
+BLOCK_M = 80.0
+BLOCK_PIXELS = (96, 640)
+FEWEST_EDGE_PIXELS = 60
+CLEAR = 6.0
+GAIN = 1.15
+NOTABLE_M = 1.0
+NOTABLE_PIXELS = 3.0
+NOTABLE_SHARE = 0.3
+STRAY_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well labels and edges agree at each offset (row, col), the middle being no offset at all."""
+
+    surface: NDArray[np.float32]
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """The offset (rows, cols) that image edges have from the labels."""
+        reach = self.surface.shape[0] // 2
+        row, col = np.unravel_index(self.surface.argmax(), self.surface.shape)
+        return int(row) - reach, int(col) - reach
+
+    @property
+    def clarity(self) -> float:
+        """How far the best offset stands out from all others, in robust standard deviations."""
+        middle = np.median(self.surface)
+        spread = 1.4826 * np.median(np.abs(self.surface - middle))
+        return float((self.surface.max() - middle) / (spread + 1e-9))
+
+    @property
+    def gain(self) -> float:
+        """How much better the best offset agrees than none (or one of a pixel)."""
+        reach = self.surface.shape[0] // 2
+        near = self.surface[reach - 1 : reach + 2, reach - 1 : reach + 2].max()
+        middle = np.median(self.surface)
+        return float((self.surface.max() - middle) / max(near - middle, 1e-9))
+
+    @property
+    def is_clear(self) -> bool:
+        return self.clarity > CLEAR and self.gain > GAIN
+
+
+@dataclass(frozen=True)
+class Shift:
+    """By how many metres, to the east and to the south, labels should be moved, and how sure that is."""
+
+    east_m: float
+    south_m: float
+    gsd_m: float
+    is_clear: bool
+    blocks: int
+    stray_blocks: int
+
+    @property
+    def distance_m(self) -> float:
+        return hypot(self.east_m, self.south_m)
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether the whole label is off, or a part of it that matters."""
+        whole = self.is_clear and self.distance_m >= notable_m(self.gsd_m)
+        parts = self.stray_blocks >= STRAY_BLOCKS and self.stray_blocks >= NOTABLE_SHARE * self.blocks
+        return whole or parts
+
+
+def notable_m(gsd_m: float) -> float:
+    return max(NOTABLE_M, NOTABLE_PIXELS * gsd_m)
+
+
+def pixels_between(metres: float, gsd_m: float, limits: tuple[int, int]) -> int:
+    return int(np.clip(round(metres / gsd_m), *limits))
+
+
+def agreements(
+    gray: NDArray[np.float32], label: NDArray[np.uint8], ignore: int, gsd_m: float
+) -> list[Agreement]:
+    """Agreement of labels and edges in blocks of an image, where a block has boundaries enough."""
+    block, reach = (
+        pixels_between(BLOCK_M, gsd_m, BLOCK_PIXELS),
+        pixels_between(REACH_M, gsd_m, REACH_PIXELS),
+    )
+    found = []
+    for row in range(0, max(1, gray.shape[0] - block // 2), block):
+        for col in range(0, max(1, gray.shape[1] - block // 2), block):
+            place = slice(row, row + block), slice(col, col + block)
+            surface = agreement(gray[place], label[place], ignore, reach)
+            if surface is not None:
+                found.append(surface)
+    return found
+
+
+def agreement(
+    gray: NDArray[np.float32], label: NDArray[np.uint8], ignore: int, reach: int
+) -> Agreement | None:
+    boundaries = boundary_directions(label, ignore)
+    strength = float(boundaries[2].sum())
+    if strength < FEWEST_EDGE_PIXELS:
+        return None
+    edges = edge_directions(gray)
+    shape = [fft.next_fast_len(size + 2 * reach, real=True) for size in gray.shape]
+    spectrum = sum(
+        fft.rfft2(edge, shape) * np.conj(fft.rfft2(boundary, shape))
+        for edge, boundary in zip(edges, boundaries, strict=True)
+    )
+    surface = fft.fftshift(fft.irfft2(spectrum, shape))
+    row, col = shape[0] // 2, shape[1] // 2
+    near = surface[row - reach : row + reach + 1, col - reach : col + reach + 1]
+    return Agreement((near / 2).astype(np.float32))
+
+
+Directions = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+
+
+def directions(
+    down: NDArray[np.float32], across: NDArray[np.float32], strength: NDArray[np.float32]
+) -> Directions:
+    """Slopes by their doubled angle, so that a wall agrees with itself from both sides, each of its strength."""
+    scale = strength / (across**2 + down**2 + 1e-9)
+    return (across**2 - down**2) * scale, 2 * across * down * scale, strength
+
+
+def edge_directions(gray: NDArray[np.float32]) -> Directions:
+    """Edges of the image; the strongest ones count as no stronger than most."""
+    down, across = np.gradient(ndimage.gaussian_filter(gray, 1.0))
+    steepness = np.hypot(down, across)
+    cap = np.percentile(steepness, 95) + 1e-6
+    return directions(down, across, (np.minimum(steepness, cap) / cap) ** 2)
+
+
+def boundary_directions(label: NDArray[np.uint8], ignore: int) -> Directions:
+    """Boundaries between classes; where nothing is known there are none."""
+    known = ~ndimage.binary_dilation(label == ignore, iterations=3)
+    total: Directions = (zero := np.zeros(label.shape, np.float32), zero.copy(), zero.copy())
+    for value in np.unique(label[label != ignore]).tolist()[1:]:
+        down, across = np.gradient(ndimage.gaussian_filter((label == value).astype(np.float32), 1.0))
+        parts = directions(down * known, across * known, np.hypot(down, across) * known)
+        total = (total[0] + parts[0], total[1] + parts[1], total[2] + parts[2])
+    return total
+
+
+def shift_of(found: list[Agreement], gsd_m: float) -> Shift | None:
+    """What the agreements of an image's blocks say about its label as a whole."""
+    if not found:
+        return None
+    whole = Agreement(np.sum([each.surface for each in found], axis=0, dtype=np.float32))
+    south, east = whole.best
+    stray = [each for each in found if each.is_clear and hypot(*each.best) * gsd_m >= notable_m(gsd_m)]
+    return Shift(east * gsd_m, south * gsd_m, gsd_m, whole.is_clear, len(found), len(stray))

@@ -1,0 +1,155 @@
+"""Folders of images and masks, where a mask holds a value or a colour for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError
+from geoseg.prepare.classes import ClassTable
+from geoseg.prepare.dataset import IGNORE, Dataset, Item
+from geoseg.prepare.making import Origin, Workshop, seen_from
+from geoseg.prepare.pairs import Pair, flat, places
+from geoseg.prepare.picture import Picture, known_pixels, opened, picture, read_from, write_label
+from geoseg.prepare.resize import resized_image, resized_values
+from geoseg.prepare.splits import SplitRule
+from geoseg.raster.grid import Window
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """What is to be made of pairs of images and masks. `size` (height, width) asks for smaller copies."""
+
+    origin: Origin
+    table: ClassTable
+    bands: tuple[str, ...]
+    gsd_m: float | None = None
+    place: str | None = None
+    splits: SplitRule = field(default_factory=SplitRule)
+    size: tuple[int, int] | None = None
+
+
+def prepare_masks(pairs: Sequence[Pair], wanted: MaskSet, workshop: Workshop) -> Dataset:
+    """Make a data set of images and masks; the images stay where they are, unless another size is asked for."""
+    with workshop.recipe(kind="masks", pairs=[pair.image for pair in pairs], wanted=repr(wanted)):
+        calls = [{"pair": pair, "wanted": wanted, "folder": workshop.folder} for pair in pairs]
+        pictures = workshop.all_done("Reading masks", drawn, calls)
+        names = [pair.name for pair in pairs]
+        dataset = labelled_pictures(names, pictures, wanted, workshop.folder)
+        return workshop.finish(dataset)
+
+
+def labelled_pictures(
+    names: Sequence[str], pictures: Sequence[Picture], wanted: MaskSet, folder: Path
+) -> Dataset:
+    """A data set of pictures whose labels lie in the folder `labels` under the same names."""
+    place_of = places(names, wanted.place)
+    split_of = wanted.splits.of(list(place_of.values()))
+    items = [
+        Item(
+            image=seen_from(image.path, folder),
+            label=f"labels/{flat(name)}.tif",
+            place=place_of[name],
+            split=split_of[place_of[name]],
+            gsd_m=None if image.grid else wanted.gsd_m,
+        )
+        for name, image in zip(names, pictures, strict=True)
+    ]
+    return Dataset(
+        name=wanted.origin.name,
+        licence=wanted.origin.licence,
+        attribution=wanted.origin.attribution,
+        source=wanted.origin.source,
+        gsd_m=training_gsd(pictures, wanted),
+        bands=wanted.bands,
+        classes=wanted.table.classes,
+        items=tuple(items),
+        folder=folder,
+    )
+
+
+def training_gsd(pictures: Sequence[Picture], wanted: MaskSet) -> float:
+    """The resolution that was asked for, else the middle one of the images'."""
+    if wanted.gsd_m:
+        return wanted.gsd_m
+    known = sorted(gsd for image in pictures if (gsd := image.gsd_m))
+    if not known:
+        raise InputError(f"{pictures[0].path}: does not say its resolution; say it in metres, e.g. --gsd 0.5")
+    return round(known[len(known) // 2], 4)
+
+
+def drawn(pair: Pair, wanted: MaskSet, folder: Path) -> Picture:
+    """Write the label of one pair, unless it is there, and tell what its image is."""
+    image, mask = matched(pair, wanted.bands)
+    label = folder / "labels" / f"{flat(pair.name)}.tif"
+    if wanted.size:
+        image = resized_image(image, wanted.size, folder / "images" / f"{flat(pair.name)}.tif")
+    if not label.exists():
+        pieces = resized_classes(pair, wanted) if wanted.size else class_values(pair, mask, wanted)
+        write_label(label, image, pieces)
+    return image
+
+
+def matched(pair: Pair, bands: Sequence[str]) -> tuple[Picture, Picture]:
+    """An image and its mask, which must be of one size."""
+    image, mask = picture(pair.image), picture(pair.label)
+    if image.shape != mask.shape:
+        raise InputError(
+            f"{pair.label}: is {mask.width} x {mask.height} pixels, but its image {pair.image} "
+            f"{image.width} x {image.height}; they must match"
+        )
+    if len(bands) > image.bands:
+        raise InputError(f"{pair.image}: has {image.bands} bands, fewer than {', '.join(bands)}")
+    return image, mask
+
+
+def class_values(pair: Pair, mask: Picture, wanted: MaskSet) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    with opened(pair.label) as label, opened(pair.image) as image:
+        for window in mask.windows():
+            classes = classified(read_from(label, window), label, pair.label, wanted.table)
+            classes[~known_pixels(image, window, len(wanted.bands))] = IGNORE
+            yield window, classes
+
+
+def resized_classes(pair: Pair, wanted: MaskSet) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    size = wanted.size or (0, 0)
+    with opened(pair.label) as label:
+        yield (
+            Window(0, 0, *size),
+            classified(resized_values(pair.label, size), label, pair.label, wanted.table),
+        )
+
+
+def classified(values: NDArray[Any], label: Any, path: Path, table: ClassTable) -> NDArray[np.uint8]:
+    if table.by_color:
+        return table.of_colors(coloured(values, label, path), path)
+    return table.of_values(single(values, path), path)
+
+
+def single(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """The one band of a mask of values; bands that are all the same count as one."""
+    if len(values) > 1 and not (values[:3] == values[0]).all():
+        raise InputError(
+            f"{path}: is a mask of colours; name a colour for each class, such as building=#ff0000"
+        )
+    values_only: NDArray[Any] = values[0]
+    return values_only
+
+
+def coloured(values: NDArray[np.uint8], label: Any, path: Path) -> NDArray[np.uint8]:
+    """The colours of a mask, through its palette where it has one."""
+    if len(values) >= 3:
+        return values
+    try:
+        palette = label.colormap(1)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: has no colours; name a number for each class, such as building=1"
+        ) from error
+    table = np.array([palette[value][:3] for value in range(256)], np.uint8)
+    return np.moveaxis(table[values[0]], -1, 0)
