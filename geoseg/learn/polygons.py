@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_LEVELS = np.linspace(0, 1, 101)
 ROUNDING = 1e-10
+LEAST_SHARED = 1 / 3
+"""Two footprints with an IoU of a half share a third of the sum of their areas."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class Outlines:
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Pairs of a predicted and a true footprint of the same class that share ground, by their numbers."""
+    """Pairs of a predicted and a true footprint of the same class that may share half of what they cover.
+
+    Footprints are known by their numbers. Only pairs near enough in size and place are intersected.
+    """
 
     predicted: Ints
     true: Ints
@@ -60,8 +65,12 @@ class Overlaps:
         one, other = shapely.STRtree(true.polygons).query(predicted.polygons, predicate="intersects")
         alike = predicted.classes[one] == true.classes[other]
         one, other = one[alike], other[alike]
+        sizes = shapely.area(predicted.polygons)[one], shapely.area(true.polygons)[other]
+        most = np.minimum(shared_boxes(predicted.polygons[one], true.polygons[other]), np.minimum(*sizes))
+        hopeful = most >= (LEAST_SHARED - ROUNDING) * (sizes[0] + sizes[1])
+        one, other = one[hopeful], other[hopeful]
         shared = shapely.area(shapely.intersection(predicted.polygons[one], true.polygons[other]))
-        whole = shapely.area(predicted.polygons)[one] + shapely.area(true.polygons)[other] - shared
+        whole = sizes[0][hopeful] + sizes[1][hopeful] - shared
         return cls(one, other, ratio(shared, whole))
 
     def select(self, chosen: Flags | Ints) -> Overlaps:
@@ -69,7 +78,7 @@ class Overlaps:
 
 
 def matched(predicted: Outlines, true: Outlines, thresholds: Floats = IOU_THRESHOLDS) -> Ints:
-    """For each threshold (rows), which true footprint each predicted one (columns) matches; -1 is none."""
+    """For each threshold of a half or more (rows), which true footprint each predicted one (columns) matches; -1 is none."""
     overlaps = Overlaps.between(predicted, true)
     matches = np.full((len(thresholds), len(predicted)), -1)
     for found, threshold in zip(matches, thresholds, strict=True):
@@ -78,6 +87,13 @@ def matched(predicted: Outlines, true: Outlines, thresholds: Floats = IOU_THRESH
         found[near.predicted[~contested]] = near.true[~contested]
         settle(near.select(contested), predicted.confidence, found)
     return matches
+
+
+def shared_boxes(one: NDArray[np.object_], other: NDArray[np.object_]) -> Floats:
+    """How large the overlap of two footprints' boxes is, pair by pair."""
+    first, second = shapely.bounds(one).reshape(-1, 4), shapely.bounds(other).reshape(-1, 4)
+    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
+    return np.asarray(np.prod(np.maximum(high - low, 0), axis=1))
 
 
 def is_repeated(numbers: Ints) -> Flags:

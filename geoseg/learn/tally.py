@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.areas.measure import AreaCrs
+from geoseg.footprints.areas.measure import AreaCrs, transformer
 from geoseg.learn.boundary import boundary, boundary_distance
 from geoseg.learn.calibrate import UNKNOWN, ProbabilityCounts
 from geoseg.learn.polygons import IOU_THRESHOLDS, Flags, Ints, Outlines, matched
@@ -18,7 +18,7 @@ from geoseg.learn.scores import Confusion, Counts, Floats
 from geoseg.learn.sides import Side, Strip, VectorSide, Within, refuse_unknown_classes
 from geoseg.learn.tracing import OutlineTracer
 from geoseg.narrator import QUIET, Narrator
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import WGS84, Grid
 
 TILES_ALONG = 20
 SMALLEST_TILE = 128
@@ -81,7 +81,7 @@ class Tiles:
 class Buildings:
     """Footprints of one side: class, tile and true area of each, and whether it has a partner on the other side.
 
-    `matched` has a row for each IoU threshold.
+    `matched` has a row for each IoU threshold; `middle` has two, longitude and latitude.
     """
 
     classes: Ints
@@ -89,6 +89,7 @@ class Buildings:
     area_m2: Floats
     confidence: Floats
     matched: Flags
+    middle: Floats
 
     @classmethod
     def joined(cls, parts: Sequence[Buildings]) -> Buildings:
@@ -218,7 +219,8 @@ class Counter:
         x, y = centres(outlines)
         tile = self.tiles.at(np.floor(y).astype(np.int64), np.floor(x).astype(np.int64))
         sizes = areas_m2(outlines, self.pair.grid, area)
-        return Buildings(outlines.classes, tile, sizes, outlines.confidence, found)
+        middle = transformer(self.pair.grid.crs, WGS84).transform(*on_map(x, y, self.pair.grid))
+        return Buildings(outlines.classes, tile, sizes, outlines.confidence, found, np.stack(middle))
 
 
 class Footprints:
@@ -255,10 +257,14 @@ def centres(outlines: Outlines) -> tuple[Floats, Floats]:
     return x, y
 
 
+def on_map(cols: Floats, rows: Floats, grid: Grid) -> tuple[Floats, Floats]:
+    """Where in the CRS of a grid some places among its pixels are."""
+    at = grid.transform
+    return at.a * cols + at.b * rows + at.c, at.d * cols + at.e * rows + at.f
+
+
 def areas_m2(outlines: Outlines, grid: Grid, area: AreaCrs) -> Floats:
     """The true area of outlines in a grid's pixels."""
-    x, y = centres(outlines)
-    at = grid.transform
-    x, y = at.a * x + at.b * y + at.c, at.d * x + at.e * y + at.f
+    x, y = on_map(*centres(outlines), grid)
     pixel_m2 = area.densities(x, y, grid.crs) * abs(grid.transform.determinant)
     return np.asarray(shapely.area(outlines.polygons) * pixel_m2)
