@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from geoseg.narrator import QUIET, Narrator
 from geoseg.prepare.audit.look import SIZES_M2, Look, look_at
 from geoseg.prepare.audit.page import write_page
 from geoseg.prepare.audit.shared import Shared, shared_ground
+from geoseg.prepare.audit.shift import Shift
 from geoseg.prepare.dataset import SPLITS, Dataset
 from geoseg.prepare.making import Workshop
 
@@ -46,7 +47,7 @@ class Audit:
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        return tuple((*self.item_findings(), *self.ground_findings(), *self.split_findings()))
+        return (*self.item_findings(), *self.ground_findings(), *self.split_findings())
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -173,18 +174,16 @@ def troubles(look: Look, dataset: Dataset) -> Iterator[tuple[str, str, bool]]:
     if look.is_flat:
         yield "empty", "the image shows one value everywhere", True
     if look.shift and look.shift.is_notable:
-        yield "shifted", shift_words(look), True
+        yield "shifted", shift_words(look.shift), True
 
 
-def shift_words(look: Look) -> str:
-    shift = look.shift
-    assert shift is not None
-    if not shift.is_clear:
-        return f"labels are off the image's edges in {shift.stray_blocks} of {shift.blocks} blocks"
+def shift_words(shift: Shift) -> str:
     east, south = shift.east_m, shift.south_m
+    move = f"{abs(east):.1f} m {'east' if east >= 0 else 'west'} and {abs(south):.1f} m {'south' if south >= 0 else 'north'}"
+    if shift.is_constant:
+        return f"labels should move {move} to lie on the image's edges"
     return (
-        f"labels should move {abs(east):.1f} m {'east' if east >= 0 else 'west'} and {abs(south):.1f} m "
-        f"{'south' if south >= 0 else 'north'} to lie on the image's edges"
+        f"labels are off the image's edges in {shift.stray_blocks} of {shift.blocks} blocks, by about {move}"
     )
 
 
@@ -200,8 +199,6 @@ def audit(dataset: Dataset, workers: int | None = None, narrator: Narrator = QUI
 
 def bare(dataset: Dataset) -> Dataset:
     """The data set without its items, light enough to send along with each of them."""
-    from dataclasses import replace
-
     return replace(dataset, items=())
 
 

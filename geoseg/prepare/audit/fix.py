@@ -13,7 +13,7 @@ from geoseg.prepare.audit.shared import Shared
 from geoseg.prepare.dataset import FILE, SPLITS, Item, Split, write_dataset
 
 BEFORE = "dataset.before-fix.toml"
-UNUSABLE = {"unreadable", "unknown value"}
+UNUSABLE = {"unreadable", "unknown value", "empty"}
 
 
 def fixed(audited: Audit) -> Audit:
@@ -45,13 +45,7 @@ def fixed(audited: Audit) -> Audit:
 
 
 def unusable(audited: Audit) -> set[int]:
-    empty = {
-        index
-        for finding in audited.problems
-        if finding.kind in UNUSABLE or finding.kind == "empty"
-        for index in finding.items
-    }
-    return empty
+    return {index for finding in audited.problems if finding.kind in UNUSABLE for index in finding.items}
 
 
 def copies(audited: Audit) -> set[int]:

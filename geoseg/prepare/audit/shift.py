@@ -15,15 +15,17 @@ from scipy import fft, ndimage
 
 REACH_M = 5.0
 REACH_PIXELS = (6, 48)
-BLOCK_M = 80.0
+BLOCK_M = 40.0
 BLOCK_PIXELS = (96, 640)
 FEWEST_EDGE_PIXELS = 60
-CLEAR = 6.0
+CLEAR = 4.0
 GAIN = 1.15
 NOTABLE_M = 1.0
 NOTABLE_PIXELS = 3.0
-NOTABLE_SHARE = 0.3
-STRAY_BLOCKS = 3
+SOME_SHARE = 0.3
+MOST_SHARE = 0.7
+FEWEST_BLOCKS = 5
+COHERENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,32 +56,27 @@ class Agreement:
         middle = np.median(self.surface)
         return float((self.surface.max() - middle) / max(near - middle, 1e-9))
 
-    @property
-    def is_clear(self) -> bool:
-        return self.clarity > CLEAR and self.gain > GAIN
-
 
 @dataclass(frozen=True)
 class Shift:
-    """By how many metres, to the east and to the south, labels should be moved, and how sure that is."""
+    """How far, to the east and to the south, labels should be moved, by the blocks that are clear about it."""
 
     east_m: float
     south_m: float
-    gsd_m: float
-    is_clear: bool
     blocks: int
     stray_blocks: int
-
-    @property
-    def distance_m(self) -> float:
-        return hypot(self.east_m, self.south_m)
+    coherence: float
 
     @property
     def is_notable(self) -> bool:
-        """Whether the whole label is off, or a part of it that matters."""
-        whole = self.is_clear and self.distance_m >= notable_m(self.gsd_m)
-        parts = self.stray_blocks >= STRAY_BLOCKS and self.stray_blocks >= NOTABLE_SHARE * self.blocks
-        return whole or parts
+        """Whether so many blocks are off, and in one direction, that it is neither chance nor coarse drawing."""
+        enough = self.stray_blocks >= max(FEWEST_BLOCKS, SOME_SHARE * self.blocks)
+        return enough and self.coherence >= COHERENT
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether nearly the whole label is off, so that moving it would mend it."""
+        return self.stray_blocks >= MOST_SHARE * self.blocks
 
 
 def notable_m(gsd_m: float) -> float:
@@ -159,9 +156,16 @@ def boundary_directions(label: NDArray[np.uint8], ignore: int) -> Directions:
 
 def shift_of(found: list[Agreement], gsd_m: float) -> Shift | None:
     """What the agreements of an image's blocks say about its label as a whole."""
-    if not found:
+    clear = [each for each in found if each.clarity > CLEAR]
+    if not clear:
         return None
-    whole = Agreement(np.sum([each.surface for each in found], axis=0, dtype=np.float32))
-    south, east = whole.best
-    stray = [each for each in found if each.is_clear and hypot(*each.best) * gsd_m >= notable_m(gsd_m)]
-    return Shift(east * gsd_m, south * gsd_m, gsd_m, whole.is_clear, len(found), len(stray))
+    distances = np.array([hypot(*each.best) * gsd_m for each in clear])
+    stray = [
+        each
+        for each, distance in zip(clear, distances, strict=True)
+        if each.gain > GAIN and distance >= notable_m(gsd_m)
+    ]
+    offsets = np.array([each.best for each in stray or clear]) * gsd_m
+    south, east = np.median(offsets, axis=0).tolist()
+    coherence = hypot(*offsets.mean(axis=0)) / max(float(np.hypot(*offsets.T).mean()), 1e-9)
+    return Shift(east, south, len(clear), len(stray), coherence)
