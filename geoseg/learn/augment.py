@@ -199,12 +199,14 @@ def seen(images: Tensor, drawn: Draw) -> Tensor:
     images = coloured(images, drawn)
     images = sharpened(blurred(images, drawn.blur), drawn.sharpen)
     images = noisy(images, drawn)
-    return without_bands(compressed(images.clamp(0, 1), drawn.jpeg), drawn.dropped)
+    return without_bands(compressed(images, drawn.jpeg), drawn.dropped)
 
 
 def lit(images: Tensor, drawn: Draw) -> Tensor:
-    gamma = drawn.gamma.to(images.device)
-    return images.clamp(min=1e-4) ** gamma if (drawn.gamma != 1).any() else images
+    if not (drawn.gamma != 1).any():
+        return images
+    brighter: Tensor = images.clamp(min=1e-4) ** drawn.gamma.to(images.device)
+    return brighter
 
 
 def coloured(images: Tensor, drawn: Draw) -> Tensor:
@@ -277,14 +279,16 @@ def compressed(images: Tensor, strength: Tensor) -> Tensor:
     steps = strength.to(images.device)[..., None, None] / 255 * (1 + order[:, None] + order[None, :]) / 2
     amounts = cosines @ blocks @ cosines.T
     rounded = (amounts / steps.clamp(min=1e-6)).round() * steps
-    restored = (cosines.T @ rounded @ cosines).transpose(3, 4).reshape(images.shape)
+    restored: Tensor = (cosines.T @ rounded @ cosines).transpose(3, 4).reshape(images.shape)
     return torch.where(strength.to(images.device) > 0, restored.clamp(0, 1), images)
 
 
 def cosine_matrix() -> Tensor:
     """The orthonormal cosine transform of 8 values."""
     order = torch.arange(BLOCK, dtype=torch.float32)
-    matrix = torch.cos(torch.pi / BLOCK * (order[None, :] + 0.5) * order[:, None]) * (2 / BLOCK) ** 0.5
+    matrix: Tensor = (
+        torch.cos(torch.pi / BLOCK * (order[None, :] + 0.5) * order[:, None]) * (2 / BLOCK) ** 0.5
+    )
     matrix[0] /= 2**0.5
     return matrix
 

@@ -176,9 +176,10 @@ class RandomPatches:
     balance: Balance
     seed: int
 
-    def __getitem__(self, number: int) -> Patch:
+    def __getitem__(self, number: int) -> tuple[int, Patch]:
+        """The patch of a number, and which site it is of."""
         site, window = self.place(number)
-        return self.sites[site].read(window)
+        return site, self.sites[site].read(window)
 
     def place(self, number: int) -> tuple[int, Window]:
         """Which site a patch is drawn from, and where."""
@@ -246,9 +247,10 @@ class GridPatches:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: int) -> Patch:
+    def __getitem__(self, number: int) -> tuple[int, Patch]:
+        """The patch of a number, and which site it is of."""
         site, window = self.places[number]
-        return self.sites[site].read(window)
+        return site, self.sites[site].read(window)
 
     @cached_property
     def places(self) -> list[tuple[int, Window]]:

@@ -54,9 +54,9 @@ def full_precision(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def build(model: Model) -> nn.Module:
-    """An untrained network of the model's architecture."""
-    arguments = {name: value for name, value in model.architecture.items() if not name.startswith("_")}
+def build(model: Model, **changes: int) -> nn.Module:
+    """An untrained network of the model's architecture, with some of its arguments changed."""
+    arguments = {n: value for n, value in model.architecture.items() if not n.startswith("_")} | changes
     kind = str(model.architecture.get("_model_class", "Unet"))
     folder, known = model.weights.parent, architectures()
     if kind not in known:

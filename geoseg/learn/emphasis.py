@@ -21,7 +21,7 @@ def boundary_weights(classes: Classes, ignore: int) -> NDArray[np.float32]:
     pieces, count = ndimage.label((classes != 0) & (classes != ignore))
     nearest, second = two_nearest(pieces, count)
     gaps = GAP_WEIGHT * np.exp(-((nearest + second) ** 2) / (2 * SIGMA**2)) * (pieces == 0)
-    return (1 + gaps + smallness(pieces, count)).astype(np.float32)
+    return np.asarray(1 + gaps + smallness(pieces, count), np.float32)
 
 
 def two_nearest(pieces: NDArray[np.int32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,0 +1,104 @@
+"""Checkpoints of a run: written whole or not at all, so that the last good one survives whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geoseg.errors import GeosegError, InputError
+from geoseg.learn.settings import Settings
+
+LAST = "last.pt"
+BEST = "best.pt"
+METRICS = "metrics.csv"
+COLUMNS = ("step", "loss", "learning_rate", "seconds", "validation_loss", "validation_iou")
+
+# What may differ between a run and its continuation without changing any number of it.
+FREE = {"workers", "device", "checkpoint_every", "name", "description", "licence", "half_weights"}
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write beside, then rename."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(dict(state), unfinished)
+        unfinished.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        raise GeosegError(
+            f"{path}: the checkpoint cannot be written ({str(error).splitlines()[0]}); free some space and give the "
+            "same command again: training goes on from the last checkpoint"
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in many ways
+        raise InputError(
+            f"{path}: damaged; delete it to start over ({str(error).splitlines()[0][:100]})"
+        ) from error
+    return state
+
+
+def refuse_other_run(path: Path, written: Mapping[str, Any], settings: Settings) -> None:
+    """Refuse to go on with a run under other settings."""
+    now = vars(settings)
+    for name, value in written.items():
+        if name not in FREE and now.get(name) != value:
+            raise InputError(
+                f"{path}: belongs to a run with {name} {value}, not {now.get(name)}; choose another --out, or start "
+                "over with --overwrite"
+            )
+
+
+class Log:
+    """The numbers of a run as CSV, one line a step, and for TensorBoard where that is installed."""
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self.path = folder / METRICS
+        rows = [row for row in read_log(self.path) if int(row["step"]) < first_step]
+        unfinished = self.path.with_name(f".{METRICS}")
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        unfinished.replace(self.path)
+        self.file = self.path.open("a", newline="", encoding="utf-8")
+        self.writer = csv.DictWriter(self.file, COLUMNS)
+        self.board = open_board(folder, first_step)
+
+    def write(self, row: Mapping[str, float]) -> None:
+        self.writer.writerow(row)
+        self.file.flush()
+        for name, value in row.items():
+            if self.board is not None and name != "step":
+                self.board.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """The lines of a log; one that a sudden end cut off is left out."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if row["step"] and all(value is not None for value in row.values())]
+
+
+def open_board(folder: Path, first_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
