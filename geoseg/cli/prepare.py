@@ -201,6 +201,51 @@ def vectors(
     finished(prepare_vectors(pairs, wanted, workshop_of(options, narrator)), narrator, as_json)
 
 
+@command.command("coco")
+@click.argument("source", type=PATH)
+@click.option("--images", type=PATH, help="Folder of the images.  [default: images beside the JSON file]")
+@click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order.")
+@click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel, e.g. 0.3 for crowdAI.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N images of each file at most.")
+@click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Take every Nth image.")
+@making
+@console.command
+def coco(
+    *, source: Path, images: Path | None, bands: str, gsd_m: float, limit: int | None, every: int,
+    narrator: Narrator, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """A COCO file, or a folder of them: polygons and run lengths, crowds, any number of categories.
+
+    \b
+    Examples:
+      geoseg prepare coco crowdai --gsd 0.3 --out crowdai-set
+      geoseg prepare coco instances.json --images photos --gsd 0.1 --limit 1000 --out small-set
+    """
+    from geoseg.prepare.coco.coco import CocoSet, find_parts, prepare_coco
+
+    wanted = CocoSet(origin_of(options), gsd_m, bands_of(bands), splits_of(options), limit, every)
+    finished(
+        prepare_coco(find_parts(source, images), wanted, workshop_of(options, narrator)), narrator, as_json
+    )
+
+
+@command.command("inria")
+@click.argument("source", type=PATH)
+@click.option("--by-city", is_flag=True, help="Validate on whole cities: see --validation.")
+@making
+@console.command
+def inria(*, source: Path, by_city: bool, narrator: Narrator, as_json: bool, **options: Any) -> None:
+    """The Inria Aerial Image Labeling data set, as it comes out of its archive.
+
+    The first five images of every city validate, as in the data set's own paper; with --by-city whole cities do.
+    """
+    from geoseg.prepare.inria import LICENCE, SOURCE, InriaSet, prepare_inria
+
+    origin = origin_of(options, licence=LICENCE, source=SOURCE, attribution="Maggiori et al. 2017, Inria")
+    wanted = InriaSet(origin, splits_of(options) if by_city else None)
+    finished(prepare_inria(source, wanted, workshop_of(options, narrator)), narrator, as_json)
+
+
 @command.command("audit")
 @click.argument("dataset", type=PATH)
 @click.option("--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")

@@ -175,6 +175,13 @@ def troubles(look: Look, dataset: Dataset) -> Iterator[tuple[str, str, bool]]:
         yield "empty", "the image shows one value everywhere", True
     if look.shift and look.shift.is_notable:
         yield "shifted", shift_words(look.shift), True
+    elif look.shift and look.shift.is_coarse:
+        stray, blocks = look.shift.stray_blocks, look.shift.blocks
+        yield (
+            "coarse",
+            f"labels stray from the image's edges, here and there, in {stray} of {blocks} blocks",
+            False,
+        )
 
 
 def shift_words(shift: Shift) -> str:

@@ -20,6 +20,7 @@ from geoseg.raster.grid import Window
 if TYPE_CHECKING:
     from geoseg.prepare.audit.audit import Audit
 
+# The font that comes with the library knows no superscripts: m2 stands for square metres.
 WIDTH = 1640
 MARGIN = 20
 TILE = 380
@@ -60,7 +61,7 @@ def draw_numbers(pen: ImageDraw.ImageDraw, audited: Audit) -> int:
     pen.text((MARGIN, MARGIN), dataset.name, INK, font(24))
     pen.text(
         (MARGIN, MARGIN + 32),
-        f"{counts} of {len(summary['places'])} places, {summary['area_km2']:g} km², trained at {dataset.gsd_m:g} m"
+        f"{counts} of {len(summary['places'])} places, {summary['area_km2']:g} km2, trained at {dataset.gsd_m:g} m"
         f"   |   {dataset.licence}   |   {dataset.attribution}",
         FAINT,
         font(14),
@@ -96,7 +97,7 @@ def draw_sizes(pen: ImageDraw.ImageDraw, audited: Audit, height: int) -> None:
     """A histogram of the sizes of connected objects."""
     sizes = audited.sizes
     pen.text(
-        (MARGIN, height), "Objects by area in m² (connected pixels of any class but the first)", INK, font(13)
+        (MARGIN, height), "Objects by area in m2 (connected pixels of any class but the first)", INK, font(13)
     )
     step = (WIDTH - 2 * MARGIN) / len(sizes)
     base = height + BAR_HEIGHT + LINE // 2

@@ -69,9 +69,13 @@ class Shift:
 
     @property
     def is_notable(self) -> bool:
-        """Whether so many blocks are off, and in one direction, that it is neither chance nor coarse drawing."""
-        enough = self.stray_blocks >= max(FEWEST_BLOCKS, SOME_SHARE * self.blocks)
-        return enough and self.coherence >= COHERENT
+        """Whether so many blocks are off in one direction that it is neither chance nor coarse drawing."""
+        return self.is_coarse and self.coherence >= COHERENT
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether more blocks are off than by chance, in whatever directions."""
+        return self.stray_blocks >= max(FEWEST_BLOCKS, SOME_SHARE * self.blocks)
 
     @property
     def is_constant(self) -> bool:
