@@ -104,7 +104,10 @@ def command(
       geoseg infer sentinel.tif --bands B4,B3,B2,B8 --model sentinel2-builtup --mask built.tif
     """
     from geoseg import infer
+    from geoseg.cli.memory import return_large_buffers
     from geoseg.predict.job import Wishes
+
+    return_large_buffers()
 
     outputs = infer.Outputs(footprints, mask, probability, qgis_project, overwrite)
     recipe = recipe_wishes(options)

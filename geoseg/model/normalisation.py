@@ -39,7 +39,7 @@ def scene_normalisation(
 ) -> Normalisation:
     """The normalisation of one scene, from a look at the whole of it, (band, row, col), at low resolution."""
     scaling = card.scaling
-    known = values[:, valid].astype(np.float64)
+    known = values[:, valid]
     if not known.size:
         raise InputError(f"{scene}: holds no valid pixel; every pixel is nodata, transparent or masked")
     foreign = is_foreign(known, scaling)
@@ -55,7 +55,7 @@ def scene_normalisation(
     return fixed_normalisation(card)
 
 
-def is_foreign(known: NDArray[np.float64], scaling: Scaling) -> bool:
+def is_foreign(known: NDArray[Any], scaling: Scaling) -> bool:
     """Whether values cannot be on the card's scale.
 
     Their bulk reaches beyond it by more than half its length (11-bit imagery for bytes; a few white clouds above the

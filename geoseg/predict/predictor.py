@@ -18,6 +18,7 @@ from geoseg.raster.plan import Plan, Strip, reflected
 
 NODATA = 255
 PROBABILITY_STEPS = 250
+CPU_BATCH, GPU_BATCH = 8, 64
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,13 @@ class PendingAnswer:
 
 
 def largest_batch(runtime: Runtime, plan: Plan, bands: int, dtype: torch.dtype) -> int:
-    """How many patches at a time: on a GPU as many as its free memory holds, up to a row of them; else one."""
+    """How many patches at a time: on a GPU as many as its free memory holds, up to a row of them; else a few.
+
+    A CPU's engine takes them one by one, but its weights stay in the processor's cache between them.
+    """
     if runtime.device.type != "cuda":
-        return 1
-    batch = min(64, plan.patch_cols)
+        return min(CPU_BATCH, plan.patch_cols)
+    batch = min(GPU_BATCH, plan.patch_cols)
     while batch >= 1:
         try:
             runtime(torch.zeros((batch, bands, plan.patch, plan.patch), dtype=dtype, device=runtime.device))

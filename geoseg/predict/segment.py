@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -112,16 +113,24 @@ def read_strip(job: Job, reader: SceneReader, strip: Strip, begins_run: bool) ->
 
 
 def write_mosaics(job: Job, journal: Journal, mask: Path | None, probability: Path | None) -> None:
-    """Join the finished strips to the rasters that were asked for."""
+    """Join the finished strips to the rasters that were asked for, both at the same time."""
     files = [journal.files(strip) for strip in job.plan.strips]
     card = job.model.card
     tags = {"GEOSEG": json.dumps(job.parameters, sort_keys=True), "AREA_OR_POINT": "Area"}
-    if mask:
-        layer = Layer(("class",), palette=palette(card), tags=tags)
-        write_mosaic(mask, layer, job.scene.grid, [(f.strip, f.classes) for f in files])
-    if probability:
-        layer = Layer(probability_bands(card), scale=1 / PROBABILITY_STEPS, tags=tags)
-        write_mosaic(probability, layer, job.scene.grid, [(f.strip, f.probabilities) for f in files])
+    classes = Layer(("class",), palette=palette(card), tags=tags)
+    probabilities = Layer(probability_bands(card), scale=1 / PROBABILITY_STEPS, tags=tags)
+    grid = job.scene.grid
+    with ThreadPoolExecutor() as pool:
+        written = []
+        if mask:
+            written.append(
+                pool.submit(write_mosaic, mask, classes, grid, [(f.strip, f.classes) for f in files])
+            )
+        if probability:
+            strips = [(f.strip, f.probabilities) for f in files]
+            written.append(pool.submit(write_mosaic, probability, probabilities, grid, strips))
+        for mosaic in written:
+            mosaic.result()
 
 
 def palette(card: Card) -> Palette:

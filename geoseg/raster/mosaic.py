@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -37,8 +38,11 @@ class Layer:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def overview_resampling(self) -> str:
-        return "nearest" if self.palette else "average"
+    def cog_options(self) -> dict[str, Any]:
+        """Classes compress well and must not be mixed; probabilities hardly compress, however long one tries."""
+        if self.palette:
+            return {"overview_resampling": "nearest"}
+        return {"overview_resampling": "average", "level": 1}
 
 
 def write_strip(path: Path, values: NDArray[np.uint8], grid: Grid) -> None:
@@ -68,7 +72,7 @@ def write_mosaic(out: Path, layer: Layer, grid: Grid, strips: Sequence[tuple[Str
         with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"):
             rasterio.shutil.copy(
                 strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",
-                blocksize=BLOCK, overview_resampling=layer.overview_resampling, sparse_ok=True, num_threads="all_cpus",
+                blocksize=BLOCK, **layer.cog_options, sparse_ok=True, num_threads="all_cpus",
             )  # fmt: skip
         if layer.palette:
             out.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8")

@@ -23,7 +23,7 @@ OnReadError = Literal["stop", "nodata"]
 
 CACHE_BYTES = 16 * 2**20
 SAMPLE_PIXELS = 128
-SAMPLES_ALONG = 12
+SAMPLES_ALONG = 8
 SEARCH_PIXELS = 8_000_000
 
 
@@ -177,10 +177,10 @@ class SceneReader:
 
 
 def sample_starts(size: int) -> list[int]:
-    """Where sample windows begin along an axis: evenly spread, or all side by side on a short one."""
-    last = max(0, size - SAMPLE_PIXELS)
-    count = min(SAMPLES_ALONG, last // SAMPLE_PIXELS + 2) if last else 1
-    return [round(i * last / max(1, count - 1)) for i in range(count)]
+    """Where sample windows begin along an axis: evenly spread, each inside one block of most files."""
+    windows = max(1, size // SAMPLE_PIXELS)
+    count = min(SAMPLES_ALONG, windows)
+    return [i * (windows - 1) // max(1, count - 1) * SAMPLE_PIXELS for i in range(count)]
 
 
 def any_differs(values: NDArray[Any], nodatas: Sequence[float | None]) -> NDArray[np.bool_]:

@@ -63,8 +63,9 @@ def bare_seconds(job: Job, scene: Path) -> float:
     batch = largest_batch(runtime, job.plan, 3, torch.uint8)
     side = job.plan.patch
     with rasterio.open(scene) as dataset:
-        pixels = dataset.read(window=((0, side), (0, side * batch)))
-    patches = torch.from_numpy(np.stack(np.split(pixels, batch, axis=2))).to(runtime.device)
+        pixels = dataset.read(window=((0, side), (0, dataset.width)))
+    lefts = np.linspace(0, pixels.shape[2] - side, batch).astype(int)
+    patches = torch.from_numpy(np.stack([pixels[:, :, x : x + side] for x in lefts])).to(runtime.device)
     runtime(patches)
     synchronize(runtime.device)
     start = time.perf_counter()
@@ -110,15 +111,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument(
+        "--probability", action="store_true", help="write the probabilities as well as the mask"
+    )
     parser.add_argument("--repeat", type=int, default=3)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scene, model = Path(folder, "scene.tif"), Path(folder, "model")
         write_scene(scene, wanted.size)
         network = write_model(model)
-        wishes = Wishes(model=str(model), device=wanted.device)
+        wishes = Wishes(model=str(model), device=wanted.device, precision=wanted.precision)
         job = plan_job([str(scene)], wishes)
-        outputs = Outputs(None, Path(folder, "mask.tif"), Path(folder, "probability.tif"), overwrite=True)
+        probability = Path(folder, "probability.tif") if wanted.probability else None
+        outputs = Outputs(None, Path(folder, "mask.tif"), probability, overwrite=True)
         infer([str(scene)], outputs, wishes)  # the conversion to the engine is made and kept by the first run
         pairs = [
             (bare_seconds(job, scene), infer([str(scene)], outputs, wishes).seconds)
