@@ -121,6 +121,10 @@ class Sweep:
     def thresholds(self) -> Floats:
         return np.round((np.arange(1, STEPS + 1) - 0.5) / STEPS, 4)
 
+    def places_of(self, thresholds: Floats) -> NDArray[np.intp]:
+        """Where in the sweep the pixels are those whose probability is at least so high."""
+        return np.asarray(np.ceil(thresholds * STEPS - 1e-9) - 1, dtype=np.intp)
+
     @property
     def iou(self) -> Floats:
         return ratio(self.hits, self.true + self.false_alarms)

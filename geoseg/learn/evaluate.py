@@ -124,7 +124,7 @@ class Evaluation:
         counts = type(self.tally.probability)(self.tally.probability.counts[:, index]).total()
         bins, sweep = counts.reliability(), counts.sweep()
         threshold, iou = best_threshold(counts)
-        swept = np.searchsorted(sweep.thresholds, SWEPT - 1e-9)
+        swept = sweep.places_of(SWEPT)
         return {
             "best_threshold": {"threshold": threshold, "iou": iou},
             "temperature": temperature_of(counts),

@@ -40,7 +40,7 @@ class Layer:
     @property
     def frame(self) -> gpd.GeoDataFrame:
         frame = read_frame(*path_and_layer(self.source))
-        if frame.crs is None:
+        if frame.crs is None or not lies_on_earth(CRS(frame.crs)):
             raise InputError(f"{self.source}: has no CRS; assign its own, for example with ogr2ogr -a_srs")
         return frame
 
@@ -73,6 +73,11 @@ class Layer:
 def is_vector(source: str) -> bool:
     """Whether a file (or `file:layer`) holds polygons, by its name."""
     return path_and_layer(source)[0].suffix.lower() in SUFFIXES
+
+
+def lies_on_earth(crs: CRS) -> bool:
+    """Whether coordinates of a CRS are places; those of a local drawing are not."""
+    return bool(crs.is_geographic or crs.is_projected or crs.is_bound or crs.is_compound)
 
 
 def renumbered(side: VectorSide, meaning: Meaning) -> VectorSide:

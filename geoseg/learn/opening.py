@@ -121,11 +121,7 @@ class Opener:
         predicted = None if is_vector(question.predicted) else self._predicted_mask()
         truth = None if is_vector(question.truth) else self._mask(question.truth)
         masks = [mask for mask in (truth, predicted) if mask]
-        grid = (
-            masks[0].grid
-            if masks
-            else Layer(question.area or question.truth).own_grid(question.gsd_m or GSD_M)
-        )
+        grid = masks[0].grid if masks else self._grid_of_layers()
         name = Path(question.truth).name
         pair = Pair(
             name=name,
@@ -138,6 +134,15 @@ class Opener:
         )
         classes = land_classes(self.card) if is_model(question.predicted) else classes_in(masks)
         return Comparison(classes, (pair,))
+
+    def _grid_of_layers(self) -> Grid:
+        """A grid for two layers of footprints."""
+        question = self.question
+        if question.area is None:
+            self.narrator.say(
+                f"Compared within the box around {question.truth}; --area says where it is complete"
+            )
+        return Layer(question.area or question.truth).own_grid(question.gsd_m or GSD_M)
 
     def _predicted_mask(self) -> Mask:
         question = self.question

@@ -15,7 +15,7 @@ from geoseg.learn.calibrate import ProbabilityCounts
 from geoseg.learn.evaluate import Evaluation
 from geoseg.learn.measures import Estimate
 from geoseg.learn.opening import Comparison
-from geoseg.learn.pictures import Piece, telling_pieces
+from geoseg.learn.pieces import Piece, telling_pieces
 from geoseg.learn.scores import ratio
 from geoseg.writable import check_writable
 

@@ -1,0 +1,303 @@
+"""`geoseg evaluate` as people run it: every kind of prediction and truth, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import rasterio.features
+import shapely
+from affine import Affine
+from click.testing import CliRunner, Result
+from made import HERE, UTM33, RasterWriter, photo
+from numpy.typing import NDArray
+from PIL import Image
+
+from geoseg.cli.evaluate import command
+from geoseg.learn.scores import Confusion
+from geoseg.prepare.dataset import Dataset, Item, LandClass, write_dataset
+
+BOXES = shapely.box([10, 60, 120], [10, 20, 80], [30, 90, 150], [40, 50, 110])
+SHIFTED = shapely.box([12, 60, 170], [10, 22, 80], [32, 90, 190], [40, 52, 110])
+SHAPE = (128, 200)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, ["-q", *map(str, arguments)])
+
+
+def summary(*arguments: object) -> dict[str, Any]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+def mask_of(boxes: NDArray[np.object_]) -> NDArray[np.uint8]:
+    return np.asarray(rasterio.features.rasterize(boxes, SHAPE)).astype(np.uint8)
+
+
+def layer(path: Path, boxes: NDArray[np.object_], crs: str = UTM33, **columns: Any) -> Path:
+    on_map = shapely.transform(boxes, lambda x, y: HERE @ (x, y), interleaved=False)
+    gpd.GeoDataFrame(columns, geometry=on_map, crs=UTM33).to_crs(crs).to_file(path)
+    return path
+
+
+@pytest.fixture
+def masks(write_raster: RasterWriter) -> tuple[Path, Path]:
+    return (
+        write_raster("predicted.tif", mask_of(SHIFTED), nodata=255),
+        write_raster("true.tif", mask_of(BOXES), nodata=255),
+    )
+
+
+def test_two_masks_are_compared_pixel_by_pixel(masks: tuple[Path, Path]) -> None:
+    found = summary(*masks)
+    expected = Confusion.empty(2)
+    expected.add(mask_of(BOXES), mask_of(SHIFTED))
+    assert found["confusion"] == expected.counts.tolist()
+    building = found["classes"][1]
+    assert building["iou"]["value"] == pytest.approx(expected.iou[1], abs=1e-6)
+    assert building["footprint_f1"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["regions"]["building"][0]["true"] == 3
+
+
+def test_footprints_and_masks_say_the_same(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    of_masks = summary(*masks)
+    predicted, true = layer(tmp_path / "p.gpkg", SHIFTED), layer(tmp_path / "t.geojson", BOXES, "EPSG:4326")
+    for found in (summary(predicted, masks[1]), summary(masks[0], true)):
+        assert found["confusion"] == of_masks["confusion"]
+        assert found["classes"][1]["footprint_recall"] == of_masks["classes"][1]["footprint_recall"]
+    area = layer(tmp_path / "area.gpkg", np.array([shapely.box(0, 0, 200, 128)]))
+    both = summary(predicted, true, "--gsd", 0.05, "--area", area)
+    assert both["classes"][1]["iou"]["value"] == pytest.approx(
+        of_masks["classes"][1]["iou"]["value"], abs=0.01
+    )
+    assert both["regions"]["building"][0]["true_m2"] == pytest.approx(
+        shapely.area(BOXES).sum() * 0.09, rel=1e-3
+    )
+
+
+def test_a_probability_tells_calibration_and_thresholds(
+    masks: tuple[Path, Path], write_raster: RasterWriter
+) -> None:
+    levels = np.where(mask_of(BOXES) > 0, 150, 25).astype(np.uint8)
+    path = write_raster("probability.tif", levels, nodata=255)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales = (0.004,)
+    for found in (
+        summary(path, masks[1], "--threshold", 0.5),
+        summary(masks[1], masks[1], "--probability", path),
+    ):
+        building = found["classes"][1]
+        share = mask_of(BOXES).mean()
+        assert building["brier"]["value"] == pytest.approx(share * 0.4**2 + (1 - share) * 0.1**2, abs=1e-6)
+        assert building["ece"]["value"] == pytest.approx(share * 0.4 + (1 - share) * 0.1, abs=1e-6)
+        assert 0.1 < building["best_threshold"]["threshold"] < 0.6
+        swept = {entry["threshold"]: entry["iou"] for entry in building["sweep"]}
+        assert (swept[0.1], swept[0.15], swept[0.6], swept[0.65]) == (pytest.approx(share, abs=1e-6), 1, 1, 0)
+
+
+def test_a_mask_of_other_pixels_is_brought_onto_the_truth(
+    masks: tuple[Path, Path], write_raster: RasterWriter
+) -> None:
+    finer = np.repeat(np.repeat(mask_of(SHIFTED), 2, axis=0), 2, axis=1)
+    path = write_raster("finer.tif", finer, nodata=255, transform=HERE @ Affine.scale(0.5))
+    assert summary(path, masks[1])["confusion"] == summary(*masks)["confusion"]
+
+
+def test_a_black_and_white_mask_keeps_its_white_on_another_grid(
+    masks: tuple[Path, Path], write_raster: RasterWriter
+) -> None:
+    white = np.repeat(np.repeat(mask_of(SHIFTED) * np.uint8(255), 2, axis=0), 2, axis=1)
+    path = write_raster("white.tif", white, transform=HERE @ Affine.scale(0.5))
+    assert summary(path, masks[1])["confusion"] == summary(*masks)["confusion"]
+
+
+def test_only_the_area_counts(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    area = layer(tmp_path / "area.gpkg", np.array([shapely.box(0, 0, 100, 100)]))
+    found = summary(*masks, "--area", area)
+    assert found["pixels"] == 100 * 100
+    assert found["regions"]["building"][0]["true"] == 2
+
+
+def test_regions_count_and_measure_footprints(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    halves = shapely.box([0, 100], [0, 0], [100, 200], [128, 128])
+    regions = layer(tmp_path / "regions.gpkg", halves, name=["west", "east"])
+    west, east = summary(*masks, "--regions", regions)["regions"]["building"]
+    assert (west["region"], west["predicted"], west["true"], west["count_error"]) == ("west", 2, 2, 0)
+    assert (east["predicted"], east["true"], east["area_error"]) == (
+        1,
+        1,
+        pytest.approx(20 / 30 - 1, abs=1e-4),
+    )
+
+
+def test_two_predictions_are_compared_on_the_same_ground(masks: tuple[Path, Path]) -> None:
+    found = summary(masks[1], masks[1], "--against", masks[0])
+    apart = found["difference"]["building"]["iou"]
+    assert apart["value"] == pytest.approx(1 - found["other"]["classes"][1]["iou"]["value"], abs=1e-6)
+    assert found["one"]["overall_accuracy"]["value"] == 1
+    done = run(masks[1], masks[1], "--against", masks[0])
+    assert "minus" in done.stdout
+
+
+def test_the_table_names_every_class_and_score(masks: tuple[Path, Path]) -> None:
+    done = run(*masks)
+    assert done.exit_code == 0, done.output
+    for word in ("background", "building", "mean", "boundary IoU", "F1", "area error", "overall accuracy"):
+        assert word in done.stdout
+
+
+def dataset(folder: Path, items: list[Item], **changes: Any) -> Path:
+    classes = (LandClass("background", "#000000"), LandClass("building", "#e4572e"))
+    values = {
+        "gsd_m": 0.3,
+        "bands": ("red", "green", "blue"),
+        "classes": classes,
+        "folder": folder,
+        **changes,
+    }
+    return write_dataset(Dataset("set", "CC0", "us", "here", items=tuple(items), **values), folder)
+
+
+def test_a_model_is_run_over_the_validation_images_of_a_data_set(
+    tmp_path: Path, tiny_model: Path, write_raster: RasterWriter
+) -> None:
+    """Labels as rasters, pictures without a place, arrays and polygons; training images are left alone."""
+    write_raster("a.tif", photo(*SHAPE))
+    write_raster("a_label.tif", mask_of(BOXES))
+    layer(tmp_path / "a.geojson", BOXES)
+    layer(tmp_path / "labelled.geojson", np.array([shapely.box(0, 0, 100, 128)]))
+    Image.fromarray(photo(90, 80).transpose(1, 2, 0)).save(tmp_path / "b.png")
+    Image.fromarray(photo(90, 80)[0] // 128).save(tmp_path / "b_label.png")
+    np.save(tmp_path / "c.npy", photo(64, 70))
+    np.save(tmp_path / "c_label.npy", np.where(photo(64, 70)[0] < 9, 255, 1).astype(np.uint8))
+    path = dataset(
+        tmp_path,
+        [
+            Item("a.tif", "a_label.tif", "one", "validation"),
+            Item("a.tif", "a.geojson", "two", "validation", labelled="labelled.geojson"),
+            Item("b.png", "b_label.png", "three", "validation", gsd_m=0.25),
+            Item("c.npy", "c_label.npy", "four", "validation"),
+            Item("missing.tif", "missing.tif", "five", "train"),
+        ],
+    )
+    found = summary(tiny_model, path)
+    known = int((np.load(tmp_path / "c_label.npy") != 255).sum())
+    assert found["pixels"] == SHAPE[0] * SHAPE[1] + 100 * 128 + 90 * 80 + known
+    assert found["places"] == 4
+    assert {row["region"] for row in found["regions"]["building"]} == {"one", "two", "three", "four"}
+    assert {"ece", "ap", "best_threshold", "temperature"} <= set(found["classes"][1])
+
+
+def test_the_page_shows_pieces_and_scores(
+    tmp_path: Path, tiny_model: Path, write_raster: RasterWriter
+) -> None:
+    image, truth = (
+        write_raster("image.tif", photo(*SHAPE)),
+        write_raster("true.tif", mask_of(BOXES), nodata=255),
+    )
+    page = tmp_path / "page.png"
+    done = run(tiny_model, truth, "--image", image, "--page", page)
+    assert done.exit_code == 0, done.output
+    picture = np.asarray(Image.open(page).convert("RGB"))
+    assert min(picture.shape[:2]) > 500
+    assert (picture == (0xE4, 0x57, 0x2E)).all(axis=2).sum() > 1000
+    assert list(tmp_path.glob(".page*")) == []
+
+
+def test_a_page_without_image_or_probability_is_drawn_all_the_same(
+    masks: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert run(*masks, "--page", tmp_path / "page.png").exit_code == 0
+    again = run(*masks, "--page", tmp_path / "page.png")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+
+
+def refused(message: str, *arguments: object) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_model_needs_an_image(tiny_model: Path, masks: tuple[Path, Path]) -> None:
+    refused("give --image", tiny_model, masks[1])
+
+
+def test_what_is_not_there_is_named(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    refused("nowhere.tif: no such file", tmp_path / "nowhere.tif", masks[1])
+    refused("nowhere.gpkg", masks[0], tmp_path / "nowhere.gpkg")
+    refused("no such folder and no built-in model", "no-such-model", masks[1], "--image", masks[0])
+
+
+def test_a_mask_against_a_data_set_is_refused(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    refused("is no model", masks[0], dataset(tmp_path, [Item("a", "b", "c", "validation")]))
+
+
+def test_an_empty_split_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    refused(
+        "no item in the split test",
+        tiny_model,
+        dataset(tmp_path, [Item("a", "b", "c", "train")]),
+        "--split",
+        "test",
+    )
+
+
+def test_classes_that_nobody_shares_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    classes = tuple(LandClass(name, "#123456") for name in ("ground", "water", "forest"))
+    path = dataset(tmp_path, [Item("a", "b", "c", "validation")], classes=classes)
+    refused("they share no class", tiny_model, path)
+
+
+def test_labels_of_another_size_are_refused(
+    tiny_model: Path, tmp_path: Path, write_raster: RasterWriter
+) -> None:
+    write_raster("a.tif", photo(*SHAPE))
+    Image.fromarray(mask_of(BOXES)[:100]).save(tmp_path / "b.png")
+    refused(
+        "200 x 100 pixels, but its partner 200 x 128",
+        tiny_model,
+        dataset(tmp_path, [Item("a.tif", "b.png", "c", "validation")]),
+    )
+
+
+def test_two_places_have_nothing_in_common(masks: tuple[Path, Path], write_raster: RasterWriter) -> None:
+    far = write_raster("far.tif", mask_of(BOXES), nodata=255, transform=Affine.translation(9_000, 0) @ HERE)
+    refused("know no pixel in common", far, masks[1])
+
+
+def test_pictures_without_a_place_need_a_pixel_size(tmp_path: Path) -> None:
+    for name, boxes in (("p.png", SHIFTED), ("t.png", BOXES)):
+        Image.fromarray(mask_of(boxes)).save(tmp_path / name)
+    refused("say how large its pixels are", tmp_path / "p.png", tmp_path / "t.png")
+    found = summary(tmp_path / "p.png", tmp_path / "t.png", "--gsd", 0.5)
+    assert found["regions"]["building"][0]["true_m2"] == pytest.approx(
+        shapely.area(BOXES).sum() / 4, rel=1e-3
+    )
+
+
+def test_footprints_without_a_crs_are_refused(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    path = layer(tmp_path / "p.gpkg", SHIFTED)
+    with sqlite3.connect(path) as base:
+        base.execute("UPDATE gpkg_geometry_columns SET srs_id = -1")
+        base.execute("UPDATE gpkg_contents SET srs_id = -1")
+    refused("p.gpkg: has no CRS", path, masks[1])
+
+
+def test_predictions_that_know_different_ground_are_no_pair(
+    masks: tuple[Path, Path], write_raster: RasterWriter
+) -> None:
+    part = mask_of(SHIFTED)
+    part[:, :140] = 255
+    refused(
+        "know different ground", masks[0], masks[1], "--against", write_raster("part.tif", part, nodata=255)
+    )

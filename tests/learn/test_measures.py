@@ -1,0 +1,129 @@
+"""Intervals: closed forms of the bootstrap, and pairs of predictions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from geoseg.learn.calibrate import ProbabilityCounts
+from geoseg.learn.measures import Draws, Estimate, measure
+from geoseg.learn.scores import Confusion
+from geoseg.learn.tally import Buildings, Tally
+
+NO_BUILDINGS = Buildings(
+    np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0),
+    np.empty((10, 0), dtype=bool), np.empty((2, 0)),
+)  # fmt: skip
+
+
+def buildings(
+    tile: list[int], matched: list[bool], area_m2: float = 100.0, confidence: float = np.nan
+) -> Buildings:
+    count = len(tile)
+    return Buildings(
+        np.ones(count, dtype=np.int64), np.array(tile), np.full(count, area_m2), np.full(count, confidence),
+        np.tile(matched, (10, 1)), np.zeros((2, count)),
+    )  # fmt: skip
+
+
+def counted(right: list[int], pixels: int = 100, places: list[str] | None = None) -> Tally:
+    """Tiles of which so many pixels are right; the others were taken for building."""
+    counts = np.array([[[hits, pixels - hits], [0, 0]] for hits in right])
+    where = np.array(places or ["here"] * len(right), dtype=object)
+    return Tally(
+        where,
+        Confusion(counts),
+        np.zeros((len(right), 2, 2), dtype=np.int64),
+        None,
+        NO_BUILDINGS,
+        NO_BUILDINGS,
+    )
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
+    """Overall accuracy of equal tiles is their mean: its standard error is known."""
+    right = np.random.default_rng(0).integers(40, 100, 300)
+    tally = counted(right.tolist())
+    found = measure(tally, Draws.of(tally, 4000)).overall_accuracy
+    error = 1.96 * right.std() / 100 / np.sqrt(300)
+    assert found.value == pytest.approx(right.mean() / 100)
+    assert (found.value - found.low, found.high - found.value) == pytest.approx((error, error), rel=0.08)
+
+
+def test_alike_tiles_leave_no_doubt() -> None:
+    tally = counted([70] * 20)
+    assert measure(tally, Draws.of(tally)).overall_accuracy == Estimate(0.7, 0.7, 0.7)
+
+
+def test_tiles_without_a_known_pixel_are_no_sample() -> None:
+    tally = counted([70, 60, 50])
+    empty = Tally.joined([tally, counted([0], pixels=0)])
+    draws = Draws.of(empty)
+    assert draws.units == 3
+    assert (draws.weights[1:, 3] == 0).all()
+    assert (draws.weights[1:].sum(axis=1) == 3).all()
+
+
+def test_places_are_drawn_whole_where_there_are_enough() -> None:
+    places = [f"place {n // 2}" for n in range(12)]
+    draws = Draws.of(counted([50] * 12, places=places))
+    assert (draws.unit, draws.units) == ("place", 6)
+    np.testing.assert_array_equal(draws.weights[:, ::2], draws.weights[:, 1::2])
+    assert Draws.of(counted([50] * 10, places=places[:10])).unit == "tile"
+
+
+def test_draws_are_the_same_every_time() -> None:
+    tally = counted([50, 60, 70])
+    np.testing.assert_array_equal(Draws.of(tally).weights, Draws.of(tally).weights)
+
+
+def test_a_pair_on_the_same_ground_is_told_apart_better_than_two_alone() -> None:
+    right = np.random.default_rng(1).integers(30, 90, 100)
+    one, other = counted((right + 5).tolist()), counted(right.tolist())
+    draws = Draws.of(one)
+    apart = measure(one, draws).minus(measure(other, draws)).overall_accuracy
+    assert (apart.value, apart.low, apart.high) == pytest.approx((0.05, 0.05, 0.05))
+    assert measure(one, draws).overall_accuracy.low < measure(other, draws).overall_accuracy.high
+
+
+def test_footprints_follow_from_their_matches() -> None:
+    tally = replace(
+        counted([50, 50]),
+        predicted=buildings([0, 0, 1, 1], [True, True, True, False], area_m2=90.0),
+        true=buildings([0, 0, 1, 1, 1], [True, True, True, False, False]),
+    )
+    found = measure(tally, Draws.of(tally))
+    names = ("footprint_precision", "footprint_recall", "footprint_f1", "count_error", "area_error", "ar")
+    values = [found.estimate(name, 1).value for name in names]
+    assert values == pytest.approx([3 / 4, 3 / 5, 6 / 9, -1 / 5, 360 / 500 - 1, 3 / 5])
+    assert np.isnan(found.estimate("footprint_f1", 0).value)
+    assert "ap" not in found.scores
+
+
+def test_average_precision_needs_confidence() -> None:
+    tally = replace(
+        counted([50, 50]),
+        predicted=buildings([0, 1], [True, False], confidence=0.7),
+        true=buildings([0, 1], [True, False]),
+    )
+    found = measure(tally, Draws.of(tally)).estimate("ap", 1)
+    assert found.value == pytest.approx(51 / 101)
+    assert found.low == 0
+    assert found.high == 1
+
+
+def test_calibration_is_that_of_the_counts() -> None:
+    counts = ProbabilityCounts.of(np.array([True, False]), np.array([0.8, 0.4])).counts
+    per_tile = np.zeros((2, 2, *counts.shape), dtype=np.int64)
+    per_tile[0, 1], per_tile[1, 1] = counts, 2 * counts
+    tally = replace(counted([50, 50]), probability=ProbabilityCounts(per_tile))
+    found = measure(tally, Draws.of(tally))
+    assert found.estimate("brier", 1).value == pytest.approx((0.2**2 + 0.4**2) / 2)
+    assert np.isnan(found.estimate("ece", 0).value)
+
+
+def test_what_has_no_score_has_no_interval() -> None:
+    assert np.isnan(Estimate.of(np.nan, np.array([0.5])).low)
+    assert np.isnan(Estimate.of(0.5, np.array([np.nan])).high)
