@@ -117,6 +117,11 @@ class Evaluation:
             **self._probability(index),
         }
 
+    @property
+    def _has_classes_of_its_own(self) -> bool:
+        """Whether the background has a probability of its own: then no single class tells the temperature."""
+        return self.tally.probability is not None and bool(self.tally.probability.counts[:, 0].any())
+
     def _probability(self, index: int) -> dict[str, Any]:
         """Reliability and thresholds of a class, where probabilities are known."""
         if self.tally.probability is None or not self.tally.probability.counts[:, index, 1].any():
@@ -127,7 +132,7 @@ class Evaluation:
         swept = sweep.places_of(SWEPT)
         return {
             "best_threshold": {"threshold": threshold, "iou": iou},
-            "temperature": temperature_of(counts),
+            **({} if self._has_classes_of_its_own else {"temperature": temperature_of(counts)}),
             "reliability": [
                 {"pixels": int(n), "said": number(said), "came_true": number(came)}
                 for n, said, came in zip(bins.counts, bins.said, bins.came_true, strict=True)

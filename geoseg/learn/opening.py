@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ class Opener:
             grid=grid,
             predicted=self._side(question.predicted, predicted, grid),
             truth=self._within_area(self._side(question.truth, truth, grid), grid),
-            image=question.image,
+            image=self.image,
             min_area_m2=self._min_area_m2,
         )
         classes = land_classes(self.card) if is_model(question.predicted) else classes_in(masks)
@@ -148,11 +149,11 @@ class Opener:
         question = self.question
         if not is_model(question.predicted):
             return self._mask(question.predicted, question.threshold, question.probability)
-        if question.image is None:
+        if self.image is None:
             raise InputError(
                 f"{question.predicted}: a model needs an image to predict; give --image scene.tif"
             )
-        return self._predict(Path(question.image))
+        return self._predict(Path(self.image))
 
     def _side(self, source: str, mask: Mask | None, grid: Grid) -> Side:
         if mask is None:
@@ -164,7 +165,7 @@ class Opener:
             return side
         return Within(side, Layer(self.question.area).polygons(grid, self.narrator), grid.width)
 
-    @property
+    @cached_property
     def card(self) -> Card:
         from geoseg.model.folder import find_model
 
@@ -200,15 +201,27 @@ class Opener:
         refuse_missing(Path(path))
         if has_place(Path(path)):
             return open_mask(path, threshold=threshold, probability=probability)
-        if self.question.gsd_m is None:
-            raise InputError(
-                f"{path}: does not say where it lies; say how large its pixels are, e.g. --gsd 0.3"
-            )
-        grid = made_up_grid(shape_of(Path(path)), self.question.gsd_m)
+        grid = self._made_up_grid(Path(path))
         lying = [
             str(placed(Path(each), grid, self.scratch)) if each else None for each in (path, probability)
         ]
         return open_mask(str(lying[0]), threshold=threshold, probability=lying[1])
+
+    @cached_property
+    def image(self) -> str | None:
+        """The image to predict or to show, lying somewhere."""
+        if self.question.image is None:
+            return None
+        path = Path(self.question.image)
+        refuse_missing(path)
+        return str(path if has_place(path) else placed(path, self._made_up_grid(path), self.scratch))
+
+    def _made_up_grid(self, path: Path) -> Grid:
+        if self.question.gsd_m is None:
+            raise InputError(
+                f"{path}: does not say where it lies; say how large its pixels are, e.g. --gsd 0.3"
+            )
+        return made_up_grid(shape_of(path), self.question.gsd_m)
 
     def _on(self, mask: Mask, grid: Grid) -> Mask:
         """A mask and its probability on a grid."""

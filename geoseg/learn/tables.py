@@ -18,7 +18,7 @@ ERROR_COLUMNS = {
     "count error": "count_error", "area error": "area_error", "ECE": "ece", "Brier": "brier",
 }  # fmt: skip
 MOST_REGIONS = 20
-NAME, CELL = 18, 22
+NAME, GAP = 18, 2
 
 
 def evaluation_text(found: Evaluation) -> str:
@@ -30,7 +30,7 @@ def evaluation_text(found: Evaluation) -> str:
         f"{pixels / 1e6:,.2f} million pixels known to both; {drawn}",
     ]
     names = [entry.name for entry in found.classes]
-    accuracy = f"overall accuracy {cell(found.measures.overall_accuracy).strip()}"
+    accuracy = f"overall accuracy {as_score(found.measures.overall_accuracy)}"
     blocks = [
         heading,
         [*block("pixels", PIXEL_COLUMNS, found.measures, names, mean=True), accuracy],
@@ -59,36 +59,52 @@ def difference_text(found: Difference) -> str:
 def block(
     title: str, columns: dict[str, str], measures: Measures, names: Sequence[str], mean: bool = False
 ) -> list[str]:
-    """A heading and one line for each class that has such scores."""
+    """A heading and one line for each class that has such scores, in columns as wide as they need to be."""
     known = {label: name for label, name in columns.items() if name in measures.scores}
-    rows = [
-        (name, [measures.estimate(score, at) for score in known.values()]) for at, name in enumerate(names)
-    ]
+    rows = {name: [measures.estimate(score, at) for score in known.values()] for at, name in enumerate(names)}
     if mean:
-        rows.append(("mean", [measures.mean(score) for score in known.values()]))
-    lines = [
-        f"{name:{NAME}.{NAME}}" + "".join(cell(estimate) for estimate in estimates)
-        for name, estimates in rows
+        rows["mean"] = [measures.mean(score) for score in known.values()]
+    kinds = [as_share if label.endswith("error") else as_score for label in known]
+    written = {
+        name: [kind(estimate) for kind, estimate in zip(kinds, estimates, strict=True)]
+        for name, estimates in rows.items()
         if not all(isnan(estimate.value) for estimate in estimates)
+    }
+    table = [list(known), *written.values()]
+    widths = [max(map(len, column)) + GAP for column in zip(*table, strict=True)]
+    return [
+        f"{name:{NAME}.{NAME}}"
+        + "".join(f"{text:>{width}}" for text, width in zip(cells, widths, strict=True))
+        for name, cells in zip([title, *written], table, strict=True)
+        if written
     ]
-    return [f"{title:{NAME}}" + "".join(f"{label:>{CELL}}" for label in known), *lines] if lines else []
 
 
-def cell(estimate: Estimate) -> str:
-    """A score and its interval."""
+def as_score(estimate: Estimate) -> str:
+    """A score and its interval; that of a difference with signs."""
     if isnan(estimate.value):
-        return f"{'-':>{CELL}}"
-    interval = "" if isnan(estimate.low) else f" ({estimate.low:.3f}-{estimate.high:.3f})"
+        return "-"
+    if isnan(estimate.low):
+        return f"{estimate.value:.3f}"
     if estimate.low < 0:
-        interval = f" ({estimate.low:+.3f} {estimate.high:+.3f})"
-    return f"{estimate.value:.3f}{interval}".rjust(CELL)
+        return f"{estimate.value:+.3f} ({estimate.low:+.3f} {estimate.high:+.3f})"
+    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
+
+
+def as_share(estimate: Estimate) -> str:
+    """A relative error and its interval."""
+    if isnan(estimate.value):
+        return "-"
+    interval = "" if isnan(estimate.low) else f" ({estimate.low:+.1%} {estimate.high:+.1%})"
+    return f"{estimate.value:+.1%}{interval}"
 
 
 def thresholds(found: Evaluation) -> list[str]:
     """The best threshold of each class, where probabilities are known."""
     return [
         f"best threshold for {entry['name']}: {entry['best_threshold']['threshold']:.3f} "
-        f"(IoU {entry['best_threshold']['iou']:.3f}); temperature {entry['temperature']:.2f}"
+        f"(IoU {entry['best_threshold']['iou']:.3f})"
+        + (f"; temperature {entry['temperature']:.2f}" if "temperature" in entry else "")
         for entry in found.summary["classes"][1:]
         if "best_threshold" in entry
     ]

@@ -172,17 +172,25 @@ class Counter:
         area = AreaCrs.choose(pair.grid)
         predicted = predicted.select(areas_m2(predicted, pair.grid, area) >= pair.min_area_m2)
         matches = matched(predicted, true)
-        found = np.zeros((len(IOU_THRESHOLDS), len(true)), dtype=bool)
-        threshold, number = np.nonzero(matches >= 0)
-        found[threshold, matches[threshold, number]] = True
         return Tally(
             np.full(self.tiles.number, pair.place, dtype=object),
             Confusion.stacked(self._confusion),
             self._boundary,
             None if self._probability is None else ProbabilityCounts(self._probability),
-            self._buildings(predicted, matches >= 0, area),
-            self._buildings(true, found, area),
+            *self._both_sides(predicted, true, matches, area),
         )
+
+    def _both_sides(
+        self, predicted: Outlines, true: Outlines, matches: Ints, area: AreaCrs
+    ) -> tuple[Buildings, Buildings]:
+        """The footprints of both sides. Two that match are of one tile, even where its edge runs between their middles."""
+        found = np.zeros((len(IOU_THRESHOLDS), len(true)), dtype=bool)
+        threshold, number = np.nonzero(matches >= 0)
+        found[threshold, matches[threshold, number]] = True
+        one, other = self._buildings(predicted, matches >= 0, area), self._buildings(true, found, area)
+        paired = matches[0] >= 0
+        one.tile[paired] = other.tile[matches[0, paired]]
+        return one, other
 
     def _read(self, side: Side, rows: slice) -> Strip:
         strip = side.read(rows)
