@@ -62,7 +62,7 @@ def draw_piece(row: Sequence[Any], piece: Piece) -> None:
         piece.title: piece.image,
         "truth": piece.truth,
         "prediction": piece.predicted,
-        "errors: red too much, blue missed": piece.errors,
+        "red: too much, blue: missed, violet: mixed up": piece.errors,
     }
     for axes, (title, picture) in zip(row, pictures.items(), strict=True):
         axes.set_title(title, fontsize=10)
@@ -74,21 +74,26 @@ def draw_piece(row: Sequence[Any], piece: Piece) -> None:
 def draw_bars(axes: Any, found: Evaluation) -> None:
     """Scores of each class with their intervals, in the class's colour."""
     labels = {label: name for label, name in BARS.items() if name in found.measures.scores}
-    places, names = [], []
-    for index, entry in enumerate(found.classes):
-        for step, (label, score) in enumerate(labels.items()):
+    present = present_classes(found)
+    for row, index in enumerate(present):
+        for step, score in enumerate(labels.values()):
             estimate = found.measures.estimate(score, index)
-            if np.isnan(estimate.value):
-                continue
-            place = index * (len(labels) + 1) + step
-            axes.barh(place, estimate.value, color=entry.color, alpha=1 - 0.2 * step, height=0.9)
-            axes.errorbar(estimate.value, place, xerr=reach(estimate), color="#888888", capsize=2)
-            places.append(place)
-            names.append(f"{entry.name} {label}")
-    axes.set_yticks(places, names, fontsize=7)
+            if not np.isnan(estimate.value):
+                place = row * (len(labels) + 1) + step
+                colour = found.classes[index].color
+                axes.barh(place, estimate.value, color=colour, alpha=1 - 0.2 * step, height=0.9)
+                axes.errorbar(estimate.value, place, xerr=reach(estimate), color="#888888", capsize=2)
+    middles = [row * (len(labels) + 1) + (len(labels) - 1) / 2 for row in range(len(present))]
+    axes.set_yticks(middles, [found.classes[index].name for index in present], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    axes.set_title("scores, 95 % interval", fontsize=10)
+    axes.set_title("from dark to pale: " + ", ".join(labels), fontsize=8)
+
+
+def present_classes(found: Evaluation) -> list[int]:
+    """Classes that truth or prediction holds."""
+    total = found.tally.confusion.total()
+    return np.flatnonzero(total.true + total.predicted).tolist()
 
 
 def reach(estimate: Estimate) -> Any:
@@ -99,9 +104,10 @@ def reach(estimate: Estimate) -> Any:
 
 def draw_confusion(axes: Any, found: Evaluation) -> None:
     """For each true class, the share taken for each class."""
-    counts = found.tally.confusion.total().counts
+    present = present_classes(found)
+    counts = found.tally.confusion.total().counts[np.ix_(present, present)]
     shares = np.nan_to_num(ratio(counts, counts.sum(axis=1, keepdims=True)))
-    names = [entry.name for entry in found.classes]
+    names = [found.classes[index].name for index in present]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)

@@ -157,3 +157,17 @@ def test_no_pixel_of_the_class_gives_no_threshold() -> None:
 def test_no_pixel_gives_no_temperature() -> None:
     with pytest.raises(InputError, match="no pixel"):
         fit_temperature(np.array([]), np.array([]))
+
+
+@given(TRUTH, LEVELS)
+def test_calibration_error_is_that_of_torchmetrics(truth: np.ndarray, levels: np.ndarray) -> None:
+    """In bins whose edges no level lies on, where to put them is a matter of taste."""
+    torchmetrics = pytest.importorskip("torchmetrics.functional.classification")
+    import torch
+
+    levels = np.where((levels * 7) % 250 == 0, levels + 1, levels) % 250
+    score = torchmetrics.binary_calibration_error(
+        torch.from_numpy(levels / 250), torch.from_numpy(truth.astype(np.int64)), n_bins=7
+    )
+    ours = ProbabilityCounts.of(truth, levels.astype(np.uint8)).ece(bins=7)
+    assert ours == pytest.approx(float(score), abs=1e-6)

@@ -108,3 +108,24 @@ def test_unknown_classes_are_refused(true: list[int], predicted: list[int], what
 def test_a_table_is_square() -> None:
     with pytest.raises(InputError, match="square"):
         Confusion(np.zeros((2, 3), dtype=np.int64))
+
+
+@given(LABELS, LABELS)
+def test_scores_are_those_of_torchmetrics(true: np.ndarray, predicted: np.ndarray) -> None:
+    """Compared where there is something to compare; torchmetrics gives 0 to absent classes."""
+    torchmetrics = pytest.importorskip("torchmetrics.functional.classification")
+    import torch
+
+    known = (true != 255) & (predicted != 255)
+    if not known.any():
+        return
+    table = Confusion.empty(3)
+    table.add(true, predicted)
+    one, other = (torch.from_numpy(side[known].astype(np.int64)) for side in (predicted, true))
+    for ours, theirs in {
+        "iou": "jaccard_index", "dice": "f1_score", "precision": "precision", "recall": "recall",
+    }.items():  # fmt: skip
+        score = getattr(torchmetrics, f"multiclass_{theirs}")(one, other, num_classes=3, average="none")
+        np.testing.assert_allclose(np.nan_to_num(getattr(table, ours)), score.numpy(), atol=1e-6)
+    macro_iou = torchmetrics.multiclass_jaccard_index(one, other, num_classes=3)
+    assert macro(table.iou) == pytest.approx(float(macro_iou), abs=1e-6)
