@@ -246,6 +246,65 @@ def inria(*, source: Path, by_city: bool, narrator: Narrator, as_json: bool, **o
     finished(prepare_inria(source, wanted, workshop_of(options, narrator)), narrator, as_json)
 
 
+@command.command("cvat")
+@click.argument("source", type=PATH)
+@click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order.")
+@click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel to train at.")
+@making
+@console.command
+def cvat(
+    *, source: Path, bands: str, gsd_m: float, narrator: Narrator, as_json: bool, **options: Any
+) -> None:
+    """What CVAT exported as "CVAT for images 1.1": a folder, a zip archive or annotations.xml itself.
+
+    Polygons, boxes, ellipses and masks become pixels; the label ignore marks ground that nobody labelled.
+    """
+    from geoseg.prepare.cvat.cvat import CvatSet, prepare_cvat
+
+    wanted = CvatSet(origin_of(options), gsd_m, bands_of(bands), splits_of(options))
+    finished(prepare_cvat(source, wanted, workshop_of(options, narrator)), narrator, as_json)
+
+
+@command.command("sentinel-esm")
+@click.argument("source", type=PATH)
+@pictured
+@click.option(
+    "--classes",
+    "table",
+    default="esm",
+    show_default=True,
+    help="What the label's values mean: esm, worldcover, wsf, ghsl-class, a .csv file, or NAME=VALUES,...",
+)
+@click.option(
+    "--threshold",
+    default=0.5,
+    show_default=True,
+    help="Fraction of a pixel from which it is of a class other than the first.",
+)
+@making
+@console.command
+def sentinel_esm(
+    *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
+    table: str, threshold: float, narrator: Narrator, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Sentinel-2 images with ESM, GHSL, WSF or WorldCover rasters, in any CRS and resolution.
+
+    \b
+    Example:
+      geoseg prepare sentinel-esm pairs --images 's2/*.tif' --labels 'esm/*.tif' --bands B2,B3,B4,B8 --out esm-set
+    """
+    from geoseg.prepare.classes import class_table
+    from geoseg.prepare.labels import LabelSet, prepare_labels
+    from geoseg.prepare.pairs import find_pairs
+
+    wanted = LabelSet(
+        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options),
+        threshold=threshold,
+    )  # fmt: skip
+    dataset = prepare_labels(find_pairs(source, images, labels), wanted, workshop_of(options, narrator))
+    finished(dataset, narrator, as_json)
+
+
 @command.command("audit")
 @click.argument("dataset", type=PATH)
 @click.option("--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")
