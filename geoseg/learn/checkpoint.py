@@ -81,10 +81,26 @@ class Log:
             if self.board is not None and name != "step":
                 self.board.add_scalar(name, value, row["step"])
 
-    def close(self) -> None:
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.file.close()
         if self.board is not None:
             self.board.close()
+
+
+class NoLog:
+    """What processes write that do not lead: nothing."""
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Take no note."""
+
+    def __enter__(self) -> NoLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to close."""
 
 
 def read_log(path: Path) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from geoseg.errors import GeosegError, InputError
 from geoseg.learn import checkpoint
 from geoseg.learn.batches import Batch, Kitchen, Ready
-from geoseg.learn.checkpoint import BEST, LAST, METRICS, Log
+from geoseg.learn.checkpoint import BEST, LAST, METRICS, Log, NoLog
 from geoseg.learn.finish import Finished, finish
 from geoseg.learn.losses import compared
 from geoseg.learn.processes import Team, own_device, team, unshared
@@ -100,10 +100,8 @@ class Trainer:
     def begin(cls, run: Run, out: Path, narrator: Narrator) -> Trainer:
         """Start anew, or from the last checkpoint."""
         settings = run.settings
-        bare = run.new_network(narrator).to(run.device)
+        bare = run.new_network(narrator).to(run.device, memory_format=torch.channels_last)
         network = run.team.joined(run.behind_card(bare), run.device)
-        if run.device.type == "cpu":
-            network = network.to(memory_format=torch.channels_last)
         trainer = cls(
             run, out, narrator, bare, network,
             optimizer_for(network, settings),
@@ -116,11 +114,11 @@ class Trainer:
 
     def loop(self) -> None:
         """Draw, answer, compare, step; validate and save now and then."""
-        run, settings = self.run, self.run.settings
-        log = Log(self.out, self.step) if run.team.leads else None
-        kitchen, started = run.kitchen(run.recipe), time.monotonic() - self.seconds
-        with self.narrator.task("Training", settings.steps - self.step, "steps") as tick:
-            for batch in run.batches(self.step):
+        settings = self.run.settings
+        kitchen, started = self.run.kitchen(self.run.recipe), time.monotonic() - self.seconds
+        steps_left = settings.steps - self.step
+        with self.open_log() as log, self.narrator.task("Training", steps_left, "steps") as tick:
+            for batch in self.run.batches(self.step):
                 if self.is_stalled():
                     break
                 torch.manual_seed(settings.seed + self.step)  # for what is random inside networks
@@ -137,15 +135,18 @@ class Trainer:
                     "seconds": round(self.seconds, 3),
                 }
                 self.step += 1
-                if self.step % settings.validate_every == 0 or self.step == settings.steps:
+                if self.is_time(settings.validate_every):
                     row.update(self.validate())
-                if log is not None:
-                    log.write(row)
-                if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
+                log.write(row)
+                if self.is_time(settings.checkpoint_every):
                     self.save()
                 tick(1)
-        if log is not None:
-            log.close()
+
+    def is_time(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.run.settings.steps
+
+    def open_log(self) -> Log | NoLog:
+        return Log(self.out, self.step) if self.run.team.leads else NoLog()
 
     def learn(self, batch: Batch, kitchen: Kitchen) -> float:
         """One step of the optimizer; returns the loss of the whole batch."""

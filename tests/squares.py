@@ -14,7 +14,9 @@ from geoseg.prepare.dataset import Dataset, Item, LandClass, write_dataset
 CLASSES = (LandClass("background", "#000000"), LandClass("building", "#e4572e"))
 
 
-def town(side: int, seed: int, bands: int = 3, classes: int = 2) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def town(
+    side: int, seed: int, bands: int = 3, classes: int = 2
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """An image (band, row, col) and its classes (row, col): squares, each class of its own brightness."""
     chance = np.random.default_rng(seed)
     labels = np.zeros((side, side), np.uint8)
