@@ -52,7 +52,7 @@ class TorchRuntime:
     def __call__(self, raw: Tensor) -> Tensor:
         patches = raw.to(self.device, non_blocking=True)
         # A CPU is faster with one patch at a time, whose features its caches hold.
-        portions = patches.split(1) if self.device.type == "cpu" else (patches,)
+        portions = torch.split(patches, 1) if self.device.type == "cpu" else [patches]
         with torch.autocast(self.device.type, dtype=self.lower, enabled=self.lower is not None):
             return torch.cat([self.network(portion).float() for portion in portions])
 

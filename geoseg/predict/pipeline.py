@@ -11,6 +11,12 @@ T = TypeVar("T")
 
 PATIENCE_S = 0.1
 
+this_thread = threading.local()
+
+
+class Unwanted(BaseException):
+    """Ends work in a thread whose results nobody waits for any more."""
+
 
 class Finished:
     """The end of a source, with the error that ended it if there was one."""
@@ -37,7 +43,11 @@ def ahead(*sources: Iterable[T], depth: int = 1) -> Iterator[T]:
 def arriving(waiting: queue.Queue[T | Finished], running: int) -> Iterator[T]:
     """Items until every source has ended; the first error ends all."""
     while running:
-        item = waiting.get()
+        check_wanted()
+        try:
+            item = waiting.get(timeout=PATIENCE_S)
+        except queue.Empty:
+            continue
         if not isinstance(item, Finished):
             yield item
         elif item.error:
@@ -48,18 +58,28 @@ def arriving(waiting: queue.Queue[T | Finished], running: int) -> Iterator[T]:
 
 def produce(source: Iterable[T], waiting: queue.Queue[T | Finished], stopped: threading.Event) -> None:
     """Fill the queue until the source ends or nobody wants its items any more."""
+    this_thread.stopped = stopped
     end = Finished()
     items = iter(source)
     try:
         for item in items:
             if not hand_over(item, waiting, stopped):
                 break
+    except Unwanted:
+        pass
     except BaseException as error:  # noqa: BLE001 - raised again where the items are used
         end = Finished(error)
     finally:
         if hasattr(items, "close"):
             items.close()
     hand_over(end, waiting, stopped)
+
+
+def check_wanted() -> None:
+    """To be called within long work: ends it when the thread that should get its result has stopped waiting."""
+    stopped = getattr(this_thread, "stopped", None)
+    if stopped is not None and stopped.is_set():
+        raise Unwanted
 
 
 def hand_over(item: T | Finished, waiting: queue.Queue[T | Finished], stopped: threading.Event) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from geoseg.errors import GeosegError
 from geoseg.model.runtime import Runtime
 from geoseg.predict.blend import Blender
+from geoseg.predict.pipeline import check_wanted
 from geoseg.raster.plan import Plan, Strip, reflected
 
 NODATA = 255
@@ -125,6 +126,7 @@ class Predictor:
             rows = image.index_select(1, torch.from_numpy(mirrored).to(image.device))
         seen = plan.seen_patches(pixels.valid[top - first_row : top - first_row + plan.patch])
         for start in range(0, len(seen), self.batch):
+            check_wanted()
             columns = seen[start : start + self.batch].tolist()
             yield from zip(columns, self.probabilities(rows, columns), strict=True)
 

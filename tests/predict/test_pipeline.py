@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from geoseg.predict.pipeline import ahead
+from geoseg.predict.pipeline import ahead, check_wanted
 
 
 def test_items_come_in_order() -> None:
@@ -68,3 +68,23 @@ def test_chains_of_threads_stop_together() -> None:
     next(items)
     items.close()
     assert threading.active_count() == before
+
+
+def test_long_work_ends_soon_after_nobody_waits_for_it() -> None:
+    ended = []
+
+    def endless_item() -> Iterator[int]:
+        yield 1
+        try:
+            while True:
+                time.sleep(0.01)
+                check_wanted()
+        finally:
+            ended.append(True)
+
+    items = ahead(ahead(endless_item()))
+    next(items)
+    start = time.monotonic()
+    items.close()
+    assert ended == [True]
+    assert time.monotonic() - start < 2
