@@ -126,6 +126,6 @@ def in_250ths(probabilities: NDArray[Any]) -> Bytes:
 
 def refuse_unknown_classes(classes: Bytes, number: int, name: str) -> None:
     """Refuse values that no class has."""
-    odd = classes[(classes >= number) & (classes != UNKNOWN)]
-    if odd.size:
-        raise InputError(f"{name}: holds the value {odd[0]}, but classes go from 0 to {number - 1}")
+    odd = classes + np.uint8(1) > number  # unknown, 255, becomes 0
+    if odd.any():
+        raise InputError(f"{name}: holds the value {classes[odd][0]}, but classes go from 0 to {number - 1}")
