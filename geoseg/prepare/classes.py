@@ -20,6 +20,7 @@ COLORS = (
 )  # fmt: skip
 IGNORED = "ignore"
 ANY = "*"
+HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 BUILT_IN = {
     "building": "background=0,building=*",
@@ -131,7 +132,7 @@ def table_of(rows: Iterable[tuple[str, list[str], str | None]]) -> ClassTable:
         for label in map(str.lower, labels):
             if label in meanings:
                 raise InputError(f"class table: {label} is given to two classes")
-            if label.startswith("#") and not re.fullmatch(r"#[0-9a-f]{6}", label):
+            if label.startswith("#") and not HEX.fullmatch(label):
                 raise InputError(f"class table: {name}: {label} is not a colour written like #c0392b")
             meanings[label] = value
     if not classes:
@@ -141,5 +142,5 @@ def table_of(rows: Iterable[tuple[str, list[str], str | None]]) -> ClassTable:
 
 def shown_as(labels: list[str], value: int) -> str:
     """A class's own colour where it has one, else one of ours."""
-    own = [label for label in labels if label.startswith("#")]
-    return own[0].lower() if own else COLORS[value % len(COLORS)]
+    own = [label.lower() for label in labels if HEX.fullmatch(label)]
+    return own[0] if own else COLORS[value % len(COLORS)]

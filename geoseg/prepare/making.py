@@ -1,6 +1,6 @@
 """Making a data set: labels drawn side by side, each whole or not there, and `dataset.toml` at the very end.
 
-A folder without `dataset.toml` is unfinished: the same command goes on where it stopped, another one is refused.
+A folder without `dataset.toml` is unfinished: the same command goes on where it stopped, another one starts over.
 """
 
 from __future__ import annotations
@@ -50,12 +50,7 @@ class Workshop:
         file, text = self.folder / RECIPE, json.dumps(recipe, default=str, sort_keys=True)
         if (self.folder / FILE).exists() and not self.overwrite:
             raise InputError(f"{self.folder}: holds a data set already; use --overwrite, or another --out")
-        begun = file.read_text(encoding="utf-8") if file.exists() else None
-        if begun not in (None, text) and not self.overwrite:
-            raise InputError(
-                f"{self.folder}: another data set was begun here; finish that one, or use --overwrite"
-            )
-        if begun != text:
+        if not (file.exists() and file.read_text(encoding="utf-8") == text):
             self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -65,7 +60,7 @@ class Workshop:
     def clear(self) -> None:
         """Drop the labels of an earlier data set, and nothing else."""
         (self.folder / FILE).unlink(missing_ok=True)
-        for label in (self.folder / "labels").glob("*.tif"):
+        for label in (self.folder / "labels").glob("**/*.tif"):
             label.unlink()
 
     def all_done(

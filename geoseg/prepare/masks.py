@@ -151,5 +151,5 @@ def coloured(values: NDArray[np.uint8], label: Any, path: Path) -> NDArray[np.ui
         raise InputError(
             f"{path}: has no colours; name a number for each class, such as building=1"
         ) from error
-    table = np.array([palette[value][:3] for value in range(256)], np.uint8)
+    table = np.array([palette.get(value, (0, 0, 0))[:3] for value in range(256)], np.uint8)
     return np.moveaxis(table[values[0]], -1, 0)

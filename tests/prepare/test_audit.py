@@ -1,0 +1,217 @@
+"""The audit finds what spoils training, says nothing against good data, and mends what it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import HERE, RasterWriter
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from geoseg.errors import InputError
+from geoseg.prepare.audit.audit import Audit, audit
+from geoseg.prepare.audit.fix import fixed
+from geoseg.prepare.dataset import Dataset, Item, LandClass, read_dataset, write_dataset
+
+CLASSES = (LandClass("background", "#000000"), LandClass("building", "#e4572e"))
+Maker = Callable[..., Dataset]
+
+
+def ground(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """Rolling ground with grain, as a camera would see it."""
+    chance = np.random.default_rng(seed)
+    rough = sum(
+        ndimage.gaussian_filter(chance.normal(0, size**1.2, (height, width)), size) for size in (1.5, 4, 12)
+    )
+    scaled = (rough - rough.min()) / np.ptp(rough)
+    return np.stack([scaled * gain for gain in (200, 180, 150)]).astype(np.uint8)
+
+
+def town(height: int, width: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Ground with bright roofs on it, and where they are."""
+    label = np.zeros((height, width), np.uint8)
+    chance = np.random.default_rng(seed)
+    for row in range(10, height - 40, 45):
+        for col in range(10, width - 40, 45):
+            down, across = chance.integers(15, 32, 2)
+            label[row : row + down, col : col + across] = 1
+    image = ground(height, width, seed) // 3 + 20
+    roofs = chance.integers(60, 120)
+    return (image + label[None] * np.uint8(roofs)).astype(np.uint8), label
+
+
+@pytest.fixture
+def made(tmp_path: Path, write_raster: RasterWriter) -> Maker:
+    """Writes a data set of images and labels; without labels everything is half building."""
+
+    def make(
+        images: dict[str, Any], labels: dict[str, Any] | None = None, splits: str = "", **profile: Any
+    ) -> Dataset:
+        items = []
+        names = {"t": "train", "v": "validation", "x": "test"}
+        for index, (name, pixels) in enumerate(images.items()):
+            label = (labels or {}).get(name)
+            if label is None:
+                label = (np.indices(pixels.shape[1:])[0] % 2).astype(np.uint8)
+            place = {"crs": None, "transform": None} | profile
+            write_raster(f"images/{name}.tif", pixels, **place)
+            write_raster(f"labels/{name}.tif", label, **place)
+            split: Any = names[splits[index]] if splits else "train"
+            items.append(Item(f"images/{name}.tif", f"labels/{name}.tif", name, split, 0.3))
+        dataset = Dataset(
+            "made", "CC0", "me", "here", 0.3, ("red", "green", "blue"), CLASSES, tuple(items), tmp_path
+        )
+        write_dataset(dataset, tmp_path)
+        return dataset
+
+    return make
+
+
+def kinds(audited: Audit) -> list[str]:
+    return sorted({finding.kind for finding in audited.findings})
+
+
+def audited(dataset: Dataset) -> Audit:
+    return audit(dataset, workers=0)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+
+
+def test_good_data_raise_no_alarm(made: Maker) -> None:
+    towns = {name: town(400, 400, seed) for seed, name in enumerate("abc")}
+    found = audited(made({n: t[0] for n, t in towns.items()}, {n: t[1] for n, t in towns.items()}))
+    assert found.problems == ()
+    assert found.shared == ()
+    assert (found.dataset.folder / "audit.png").stat().st_size > 10_000
+    assert found.summary["class_shares"]["train"]["building"] == pytest.approx(
+        np.mean([t[1] for t in towns.values()]), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize(("down", "across"), [(5, 4), (-8, 0), (0, 9)])
+def test_a_constant_offset_is_measured(made: Maker, down: int, across: int) -> None:
+    image, label = town(500, 500, 3)
+    moved = np.roll(label, (-down, -across), (0, 1))
+    found = audited(made({"a": image}, {"a": moved}))
+    assert kinds(found) == ["shifted"]
+    shift = found.looks[0].shift
+    assert shift is not None
+    assert (shift.south_m, shift.east_m) == pytest.approx((down * 0.3, across * 0.3), abs=0.31)
+
+
+def test_identical_files_are_found_and_dropped(made: Maker) -> None:
+    pixels = ground(100, 120, 0)
+    found = audited(made({"a": pixels, "b": ground(100, 120, 1), "c": pixels}, splits="tvv"))
+    assert [(pair.first, pair.second, pair.kind) for pair in found.shared] == [(0, 2, "identical")]
+    assert "leak" in kinds(found)
+    mended = fixed(found)
+    assert [item.place for item in mended.dataset.items] == ["b", "c"]
+    assert mended.done == ("Dropped images/a.tif",)
+    assert read_dataset(mended.dataset.folder) == mended.dataset
+    assert (mended.dataset.folder / "dataset.before-fix.toml").exists()
+    assert not audited(mended.dataset).shared
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pixels: np.rot90(pixels, axes=(1, 2)),
+        lambda pixels: pixels[:, :, ::-1],
+        lambda pixels: (pixels * 0.8 + 20).astype(np.uint8),
+        lambda pixels: np.clip(pixels + np.random.default_rng(0).normal(0, 4, pixels.shape), 0, 255).astype(
+            np.uint8
+        ),
+    ],
+    ids=["turned", "mirrored", "stretched", "noisy"],
+)
+def test_near_duplicates_are_found(made: Maker, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    pixels = ground(128, 128, 0)
+    found = audited(made({"a": pixels, "b": ground(128, 128, 1), "c": np.ascontiguousarray(change(pixels))}))
+    assert [(pair.first, pair.second) for pair in found.shared] == [(0, 2)]
+    assert found.shared[0].kind == "near-duplicate"
+
+
+def test_crops_of_the_same_ground_are_found_and_brought_together(made: Maker) -> None:
+    wide = ground(300, 500, 0)
+    crop = (wide[:, 60:260, 250:450] * 0.7 + 30).astype(np.uint8)
+    found = audited(made({"a": wide[:, :, :400], "b": ground(200, 200, 1), "c": crop}, splits="ttv"))
+    assert [(pair.first, pair.second, pair.kind) for pair in found.shared] == [(0, 2, "same ground")]
+    assert "+60 rows" in found.shared[0].how or "+61" in found.shared[0].how or "+59" in found.shared[0].how
+    assert "leak" in kinds(found)
+    mended = fixed(found)
+    assert [item.split for item in mended.dataset.items] == ["train"] * 3
+    assert mended.done == ("Moved place c to train",)
+
+
+def test_overlapping_maps_are_found(made: Maker) -> None:
+    dataset = made({"a": ground(100, 100, 0), "b": ground(100, 100, 1)}, transform=HERE, crs="EPSG:32633")
+    assert [pair.kind for pair in audited(dataset).shared] == ["overlapping"]
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (np.full((50, 50), 255, np.uint8), "nothing of its label is known"),
+        (np.full((50, 50), 7, np.uint8), "holds 7, which is no class"),
+        (np.zeros((40, 50), np.uint8), "its image 50 x 50"),
+    ],
+)
+def test_unusable_items_are_found_and_dropped(
+    made: Maker, write_raster: RasterWriter, label: NDArray[np.uint8], words: str
+) -> None:
+    dataset = made({"a": ground(50, 50, 0), "b": ground(50, 50, 1)})
+    write_raster("labels/b.tif", label, crs=None, transform=None)
+    found = audited(dataset)
+    assert [finding.items for finding in found.problems] == [(1,)]
+    assert words in found.problems[0].text
+    assert [item.place for item in fixed(found).dataset.items] == ["a"]
+
+
+def test_damaged_and_flat_images_are_found(made: Maker) -> None:
+    dataset = made({"a": ground(300, 300, 0), "b": np.full((3, 50, 50), 9, np.uint8), "c": ground(50, 50, 2)})
+    file = dataset.folder / "images/a.tif"
+    file.write_bytes(file.read_bytes()[:1000])
+    (dataset.folder / "labels/c.tif").unlink()
+    texts = [finding.text for finding in audited(dataset).problems]
+    assert len(texts) == 3
+    assert "one value everywhere" in texts[1]
+    assert "no such file" in texts[2]
+
+
+def test_a_set_with_nothing_usable_is_not_mended(made: Maker) -> None:
+    dataset = made({"a": np.full((3, 50, 50), 9, np.uint8)})
+    with pytest.raises(InputError, match="nothing usable would be left"):
+        fixed(audited(dataset))
+
+
+def test_label_shift_between_splits_is_noted(made: Maker) -> None:
+    labels = {"a": np.zeros((60, 60), np.uint8), "b": np.ones((60, 60), np.uint8)}
+    found = audited(made({"a": ground(60, 60, 0), "b": ground(60, 60, 1)}, labels, splits="tv"))
+    assert "classes differ between train and validation by 100%" in "".join(found.summary["notes"])
+
+
+def test_arrays_serve_as_images(made: Maker, tmp_path: Path) -> None:
+    dataset = made({"a": ground(60, 60, 0)})
+    np.save(tmp_path / "a.npy", ground(60, 60, 0))
+    np.save(tmp_path / "l.npy", np.ones((60, 60), np.uint8))
+    arrays = replace(dataset, items=(Item("a.npy", "l.npy", "a", gsd_m=0.3),))
+    assert audited(arrays).problems == ()
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs real imagery beside the repository")
+def test_real_imagery(tmp_path: Path) -> None:
+    """Neighbouring Sentinel-2 pieces, stretched apart, are known as the same ground."""
+    pieces = [SHARED / "s2_india" / f"{name}.tif" for name in ("003", "010", "030")]
+    items = tuple(Item(str(p), str(p.with_name(f"{p.stem}_classes.png")), p.stem, gsd_m=10.0) for p in pieces)
+    classes = (*CLASSES, LandClass("c", "#00ff00"), LandClass("d", "#0000ff"))
+    dataset = Dataset("s2", "MIT", "me", "here", 10, ("r", "g", "b", "n"), classes, items, tmp_path)
+    assert [(pair.first, pair.second) for pair in audited(dataset).shared] == [(0, 2)]

@@ -1,0 +1,210 @@
+"""Masks of values and of colours become class values; what does not match is refused in one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import RasterWriter, photo
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError
+from geoseg.prepare.classes import class_table
+from geoseg.prepare.dataset import Dataset, read_dataset
+from geoseg.prepare.making import Origin, Workshop
+from geoseg.prepare.masks import MaskSet, prepare_masks
+from geoseg.prepare.pairs import find_pairs
+from geoseg.prepare.picture import read_window
+from geoseg.prepare.splits import SplitRule
+
+WANTED = MaskSet(
+    Origin("set", "CC0", "me", "here"), class_table("land=0,roof=1 2,ignore=9"), ("red", "green", "blue")
+)
+
+
+def save(path: Path, values: NDArray[np.uint8], palette: Sequence[int] | None = None) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(values)
+    if palette:
+        image = image.convert("P")
+        image.putdata(values.ravel().tolist())
+        image.putpalette(palette)
+    image.save(path)
+
+
+def prepared(folder: Path, wanted: MaskSet = WANTED, **options: Any) -> Dataset:
+    return prepare_masks(find_pairs(folder, None, None), wanted, Workshop(folder / "out", 0, **options))
+
+
+def label(dataset: Dataset) -> list[list[int]]:
+    values: list[list[int]] = read_window(dataset.label_path(dataset.items[0]))[0].tolist()
+    return values
+
+
+def test_values(write_raster: RasterWriter, tmp_path: Path) -> None:
+    write_raster("images/a.tif", photo(2, 3))
+    write_raster("masks/a.tif", np.array([[0, 1, 2], [9, 0, 1]], np.uint8))
+    dataset = prepared(tmp_path)
+    assert label(dataset) == [[0, 1, 1], [255, 0, 1]]
+    assert dataset.gsd_m == pytest.approx(0.3, rel=0.01)
+    assert read_dataset(tmp_path / "out") == dataset
+
+
+def test_colours_and_palettes(tmp_path: Path) -> None:
+    table = replace(WANTED, table=class_table("land=#000000,roof=#ff0000,ignore=#0000ff"), gsd_m=0.5)
+    save(tmp_path / "images/a.jpg", np.moveaxis(photo(2, 2), 0, -1))
+    save(tmp_path / "masks/a.png", np.array([[[0, 0, 0], [255, 0, 0]], [[0, 0, 255], [0, 0, 0]]], np.uint8))
+    assert label(prepared(tmp_path, table)) == [[0, 1], [255, 0]]
+    save(tmp_path / "masks/a.png", np.array([[0, 1], [2, 0]], np.uint8), [0, 0, 0, 255, 0, 0, 0, 0, 255])
+    assert label(prepared(tmp_path, table, overwrite=True)) == [[0, 1], [255, 0]]
+
+
+def test_nodata_of_the_image_is_ignored(write_raster: RasterWriter, tmp_path: Path) -> None:
+    pixels = photo(2, 2)
+    pixels[:, 1, 1] = 0
+    write_raster("images/a.tif", pixels, nodata=0)
+    write_raster("masks/a.tif", np.ones((2, 2), np.uint8))
+    assert label(prepared(tmp_path)) == [[1, 1], [1, 255]]
+
+
+def test_a_fourth_band_that_is_used_is_no_alpha(write_raster: RasterWriter, tmp_path: Path) -> None:
+    pixels = photo(2, 2, 4)
+    pixels[3] = 0
+    write_raster("images/a.tif", pixels, photometric="RGB", alpha="YES")
+    write_raster("masks/a.tif", np.ones((2, 2), np.uint8))
+    assert label(prepared(tmp_path, replace(WANTED, bands=("red", "green", "blue", "nir")))) == [
+        [1, 1],
+        [1, 1],
+    ]
+    assert label(prepared(tmp_path, overwrite=True)) == [[255, 255], [255, 255]]
+
+
+def test_large_masks_are_read_window_by_window(
+    write_raster: RasterWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).integers(0, 3, (700, 900)).astype(np.uint8)
+    write_raster("images/a.tif", photo(700, 900))
+    write_raster("masks/a.tif", values)
+    monkeypatch.setattr("geoseg.prepare.picture.Picture.windows.__defaults__", (512,))
+    assert np.array_equal(label(prepared(tmp_path)), values > 0)
+
+
+def test_another_size(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.png", np.moveaxis(photo(30, 40), 0, -1))
+    save(tmp_path / "masks/a.png", np.kron(np.array([[0, 1], [2, 0]]), np.ones((15, 20))).astype(np.uint8))
+    dataset = prepared(tmp_path, replace(WANTED, size=(4, 6), gsd_m=0.5))
+    assert label(dataset) == [[0, 0, 0, 1, 1, 1]] * 2 + [[1, 1, 1, 0, 0, 0]] * 2
+    assert read_window(dataset.image_path(dataset.items[0])).shape == (3, 4, 6)
+
+
+def test_places_and_splits(tmp_path: Path) -> None:
+    for name in ("tile1_a", "tile1_b", "tile2_a", "tile3_a"):
+        save(tmp_path / f"images/{name}.png", np.moveaxis(photo(4, 4), 0, -1))
+        save(tmp_path / f"masks/{name}.png", np.zeros((4, 4), np.uint8))
+    rule = SplitRule(validation=["tile1"], test=["tile3"])
+    dataset = prepared(tmp_path, replace(WANTED, place=r"tile\d", splits=rule, gsd_m=0.5))
+    assert [item.split for item in dataset.items] == ["validation", "validation", "train", "test"]
+
+
+def test_a_run_that_stopped_goes_on(write_raster: RasterWriter, tmp_path: Path) -> None:
+    for name in "ab":
+        write_raster(f"images/{name}.tif", photo(4, 4))
+        write_raster(f"masks/{name}.tif", np.full((4, 4), 1 if name == "a" else 7, np.uint8))
+    with pytest.raises(InputError, match="holds 7"):
+        prepared(tmp_path)
+    assert not (tmp_path / "out/dataset.toml").exists()
+    before = (tmp_path / "out/labels/a.tif").stat().st_mtime_ns
+    write_raster("masks/b.tif", np.ones((4, 4), np.uint8))
+    assert len(prepared(tmp_path).items) == 2
+    assert (tmp_path / "out/labels/a.tif").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="holds a data set already"):
+        prepared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mask", "wanted", "message"),
+    [
+        (np.full((4, 4), 5), WANTED, "holds 5, which the class table does not name"),
+        (np.zeros((4, 5)), WANTED, "is 5 x 4 pixels, but its image"),
+        (np.zeros((4, 4)), replace(WANTED, bands=("a", "b", "c", "d")), "has 3 bands, fewer than"),
+        (np.zeros((4, 4)), replace(WANTED, gsd_m=None), "does not say its resolution"),
+        (np.zeros((4, 4)), replace(WANTED, table=class_table("roof=#ff0000")), "has no colours"),
+        (photo(4, 4), WANTED, "is a mask of colours"),
+        (np.zeros((4, 4)), replace(WANTED, place="town"), "finds nothing in the name a"),
+        (np.zeros((4, 4)), replace(WANTED, place="("), "not a regular expression"),
+        (np.zeros((4, 4)), replace(WANTED, splits=SplitRule(validation=["x"])), "x: no such place"),
+    ],
+)  # fmt: skip
+def test_what_does_not_match_is_refused(
+    tmp_path: Path, mask: NDArray[Any], wanted: MaskSet, message: str
+) -> None:
+    save(tmp_path / "images/a.png", np.moveaxis(photo(4, 4), 0, -1))
+    values = mask.astype(np.uint8)
+    save(tmp_path / "masks/a.png", np.moveaxis(values, 0, -1) if values.ndim == 3 else values)
+    wanted = wanted if "resolution" in message else replace(wanted, gsd_m=0.5)
+    with pytest.raises(InputError, match=message), warnings.catch_warnings():
+        prepared(tmp_path, wanted)
+
+
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.png", np.moveaxis(photo(4, 4), 0, -1))
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/a.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"a\.png: not a raster"):
+        prepared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "holds no folder images"),
+        (["images/a.png"], "holds no folder masks"),
+        (["images/a.png", "masks/b.png"], "has no image of the same name"),
+        (["images/a.txt", "masks/a.png"], "no file fits"),
+    ],
+)
+def test_wrong_layouts_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=message):
+        find_pairs(tmp_path, None, None)
+
+
+def test_patterns_pair_files_of_one_folder(tmp_path: Path) -> None:
+    for name in ("000.tif", "001.tif", "000_classes.png", "001_classes.png", "scene.tif"):
+        (tmp_path / name).touch()
+    pairs = find_pairs(tmp_path, "*.tif", "*_classes.png")
+    assert [(pair.name, pair.image.name, pair.label.name) for pair in pairs] == [
+        ("000", "000.tif", "000_classes.png"),
+        ("001", "001.tif", "001_classes.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("roof", "write NAME=LABELS"),
+        ("a=1,b=1", "1 is given to two classes"),
+        ("a=#12", "not a colour written like"),
+        ("ignore=3", "names no class"),
+        ("missing.csv", "not a class table"),
+    ],
+)
+def test_wrong_class_tables_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        class_table(text)
+
+
+def test_a_class_table_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("name,labels,color\nland,0,#00ff00\nroof,1 2,#ff0000\nignore,9,\n")
+    table = class_table(str(tmp_path / "classes.csv"))
+    assert [each.color for each in table.classes] == ["#00ff00", "#ff0000"]
+    assert table.of_values(np.array([[0, 2, 9]]), "x").tolist() == [[0, 1, 255]]

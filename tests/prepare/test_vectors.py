@@ -1,0 +1,123 @@
+"""Polygons are drawn on the scene's own pixels, wherever they come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+from made import HERE, UTM33, RasterWriter, photo
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+
+from geoseg.errors import InputError
+from geoseg.narrator import Narrator
+from geoseg.prepare.classes import class_table
+from geoseg.prepare.dataset import Dataset
+from geoseg.prepare.making import Origin, Workshop
+from geoseg.prepare.pairs import find_pairs
+from geoseg.prepare.picture import read_window
+from geoseg.prepare.vectors import VectorSet, prepare_vectors
+
+TABLE = class_table("background=,building=*")
+WANTED = VectorSet(Origin("town", "ODbL", "me", "here"), TABLE, ("red", "green", "blue"))
+
+
+class Heard(Narrator):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+def on_map(*pixels: tuple[float, float]) -> shapely.Polygon:
+    return shapely.Polygon([HERE @ corner for corner in pixels])
+
+
+def square(col: float, row: float, size: float) -> shapely.Polygon:
+    return on_map((col, row), (col + size, row), (col + size, row + size), (col, row + size))
+
+
+def town(
+    folder: Path, write_raster: RasterWriter, shapes: list[Any], crs: str = UTM33, **fields: Any
+) -> Path:
+    write_raster("a.tif", photo(60, 80))
+    geopandas.GeoDataFrame(fields, geometry=shapes, crs=UTM33).to_crs(crs).to_file(
+        folder / "a_buildings.geojson"
+    )
+    return folder
+
+
+def prepared(folder: Path, wanted: VectorSet = WANTED, narrator: Narrator | None = None) -> Dataset:
+    shop = Workshop(folder / "out", 0, narrator=narrator or Narrator())
+    return prepare_vectors(find_pairs(folder, "*.tif", "*_buildings.geojson"), wanted, shop)
+
+
+def label(dataset: Dataset) -> NDArray[np.uint8]:
+    return read_window(dataset.label_path(dataset.items[0]))[0]
+
+
+@pytest.mark.parametrize("crs", [UTM33, "EPSG:4326", "EPSG:3857"])
+def test_pixels_whose_centres_lie_inside(write_raster: RasterWriter, tmp_path: Path, crs: str) -> None:
+    shapes = [square(10.2, 5.2, 20), square(50.2, 30.2, 7), square(70.2, 50.2, 30)]
+    found = label(prepared(town(tmp_path, write_raster, shapes, crs)))
+    assert np.array_equal(found, rasterize(shapes, (60, 80), transform=HERE))
+
+
+def test_windows_do_not_show(
+    write_raster: RasterWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = np.random.default_rng(0)
+    shapes = [on_map(*(chance.uniform(0, 80, (5, 2)))).convex_hull for _ in range(40)]
+    monkeypatch.setattr("geoseg.prepare.picture.Picture.windows.__defaults__", (16,))
+    found = label(prepared(town(tmp_path, write_raster, shapes)))
+    assert np.array_equal(found, rasterize(shapes, (60, 80), transform=HERE))
+
+
+def test_a_field_holds_the_class(write_raster: RasterWriter, tmp_path: Path) -> None:
+    folder = town(tmp_path, write_raster, [square(0, 0, 4), square(10, 10, 4)], kind=["hut", "barn"])
+    wanted = replace(WANTED, class_field="kind", table=class_table("background=,house=hut villa,farm=barn"))
+    found = label(prepared(folder, wanted))
+    assert (found[2, 2], found[12, 12], found[30, 30]) == (1, 2, 0)
+
+
+def test_ground_that_nobody_labelled_is_ignored(write_raster: RasterWriter, tmp_path: Path) -> None:
+    folder = town(tmp_path, write_raster, [square(0, 0, 4)])
+    geopandas.GeoDataFrame(geometry=[square(0, 0, 30)], crs=UTM33).to_file(tmp_path / "area.gpkg")
+    found = label(prepared(folder, replace(WANTED, labelled=tmp_path / "area.gpkg")))
+    assert (found[2, 2], found[20, 20], found[40, 40]) == (1, 0, 255)
+
+
+def test_odd_polygons_are_told(write_raster: RasterWriter, tmp_path: Path) -> None:
+    heard = Heard()
+    crossed = on_map((0, 0), (10, 10), (10, 0), (0, 10))
+    found = label(prepared(town(tmp_path, write_raster, [crossed, square(500, 500, 9)]), narrator=heard))
+    assert 40 <= found.sum() <= 60
+    assert heard.warnings == [
+        "1 polygons lie outside their image and were left out",
+        "1 polygons cross themselves and were mended",
+    ]
+
+
+def test_points_are_no_buildings(write_raster: RasterWriter, tmp_path: Path) -> None:
+    assert not label(prepared(town(tmp_path, write_raster, [shapely.Point(HERE @ (5, 5))]))).any()
+
+
+def test_what_does_not_fit_is_refused(write_raster: RasterWriter, tmp_path: Path) -> None:
+    folder = town(tmp_path, write_raster, [square(0, 0, 4)], kind=["tent"])
+    with pytest.raises(InputError, match="has no field roof; it has kind"):
+        prepared(folder, replace(WANTED, class_field="roof"))
+    with pytest.raises(InputError, match="holds tent, which the class table does not name"):
+        prepared(folder, replace(WANTED, class_field="kind", table=class_table("background=,house=hut")))
+
+
+def test_broken_files_are_refused(write_raster: RasterWriter, tmp_path: Path) -> None:
+    folder = town(tmp_path, write_raster, [square(0, 0, 4)])
+    (folder / "a_buildings.geojson").write_text('{"type": "FeatureCollection", "features": [')
+    with pytest.raises(InputError, match="not a vector file"):
+        prepared(folder)
