@@ -96,7 +96,7 @@ class Job:
         files = [file_state(path) for path in self.scene.files]
         grid = self.scene.grid
         place = [grid.crs.to_wkt(), list(grid.transform), grid.height, grid.width, self.plan.strip_patch_rows]
-        everything = [self.parameters, files, place, self.scene.on_read_error]
+        everything = [self.parameters, files, place, self.scene.on_read_error, self.batch]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
 
     def open_runtime(self, kind: RuntimeKind) -> Runtime:

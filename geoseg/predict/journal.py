@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from geoseg.errors import GeosegError, InputError
@@ -83,7 +84,9 @@ class Journal:
         """Settle a value once for all runs of the job: the first run's word stands."""
         path = self.folder / f"{name}.json"
         if not path.exists():
-            path.write_text(json.dumps(value))
+            unfinished = path.with_name(f".{path.name}.{get_ident()}")
+            unfinished.write_text(json.dumps(value))
+            unfinished.replace(path)
         return json.loads(path.read_text())
 
     def remove(self) -> None:

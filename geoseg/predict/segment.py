@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -40,15 +40,11 @@ def predict_strips(
     grid = job.scene.grid
     listener = InOrder(on_strip, [journal.files(strip) for strip in job.plan.strips])
     listener.hear()
-    with narrator.task("Predicting", grid.megapixels, "Mpx") as advance:
-        advance(sum(s.height for s in job.plan.strips) * grid.width / 1e6 - megapixels(runs, grid.width))
+    left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
+    with narrator.task("Predicting", left, "Mpx") as advance:
         for files in share(job, journal, split(runs, len(job.kinds))):
             advance(files.strip.height * grid.width / 1e6)
             listener.hear()
-
-
-def megapixels(runs: Iterable[Sequence[Strip]], width: int) -> float:
-    return sum(strip.height for run in runs for strip in run) * width / 1e6
 
 
 class InOrder:
