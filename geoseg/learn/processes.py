@@ -75,6 +75,7 @@ def team(device: torch.device) -> Iterator[Team]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Team(distributed.get_rank(), size)
+        distributed.barrier()  # nobody leaves while others still have work
     finally:
         distributed.destroy_process_group()
 

@@ -100,7 +100,7 @@ class Trainer:
     def begin(cls, run: Run, out: Path, narrator: Narrator) -> Trainer:
         """Start anew, or from the last checkpoint."""
         settings = run.settings
-        bare = run.new_network(narrator).to(run.device, memory_format=torch.channels_last)
+        bare = run.new_network(narrator).to(run.device).to(memory_format=torch.channels_last)
         network = run.team.joined(run.behind_card(bare), run.device)
         trainer = cls(
             run, out, narrator, bare, network,
