@@ -18,7 +18,7 @@ ALLOWED_ROOMS = {
     "predict": {"predict", "model", "raster"},
     "footprints": {"footprints", "raster"},
     "demo": {"demo", "raster", "footprints"},
-    "prepare": {"prepare", "footprints", "raster"},
+    "prepare": {"prepare", "demo", "footprints", "raster"},
     "learn": {"learn", "prepare", "footprints", "predict", "model", "raster"},
 }
 KEPT_OUT = {

@@ -305,6 +305,50 @@ def sentinel_esm(
     finished(dataset, narrator, as_json)
 
 
+@command.command("cvat-export")
+@click.argument("scene", type=PATH)
+@click.argument("footprints", type=PATH)
+@click.option("--out", "-o", required=True, type=PATH, help="Folder for images and annotations.xml.")
+@click.option(
+    "--probability", type=PATH, help="What geoseg infer wrote: finds where the model is least sure."
+)
+@click.option("--count", type=click.IntRange(1), default=20, show_default=True, help="How many pieces.")
+@click.option("--size", type=click.IntRange(32), default=512, show_default=True, help="Pixels along a side.")
+@click.option("--label", default="building", show_default=True, help="What CVAT is to call the footprints.")
+@console.command
+def cvat_export(
+    *, scene: Path, footprints: Path, out: Path, probability: Path | None, count: int, size: int, label: str,
+    narrator: Narrator, as_json: bool,
+) -> None:  # fmt: skip
+    """Pieces of SCENE with FOOTPRINTS as shapes, for a person to correct in CVAT.
+
+    Make a task of OUT/images, upload OUT/annotations.xml as CVAT 1.1, correct it, export it as CVAT for images 1.1 and
+    bring it back with geoseg prepare cvat.
+    """
+    from geoseg.prepare.cvat.export import Tiles, export_tiles
+
+    shapes = export_tiles(scene, footprints, out, Tiles(count, size, probability, label), narrator)
+    console.result({"out": str(out), "shapes": shapes}, as_json, f"{out}: {shapes:,} shapes")
+
+
+@command.command("demo")
+@click.option("--scenes", type=click.IntRange(1), default=4, show_default=True, help="How many places.")
+@click.option("--size", type=click.IntRange(1), default=1024, show_default=True, help="Pixels along a side.")
+@click.option("--seed", default=0, show_default=True, help="The first place; the others follow.")
+@click.option("--gsd", "gsd_m", default=0.3, show_default=True, help="Metres per pixel.")
+@making
+@console.command
+def demo(
+    *, scenes: int, size: int, seed: int, gsd_m: float, narrator: Narrator, as_json: bool, **options: Any
+) -> None:
+    """Made-up places with the exact truth about their buildings, to try everything without any download."""
+    from geoseg.prepare.demo import DemoSet, prepare_demo
+
+    origin = origin_of(options, licence="CC0-1.0", attribution="geoseg", source="drawn by geoseg demo-scene")
+    wanted = DemoSet(origin, splits_of(options), scenes, size, seed, gsd_m)
+    finished(prepare_demo(wanted, workshop_of(options, narrator)), narrator, as_json)
+
+
 @command.command("audit")
 @click.argument("dataset", type=PATH)
 @click.option("--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")

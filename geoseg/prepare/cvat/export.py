@@ -1,0 +1,151 @@
+"""The way back: pieces of a scene where the model is least sure, with its footprints as shapes to correct in CVAT."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError
+from geoseg.narrator import QUIET, Narrator
+from geoseg.prepare.audit.page import stretched
+from geoseg.prepare.classes import IGNORED, class_table
+from geoseg.prepare.coco.coco import BACKGROUND
+from geoseg.prepare.making import Origin
+from geoseg.prepare.picture import Picture, picture, read_window, write_raster
+from geoseg.prepare.vectors import VectorSet, outline, read_polygons
+from geoseg.raster.grid import Grid, Window
+from geoseg.writable import check_writable
+
+SCALE = 0.004
+MOST_VALUE = 250
+UNSURE = 0.25
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How many pieces to write, and how large. `probability` is what the model wrote beside its mask."""
+
+    count: int = 20
+    size: int = 512
+    probability: Path | None = None
+    label: str = "building"
+
+
+def export_tiles(scene: Path, footprints: Path, out: Path, wanted: Tiles, narrator: Narrator = QUIET) -> int:
+    """Write images and annotations.xml into a folder, ready for CVAT; returns how many shapes there are."""
+    image = picture(scene)
+    if image.grid is None:
+        raise InputError(f"{scene}: has no place on Earth, so footprints cannot be laid over it")
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    check_writable(out / "annotations.xml")
+    table = class_table(f"background=,{wanted.label}=*")
+    shapes = read_polygons(footprints, image.grid.crs, VectorSet(Origin(""), table, ("",))).shapes
+    windows = least_sure(image, image.grid, shapes, wanted)
+    tree, count, parts = shapely.STRtree(shapes), 0, []
+    with narrator.task("Writing pieces", len(windows), "pieces") as done:
+        for number, window in enumerate(windows):
+            name = f"{scene.stem}_r{window.row}_c{window.col}.tif"
+            write_piece(image, image.grid, window, out / "images" / name)
+            near = shapes[np.sort(tree.query(outline(image.grid.window(window)), predicate="intersects"))]
+            polygons = list(pixel_polygons(near, image.grid, window, wanted.label))
+            parts.append(image_xml(number, name, window, polygons))
+            count += len(polygons)
+            done(1)
+    write_text(out / "annotations.xml", annotations_xml(parts, wanted.label))
+    return count
+
+
+def least_sure(image: Picture, grid: Grid, shapes: NDArray[np.object_], wanted: Tiles) -> list[Window]:
+    """The windows where the model is least sure; without its probability, those with the most footprints."""
+    windows = [each for each in image.windows(wanted.size) if min(each.height, each.width) * 2 >= wanted.size]
+    windows = windows or list(image.windows(wanted.size))
+    scores = (
+        doubts(wanted.probability, image, windows) if wanted.probability else crowding(shapes, grid, windows)
+    )
+    order = np.argsort(-scores, kind="stable")[: wanted.count]
+    return [windows[index] for index in sorted(order.tolist())]
+
+
+def doubts(path: Path, image: Picture, windows: Sequence[Window]) -> NDArray[np.float64]:
+    """The share of each window where the probability is nearer to one half than to yes or no."""
+    probability = picture(path)
+    if probability.shape != image.shape:
+        raise InputError(
+            f"{path}: is {probability.width} x {probability.height} pixels, the scene {image.width} x {image.height}; "
+            "give the probability that geoseg infer wrote for this scene"
+        )
+    scores = []
+    for window in windows:
+        values = read_window(path, window)[0]
+        unsure = np.abs(values * SCALE - 0.5) < UNSURE
+        scores.append(float((unsure & (values <= MOST_VALUE)).mean()))
+    return np.array(scores)
+
+
+def crowding(shapes: NDArray[np.object_], grid: Grid, windows: Sequence[Window]) -> NDArray[np.float64]:
+    tree = shapely.STRtree(shapes)
+    return np.array([float(len(tree.query(outline(grid.window(window))))) for window in windows])
+
+
+def write_piece(image: Picture, grid: Grid, window: Window, path: Path) -> None:
+    """One piece as an image that CVAT shows and that still knows its place on Earth."""
+    place = grid.window(window)
+    values = read_window(image.path, window)[:3]
+    shown = values if image.dtype == "uint8" else np.moveaxis(stretched(values) * 255, -1, 0).astype(np.uint8)
+    piece = Picture(path, window.height, window.width, len(shown), "uint8", place)
+    write_raster(path, piece, len(shown), "uint8", [(Window(0, 0, window.height, window.width), shown)])
+
+
+def pixel_polygons(
+    shapes: NDArray[np.object_], grid: Grid, window: Window, label: str
+) -> Iterator[tuple[str, int, NDArray[np.float64]]]:
+    """Outlines in the piece's own pixels, cut at its edges: label, z-order and corners.
+
+    CVAT's polygons have no holes, so a courtyard is a polygon of background that lies above its building.
+    """
+    to_pixels = ~grid.window(window).transform
+    moved = shapely.transform(shapes, lambda xy: np.stack(to_pixels @ (xy[:, 0], xy[:, 1]), axis=1))
+    inside = shapely.intersection(moved, shapely.box(0, 0, window.width, window.height))
+    parts = shapely.get_parts(inside)
+    for part in parts[shapely.get_type_id(parts) == 3]:
+        yield label, 0, np.asarray(part.exterior.coords)[:-1]
+        for courtyard in part.interiors:
+            yield BACKGROUND.name, 1, np.asarray(courtyard.coords)[:-1]
+
+
+def image_xml(
+    number: int, name: str, window: Window, polygons: Sequence[tuple[str, int, NDArray[np.float64]]]
+) -> str:
+    shapes = "\n".join(
+        f'    <polygon label={quoteattr(label)} source="auto" occluded="0" points="{points(corners)}" z_order="{z}"/>'
+        for label, z, corners in polygons
+    )
+    return f'  <image id="{number}" name={quoteattr(name)} width="{window.width}" height="{window.height}">\n{shapes}\n  </image>'
+
+
+def points(corners: NDArray[np.float64]) -> str:
+    return ";".join(f"{x:.2f},{y:.2f}" for x, y in corners)
+
+
+def annotations_xml(images: Sequence[str], label: str) -> str:
+    labels = "".join(
+        f"<label><name>{escape(name)}</name></label>" for name in (label, BACKGROUND.name, IGNORED)
+    )
+    body = "\n".join(images)
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
+        f"  <meta><job><labels>{labels}</labels></job></meta>\n{body}\n</annotations>\n"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

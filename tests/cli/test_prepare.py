@@ -1,0 +1,88 @@
+"""`geoseg prepare` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from made import RasterWriter, photo
+
+from geoseg.cli.prepare import command
+from geoseg.prepare.dataset import read_dataset
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def source(write_raster: RasterWriter, tmp_path: Path) -> Path:
+    for number in range(3):
+        write_raster(f"images/{number}.tif", photo(64, 64, seed=number), transform=None, crs=None)
+        write_raster(f"masks/{number}.tif", (photo(64, 64, 1, seed=9) > 200).astype(np.uint8) * 255)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_masks_are_made_and_audited(source: Path) -> None:
+    done = run(
+        "masks",
+        source,
+        "--gsd",
+        0.3,
+        "--out",
+        source / "set",
+        "--licence",
+        "CC0",
+        "--source",
+        "here",
+        "--workers",
+        0,
+    )
+    assert done.exit_code == 0, done.output
+    assert "2 train, 1 validation" in done.stdout
+    assert "building" in done.stdout
+    assert (source / "set/audit.png").exists()
+    assert read_dataset(source / "set").licence == "CC0"
+    audited = run("audit", source / "set", "--json", "--quiet", "--workers", 0)
+    assert json.loads(audited.stdout)["problems"] == []
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_the_licence_is_asked_for(source: Path) -> None:
+    done = run("masks", source, "--gsd", 0.3, "--out", source / "set", "--workers", 0)
+    assert "licence or source is unknown; say --licence" in done.stderr
+
+
+def test_demo_places_share_no_ground(tmp_path: Path) -> None:
+    done = run(
+        "demo", "--scenes", 2, "--size", 200, "--out", tmp_path / "demo", "--workers", 0, "--json", "--quiet"
+    )
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    assert summary["problems"] == []
+    assert summary["items"] == {"train": 2, "validation": 0, "test": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("audit", "nowhere"), "there is no dataset.toml"),
+        (("masks", "nowhere", "--out", "x"), "nowhere: no such folder"),
+        (("masks", ".", "--out", "x", "--size", "3"), "--size 3: write WIDTHxHEIGHT"),
+        (("masks", ".", "--out", "x", "--validation-share", "2"), "--validation-share 2"),
+        (("coco", ".", "--out", "x", "--gsd", "1"), "expected a COCO file"),
+    ],
+)
+def test_misuse_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
