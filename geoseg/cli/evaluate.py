@@ -62,8 +62,9 @@ def command(
     """Tell how well a prediction agrees with TRUTH: pixels, outlines, footprints, counts, areas, probabilities.
 
     The prediction is a model, a mask, a probability (with --threshold) or footprints. TRUTH is a mask, footprints, or a
-    data set with its dataset.toml, whose validation images a model then predicts. All scores come with the interval
-    they would vary in on other tiles or places.
+    data set with its dataset.toml: a model then predicts its validation images, and of other predictions there is a
+    folder with one for each image, of the same name. All scores come with the interval they would vary in on other
+    tiles or places.
 
     \b
     Examples:
@@ -73,7 +74,7 @@ def command(
       geoseg evaluate runs/my-model data/accra --against default --json
     """
     from geoseg.learn import evaluate, tables
-    from geoseg.learn.opening import Question
+    from geoseg.learn.question import Question
 
     if page:
         from geoseg.learn.page import refuse_page

@@ -28,7 +28,8 @@ from geoseg.learn.measures import (
     Measures,
     measure,
 )
-from geoseg.learn.opening import Comparison, Opener, Question
+from geoseg.learn.opening import open_comparison
+from geoseg.learn.question import Comparison, Question
 from geoseg.learn.scores import Floats, ratio
 from geoseg.learn.tally import Buildings, Tally, tally
 from geoseg.narrator import QUIET, Narrator
@@ -178,7 +179,7 @@ class Difference:
 def opened(question: Question, narrator: Narrator = QUIET) -> Iterator[Comparison]:
     """The pairs of a question; what was made for them vanishes when the block ends."""
     with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as scratch:
-        yield Opener(question, Path(scratch), narrator).comparison()
+        yield open_comparison(question, Path(scratch), narrator)
 
 
 def evaluate(

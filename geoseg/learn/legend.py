@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,15 +29,22 @@ def land_classes(card: Card) -> tuple[LandClass, ...]:
     return tuple(LandClass(entry.name, entry.color) for entry in card.classes)
 
 
-def shared_classes(
-    predicted: Sequence[LandClass], true: Sequence[LandClass], model: str
-) -> tuple[tuple[LandClass, ...], tuple[Meaning, Meaning]]:
-    """The classes that both sides know, and what the values of each stand for among them.
+@dataclass(frozen=True)
+class Legend:
+    """The classes of a comparison, and which of them the values of each side stand for."""
+
+    classes: tuple[LandClass, ...]
+    predicted: Meaning = field(default_factory=lambda: SAME)
+    true: Meaning = field(default_factory=lambda: SAME)
+
+
+def shared_classes(predicted: Sequence[LandClass], true: Sequence[LandClass], model: str) -> Legend:
+    """The classes that both sides know.
 
     A class that only one side knows counts as background. Two sides of one class each mean the same by it.
     """
     if len(predicted) == len(true) == 2:
-        return tuple(LandClass(entry.name, entry.color) for entry in true), (SAME, SAME)
+        return Legend(tuple(true))
     names = [entry.name for entry in predicted[1:]]
     both = [entry for entry in true[1:] if entry.name in names]
     if not both:
@@ -44,9 +52,9 @@ def shared_classes(
             f"{model}: knows {', '.join(names)}, but the truth {', '.join(entry.name for entry in true[1:])}; "
             "they share no class"
         )
-    classes = (LandClass(true[0].name, true[0].color), *both)
+    classes = (true[0], *both)
     numbers = {entry.name: number for number, entry in enumerate(classes)}
-    return classes, (meaning_of(predicted, numbers), meaning_of(true, numbers))
+    return Legend(classes, meaning_of(predicted, numbers), meaning_of(true, numbers))
 
 
 def meaning_of(classes: Sequence[LandClass], numbers: Mapping[str, int]) -> Meaning:

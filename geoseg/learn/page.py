@@ -14,8 +14,8 @@ from geoseg.footprints.files.replacing import plain_errors, replacing
 from geoseg.learn.calibrate import ProbabilityCounts
 from geoseg.learn.evaluate import Evaluation
 from geoseg.learn.measures import Estimate
-from geoseg.learn.opening import Comparison
 from geoseg.learn.pieces import Piece, telling_pieces
+from geoseg.learn.question import Comparison
 from geoseg.learn.scores import ratio
 from geoseg.writable import check_writable
 

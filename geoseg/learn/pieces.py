@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from geoseg.learn.calibrate import UNKNOWN
-from geoseg.learn.opening import Comparison
+from geoseg.learn.question import Comparison
 from geoseg.learn.scores import Confusion, Floats, macro
 from geoseg.learn.sides import Side
 from geoseg.learn.tally import Pair, Tally, Tiles

@@ -196,6 +196,35 @@ def test_a_model_is_run_over_the_validation_images_of_a_data_set(
     assert {"ece", "ap", "best_threshold", "temperature"} <= set(found["classes"][1])
 
 
+def test_results_in_a_folder_are_compared_with_a_data_set(tmp_path: Path, write_raster: RasterWriter) -> None:
+    """They are called like the images, whatever they are: rasters or footprints."""
+    for name in ("a", "b"):
+        write_raster(f"images/{name}.tif", photo(*SHAPE))
+        write_raster(f"labels/{name}.tif", mask_of(BOXES))
+    write_raster("results/a.tif", mask_of(SHIFTED), nodata=255)
+    items = [Item(f"images/{name}.tif", f"labels/{name}.tif", name, "validation") for name in ("a", "b")]
+    path = dataset(tmp_path, items)
+    refused("it should be called b.tif or b.gpkg", tmp_path / "results", path)
+    layer(tmp_path / "results" / "b.gpkg", SHIFTED)
+    found = summary(tmp_path / "results", path)
+    expected = Confusion.empty(2)
+    expected.add(mask_of(BOXES), mask_of(SHIFTED))
+    assert found["confusion"] == (2 * expected.counts).tolist()
+    area = layer(tmp_path / "area.gpkg", np.array([shapely.box(0, 0, 50, 128)]))
+    assert summary(tmp_path / "results", path, "--area", area)["pixels"] == 2 * 50 * 128
+
+
+def test_classes_go_by_their_names(tmp_path: Path, tiny_model: Path, write_raster: RasterWriter) -> None:
+    """The model knows buildings only; water counts as background, whatever its value."""
+    write_raster("a.tif", photo(*SHAPE))
+    write_raster("label.tif", mask_of(BOXES) * np.uint8(2))
+    classes = tuple(LandClass(name, "#123456") for name in ("background", "water", "building"))
+    path = dataset(tmp_path, [Item("a.tif", "label.tif", "one", "validation")], classes=classes)
+    found = summary(tiny_model, path)
+    assert [entry["name"] for entry in found["classes"]] == ["background", "building"]
+    assert found["classes"][1]["true_pixels"] == int(mask_of(BOXES).sum())
+
+
 def test_the_page_shows_pieces_and_scores(
     tmp_path: Path, tiny_model: Path, write_raster: RasterWriter
 ) -> None:
