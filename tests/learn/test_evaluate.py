@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.features
+import segmentation_models_pytorch as smp
 import shapely
+import torch
 from affine import Affine
 from click.testing import CliRunner, Result
-from made import HERE, UTM33, RasterWriter, photo
+from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.cli.evaluate import command
 from geoseg.learn.scores import Confusion
+from geoseg.model.card import LandClass as CardClass
+from geoseg.model.folder import save_model
 from geoseg.prepare.dataset import Dataset, Item, LandClass, write_dataset
 
 BOXES = shapely.box([10, 60, 120], [10, 20, 80], [30, 90, 150], [40, 50, 110])
@@ -194,6 +198,29 @@ def test_a_model_is_run_over_the_validation_images_of_a_data_set(
     assert found["places"] == 4
     assert {row["region"] for row in found["regions"]["building"]} == {"one", "two", "three", "four"}
     assert {"ece", "ap", "best_threshold", "temperature"} <= set(found["classes"][1])
+
+
+def test_a_model_of_several_classes_is_judged_class_by_class(
+    tmp_path: Path, write_raster: RasterWriter
+) -> None:
+    classes = tuple(LandClass(name, "#123456") for name in ("ground", "water", "roof"))
+    torch.manual_seed(0)
+    network = smp.Unet(
+        "resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(8, 8, 8), classes=3
+    )
+    known = tuple(CardClass(entry.name, entry.color) for entry in classes)
+    save_model(tmp_path / "model", network, card(classes=known, activation="softmax"))
+    write_raster("a.tif", photo(*SHAPE))
+    write_raster("label.tif", np.add(mask_of(BOXES), mask_of(SHIFTED), dtype=np.uint8))
+    path = dataset(tmp_path, [Item("a.tif", "label.tif", "one", "validation")], classes=classes)
+    page = tmp_path / "page.png"
+    found = summary(tmp_path / "model", path, "--page", page)
+    assert page.exists()
+    for entry in found["classes"]:
+        assert entry["true_pixels"] > 0
+        assert 0 < entry["brier"]["value"] < 1
+        assert "temperature" not in entry
+    assert set(found["regions"]) == {"water", "roof"}
 
 
 def test_results_in_a_folder_are_compared_with_a_data_set(tmp_path: Path, write_raster: RasterWriter) -> None:
