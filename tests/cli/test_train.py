@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from squares import array_set, quick
+
+from geoseg.cli.train import command
+from geoseg.learn.settings import Settings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.toml"
+    path.write_text(quick(steps=4).to_toml())
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_flags_go_before_the_file_and_the_settings_are_kept(tmp_path: Path, config: Path) -> None:
+    array_set(tmp_path / "data")
+    answer = run(
+        tmp_path / "data", "--out", tmp_path / "run", "--config", config, "--steps", 3, "--json", "--quiet"
+    )
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["model"] == str(tmp_path / "run")
+    assert read_settings(tmp_path / "run" / "train.toml", {}) == quick(steps=3)
+
+
+def test_samples_are_shown_as_a_picture(tmp_path: Path, config: Path) -> None:
+    from PIL import Image
+
+    array_set(tmp_path / "data")
+    answer = run(tmp_path / "data", "--config", config, "--show-samples", tmp_path / "samples.png")
+    assert answer.exit_code == 0, answer.output
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert picture.size == (8 * (32 + 4), 3 * (32 + 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--steps", "0"], "--steps 0: give at least 1"),
+        (["--architecture", "vnet"], "--architecture vnet: unknown; known are unet-plain"),
+        (["--loss", "hinge"], "unknown loss 'hinge'"),
+        (["--derived", "evi"], "no index 'evi'"),
+        (["--derived", "a = red ** 2"], "only + - * /"),
+        (["--arguments", "{'width': 12}"], "multiple of 8"),
+        (["--class-weights", "1"], "give 2 numbers"),
+        (["--oversample", "shed=2"], "no class 'shed'"),
+        (["--from", "nowhere"], "nowhere: no such folder"),
+        (["--device", "cuda:9"], "--device cuda:9: not there"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_one_line(
+    arguments: list[str], complaint: str, tmp_path: Path, config: Path
+) -> None:
+    array_set(tmp_path / "data")
+    answer = run(tmp_path / "data", "--out", tmp_path / "run", "--config", config, "--quiet", *arguments)
+    assert answer.exit_code == 2, answer.output
+    assert complaint in answer.output
+    assert len(answer.output.splitlines()) == 1
+
+
+def test_a_file_of_unknown_or_wrong_settings_is_refused(tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    for text, complaint in {
+        "stepz = 3": "unknown setting 'stepz'",
+        "steps = 'many'": "steps is 'many', which is no int",
+        "schedule = 'sine'": "give one of cosine",
+        "steps =": "cannot be read as settings",
+    }.items():
+        (tmp_path / "wrong.toml").write_text(text)
+        answer = run(tmp_path / "data", "--out", tmp_path / "run", "--config", tmp_path / "wrong.toml")
+        assert answer.exit_code == 2
+        assert complaint in answer.output
+
+
+def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
+    answer = run(tmp_path, "--out", tmp_path / "run")
+    assert answer.exit_code == 2
+    assert "there is no dataset.toml" in answer.output
+
+
+def test_settings_survive_their_file(tmp_path: Path) -> None:
+    settings = Settings(loss="0.5 * bce + focal(gamma=2)", half_weights=True, description='a "quoted" ä')
+    (tmp_path / "all.toml").write_text(settings.to_toml(), encoding="utf-8")
+    assert read_settings(tmp_path / "all.toml", {"steps": None}) == settings

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.fft import dctn
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from geoseg.learn import augment
+from geoseg.learn.augment import RECIPES, Draw, Recipe, draw, laid, seen, varied
+
+NUMBERS = range(6)
+GENERATOR = torch.Generator().manual_seed(2)
+IMAGES = torch.rand(6, 3, 48, 48, generator=GENERATOR) * 0.8 + 0.1
+
+
+def drawn(numbers: Any = NUMBERS, **recipe: Any) -> Draw:
+    return draw(Recipe(**recipe), 0, numbers, 3)
+
+
+def test_nothing_asked_leaves_patches_as_they_are() -> None:
+    images, planes = varied(IMAGES, IMAGES[:, :1], drawn(), 48)
+    assert torch.allclose(images, IMAGES, atol=1e-6)
+    assert torch.equal(planes, IMAGES[:, :1])
+
+
+def test_turns_are_the_eight_of_a_square_and_labels_turn_alike() -> None:
+    images, planes = laid(IMAGES, IMAGES[:, :2], drawn(turns=True), 48)
+    assert torch.equal(images[:, :2], planes)
+    for one, turned in zip(IMAGES, images, strict=True):
+        eight = [torch.rot90(view, k, (-2, -1)) for view in (one, one.flip(-1)) for k in range(4)]
+        assert any(torch.equal(turned, each) for each in eight)
+    many = drawn(range(400), turns=True)
+    assert np.bincount(many.mirrored * 4 + many.quarter_turns).min() > 25
+
+
+def test_free_turns_move_a_spot_where_geometry_says() -> None:
+    image = torch.zeros(1, 1, 65, 65)
+    image[..., 32, 52] = 1  # twenty pixels right of the middle
+    one = drawn(range(1), angle=90.0)
+    turned, planes = laid(image, image, replace(one, angle=np.array([90.0], np.float32)), 65)
+    row, col = np.unravel_index(int(turned[0, 0].argmax()), (65, 65))
+    assert (abs(row - 32), col) == (20, 32)
+    assert torch.equal(planes > 0.5, turned > 0.5)
+
+
+def test_scaling_up_enlarges() -> None:
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 24:40, 24:40] = 1
+    _, planes = laid(image, image, replace(drawn(range(1)), scale=np.array([2.0], np.float32)), 64)
+    assert float(planes.sum()) == 32 * 32
+    _, cut = laid(image, image, replace(drawn(range(1)), scale=np.array([2.0], np.float32)), 32)
+    assert float(cut.sum()) == 32 * 32
+
+
+def test_planes_keep_their_values_whatever_the_turn() -> None:
+    labels = torch.randint(0, 2, (6, 1, 64, 64), generator=GENERATOR).float() * 255
+    _, planes = laid(labels, labels, drawn(angle=180.0, scale=(0.5, 2.0), turns=True), 48)
+    assert planes.shape == (6, 1, 48, 48)
+    assert set(planes.unique().tolist()) == {0.0, 255.0}
+
+
+@pytest.mark.parametrize("preset", ["none", "light", "strong"])
+def test_a_patch_is_varied_alike_in_whatever_batch_it_comes(preset: Any) -> None:
+    recipe = RECIPES[preset]
+    together, _ = varied(IMAGES, IMAGES[:, :1], draw(recipe, 7, range(6), 3), 32)
+    for number in range(6):
+        alone, _ = varied(
+            IMAGES[number : number + 1], IMAGES[number : number + 1, :1], draw(recipe, 7, [number], 3), 32
+        )
+        assert torch.allclose(alone[0], together[number], atol=1e-4)
+    assert torch.isfinite(together).all()
+
+
+def test_another_seed_varies_otherwise() -> None:
+    one, two = (draw(RECIPES["strong"], seed, range(6), 3) for seed in (1, 2))
+    assert not torch.equal(one.brightness, two.brightness)
+
+
+def test_presets_go_from_nothing_to_much() -> None:
+    changes = [
+        float((varied(IMAGES, IMAGES[:, :1], draw(RECIPES[p], 0, NUMBERS, 3), 48)[0] - IMAGES).abs().mean())
+        for p in ("none", "light", "strong")
+    ]
+    assert changes[0] < 1e-6
+    assert 1e-2 < changes[1] < changes[2]
+    assert RECIPES["strong"].side_read(256) > RECIPES["light"].side_read(256) == 256
+
+
+def test_blur_is_the_gaussian_of_scipy() -> None:
+    sigma = torch.tensor([0.8, 0.0, 1.4, 2.0, 0.0, 1.0]).view(6, 1, 1, 1)
+    blurred = augment.blurred(IMAGES, sigma)
+    for image, smooth, width in zip(IMAGES, blurred, sigma.flatten().tolist(), strict=True):
+        expected = gaussian_filter(image.numpy(), (0, width, width), mode="mirror", radius=6)
+        assert np.abs(smooth.numpy() - expected).max() < 2e-3
+
+
+def test_jpeg_artefacts_round_the_cosines_of_scipy() -> None:
+    block = 0.4 + 0.2 * IMAGES[:1, :1, :8, :8]
+    step = 20.0
+    squeezed = augment.compressed(block, torch.full((1, 1, 1, 1), step))
+    order = np.arange(8)
+    steps = step / 255 * (1 + order[:, None] + order[None, :]) / 2
+    amounts = dctn(squeezed[0, 0].numpy(), norm="ortho") / steps
+    inside = (squeezed > 0).all() and (squeezed < 1).all()
+    assert inside
+    assert np.abs(amounts - amounts.round()).max() < 1e-2
+    expected = dctn(block[0, 0].numpy(), norm="ortho") / steps
+    assert np.array_equal(amounts.round(), expected.round())
+
+
+def test_light_and_air_do_as_they_say() -> None:
+    base = drawn()
+    brighter = seen(IMAGES, replace(base, brightness=torch.full((6, 1, 1, 1), 0.1)))
+    assert torch.allclose(brighter, IMAGES + 0.1, atol=1e-6)
+    flat = seen(IMAGES, replace(base, contrast=torch.full((6, 1, 1, 1), 0.5)))
+    assert torch.allclose(flat.std((1, 2, 3)), IMAGES.std((1, 2, 3)) / 2, rtol=1e-3)
+    grey = seen(IMAGES, replace(base, saturation=torch.zeros(6, 1, 1, 1)))
+    assert float(grey.std(1).max()) < 1e-6
+    darker = seen(IMAGES, replace(base, gamma=torch.full((6, 1, 1, 1), 2.0)))
+    assert torch.allclose(darker, IMAGES**2, atol=1e-6)
+    hazy = seen(IMAGES, replace(base, haze=torch.full((6, 1, 1, 1), 0.4)))
+    assert (hazy.std((1, 2, 3)) < IMAGES.std((1, 2, 3))).all()
+    shaded = seen(IMAGES, replace(base, shadow=torch.full((6, 1, 1, 1), 0.5)))
+    assert (shaded <= IMAGES + 1e-6).all()
+    assert float((shaded < IMAGES * 0.6).float().mean()) > 0.1
+
+
+def test_noise_is_as_strong_as_drawn_and_always_the_same() -> None:
+    strength = replace(drawn(), noise=torch.full((6, 1, 1, 1), 0.03))
+    noise = seen(IMAGES, strength) - IMAGES
+    assert float(noise.std()) == pytest.approx(0.03, rel=0.05)
+    assert torch.equal(seen(IMAGES, strength) - IMAGES, noise)
+
+
+def test_a_dropped_band_says_nothing() -> None:
+    images = seen(IMAGES, replace(drawn(), dropped=np.array([-1, 2, -1, 0, -1, -1])))
+    assert float(images[1, 2].std()) < 1e-6
+    assert float(images[3, 0].std()) < 1e-6
+    assert torch.allclose(images[0], IMAGES[0], atol=1e-6)
+    assert torch.allclose(images[1, :2], IMAGES[1, :2], atol=1e-6)
+
+
+def test_chances_come_true() -> None:
+    recipe = replace(RECIPES["strong"], dropout_chance=0.3)
+    many = draw(recipe, 0, range(1500), 4)
+    for entry in fields(Recipe):
+        kind, _, chance = entry.name.partition("_")
+        if chance == "chance" and kind != "dropout":
+            amounts: Tensor = getattr(many, kind)
+            assert float((amounts > 0).float().mean()) == pytest.approx(getattr(recipe, entry.name), abs=0.04)
+    assert (many.dropped >= 0).mean() == pytest.approx(0.3, abs=0.04)
+    assert set(many.dropped.tolist()) == {-1, 0, 1, 2, 3}
