@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
 from made import HERE, RasterWriter
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -202,6 +204,17 @@ def test_arrays_serve_as_images(made: Maker, tmp_path: Path) -> None:
     np.save(tmp_path / "l.npy", np.ones((60, 60), np.uint8))
     arrays = replace(dataset, items=(Item("a.npy", "l.npy", "a", gsd_m=0.3),))
     assert audited(arrays).problems == ()
+
+
+def test_polygons_serve_as_labels(made: Maker, tmp_path: Path) -> None:
+    dataset = made({"a": ground(60, 60, 0)}, transform=HERE, crs="EPSG:32633")
+    building = shapely.Polygon([HERE @ corner for corner in ((10, 10), (30, 10), (30, 20), (10, 20))])
+    layer = geopandas.GeoDataFrame({"kind": ["building"]}, geometry=[building], crs="EPSG:32633")
+    layer.to_file(tmp_path / "a.gpkg")
+    drawn = replace(dataset, items=(Item("images/a.tif", "a.gpkg", "a", class_field="kind"),))
+    found = audited(drawn)
+    assert found.problems == ()
+    assert found.looks[0].counts[1] == 200
 
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

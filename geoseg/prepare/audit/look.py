@@ -16,8 +16,11 @@ from scipy import ndimage
 from geoseg.errors import GeosegError, InputError
 from geoseg.prepare.audit.landmarks import Landmarks, joined, landmarks
 from geoseg.prepare.audit.shift import Agreement, Shift, agreements, shift_of
+from geoseg.prepare.classes import ClassTable
 from geoseg.prepare.dataset import Dataset, Item
-from geoseg.prepare.picture import Picture, known_pixels, opened, picture, read_window
+from geoseg.prepare.making import Origin
+from geoseg.prepare.picture import SUFFIXES, Picture, known_pixels, opened, picture, read_window
+from geoseg.prepare.vectors import VectorSet, class_values, read_area, read_polygons
 from geoseg.raster.grid import WGS84, Grid, Window
 
 SIZES_M2 = tuple(2.0**power for power in range(21))
@@ -75,15 +78,13 @@ def look_at(dataset: Dataset, item: Item) -> Look:
 
 
 def looked(dataset: Dataset, item: Item) -> Look:
-    image, label = picture(dataset.image_path(item)), picture(dataset.label_path(item))
-    if image.shape != label.shape:
-        raise InputError(
-            f"{item.label}: is {label.width} x {label.height} pixels, its image {image.width} x {image.height}"
-        )
+    image = picture(dataset.image_path(item))
     gsd_m = item.gsd_m or image.gsd_m or dataset.gsd_m
     bands = min(len(dataset.bands), image.bands)
     found = Gathering.empty(bands)
-    for window, values, classes, known in windows_of(image, label, bands):
+    for window, classes in label_windows(dataset, item, image):
+        values = read_window(image.path, window)[:bands]
+        known = known_in(image, window, bands)
         gather(found, window, values, np.where(known, classes, dataset.ignore), gsd_m, dataset.ignore)
     return Look(
         item,
@@ -100,13 +101,34 @@ def looked(dataset: Dataset, item: Item) -> Look:
     )
 
 
-def windows_of(
-    image: Picture, label: Picture, bands: int
-) -> Iterator[tuple[Window, NDArray[Any], NDArray[np.uint8], NDArray[np.bool_]]]:
+def label_windows(dataset: Dataset, item: Item, image: Picture) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    """A label's class values window by window, drawn first where it is made of polygons."""
+    path = dataset.label_path(item)
+    if is_vector(item):
+        yield from drawn_windows(dataset, item, image)
+        return
+    label = picture(path)
+    if image.shape != label.shape:
+        raise InputError(
+            f"{item.label}: is {label.width} x {label.height} pixels, its image {image.width} x {image.height}"
+        )
     for window in image.windows():
-        values = read_window(image.path, window)[:bands]
-        classes = read_window(label.path, window)[0]
-        yield window, values, classes, known_in(image, window, bands)
+        yield window, read_window(path, window)[0]
+
+
+def is_vector(item: Item) -> bool:
+    return not item.label.lower().endswith(SUFFIXES)
+
+
+def drawn_windows(dataset: Dataset, item: Item, image: Picture) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    if image.grid is None:
+        raise InputError(f"{item.image}: has no place on Earth, so polygons cannot be drawn on it")
+    meanings = {each.name: value for value, each in enumerate(dataset.classes)}
+    table = ClassTable(dataset.classes, meanings)
+    wanted = VectorSet(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
+    polygons = read_polygons(dataset.label_path(item), image.grid.crs, wanted)
+    area = read_area(dataset.folder / item.labelled, image.grid.crs) if item.labelled else None
+    yield from class_values(image, image.grid, polygons, area, len(dataset.bands))
 
 
 def known_in(image: Picture, window: Window, bands: int) -> NDArray[np.bool_]:
@@ -136,11 +158,14 @@ def gray_of(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def object_sizes(classes: NDArray[np.uint8], ignore: int, gsd_m: float) -> NDArray[np.int64]:
-    """How many connected pieces of anything but background there are of each size."""
-    pieces, count = ndimage.label((classes > 0) & (classes != ignore))
-    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * gsd_m**2
-    bins = np.searchsorted(SIZES_M2, areas, side="right") - 1
-    return np.bincount(np.maximum(bins, 0), minlength=len(SIZES_M2))
+    """How many connected pieces of one class, the first one left out, there are of each size."""
+    sizes = np.zeros(len(SIZES_M2), np.int64)
+    for value in np.unique(classes[(classes > 0) & (classes != ignore)]).tolist():
+        pieces, count = ndimage.label(classes == value)
+        areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * gsd_m**2
+        bins = np.searchsorted(SIZES_M2, areas, side="right") - 1
+        sizes += np.bincount(np.maximum(bins, 0), minlength=len(SIZES_M2))
+    return sizes
 
 
 def thumbnail(image: Picture, bands: int) -> NDArray[np.float32]:

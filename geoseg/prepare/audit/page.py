@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from geoseg.prepare.audit.look import SIZES_M2
+from geoseg.prepare.audit.look import SIZES_M2, Look, is_vector
 from geoseg.prepare.dataset import Dataset, Item
 from geoseg.prepare.picture import picture, read_window
 from geoseg.raster.grid import Window
@@ -97,7 +97,10 @@ def draw_sizes(pen: ImageDraw.ImageDraw, audited: Audit, height: int) -> None:
     """A histogram of the sizes of connected objects."""
     sizes = audited.sizes
     pen.text(
-        (MARGIN, height), "Objects by area in m2 (connected pixels of any class but the first)", INK, font(13)
+        (MARGIN, height),
+        "Objects by area in m2 (connected pixels of one class, the first class left out)",
+        INK,
+        font(13),
     )
     step = (WIDTH - 2 * MARGIN) / len(sizes)
     base = height + BAR_HEIGHT + LINE // 2
@@ -112,10 +115,15 @@ def draw_sizes(pen: ImageDraw.ImageDraw, audited: Audit, height: int) -> None:
 
 def samples(audited: Audit) -> list[int]:
     """Which items to show: those with problems first, then others spread evenly over the set."""
-    usable = [index for index, look in enumerate(audited.looks) if look.trouble is None]
+    usable = [index for index, look in enumerate(audited.looks) if shows(look)]
     troubled = [index for finding in audited.problems for index in finding.items if index in usable]
     spread = [usable[i] for i in np.linspace(0, len(usable) - 1, SAMPLES).astype(int)] if usable else []
     return list(dict.fromkeys([*troubled[: SAMPLES - 2], *spread]))[:SAMPLES]
+
+
+def shows(look: Look) -> bool:
+    """Whether an item can be shown: its label must have pixels of its own."""
+    return look.trouble is None and not is_vector(look.item)
 
 
 def draw_sample(
