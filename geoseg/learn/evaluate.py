@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.areas.measure import Extent, transformer
 from geoseg.footprints.regions.regions import Regions, read_regions
-from geoseg.learn.calibrate import best_threshold, temperature_of
+from geoseg.learn.calibrate import best_min_area, best_threshold, temperature_of
 from geoseg.learn.measures import (
     CALIBRATION,
     ERRORS,
@@ -115,8 +115,18 @@ class Evaluation:
             "true_pixels": true,
             "predicted_pixels": predicted,
             **scores,
+            **self._min_area(index),
             **self._probability(index),
         }
+
+    def _min_area(self, index: int) -> dict[str, Any]:
+        """The smallest area worth keeping, where there are footprints on both sides."""
+        predicted, own = self.tally.predicted, self.tally.predicted.classes == index
+        true = int((self.tally.true.classes == index).sum())
+        if not (true and own.any()):
+            return {}
+        area_m2, f1 = best_min_area(predicted.area_m2[own], predicted.matched[0, own], true)
+        return {"best_min_area": {"area_m2": round(area_m2, 2), "f1": number(f1)}}
 
     @property
     def _has_classes_of_its_own(self) -> bool:

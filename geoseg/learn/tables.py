@@ -36,7 +36,7 @@ def evaluation_text(found: Evaluation) -> str:
         [*block("pixels", PIXEL_COLUMNS, found.measures, names, mean=True), accuracy],
         block("footprints", FOOTPRINT_COLUMNS, found.measures, names),
         block("trust", ERROR_COLUMNS, found.measures, names),
-        thresholds(found),
+        best_settings(found),
         regions(found),
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines)
@@ -99,15 +99,21 @@ def as_share(estimate: Estimate) -> str:
     return f"{estimate.value:+.1%}{interval}"
 
 
-def thresholds(found: Evaluation) -> list[str]:
-    """The best threshold of each class, where probabilities are known."""
-    return [
-        f"best threshold for {entry['name']}: {entry['best_threshold']['threshold']:.3f} "
-        f"(IoU {entry['best_threshold']['iou']:.3f})"
-        + (f"; temperature {entry['temperature']:.2f}" if "temperature" in entry else "")
-        for entry in found.summary["classes"][1:]
-        if "best_threshold" in entry
-    ]
+def best_settings(found: Evaluation) -> list[str]:
+    """The threshold and the smallest area that would have been best for each class."""
+    lines = []
+    for entry in found.summary["classes"][1:]:
+        if "best_threshold" in entry:
+            best = entry["best_threshold"]
+            lines.append(
+                f"best threshold for {entry['name']}: {best['threshold']:.3f} (IoU {best['iou']:.3f})"
+            )
+        if "best_min_area" in entry:
+            best = entry["best_min_area"]
+            lines.append(
+                f"best minimum area for {entry['name']}: {best['area_m2']:.1f} m² (F1 {best['f1']:.3f})"
+            )
+    return lines
 
 
 def regions(found: Evaluation) -> list[str]:

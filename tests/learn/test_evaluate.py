@@ -68,6 +68,7 @@ def test_two_masks_are_compared_pixel_by_pixel(masks: tuple[Path, Path]) -> None
     building = found["classes"][1]
     assert building["iou"]["value"] == pytest.approx(expected.iou[1], abs=1e-6)
     assert building["footprint_f1"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert building["best_min_area"] == {"area_m2": 0.0, "f1": pytest.approx(2 / 3, abs=1e-6)}
     assert found["regions"]["building"][0]["true"] == 3
 
 
