@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from made import card
+from squares import quick
+
+from geoseg.errors import InputError
+from geoseg.learn.derived import derived_bands
+from geoseg.learn.networks import cooled, new_network, started_from
+from geoseg.model.card import Card, LandClass, Scaling
+from geoseg.model.folder import find_model, save_model
+from geoseg.narrator import QUIET, Narrator
+
+SMALL = {
+    "FPN": "{'decoder_pyramid_channels': 16, 'decoder_segmentation_channels': 32}",
+    "deeplabv3+": "{'decoder_channels': 16}",
+    "PSPNet": "{'psp_out_channels': 16}",
+    "unet++": "{'encoder_depth': 3, 'decoder_channels': [16, 8, 8]}",
+    "unet-plain": "{'encoder_depth': 2, 'width': 8}",
+}
+
+
+def water(outputs: int = 3, bands: tuple[str, ...] = ("red", "green", "nir")) -> Card:
+    names = ("background", "building", "water", "road")[: max(2, outputs)]
+    classes = tuple(LandClass(name, "#336699") for name in names)
+    return card(
+        bands=bands, scaling=Scaling(), classes=classes, activation="softmax" if outputs > 2 else "sigmoid"
+    )
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_architectures_by_name_for_any_bands_and_classes(name: str, tmp_path: Path) -> None:
+    given = water(4, ("red", "green", "blue", "nir"))
+    settings = quick(architecture=name, weights="none", arguments=SMALL[name])
+    network = new_network(settings, given, QUIET).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(2, 4, 64, 64)).shape == (2, 4, 64, 64)
+    assert save_model(tmp_path, network, given).card.outputs == 4
+
+
+def test_weights_that_cannot_be_had_are_told_and_training_starts_from_scratch() -> None:
+    class Heard(Narrator):
+        lines: tuple[str, ...] = ()
+
+        def warn(self, line: str) -> None:
+            self.lines += (line,)
+
+    heard = Heard()
+    settings = quick(architecture="unet", encoder="resnet18", weights="imagenet", arguments="{}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.hub.load_state_dict_from_url", refused)
+        patch.setattr("huggingface_hub.hf_hub_download", refused)
+        patch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", refused, raising=False)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        new_network(settings, card(), heard)
+    assert len(heard.lines) <= 1
+    assert all("from scratch" in line for line in heard.lines)
+
+
+def refused(*_: object, **__: object) -> None:
+    raise OSError("no route to the hub")
+
+
+def test_a_start_keeps_what_fits_by_name(tmp_path: Path) -> None:
+    settings = quick(architecture="unet-plain", arguments=SMALL["unet-plain"])
+    old_card = water(3)
+    old = new_network(settings, old_card, QUIET)
+    model = save_model(tmp_path, old, old_card)
+    new_card = water(4, ("nir", "red", "swir"))
+    new = started_from(find_model(str(model.weights.parent)), new_card, QUIET)
+    one, two = old.state_dict(), new.state_dict()
+    first, last = "encoder.0.0.weight", "segmentation_head.weight"
+    assert torch.equal(two[first][:, 0], one[first][:, 2])
+    assert torch.equal(two[first][:, 1], one[first][:, 0])
+    assert torch.allclose(two[first][:, 2], one[first].mean(1))
+    assert torch.equal(two[last][:3], one[last])
+    between = [name for name in one if name not in (first, last, "segmentation_head.bias")]
+    assert all(torch.equal(one[name], two[name]) for name in between)
+
+
+def test_cooling_divides_the_logits() -> None:
+    for name in ("unet-plain", "FPN", "deeplabv3+"):
+        settings = quick(architecture=name, weights="none", arguments=SMALL[name])
+        network = new_network(settings, water(3), QUIET).eval()
+        inputs = torch.randn(1, 3, 64, 64)
+        with torch.inference_mode():
+            before = network(inputs)
+            cooled(network, 2.5)
+            assert torch.allclose(network(inputs), before / 2.5, atol=1e-5)
+
+
+def test_indices_know_bands_by_colour_and_by_sentinels_names() -> None:
+    (ndvi,) = derived_bands("ndvi", ("B4", "B8"))
+    assert ndvi.formula == "(B8 - B4) / (B8 + B4)"
+    two = derived_bands("mndwi; ratio = nir / red", ("red", "green", "nir", "swir"))
+    assert [band.formula for band in two] == ["(green - swir) / (green + swir)", "nir / red"]
+    with pytest.raises(InputError, match="names 'swir'; the bands are red, green"):
+        derived_bands("mndwi", ("red", "green"))
