@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import InputError
+from geoseg.prepare.dataset import refuse_repeated
 from geoseg.prepare.picture import SUFFIXES
 
 IMAGE_FOLDERS = ("images", "image", "img", "sat", "original_images", "JPEGImages")
@@ -56,11 +57,14 @@ def matches(source: Path, pattern: str) -> dict[str, Path]:
     """Files below a folder that fit a pattern, by what its last `*` stands for (and the folders, for `**`)."""
     if pattern.count("*") - 2 * pattern.count("**") > 1:
         raise InputError(f"{pattern}: write one * for the part of the name that image and label share")
-    found = {
-        key(path.relative_to(source).as_posix(), pattern): path
+    files = [
+        path
         for path in sorted(source.glob(pattern))
         if path.is_file() and (path.suffix.lower() in SUFFIXES or not pattern.endswith("*"))
-    }
+    ]
+    names = [key(path.relative_to(source).as_posix(), pattern) for path in files]
+    refuse_repeated(map(flat, names), f"{source}: an image or label that would be named")
+    found = dict(zip(names, files, strict=True))
     if not found:
         raise InputError(f"{source}: no file fits {pattern}")
     return found

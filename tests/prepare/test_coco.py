@@ -138,6 +138,7 @@ def test_train_and_val_folders_are_splits(source: Callable[..., Path]) -> None:
         ({"categories": [{"id": 7, "name": "shed"}]}, "2 annotations are of category 100"),
         ({"categories": [{"id": 7, "name": "a"}, {"id": 7, "name": "b"}]}, "category id 7 is there twice"),
         ({"annotations": [{"id": 1}]}, "lacks image_id"),
+        ({"images": [{**content()["images"][0], "id": n} for n in (1, 2)]}, "would be named 1 is there twice"),
     ],
 )  # fmt: skip
 def test_contradictions_are_refused(

@@ -168,6 +168,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         (["images/a.png"], "holds no folder masks"),
         (["images/a.png", "masks/b.png"], "has no image of the same name"),
         (["images/a.txt", "masks/a.png"], "no file fits"),
+        (["images/a.jpg", "images/a.png", "masks/a.png"], "would be named a is there twice"),
     ],
 )
 def test_wrong_layouts_are_refused(tmp_path: Path, names: list[str], message: str) -> None:

@@ -19,7 +19,7 @@ from geoseg.errors import InputError
 from geoseg.prepare.classes import COLORS
 from geoseg.prepare.coco.shapes import drawn
 from geoseg.prepare.coco.stream import elements
-from geoseg.prepare.dataset import Dataset, Item, LandClass, Split
+from geoseg.prepare.dataset import Dataset, Item, LandClass, Split, refuse_repeated
 from geoseg.prepare.making import Origin, Workshop, seen_from
 from geoseg.prepare.picture import Picture, write_label
 from geoseg.prepare.splits import SplitRule
@@ -223,6 +223,7 @@ def made(part: Part, contents: Contents, wanted: CocoSet, workshop: Workshop) ->
     """Draw the labels of a part's images, and list them as items."""
     chosen = list(map(contents.photos.get, sorted(contents.photos)[:: wanted.every][: wanted.limit]))
     photos = {photo.number: photo for photo in chosen if photo and (part.images / photo.name).is_file()}
+    refuse_repeated(map(stem, photos.values()), f"{part.annotations}: an image that would be named")
     tell_missing(part, len(chosen) - len(photos), workshop)
     values = {number: 1 + index for index, number in enumerate(sorted(contents.classes))}
     folder = workshop.folder / "labels" / part.name
