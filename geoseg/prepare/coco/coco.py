@@ -25,7 +25,7 @@ from geoseg.prepare.picture import Picture, write_label
 from geoseg.prepare.splits import SplitRule
 from geoseg.raster.grid import Window
 
-BUCKET_BYTES = 2**24
+BUCKET_BYTES = 2**20
 MOST_BUCKETS = 200
 BACKGROUND = LandClass("background", "#000000")
 
