@@ -8,7 +8,7 @@ import click
 
 from geoseg import __version__
 
-COMMANDS = ("infer", "vectorize", "stats", "evaluate", "prepare", "models", "demo-scene", "export")
+COMMANDS = ("infer", "vectorize", "stats", "evaluate", "prepare", "train", "models", "demo-scene", "export")
 
 
 class LazyGroup(click.Group):
