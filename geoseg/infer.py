@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -87,13 +87,13 @@ def infer(
     start = time.monotonic()
     refuse_outputs(outputs, paths)
     job = plan_job(paths, wishes, narrator)
+    tracer = (
+        vectorizer(job, outputs, recipe_of(job.model.card, footprint_wishes), narrator)
+        if outputs.footprints
+        else None
+    )
     journal = Journal.beside(outputs.paths[0], job.key)
-    with journal.locked(), ExitStack() as tracing:
-        tracer = None
-        if outputs.footprints:
-            recipe = recipe_of(job.model.card, footprint_wishes)
-            tracer = vectorizer(job, outputs, recipe, narrator)
-            tracing.enter_context(tracer)
+    with journal.locked(), tracer or nullcontext():
         predict_strips(job, journal, narrator, to_strips(tracer, job) if tracer else None)
         narrator.say("Writing " + ", ".join(map(str, outputs.paths)))
         write_mosaics(job, journal, outputs.mask, outputs.probability)

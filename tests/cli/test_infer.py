@@ -259,6 +259,7 @@ def test_bad_footprint_outputs_give_one_line(run: Run, scene: Path, tmp_path: Pa
     one_line(run(scene, out=tmp_path / "b.gpkg", regions="nowhere.gpkg"), 2, "nowhere.gpkg")
     one_line(run(scene, out=tmp_path / "b.gpkg", **{"min-area": -1}), 2, "--min-area -1")
     one_line(run(scene, out=tmp_path / "b.gpkg", **{"area-crs": "EPSG:4326"}), 2, "EPSG:4326")
+    assert not list(tmp_path.glob("*.parts"))
 
 
 def test_other_parameters_never_reuse_strips(
