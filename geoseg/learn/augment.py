@@ -55,7 +55,7 @@ class Recipe:
 
     def side_read(self, side: int) -> int:
         """How much must be read for a patch; corners that lie even further out are mirrored."""
-        return ceil(side * 1.4 / 2) * 2 if self.is_free else side
+        return ceil(side * max(1.4, 1 / self.scale[0]) / 2) * 2 if self.is_free else side
 
 
 RECIPES: dict[Preset, Recipe] = {
@@ -70,13 +70,14 @@ RECIPES: dict[Preset, Recipe] = {
     "strong": Recipe(
         turns=True,
         angle=180.0,
-        scale=(0.6, 1.6),
+        scale=(0.55, 1.8),
         brightness=0.15,
         contrast=(0.65, 1.5),
-        band_gain=(0.85, 1.18),
-        saturation=(0.3, 1.4),
-        gamma=(0.65, 1.5),
-        blur_chance=0.3,
+        band_gain=(0.82, 1.22),
+        saturation=(0.15, 1.5),
+        gamma=(0.6, 1.65),
+        blur_chance=0.35,
+        blur=(0.3, 2.2),
         sharpen_chance=0.15,
         noise_chance=0.3,
         jpeg_chance=0.25,

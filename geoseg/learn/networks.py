@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,12 +13,14 @@ from geoseg.errors import InputError
 from geoseg.learn.settings import Settings
 from geoseg.model.card import Card
 from geoseg.model.folder import Model, find_model
-from geoseg.model.network import OWN, architectures, build, full_precision, read_weights
+from geoseg.model.network import OWN, architectures, build, full_precision, read_tensors, read_weights
 from geoseg.model.plain_unet import PlainUnet
 from geoseg.model.reason import reason
 from geoseg.narrator import Narrator
 
 PLAIN = "unet-plain"
+PHOTO = ("red", "green", "blue")
+WEIGHT_FILES = {".safetensors", ".pth", ".pt", ".bin"}
 
 
 def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module:
@@ -28,6 +31,8 @@ def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module
     try:
         if settings.architecture == PLAIN:
             return PlainUnet(**given)
+        if Path(settings.weights).suffix in WEIGHT_FILES:
+            return with_file(settings, given, card)
         return with_encoder(settings, given, narrator)
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(
@@ -49,6 +54,42 @@ def with_encoder(settings: Settings, given: dict[str, Any], narrator: Narrator) 
                 f"--weights {weights}: cannot be had for {settings.encoder} ({reason(error)[:120]}); from scratch"
             )
     return kind(settings.encoder, encoder_weights=None, **given)
+
+
+def with_file(settings: Settings, given: dict[str, Any], card: Card) -> nn.Module:
+    """A network whose encoder starts from weights on disk, as they were learnt on photographs."""
+    path = Path(settings.weights)
+    if not path.is_file():
+        raise InputError(f"--weights {path}: no such file")
+    network = architecture(settings.architecture)(settings.encoder, encoder_weights=None, **given)
+    encoder = network.get_submodule("encoder")
+    found = by_name(read_tensors(path), encoder.state_dict())
+    if found is None:
+        raise InputError(f"--weights {path}: does not fit the encoder {settings.encoder}")
+    inputs = matching(PHOTO, channels(card))
+    encoder.load_state_dict(
+        {name: fitted_to(found[name], fresh, inputs, []) for name, fresh in encoder.state_dict().items()}
+    )
+    return network
+
+
+def by_name(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Given weights under the names that are wanted, or None if they are of something else.
+
+    Programs name the same layers differently but list them in the same order; what follows the wanted ones, such as the
+    layers that told cats from dogs, is left out.
+    """
+    if wanted.keys() <= given.keys():
+        chosen = {name: given[name] for name in wanted}
+    else:
+        chosen = dict(zip(wanted, given.values(), strict=False))
+    fits = len(chosen) == len(wanted) and all(
+        chosen[name].dim() == fresh.dim()
+        and chosen[name].shape[:1] == fresh.shape[:1]
+        and chosen[name].shape[2:] == fresh.shape[2:]
+        for name, fresh in wanted.items()
+    )
+    return chosen if fits else None
 
 
 def architecture(name: str) -> type[nn.Module]:

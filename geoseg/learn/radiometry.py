@@ -27,7 +27,7 @@ def scaling_for(settings: Settings, bands: Sequence[str], sites: Sequence[Site])
         (low, high), stretch = pooled_range(sites), "always"
     chosen = stretch if settings.stretch == "auto" else settings.stretch
     bare = Scaling(low, high, stretch=chosen)  # type: ignore[arg-type]
-    if settings.weights == "imagenet" and tuple(bands) == PHOTO:
+    if settings.weights != "none" and tuple(bands) == PHOTO:
         return Scaling(low, high, IMAGENET_MEAN, IMAGENET_STD, bare.stretch)
     mean, std = mean_and_std(bare, sites)
     return Scaling(low, high, mean, std, bare.stretch)

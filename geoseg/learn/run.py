@@ -165,8 +165,8 @@ def missing_classes(ground: Ground) -> list[str]:
 def first_card(ground: Ground, out: Path, settings: Settings) -> Card:
     """What can be said of a model before it is trained."""
     dataset, gsd_m = ground.dataset, settings.gsd or ground.dataset.gsd_m
-    finest, coarsest = RECIPES[settings.augment].scale
-    reach = (finest, coarsest) if finest < 1 else (0.8, 1.25)
+    smallest, largest = RECIPES[settings.augment].scale
+    reach = (1 / largest, 1 / smallest) if smallest < 1 else (0.8, 1.25)
     return Card(
         name=settings.name or out.name,
         bands=dataset.bands,

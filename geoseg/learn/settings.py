@@ -36,7 +36,7 @@ class Settings:
 
     architecture: str = setting("unet", "unet-plain, or a name of segmentation_models_pytorch: unet, fpn...")
     encoder: str = setting("resnet18", "Encoder of that library, e.g. resnet101 or tu-mobilenetv3_small_100.")
-    weights: str = setting("imagenet", "Weights the encoder starts from: imagenet, none or another it has.")
+    weights: str = setting("imagenet", "Weights the encoder starts from: imagenet, none, or a file of them.")
     arguments: str = setting("", "Further arguments of the architecture, as JSON: {'encoder_depth': 4}.")
     start_from: str = setting("", "A geoseg model to start from; it also gives the architecture.")
     derived: str = setting("", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'.")

@@ -78,7 +78,18 @@ def architectures() -> dict[str, type[nn.Module]]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Weights as plain tensors; a file that would run code is refused."""
+    """A network's weights as plain tensors; a file that would run code is refused."""
+    tensors = read_tensors(path)
+    if path.suffix == ".safetensors":
+        return tensors
+    wrapper = next((name.split("encoder.")[0] for name in tensors if "encoder." in name), None)
+    if wrapper is None:
+        raise InputError(f"{path}: it holds no state dict of a network with an encoder")
+    return {name.removeprefix(wrapper): value for name, value in tensors.items() if name.startswith(wrapper)}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file by name, in its order; a file that would run code is refused."""
     from safetensors.torch import load_file
 
     try:
@@ -100,17 +111,13 @@ def unpickled(path: Path) -> object:
 
 
 def plain_state(checkpoint: object) -> dict[str, Tensor]:
-    """The network's weights in a checkpoint, without the names that a wrapper around the network added."""
+    """The tensors of a checkpoint, which may keep them among other things."""
     if not isinstance(checkpoint, dict):
         raise TypeError("it holds no state dict")
     state = next(
         (checkpoint[entry] for entry in ENTRIES if isinstance(checkpoint.get(entry), dict)), checkpoint
     )
-    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
-    wrapper = next((name.split("encoder.")[0] for name in tensors if "encoder." in name), None)
-    if wrapper is None:
-        raise ValueError("it holds no state dict of a network with an encoder")
-    return {name.removeprefix(wrapper): value for name, value in tensors.items() if name.startswith(wrapper)}
+    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 class Activated(nn.Module):
