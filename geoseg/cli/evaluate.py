@@ -73,18 +73,18 @@ def command(
       geoseg evaluate runs/my-model data/accra --page scores.png
       geoseg evaluate runs/my-model data/accra --against default --json
     """
-    from geoseg.learn import evaluate, tables
-    from geoseg.learn.question import Question
+    from geoseg.learn.evaluation import evaluate, tables
+    from geoseg.learn.evaluation.question import Question
 
     if page:
-        from geoseg.learn.page import refuse_page
+        from geoseg.learn.evaluation.page import refuse_page
 
         refuse_page(page, overwrite)
     question = Question(**options)
     with evaluate.opened(question, narrator) as comparison:
         found = evaluate.evaluate(comparison, question, regions, boundary, narrator)
         if page:
-            from geoseg.learn.page import write_page
+            from geoseg.learn.evaluation.page import write_page
 
             write_page(page, found, comparison)
     if against is None:

@@ -70,14 +70,14 @@ def command(
 
     settings = read_settings(config, flags)
     if show_samples is not None:
-        from geoseg.learn.train import draw_samples
+        from geoseg.learn.training.train import draw_samples
 
         draw_samples(dataset, show_samples, settings)
         console.result({"samples": str(show_samples)}, as_json, f"Samples {show_samples}")
         return
     if out is None:
         raise click.UsageError("Missing option '--out': the folder of the run.")
-    from geoseg.learn.train import train
+    from geoseg.learn.training.train import train
 
     finished = train(dataset, out, settings, overwrite, narrator)
     if finished is not None:

@@ -84,7 +84,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return tensors
     wrapper = next((name.split("encoder.")[0] for name in tensors if "encoder." in name), None)
     if wrapper is None:
-        raise InputError(f"{path}: it holds no state dict of a network with an encoder")
+        raise InputError(f"{path}: not a weights file (it holds no state dict of a network with an encoder)")
     return {name.removeprefix(wrapper): value for name, value in tensors.items() if name.startswith(wrapper)}
 
 

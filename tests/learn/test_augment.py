@@ -10,8 +10,8 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from geoseg.learn import augment
-from geoseg.learn.augment import RECIPES, Draw, Recipe, draw, laid, seen, varied
+from geoseg.learn.patches import augment
+from geoseg.learn.patches.augment import RECIPES, Draw, Recipe, draw, laid, seen, varied
 
 NUMBERS = range(6)
 GENERATOR = torch.Generator().manual_seed(2)

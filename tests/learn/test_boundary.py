@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_erosion
 
-from geoseg.learn.boundary import boundary, boundary_distance
+from geoseg.learn.scores.boundary import boundary, boundary_distance
 
 
 @given(arrays(np.bool_, (17, 23)), st.integers(1, 6))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from geoseg.errors import InputError
-from geoseg.learn.calibrate import (
+from geoseg.learn.scores.calibrate import (
     ProbabilityCounts,
     best_min_area,
     best_threshold,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from geoseg.learn.emphasis import GAP_WEIGHT, SIGMA, boundary_weights
+from geoseg.learn.patches.emphasis import GAP_WEIGHT, SIGMA, boundary_weights
 
 
 def test_gaps_weigh_as_the_distances_to_their_two_buildings() -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.cli.evaluate import command
-from geoseg.learn.scores import Confusion
+from geoseg.learn.scores.confusion import Confusion
 from geoseg.model.card import LandClass as CardClass
 from geoseg.model.folder import save_model
 from geoseg.prepare.dataset import Dataset, Item, LandClass, write_dataset

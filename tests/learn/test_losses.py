@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.errors import InputError
-from geoseg.learn import losses
-from geoseg.learn.losses import LOSSES, balanced_weights, compared, parse_loss
+from geoseg.learn.training import losses
+from geoseg.learn.training.losses import LOSSES, balanced_weights, compared, parse_loss
 
 GENERATOR = torch.Generator().manual_seed(3)
 LOGITS = torch.randn(3, 1, 8, 8, generator=GENERATOR)

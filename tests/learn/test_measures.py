@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geoseg.learn.calibrate import ProbabilityCounts
-from geoseg.learn.measures import Draws, Estimate, measure
-from geoseg.learn.scores import Confusion
-from geoseg.learn.tally import Buildings, Tally
+from geoseg.learn.evaluation.measures import Draws, Estimate, measure
+from geoseg.learn.evaluation.tally import Buildings, Tally
+from geoseg.learn.scores.calibrate import ProbabilityCounts
+from geoseg.learn.scores.confusion import Confusion
 
 NO_BUILDINGS = Buildings(
     np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0),

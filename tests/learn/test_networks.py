@@ -8,8 +8,9 @@ from made import card
 from squares import quick
 
 from geoseg.errors import InputError
-from geoseg.learn.derived import derived_bands
-from geoseg.learn.networks import cooled, new_network, started_from
+from geoseg.learn.patches.derived import derived_bands
+from geoseg.learn.settings import Settings
+from geoseg.learn.training.networks import cooled, new_network, started_from
 from geoseg.model.card import Card, LandClass, Scaling
 from geoseg.model.folder import find_model, save_model
 from geoseg.narrator import QUIET, Narrator
@@ -99,3 +100,47 @@ def test_indices_know_bands_by_colour_and_by_sentinels_names() -> None:
     assert [band.formula for band in two] == ["(green - swir) / (green + swir)", "nir / red"]
     with pytest.raises(InputError, match="names 'swir'; the bands are red, green"):
         derived_bands("mndwi", ("red", "green"))
+
+
+def resnet(weights: str, encoder: str = "resnet18") -> Settings:
+    return quick(architecture="unet", encoder=encoder, weights=weights, arguments="{}")
+
+
+def on_disk(tmp_path: Path, names: bool, bands: int = 3) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Weights of an encoder as programs keep them, with layers of a classifier behind."""
+    encoder = new_network(resnet("none"), card(), QUIET)
+    state = encoder.get_submodule("encoder").state_dict()
+    named = {name if names else f"layer{i}": tensor for i, (name, tensor) in enumerate(state.items())}
+    path = tmp_path / "encoder.pth"
+    torch.save(named | {"fc.weight": torch.zeros(1000, 512)}, path)
+    return path, state
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_an_encoder_starts_from_a_file_whatever_its_layers_are_called(tmp_path: Path, names: bool) -> None:
+    path, state = on_disk(tmp_path, names)
+    settings = resnet(str(path))
+    started = new_network(settings, card(), QUIET).get_submodule("encoder").state_dict()
+    assert all(torch.equal(started[name], tensor) for name, tensor in state.items())
+
+
+def test_bands_that_photographs_lack_start_from_the_mean_of_theirs(tmp_path: Path) -> None:
+    path, state = on_disk(tmp_path, names=False)
+    settings = resnet(str(path))
+    given = water(3, ("nir", "red"))
+    first = new_network(settings, given, QUIET).get_submodule("encoder").state_dict()["conv1.weight"]
+    old = state["conv1.weight"]
+    assert torch.equal(first, torch.stack([old.mean(1), old[:, 0]], 1))
+
+
+def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    path, _ = on_disk(tmp_path, names=True)
+    settings = resnet(str(path), "resnet34")
+    with pytest.raises(InputError, match=r"encoder.pth: does not fit the encoder resnet34"):
+        new_network(settings, card(), QUIET)
+
+
+def test_weights_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    settings = resnet(str(tmp_path / "none.pth"))
+    with pytest.raises(InputError, match=r"none.pth: no such file"):
+        new_network(settings, card(), QUIET)

@@ -11,7 +11,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.learn.polygons import IOU_THRESHOLDS, Outlines, average_precision, matched
+from geoseg.learn.scores.polygons import IOU_THRESHOLDS, Outlines, average_precision, matched
 
 BOXES = st.lists(
     st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 9), st.integers(1, 9)), max_size=12

@@ -9,10 +9,10 @@ import torch
 from squares import array_set, quick
 from torch import nn
 
-from geoseg.learn.augment import RECIPES
-from geoseg.learn.batches import batches
-from geoseg.learn.processes import Team
-from geoseg.learn.run import open_run
+from geoseg.learn.patches.augment import RECIPES
+from geoseg.learn.patches.batches import batches
+from geoseg.learn.training.processes import Team
+from geoseg.learn.training.run import open_run
 from geoseg.model.network import Normalised
 from geoseg.model.normalisation import scene_normalisation
 

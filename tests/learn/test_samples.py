@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from squares import CLASSES, array_set, town
 
 from geoseg.errors import InputError
-from geoseg.learn.samples import (
+from geoseg.learn.patches.samples import (
     Balance,
     GridPatches,
     RandomPatches,

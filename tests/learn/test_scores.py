@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from geoseg.errors import InputError
-from geoseg.learn.scores import Confusion, macro
+from geoseg.learn.scores.confusion import Confusion, macro
 
 LABELS = arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, 255]))
 

@@ -18,12 +18,12 @@ from scipy.ndimage import binary_dilation
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import open_mask
 from geoseg.learn import tally as tally_module
-from geoseg.learn.boundary import boundary
-from geoseg.learn.calibrate import ProbabilityCounts
-from geoseg.learn.polygons import Outlines
-from geoseg.learn.scores import Confusion
-from geoseg.learn.sides import RasterSide, Side, Strip, VectorSide, Within
-from geoseg.learn.tally import Pair, Tiles, tally
+from geoseg.learn.evaluation.sides import RasterSide, Side, Strip, VectorSide, Within
+from geoseg.learn.evaluation.tally import Pair, Tiles, tally
+from geoseg.learn.scores.boundary import boundary
+from geoseg.learn.scores.calibrate import ProbabilityCounts
+from geoseg.learn.scores.confusion import Confusion
+from geoseg.learn.scores.polygons import Outlines
 from geoseg.raster.grid import Grid
 
 HEIGHT, WIDTH = 300, 410

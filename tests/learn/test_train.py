@@ -17,9 +17,9 @@ from made import RasterWriter
 from squares import array_set, quick, town
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.learn import checkpoint
 from geoseg.learn.settings import Settings
-from geoseg.learn.train import Trainer, train
+from geoseg.learn.training import checkpoint
+from geoseg.learn.training.train import Trainer, train
 from geoseg.model.folder import find_model
 from geoseg.model.network import load_network
 from geoseg.narrator import Narrator
@@ -224,7 +224,7 @@ def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path) -> None:
 
 def test_a_run_does_not_go_on_under_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     array_set(tmp_path / "data")
-    monkeypatch.setattr("geoseg.learn.train.finish", lambda *_: None)
+    monkeypatch.setattr("geoseg.learn.training.train.finish", lambda *_: None)
     train(tmp_path / "data", tmp_path / "run", quick(steps=3))
     with pytest.raises(InputError, match=r"learning_rate 0\.005, not 0\.1"):
         train(tmp_path / "data", tmp_path / "run", quick(steps=3, learning_rate=0.1))

@@ -1,0 +1,131 @@
+"""The two sides of an evaluation: what is predicted and what is true, read on one grid, strip by strip.
+
+Either may be a raster of classes or a layer of polygons. Pixels of polygons are those whose middle lies inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import rasterio.features
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError
+from geoseg.footprints.trace.mask import Mask
+from geoseg.footprints.trace.pieces import STEPS as FINE_STEPS
+from geoseg.learn.scores.calibrate import STEPS, UNKNOWN
+from geoseg.learn.scores.polygons import Outlines
+
+Bytes = NDArray[np.uint8]
+SAME = np.arange(256, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of a side: classes (row, col), and probabilities in 250ths (band, row, col); 255 is unknown."""
+
+    classes: Bytes
+    probabilities: Bytes | None = None
+
+
+class Side(Protocol):
+    """What is predicted, or what is true."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, rows: slice) -> Strip: ...
+
+
+@dataclass(frozen=True)
+class RasterSide:
+    """A raster of classes; `meaning` says which class each of its values stands for."""
+
+    mask: Mask
+    meaning: Bytes = field(default_factory=lambda: SAME)
+
+    @property
+    def name(self) -> str:
+        return self.mask.path
+
+    def read(self, rows: slice) -> Strip:
+        classes, probabilities = self.mask.read(rows)
+        return Strip(self.meaning[classes], None if probabilities is None else in_250ths(probabilities))
+
+
+@dataclass(frozen=True)
+class VectorSide:
+    """Polygons in the grid's pixels (x = column, y = row). Outside `labelled`, where it is given, nothing is known."""
+
+    name: str
+    outlines: Outlines
+    width: int
+    labelled: NDArray[np.object_] | None = None
+
+    @cached_property
+    def tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.outlines.polygons)
+
+    @cached_property
+    def points(self) -> NDArray[np.int64]:
+        """The pixel (row, col) at which each footprint is looked for."""
+        points = shapely.get_coordinates(shapely.point_on_surface(self.outlines.polygons))
+        return np.asarray(np.floor(points[:, ::-1]), dtype=np.int64)
+
+    def read(self, rows: slice) -> Strip:
+        chosen = np.sort(self.tree.query(shapely.box(0, rows.start, self.width, rows.stop)))
+        outlines = self.outlines
+        classes = burnt(outlines.polygons[chosen], outlines.classes[chosen], rows, self.width)
+        if self.labelled is not None:
+            known = burnt(self.labelled, np.ones(len(self.labelled), dtype=np.int64), rows, self.width)
+            classes[known == 0] = UNKNOWN
+        return Strip(classes)
+
+
+@dataclass(frozen=True)
+class Within:
+    """A side of which only what lies in an area is known."""
+
+    side: Side
+    area: NDArray[np.object_]
+    width: int
+
+    @property
+    def name(self) -> str:
+        return self.side.name
+
+    def read(self, rows: slice) -> Strip:
+        strip = self.side.read(rows)
+        inside = burnt(self.area, np.ones(len(self.area), dtype=np.int64), rows, self.width)
+        return Strip(np.where(inside > 0, strip.classes, np.uint8(UNKNOWN)), strip.probabilities)
+
+
+def burnt(polygons: NDArray[np.object_], values: NDArray[np.int64], rows: slice, width: int) -> Bytes:
+    """The value of the polygon that each pixel's middle lies in; 0 in none, the last one's where they overlap."""
+    shape = (rows.stop - rows.start, width)
+    if not len(polygons):
+        return np.zeros(shape, dtype=np.uint8)
+    pairs = zip(polygons, values.tolist(), strict=True)
+    place = Affine.translation(0, rows.start)
+    return np.asarray(rasterio.features.rasterize(pairs, shape, transform=place, dtype="uint8"))
+
+
+def in_250ths(probabilities: NDArray[Any]) -> Bytes:
+    """Probabilities in bytes, whether they come so or in finer steps."""
+    if probabilities.dtype == np.uint8:
+        return probabilities
+    unknown = probabilities == np.iinfo(probabilities.dtype).max
+    levels = np.rint(probabilities * (STEPS / FINE_STEPS))
+    return np.where(unknown, UNKNOWN, levels).astype(np.uint8)
+
+
+def refuse_unknown_classes(classes: Bytes, number: int, name: str) -> None:
+    """Refuse values that no class has."""
+    odd = classes + np.uint8(1) > number  # unknown, 255, becomes 0
+    if odd.any():
+        raise InputError(f"{name}: holds the value {classes[odd][0]}, but classes go from 0 to {number - 1}")

@@ -1,0 +1,260 @@
+"""Labels of a training set: classes per pixel, read by window on the grid of their image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError
+from geoseg.learn.patches.images import ARRAY, Image, array_of, is_placed, left_open, opened_quietly
+from geoseg.prepare.dataset import Dataset, Item
+
+if TYPE_CHECKING:
+    from geoseg.raster.grid import Grid, Window
+
+VECTORS = {".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".kml", ".gml"}
+ASTRAY = 0.02
+
+Classes = NDArray[np.uint8]
+
+
+class Labels(Protocol):
+    """Which class each pixel of an image is of."""
+
+    def read(self, window: Window) -> Classes:
+        """Classes (row, col) of a window inside the image."""
+
+
+def open_labels(dataset: Dataset, item: Item, image: Image) -> Labels:
+    """The labels of an item, on the grid of its image."""
+    path = dataset.label_path(item)
+    if not path.exists():
+        raise InputError(f"{path}: no such label; the image {item.image} needs one")
+    if path.suffix.lower() in VECTORS:
+        return vector_labels(dataset, item, image)
+    return ArrayLabels(path, image.shape) if path.suffix == ARRAY else raster_labels(path, image)
+
+
+@dataclass(frozen=True)
+class ArrayLabels:
+    """Classes kept as a NumPy array (row, col)."""
+
+    path: Path
+    shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        native = array_of(self.path).shape
+        if len(native) != 2:
+            raise InputError(f"{self.path}: holds {native}, not (row, col)")
+        refuse_other_proportions(self.path, native, self.shape)
+
+    def read(self, window: Window) -> Classes:
+        array = array_of(self.path)
+        rows, cols = (nearest(*along) for along in axes(window, array.shape, self.shape))
+        return as_classes(array[np.ix_(rows, cols)], self.path)
+
+
+def axes(window: Window, native: tuple[int, ...], shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    return [
+        (window.row, window.height, native[0], shape[0]),
+        (window.col, window.width, native[1], shape[1]),
+    ]
+
+
+def nearest(start: int, count: int, native: int, size: int) -> NDArray[np.int64]:
+    """Which pixels on disk the middles of some pixels of another grid fall on."""
+    middles = (np.arange(start, start + count) + 0.5) * native / size
+    return np.minimum(middles.astype(np.int64), native - 1)
+
+
+@dataclass(frozen=True)
+class RasterLabels:
+    """Classes that GDAL reads: a mask, a palette image."""
+
+    path: Path
+    native: tuple[int, int]
+    shape: tuple[int, int]
+
+    def read(self, window: Window) -> Classes:
+        from rasterio.enums import Resampling
+        from rasterio.windows import Window as Place
+
+        down, across = self.native[0] / self.shape[0], self.native[1] / self.shape[1]
+        top, left = window.row * down, window.col * across
+        height = min(window.height * down, self.native[0] - top)
+        width = min(window.width * across, self.native[1] - left)
+        kernel = Resampling.mode if down > 1 else Resampling.nearest
+        shape = (window.height, window.width)
+        values = opened_label(os.getpid(), self.path).read(
+            1, window=Place(left, top, width, height), out_shape=shape, resampling=kernel
+        )
+        return as_classes(values, self.path)
+
+
+@lru_cache(maxsize=32)
+def opened_label(process: int, path: Path) -> Any:
+    """A label file that stays open, one for each process."""
+    return left_open(str(path))
+
+
+def raster_labels(path: Path, image: Image) -> RasterLabels:
+    """A label raster, refused unless it covers the very ground of its image."""
+    from pyproj import CRS
+
+    from geoseg.raster.grid import Grid, crs_name
+
+    with opened_quietly(path) as dataset:
+        native = (dataset.height, dataset.width)
+        crs = CRS.from_wkt(dataset.crs.to_wkt()) if is_placed(dataset) else None
+        own = Grid(crs, dataset.transform, *native) if crs else None
+    refuse_other_proportions(path, native, image.shape)
+    if own is not None and image.grid is not None:
+        if own.crs != image.grid.crs:
+            raise InputError(
+                f"{path}: is in {crs_name(own.crs)}, its image in {crs_name(image.grid.crs)}; warp one onto the other"
+            )
+        refuse_other_ground(path, own, image.grid)
+    return RasterLabels(path, native, image.shape)
+
+
+def refuse_other_proportions(path: Path, native: tuple[int, ...], shape: tuple[int, int]) -> None:
+    """A label may be finer or coarser than its image, but must have its proportions."""
+    down, across = native[0] / shape[0], native[1] / shape[1]
+    # Rounding to whole pixels moves each side by one at most.
+    if abs(down / across - 1) > 1.5 / min(*native, *shape):
+        raise InputError(
+            f"{path}: {native[1]} x {native[0]} pixels do not fit its image, which is {shape[1]} x {shape[0]} "
+            "at the resolution to train at"
+        )
+
+
+def refuse_other_ground(path: Path, own: Grid, other: Grid) -> None:
+    size = max(own.bounds[2] - own.bounds[0], own.bounds[3] - own.bounds[1])
+    off = max(abs(a - b) for a, b in zip(own.bounds, other.bounds, strict=True))
+    if off > ASTRAY * size:
+        raise InputError(
+            f"{path}: covers {own.bounds}, its image {other.bounds}; they are not of the same ground"
+        )
+
+
+def as_classes(values: NDArray[Any], path: Path) -> Classes:
+    if values.size and not 0 <= values.min() <= values.max() <= 255:
+        raise InputError(f"{path}: holds values from {values.min():g} to {values.max():g}; classes are bytes")
+    return values.astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class VectorLabels:
+    """Outlines with their classes, burnt into each window as it is read. Outside the labelled ground is unknown."""
+
+    grid: Grid
+    outlines: NDArray[Any]
+    values: NDArray[np.uint8]
+    labelled: NDArray[Any] | None
+    ignore: int
+
+    def read(self, window: Window) -> Classes:
+        from rasterio.features import rasterize
+
+        place = self.grid.window(window)
+        near = within(self.outlines, place)
+        classes = np.zeros(place.shape, np.uint8)
+        if len(near):
+            rasterize(
+                zip(self.outlines[near], self.values[near].tolist(), strict=True),
+                out=classes,
+                transform=place.transform,
+            )
+        if self.labelled is not None:
+            classes[~covered(self.labelled, place)] = self.ignore
+        return classes
+
+
+def within(outlines: NDArray[Any], place: Grid) -> NDArray[np.int64]:
+    """Which outlines may touch a window, in their order."""
+    import shapely
+
+    found: NDArray[np.int64] = np.sort(tree_of(Held(outlines)).query(shapely.box(*place.bounds)))
+    return found
+
+
+def covered(areas: NDArray[Any], place: Grid) -> NDArray[np.bool_]:
+    from rasterio.features import rasterize
+
+    near = within(areas, place)
+    if not len(near):
+        return np.zeros(place.shape, bool)
+    burnt = rasterize(areas[near], out_shape=place.shape, transform=place.transform, dtype="uint8")
+    return np.asarray(burnt, dtype=bool)
+
+
+class Held:
+    """An array that is told from others by its identity."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and other.array is self.array
+
+
+@lru_cache(maxsize=64)
+def tree_of(held: Held) -> Any:
+    import shapely
+
+    return shapely.STRtree(held.array)
+
+
+def vector_labels(dataset: Dataset, item: Item, image: Image) -> VectorLabels:
+    path = dataset.label_path(item)
+    if image.grid is None:
+        raise InputError(f"{path}: outlines need an image with a place on Earth, and {item.image} has none")
+    outlines = outlines_on(path, image.grid)
+    labelled = outlines_on(dataset.folder / item.labelled, image.grid) if item.labelled else None
+    return VectorLabels(
+        image.grid,
+        outlines.geometry.to_numpy(),
+        class_values(outlines, dataset, item),
+        labelled.geometry.to_numpy() if labelled is not None else None,
+        dataset.ignore,
+    )
+
+
+def outlines_on(path: Path, grid: Grid) -> Any:
+    """The polygons of a file in the CRS of a grid."""
+    import geopandas
+
+    try:
+        table = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+    except Exception as error:  # drivers raise errors of many libraries
+        raise InputError(f"{path}: cannot be read as outlines ({str(error)[:100]})") from error
+    if table.crs is None:
+        raise InputError(f"{path}: has no coordinate reference system; give it one, e.g. with ogr2ogr -a_srs")
+    kept = table[table.geometry.notna() & ~table.geometry.is_empty]
+    return kept.to_crs(grid.crs)
+
+
+def class_values(outlines: Any, dataset: Dataset, item: Item) -> NDArray[np.uint8]:
+    """The class of each outline: what its field names, or class 1 where no field is named."""
+    path, names = dataset.label_path(item), [each.name for each in dataset.classes]
+    if item.class_field is None:
+        return np.full(len(outlines), min(1, len(names) - 1), np.uint8)
+    if item.class_field not in outlines:
+        fields = ", ".join(map(str, outlines.columns.drop("geometry")))
+        raise InputError(f"{path}: has no field {item.class_field}; it has {fields}")
+    values: dict[object, int] = {i: i for i in range(len(names))}
+    values.update({name: i for i, name in enumerate(names)})
+    written = outlines[item.class_field]
+    unknown = sorted({str(value) for value in written if value not in values})
+    if unknown:
+        raise InputError(f"{path}: {item.class_field} is {unknown[0]!r}, which is none of {', '.join(names)}")
+    return np.array([values[value] for value in written], np.uint8)

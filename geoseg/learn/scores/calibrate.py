@@ -1,0 +1,208 @@
+"""How far a model's probabilities can be trusted, and the settings that make the most of them.
+
+Probabilities are counted in 250ths, as `geoseg infer` writes them: then a scene of any size is a table of 2 x 251
+numbers, and calibration, thresholds and temperatures come out exact for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from geoseg.errors import InputError
+from geoseg.learn.scores.confusion import Counts, Floats, ratio
+
+STEPS = 250
+LEVELS = np.arange(STEPS + 1) / STEPS
+UNKNOWN = 255
+TEMPERATURES = (0.05, 20.0)
+
+
+@dataclass(frozen=True)
+class ProbabilityCounts:
+    """Pixels counted by whether they are of a class and how probable that was said to be: `counts[..., truth, level]`.
+
+    Level 250 is probability 1. Axes before these two are for several tables at once (classes, places).
+    """
+
+    counts: Counts
+
+    @classmethod
+    def empty(cls, *shape: int) -> ProbabilityCounts:
+        return cls(np.zeros((*shape, 2, STEPS + 1), dtype=np.int64))
+
+    @classmethod
+    def of(cls, is_class: NDArray[np.bool_], levels: NDArray[Any]) -> ProbabilityCounts:
+        """Count pixels by truth and by probability in 250ths (bytes, 255 unknown) or from 0 to 1 (decimals, or nan)."""
+        if levels.dtype.kind == "f":
+            levels = np.where(np.isnan(levels), UNKNOWN, np.rint(levels * STEPS)).astype(np.int64)
+        known = levels != UNKNOWN
+        if (levels[known] > STEPS).any() or (levels[known] < 0).any():
+            raise InputError(
+                f"a probability is 0 to {STEPS} in {STEPS}ths, but there is {levels[known].max()}"
+            )
+        pairs = is_class[known] * (STEPS + 1) + levels[known].astype(np.int64)
+        return cls(np.bincount(pairs, minlength=2 * (STEPS + 1)).reshape(2, STEPS + 1))
+
+    def __add__(self, other: ProbabilityCounts) -> ProbabilityCounts:
+        return ProbabilityCounts(self.counts + other.counts)
+
+    def total(self) -> ProbabilityCounts:
+        """One table of several."""
+        return ProbabilityCounts(self.counts.reshape(-1, 2, STEPS + 1).sum(axis=0))
+
+    @property
+    def pixels(self) -> Counts:
+        return np.asarray(self.counts.sum(axis=(-2, -1)))
+
+    @property
+    def brier(self) -> Floats:
+        """Mean squared distance of the probability from the truth: 0 is perfect, 0.25 is a coin."""
+        error = self.counts[..., 1, :] * (1 - LEVELS) ** 2 + self.counts[..., 0, :] * LEVELS**2
+        return ratio(error.sum(axis=-1), self.pixels)
+
+    @property
+    def log_loss(self) -> Floats:
+        """Mean negative logarithm of the probability given to the truth; 0 and 1 count as half a step from the end."""
+        inside = inner_levels()
+        loss = self.counts[..., 1, :] * -np.log(inside) + self.counts[..., 0, :] * -np.log1p(-inside)
+        return ratio(loss.sum(axis=-1), self.pixels)
+
+    def reliability(self, bins: int = 15) -> Reliability:
+        """What was said against what came true, in equally wide bins of probability."""
+        bin_of = np.minimum(np.arange(STEPS + 1) * bins // STEPS, bins - 1)
+        starts = np.searchsorted(bin_of, np.arange(bins))
+        both = self.counts.sum(axis=-2)
+        counts = np.add.reduceat(both, starts, axis=-1)
+        said = np.add.reduceat(both * LEVELS, starts, axis=-1)
+        came = np.add.reduceat(self.counts[..., 1, :], starts, axis=-1)
+        return Reliability(counts, ratio(said, counts), ratio(came, counts))
+
+    def ece(self, bins: int = 15) -> Floats:
+        """Expected calibration error (Guo et al. 2017): how far, on average, what was said is from what came true."""
+        return self.reliability(bins).ece
+
+    def sweep(self) -> Sweep:
+        """What every threshold would have given."""
+        taken = np.cumsum(self.counts[..., ::-1], axis=-1)[..., ::-1]
+        return Sweep(hits=taken[..., 1, 1:], false_alarms=taken[..., 0, 1:], true=taken[..., 1, :1])
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """For each bin of probability: pixels in it, their mean probability, and the share that is of the class."""
+
+    counts: Counts
+    said: Floats
+    came_true: Floats
+
+    @property
+    def ece(self) -> Floats:
+        gaps = np.nan_to_num(np.abs(self.said - self.came_true))
+        return ratio((self.counts * gaps).sum(axis=-1), self.counts.sum(axis=-1))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Pixels rightly and wrongly taken for a class at each threshold. Thresholds lie between levels: 0.002, 0.006, ...
+
+    There they mean the same for a probability before and after it is rounded to 250ths.
+    """
+
+    hits: Counts
+    false_alarms: Counts
+    true: Counts
+
+    @property
+    def thresholds(self) -> Floats:
+        return np.round((np.arange(1, STEPS + 1) - 0.5) / STEPS, 4)
+
+    def places_of(self, thresholds: Floats) -> NDArray[np.intp]:
+        """Where in the sweep the pixels are those whose probability is at least so high."""
+        return np.asarray(np.ceil(thresholds * STEPS - 1e-9) - 1, dtype=np.intp)
+
+    @property
+    def iou(self) -> Floats:
+        return ratio(self.hits, self.true + self.false_alarms)
+
+    @property
+    def precision(self) -> Floats:
+        return ratio(self.hits, self.hits + self.false_alarms)
+
+    @property
+    def recall(self) -> Floats:
+        return ratio(self.hits, self.true)
+
+
+def best_threshold(counts: ProbabilityCounts) -> tuple[float, float]:
+    """The threshold with the highest IoU, and that IoU; in the middle where several are as good."""
+    sweep = counts.total().sweep()
+    if not sweep.true.any():
+        raise InputError(
+            "no pixel is of the class, so no threshold is best; validate where there is some of it"
+        )
+    best = np.flatnonzero(sweep.iou == sweep.iou.max())
+    return float(sweep.thresholds[best[len(best) // 2]]), float(sweep.iou.max())
+
+
+def best_min_area(areas_m2: Floats, right: NDArray[np.bool_], true: int) -> tuple[float, float]:
+    """The smallest area worth keeping, and the F1 score that it gives.
+
+    `areas_m2` are those of predicted footprints, `right` says which of them match one of the `true` buildings.
+    """
+    if not len(areas_m2) or not true:
+        return 0.0, 0.0
+    order = np.argsort(areas_m2)[::-1]
+    kept = np.arange(1, len(order) + 1)
+    f1 = 2 * np.cumsum(right[order]) / (kept + true)
+    last_of_equals = np.append(np.diff(areas_m2[order]) != 0, True)
+    best = int(np.argmax(np.where(last_of_equals, f1, -1)))
+    keeps_all = best == len(order) - 1
+    return 0.0 if keeps_all else float(areas_m2[order][best]), float(f1[best])
+
+
+def fit_temperature(logits: NDArray[Any], truth: NDArray[Any], weights: NDArray[Any] | None = None) -> float:
+    """The number that logits should be divided by so that probabilities come true (Guo et al. 2017).
+
+    Yes/no models: `logits` (pixel,) and `truth` 0 or 1. Several classes: `logits` (pixel, class) and class numbers.
+    `weights` says how often each counts.
+    """
+    if not len(logits):
+        raise InputError("no pixel to calibrate with")
+    logits = logits.astype(np.float64)
+    losses = yes_no_losses if logits.ndim == 1 else class_losses
+
+    def mean_loss(log_temperature: float) -> float:
+        return float(np.average(losses(logits * np.exp(-log_temperature), truth), weights=weights))
+
+    found = minimize_scalar(mean_loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def temperature_of(counts: ProbabilityCounts) -> float:
+    """The temperature that would make counted probabilities of a yes/no model come true."""
+    inside = inner_levels()
+    logits = np.tile(np.log(inside) - np.log1p(-inside), 2)
+    return fit_temperature(logits, np.repeat([0, 1], STEPS + 1), counts.total().counts.ravel())
+
+
+def inner_levels() -> Floats:
+    """The levels of probability, with 0 and 1 half a step inside."""
+    return np.asarray(np.clip(LEVELS, 0.25 / STEPS, 1 - 0.25 / STEPS))
+
+
+def yes_no_losses(logits: Floats, truth: NDArray[Any]) -> Floats:
+    """Binary cross-entropy of each pixel."""
+    return np.asarray(np.logaddexp(0, logits) - logits * truth)
+
+
+def class_losses(logits: Floats, truth: NDArray[Any]) -> Floats:
+    """Cross-entropy of each pixel."""
+    highest = logits.max(axis=1)
+    total = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+    own = np.take_along_axis(logits, truth.astype(np.int64)[:, None], axis=1)[:, 0]
+    return np.asarray(total - own)

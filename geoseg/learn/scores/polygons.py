@@ -1,0 +1,128 @@
+"""How well footprints agree one by one: which ones match, and what follows from it.
+
+A predicted footprint matches a true one of its class when their intersection over union reaches a threshold; each
+matches one other at most, the most confident choosing first. So it is in the COCO evaluation, whose average precision
+and recall are given as well, with all footprints counted however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.learn.scores.confusion import Floats, ratio
+
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_LEVELS = np.linspace(0, 1, 101)
+ROUNDING = 1e-10
+LEAST_SHARED = 1 / 3
+"""Two footprints with an IoU of a half share a third of the sum of their areas."""
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Footprints of one scene in any plane in which areas keep their proportions, each with its class and confidence."""
+
+    polygons: NDArray[np.object_]
+    classes: Ints
+    confidence: Floats
+
+    def __len__(self) -> int:
+        return len(self.polygons)
+
+    def select(self, chosen: Flags) -> Outlines:
+        return Outlines(self.polygons[chosen], self.classes[chosen], self.confidence[chosen])
+
+    @classmethod
+    def merged(cls, batches: Sequence[Outlines]) -> Outlines:
+        return cls(
+            np.concatenate([np.empty(0, dtype=object), *(batch.polygons for batch in batches)]),
+            np.concatenate([np.empty(0, dtype=np.int64), *(batch.classes for batch in batches)]),
+            np.concatenate([np.empty(0), *(batch.confidence for batch in batches)]),
+        )
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pairs of a predicted and a true footprint of the same class that may share half of what they cover.
+
+    Footprints are known by their numbers. Only pairs near enough in size and place are intersected.
+    """
+
+    predicted: Ints
+    true: Ints
+    iou: Floats
+
+    @classmethod
+    def between(cls, predicted: Outlines, true: Outlines) -> Overlaps:
+        one, other = shapely.STRtree(true.polygons).query(predicted.polygons, predicate="intersects")
+        alike = predicted.classes[one] == true.classes[other]
+        one, other = one[alike], other[alike]
+        sizes = shapely.area(predicted.polygons)[one], shapely.area(true.polygons)[other]
+        most = np.minimum(shared_boxes(predicted.polygons[one], true.polygons[other]), np.minimum(*sizes))
+        hopeful = most >= (LEAST_SHARED - ROUNDING) * (sizes[0] + sizes[1])
+        one, other = one[hopeful], other[hopeful]
+        shared = shapely.area(shapely.intersection(predicted.polygons[one], true.polygons[other]))
+        whole = sizes[0][hopeful] + sizes[1][hopeful] - shared
+        return cls(one, other, ratio(shared, whole))
+
+    def select(self, chosen: Flags | Ints) -> Overlaps:
+        return Overlaps(self.predicted[chosen], self.true[chosen], self.iou[chosen])
+
+
+def matched(predicted: Outlines, true: Outlines, thresholds: Floats = IOU_THRESHOLDS) -> Ints:
+    """For each threshold of a half or more (rows), which true footprint each predicted one (columns) matches; -1 is none."""
+    overlaps = Overlaps.between(predicted, true)
+    matches = np.full((len(thresholds), len(predicted)), -1)
+    for found, threshold in zip(matches, thresholds, strict=True):
+        near = overlaps.select(overlaps.iou >= threshold - ROUNDING)
+        contested = is_repeated(near.predicted) | is_repeated(near.true)
+        found[near.predicted[~contested]] = near.true[~contested]
+        settle(near.select(contested), predicted.confidence, found)
+    return matches
+
+
+def shared_boxes(one: NDArray[np.object_], other: NDArray[np.object_]) -> Floats:
+    """How large the overlap of two footprints' boxes is, pair by pair."""
+    first, second = shapely.bounds(one).reshape(-1, 4), shapely.bounds(other).reshape(-1, 4)
+    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
+    return np.asarray(np.prod(np.maximum(high - low, 0), axis=1))
+
+
+def is_repeated(numbers: Ints) -> Flags:
+    """Which numbers stand in a list more than once."""
+    return np.asarray(np.bincount(numbers)[numbers] > 1 if len(numbers) else np.zeros(0, dtype=bool))
+
+
+def settle(pairs: Overlaps, confidence: Floats, found: Ints) -> None:
+    """Where several claim one another: the most confident chooses first, and takes the nearest one left."""
+    order = np.lexsort((-pairs.iou, pairs.predicted, -confidence[pairs.predicted]))
+    taken: set[int] = set()
+    for predicted, true in zip(pairs.predicted[order].tolist(), pairs.true[order].tolist(), strict=True):
+        if found[predicted] < 0 and true not in taken:
+            found[predicted] = true
+            taken.add(true)
+
+
+def average_precision(right: Flags, weights: Floats, true: float) -> Floats:
+    """COCO's average precision at each threshold (rows) of footprints sorted by confidence, the surest first.
+
+    `weights` say how often each footprint counts, `true` how many there are in truth: both 1 and their number, unless
+    places are drawn anew for an interval.
+    """
+    if not true:
+        return np.full(len(right), np.nan)
+    hits = np.cumsum(right * weights, axis=1)
+    recall, precision = hits / true, np.nan_to_num(ratio(hits, np.cumsum(weights)))
+    highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    padded = np.pad(highest, ((0, 0), (0, 1)))
+    return np.array(
+        [row[np.searchsorted(r, RECALL_LEVELS)].mean() for row, r in zip(padded, recall, strict=True)]
+    )

@@ -1,0 +1,208 @@
+"""A run settled before its first step: data, network, card, and how batches become ready. A value that loops read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geoseg.errors import InputError
+from geoseg.learn.patches.augment import RECIPES, Recipe
+from geoseg.learn.patches.batches import Batch, Kitchen, Shelf, batches
+from geoseg.learn.patches.derived import derived_bands
+from geoseg.learn.patches.radiometry import scaling_for, site_range
+from geoseg.learn.patches.samples import (
+    Balance,
+    GridPatches,
+    RandomPatches,
+    Site,
+    class_factors,
+    open_sites,
+    refuse_shared_ground,
+    total_counts,
+)
+from geoseg.learn.settings import Settings
+from geoseg.learn.training.losses import LossSum, balanced_weights, parse_loss
+from geoseg.learn.training.networks import new_network
+from geoseg.learn.training.processes import Team
+from geoseg.learn.training.validation import Examiner
+from geoseg.model.card import Card, LandClass
+from geoseg.model.network import with_derived_bands
+from geoseg.model.normalisation import Normalisation
+from geoseg.narrator import Narrator
+from geoseg.prepare.dataset import Dataset, read_dataset
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What is learnt from and what is validated on."""
+
+    dataset: Dataset
+    training: tuple[Site, ...]
+    validation: tuple[Site, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a training run."""
+
+    settings: Settings
+    ground: Ground
+    card: Card
+    criterion: LossSum
+    class_weights: Tensor | None
+    device: torch.device
+    team: Team
+
+    @property
+    def recipe(self) -> Recipe:
+        return RECIPES[self.settings.augment]
+
+    def kitchen(self, recipe: Recipe) -> Kitchen:
+        return Kitchen(
+            self.card.scaling, recipe, self.settings.seed, self.settings.patch, self.ground.dataset.ignore
+        )
+
+    def patches(self) -> RandomPatches:
+        """The patches to learn from."""
+        names = [each.name for each in self.card.classes]
+        factors = class_factors(self.settings.oversample, names, total_counts(self.ground.training))
+        balance = Balance(factors, self.settings.empty, self.settings.place_balance)
+        side = self.recipe.side_read(self.settings.patch)
+        return RandomPatches(self.ground.training, side, balance, self.settings.seed)
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """The batch of each step, or what of it falls to this process."""
+        settings = self.settings
+        numbers = [
+            self.team.share(range(step * settings.batch, (step + 1) * settings.batch))
+            for step in range(first_step, settings.steps)
+        ]
+        return batches(
+            self.shelf(self.patches(), self.criterion.needs_weights), numbers, settings.workers, self.device
+        )
+
+    def validation_batches(self, most: int | None = None) -> Iterator[Batch]:
+        """Patches to validate on, all or some evenly spread, or what of them falls to this process."""
+        patches = GridPatches(self.ground.validation, self.settings.patch)
+        chosen = (list(range(len(patches))) if most is None else patches.spread(most))[
+            self.team.rank :: self.team.size
+        ]
+        numbers = [chosen[i : i + self.settings.batch] for i in range(0, len(chosen), self.settings.batch)]
+        return batches(
+            self.shelf(patches, self.criterion.needs_weights), numbers, self.settings.workers, self.device
+        )
+
+    def shelf(self, patches: RandomPatches | GridPatches, with_weights: bool) -> Shelf:
+        ranges = [self.range_of(site) for site in patches.sites]
+        return Shelf(patches, ranges, self.ground.dataset.ignore, with_weights)
+
+    def range_of(self, site: Site) -> Normalisation:
+        return site_range(self.card.scaling, site, len(self.card.bands))
+
+    def examiner(self) -> Examiner:
+        places = tuple(site.place for site in self.ground.validation)
+        kitchen = self.kitchen(RECIPES["none"])
+        return Examiner(kitchen, self.criterion, places, self.card.outputs, self.device, self.team)
+
+    def new_network(self, narrator: Narrator) -> nn.Module:
+        """The untrained network; the same in every process."""
+        torch.manual_seed(self.settings.seed)
+        return new_network(self.settings, self.card, narrator)
+
+    def behind_card(self, network: nn.Module) -> nn.Module:
+        """The network as it takes a scene's own bands."""
+        return with_derived_bands(network, self.card).to(self.device)
+
+
+def open_run(path: Path, out: Path, settings: Settings, device: torch.device, team: Team) -> Run:
+    """Settle a run, or say in one line why it cannot be."""
+    if settings.batch % (team.size * settings.accumulate):
+        raise InputError(
+            f"--batch {settings.batch}: must be a multiple of {team.size * settings.accumulate}: "
+            f"{team.size} processes, each cutting its share in {settings.accumulate}"
+        )
+    ground = open_ground(read_dataset(path), settings)
+    card = first_card(ground, out, settings)
+    return Run(
+        settings,
+        ground,
+        card,
+        parse_loss(settings.loss, card.outputs == 1),
+        class_weights(settings, ground),
+        device,
+        team,
+    )
+
+
+def open_ground(dataset: Dataset, settings: Settings) -> Ground:
+    if len(dataset.classes) < 2:
+        raise InputError(
+            f"{dataset.name}: needs two classes, the background first, not {len(dataset.classes)}"
+        )
+    gsd_m = settings.gsd or dataset.gsd_m
+    ground = Ground(dataset, open_sites(dataset, "train", gsd_m), open_sites(dataset, "validation", gsd_m))
+    refuse_shared_ground({"train": ground.training, "validation": ground.validation})
+    return ground
+
+
+def missing_classes(ground: Ground) -> list[str]:
+    """Complaints about classes that only one of the splits holds."""
+    learnt, validated = (total_counts(sites) for sites in (ground.training, ground.validation))
+    names = [each.name for each in ground.dataset.classes]
+    return [
+        f"no pixel of class {name} is in the {split} split; nothing can be {verb} of it"
+        for split, counts, verb in (("train", learnt, "learnt"), ("validation", validated, "said"))
+        for name, count in zip(names, counts, strict=True)
+        if not count
+    ]
+
+
+def first_card(ground: Ground, out: Path, settings: Settings) -> Card:
+    """What can be said of a model before it is trained."""
+    dataset, gsd_m = ground.dataset, settings.gsd or ground.dataset.gsd_m
+    smallest, largest = RECIPES[settings.augment].scale
+    reach = (1 / largest, 1 / smallest) if smallest < 1 else (0.8, 1.25)
+    return Card(
+        name=settings.name or out.name,
+        bands=dataset.bands,
+        classes=tuple(LandClass(each.name, each.color) for each in dataset.classes),
+        gsd_m=gsd_m,
+        gsd_range_m=(round(gsd_m * reach[0], 4), round(gsd_m * reach[1], 4)),
+        description=settings.description,
+        patch=settings.patch,
+        scaling=scaling_for(settings, dataset.bands, ground.training),
+        derived=derived_bands(settings.derived, dataset.bands),
+        activation="sigmoid" if len(dataset.classes) == 2 else "softmax",
+        licence=settings.licence or dataset.licence,
+        sources=(
+            {
+                "name": dataset.name,
+                "licence": dataset.licence,
+                "attribution": dataset.attribution,
+                "source": dataset.source,
+            },
+        ),
+    )
+
+
+def class_weights(settings: Settings, ground: Ground) -> Tensor | None:
+    """How much each class counts in losses of single pixels."""
+    if not settings.class_weights:
+        return None
+    if settings.class_weights == "auto":
+        return torch.tensor(balanced_weights(total_counts(ground.training).tolist()))
+    try:
+        weights = np.array([float(part) for part in settings.class_weights.split(",")])
+    except ValueError as error:
+        raise InputError(
+            f"--class-weights {settings.class_weights}: give auto, or numbers such as 1,4"
+        ) from error
+    count = len(ground.dataset.classes)
+    if len(weights) != count or (weights < 0).any() or not np.isfinite(weights).all():
+        raise InputError(f"--class-weights {settings.class_weights}: give {count} numbers of zero or more")
+    return torch.from_numpy(weights).float()

@@ -1,0 +1,67 @@
+"""Pictures of what a network is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.learn.patches.augment import RECIPES
+from geoseg.learn.patches.batches import Kitchen, Ready, batches
+from geoseg.learn.training.run import Run
+from geoseg.model.card import Card
+
+SHOWN = 8
+GAP = 4
+
+
+def show_samples(run: Run, path: Path) -> None:
+    """Write a picture of patches as they are, and below them as each preset varies them, labels tinted in."""
+    patches = run.patches()
+    shelf = run.shelf(patches, False)
+    batch = next(batches(shelf, [range(SHOWN)], 0, torch.device("cpu")))
+    rows = []
+    for recipe in RECIPES.values():
+        side = run.settings.patch
+        ready = Kitchen(run.card.scaling, recipe, run.settings.seed, side, run.ground.dataset.ignore)(batch)
+        rows.append(np.concatenate([framed(picture, side) for picture in tinted(ready, run.card)], axis=1))
+    save_picture(path, np.concatenate(rows))
+
+
+def tinted(ready: Ready, card: Card) -> list[NDArray[np.uint8]]:
+    """Patches as a person sees them, each class but the first in its colour, unknown ground darkened."""
+    inputs = visible(ready.inputs, card)
+    colors = torch.tensor([each.rgb for each in card.classes] + [(0, 0, 0)]) / 255
+    labels = torch.where(ready.labels < len(card.classes), ready.labels, len(card.classes)).long()
+    tint = colors[labels].movedim(-1, 1)
+    mixed = torch.where((labels > 0)[:, None], inputs * 0.65 + tint * 0.35, inputs)
+    return [np.asarray((one.clamp(0, 1) * 255).byte().movedim(0, -1).numpy()) for one in mixed]
+
+
+def visible(inputs: Tensor, card: Card) -> Tensor:
+    """The first three bands of network inputs as they were before they were normalised."""
+    bands = inputs.shape[1]
+    mean, std = (
+        torch.tensor([values[i % len(values)] for i in range(bands)]).view(1, -1, 1, 1)
+        for values in (card.scaling.mean, card.scaling.std)
+    )
+    return (inputs * std + mean)[:, [0, min(1, bands - 1), min(2, bands - 1)]]
+
+
+def framed(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A picture in the middle of its cell; one that was read larger is cut."""
+    margin = (picture.shape[0] - side) // 2
+    cut = picture[margin : margin + side, margin : margin + side]
+    return np.pad(cut, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")
+    Image.fromarray(picture).save(unfinished, format="PNG")
+    unfinished.replace(path)

@@ -1,0 +1,122 @@
+"""How well a network does on places that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from geoseg.learn.patches.batches import Batch, Kitchen
+from geoseg.learn.scores.calibrate import STEPS
+from geoseg.learn.scores.confusion import Confusion, macro
+from geoseg.learn.training.losses import IGNORE, LossSum, compared
+from geoseg.learn.training.processes import Team
+
+SAMPLED = 64
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was counted: a confusion table and levels of probability for each place, and some logits with their truth.
+
+    `levels` (place, class, truth, level) counts probabilities of each class in 250ths; a yes/no model has one class.
+    """
+
+    places: tuple[str, ...]
+    confusion: Confusion
+    levels: NDArray[np.int64]
+    loss: float
+    logits: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+    @property
+    def score(self) -> float:
+        """What is to be high: IoU of the buildings of a yes/no model, else the mean of all classes."""
+        return sought_iou(self.confusion.total())
+
+
+def sought_iou(confusion: Confusion) -> float:
+    iou = confusion.iou
+    score = iou[1] if len(iou) == 2 else macro(iou)
+    return 0.0 if np.isnan(score) else float(score)
+
+
+class Counter:
+    """Counts on the device; only tables come back."""
+
+    def __init__(self, places: int, outputs: int, threshold: float, device: torch.device) -> None:
+        self.classes = max(2, outputs)
+        self.threshold = threshold
+        self.confusion = torch.zeros(places * self.classes**2, dtype=torch.int64, device=device)
+        self.levels = torch.zeros(places * outputs * 2 * (STEPS + 1), dtype=torch.int64, device=device)
+        self.loss = torch.zeros(2, dtype=torch.float64, device=device)
+        self.sampled: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, logits: Tensor, labels: Tensor, places: Tensor) -> None:
+        known = labels != IGNORE
+        truth, where = labels.long()[known], places[:, None, None].expand_as(labels)[known]
+        scores = logits.movedim(1, -1)[known]
+        yes_no = scores.shape[1] == 1
+        probabilities = scores.sigmoid() if yes_no else scores.softmax(1)
+        predicted = (probabilities[:, 0] >= self.threshold).long() if yes_no else scores.argmax(1)
+        pairs = (where * self.classes + truth) * self.classes + predicted
+        self.confusion += torch.bincount(pairs, minlength=len(self.confusion))
+        self.add_levels(probabilities, truth, where)
+        step = max(1, len(truth) // (SAMPLED * len(labels)))
+        self.sampled.append((scores[::step].cpu(), truth[::step].cpu()))
+
+    def add_levels(self, probabilities: Tensor, truth: Tensor, places: Tensor) -> None:
+        outputs = probabilities.shape[1]
+        of_class = torch.arange(outputs, device=truth.device) + (1 if outputs == 1 else 0)
+        table = (places[:, None] * outputs + torch.arange(outputs, device=truth.device)) * 2
+        pairs = (table + (truth[:, None] == of_class)) * (STEPS + 1) + (probabilities * STEPS).round().long()
+        self.levels += torch.bincount(pairs.flatten(), minlength=len(self.levels))
+
+    def result(self, places: tuple[str, ...], team: Team) -> Validation:
+        confusion, levels, loss = (
+            team.summed(each).cpu() for each in (self.confusion, self.levels, self.loss)
+        )
+        table = confusion.view(len(places), self.classes, self.classes).numpy()
+        logits = torch.cat([scores for scores, _ in self.sampled]) if self.sampled else torch.zeros(0, 1)
+        truth = torch.cat([true for _, true in self.sampled]) if self.sampled else torch.zeros(0).long()
+        return Validation(
+            places,
+            Confusion(table),
+            levels.view(len(places), -1, 2, STEPS + 1).numpy(),
+            float(loss[0] / loss[1].clamp(min=1)),
+            logits.squeeze(1).numpy() if logits.shape[1] == 1 else logits.numpy(),
+            truth.numpy(),
+        )
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Runs networks over validation patches. `places` are those of each site, `outputs` the network's channels."""
+
+    kitchen: Kitchen
+    criterion: LossSum
+    places: tuple[str, ...]
+    outputs: int
+    device: torch.device
+    team: Team
+
+    @torch.inference_mode()
+    def __call__(self, network: nn.Module, batches: Iterable[Batch], threshold: float = 0.5) -> Validation:
+        """Count over this process's batches, and add up what all have counted."""
+        network.eval()
+        names = tuple(sorted(set(self.places)))
+        counter = Counter(len(names), self.outputs, threshold, self.device)
+        for batch in batches:
+            ready = self.kitchen(batch)
+            logits = network(ready.inputs).float()
+            at = torch.tensor([names.index(self.places[i]) for i in batch.sites.tolist()], device=self.device)
+            counter.add(logits, ready.labels, at)
+            loss = self.criterion(compared(logits, ready.labels, weight=ready.weight))
+            counter.loss += torch.stack(
+                [loss.double() * len(batch), torch.ones_like(loss).double() * len(batch)]
+            )
+        return counter.result(names, self.team)
