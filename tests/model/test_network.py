@@ -226,7 +226,7 @@ def test_truncated_weights_are_refused(tiny_model: Path, tmp_path: Path, share: 
 def test_a_checkpoint_without_a_networks_weights_is_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(
-        InputError, match=r"weights.pth: not a weights file \(it holds no state dict"
+        InputError, match=r"weights.pth: .*not a weights file \(it holds no state dict"
     ):
         read_weights(tmp_path / "weights.pth")
 
