@@ -137,6 +137,17 @@ def test_noise_is_as_strong_as_drawn_and_always_the_same() -> None:
     assert torch.equal(seen(IMAGES, strength) - IMAGES, noise)
 
 
+def test_a_stretched_patch_lies_between_its_percentiles() -> None:
+    percent = torch.tensor([2.0, 0.0, 1.0, 0.0, 0.0, 4.0]).view(6, 1, 1, 1)
+    stretched = augment.stretched(IMAGES, percent)
+    for image, wide, share in zip(IMAGES.numpy(), stretched.numpy(), percent.flatten().tolist(), strict=True):
+        low, high = np.percentile(image, (share, 100 - share), axis=(1, 2), keepdims=True)
+        expected = np.clip((image - low) / (high - low), 0, 1) if share else image
+        assert np.abs(wide - expected).max() < 1e-4
+    flat = augment.stretched(torch.full((6, 3, 32, 32), 0.4), percent)
+    assert torch.isfinite(flat).all()
+
+
 def test_a_dropped_band_says_nothing() -> None:
     images = seen(IMAGES, replace(drawn(), dropped=np.array([-1, 2, -1, 0, -1, -1])))
     assert float(images[1, 2].std()) < 1e-6

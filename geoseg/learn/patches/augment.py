@@ -19,6 +19,7 @@ from geoseg.learn.settings import Preset
 
 FIELD = 4
 BLOCK = 8
+LEAST_SPAN = 0.15
 Range = tuple[float, float]
 
 
@@ -46,6 +47,8 @@ class Recipe:
     haze: Range = (0.1, 0.5)
     shadow_chance: float = 0.0
     shadow: Range = (0.3, 0.7)
+    stretch_chance: float = 0.0
+    stretch: Range = (0.5, 4.0)
     dropout_chance: float = 0.0
 
     @property
@@ -83,6 +86,7 @@ RECIPES: dict[Preset, Recipe] = {
         jpeg_chance=0.25,
         haze_chance=0.2,
         shadow_chance=0.2,
+        stretch_chance=0.15,
         dropout_chance=0.03,
     ),
 }
@@ -107,6 +111,7 @@ class Draw:
     jpeg: Tensor
     haze: Tensor
     shadow: Tensor
+    stretch: Tensor
     fields: Tensor
     dropped: NDArray[np.int64]
     seeds: tuple[int, ...]
@@ -143,6 +148,7 @@ def draw(recipe: Recipe, seed: int, numbers: Sequence[int], bands: int) -> Draw:
         jpeg=at_times(recipe.jpeg_chance, recipe.jpeg),
         haze=at_times(recipe.haze_chance, recipe.haze),
         shadow=at_times(recipe.shadow_chance, recipe.shadow),
+        stretch=at_times(recipe.stretch_chance, recipe.stretch),
         fields=each(0, 1, 2 * FIELD * FIELD).view(len(numbers), 2, FIELD, FIELD),
         dropped=np.where(dropped & (bands > 1), each(0, bands).flatten().numpy().astype(np.int64), -1),
         seeds=tuple(int(chance.integers(2**31)) for chance in chances),
@@ -200,7 +206,7 @@ def seen(images: Tensor, drawn: Draw) -> Tensor:
     images = coloured(images, drawn)
     images = sharpened(blurred(images, drawn.blur), drawn.sharpen)
     images = noisy(images, drawn)
-    return without_bands(compressed(images, drawn.jpeg), drawn.dropped)
+    return without_bands(stretched(compressed(images, drawn.jpeg), drawn.stretch), drawn.dropped)
 
 
 def lit(images: Tensor, drawn: Draw) -> Tensor:
@@ -292,6 +298,17 @@ def cosine_matrix() -> Tensor:
     )
     matrix[0] /= 2**0.5
     return matrix
+
+
+def stretched(images: Tensor, percent: Tensor) -> Tensor:
+    """Stretch each band between its percentiles, as scenes of foreign values are, and as others stretch theirs for show."""
+    images = images.clone() if percent.any() else images
+    for i in torch.nonzero(percent.flatten() > 0).flatten().tolist():
+        share = float(percent.flatten()[i]) / 100
+        bands = images[i].flatten(1)
+        low, high = (torch.quantile(bands, at, dim=1)[:, None, None] for at in (share, 1 - share))
+        images[i] = ((images[i] - low) / (high - low).clamp(min=LEAST_SPAN)).clamp(0, 1)
+    return images
 
 
 def without_bands(images: Tensor, dropped: NDArray[np.int64]) -> Tensor:
