@@ -40,9 +40,12 @@ def requested_band(available: Sequence[Band], item: str, request: str, scene: st
 
 
 def matching_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) -> tuple[int, ...]:
-    """The bands a model wants: those that carry its names, else all bands when the count is right."""
+    """The bands a model wants: those that carry its names, else all bands when the count is right.
+
+    A band that is asked for by name is data, though many programs mark a fourth band as alpha, whatever it holds.
+    """
     data = [band for band in available if not band.is_alpha]
-    found = [next((b.number for b in data if b.answers_to(name)), None) for name in wanted]
+    found = [next((b.number for b in available if b.answers_to(name)), None) for name in wanted]
     if None not in found and len(set(found)) == len(found):
         return tuple(number for number in found if number is not None)
     if len(data) == len(wanted):

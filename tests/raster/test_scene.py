@@ -47,6 +47,16 @@ def test_colours_name_bands_too(write_raster: RasterWriter) -> None:
     assert matching_bands(open_scene([str(path)]).all_bands, ["blue", "red"], "a") == (3, 1)
 
 
+def test_a_band_asked_for_by_name_is_data_whatever_its_colour(write_raster: RasterWriter) -> None:
+    path = write_raster(
+        "a.tif", photo(4, 4, 4), photometric="RGB", alpha="YES", descriptions=("B4", "B3", "B2", "B8")
+    )
+    bands = open_scene([str(path)]).all_bands
+    assert bands[3].is_alpha
+    assert matching_bands(bands, ["B4", "B3", "B2", "B8"], "a") == (1, 2, 3, 4)
+    assert matching_bands(bands, ["red", "green", "blue"], "a") == (1, 2, 3)
+
+
 def test_nodata_alpha_mask_and_nan_all_mean_unknown(write_raster: RasterWriter) -> None:
     values = photo(30, 30)
     hole = np.zeros((30, 30), bool)
