@@ -13,6 +13,7 @@ from geoseg.errors import InputError
 
 WGS84 = CRS.from_epsg(4326)
 ELLIPSOID = Geod(ellps="WGS84")
+NOWHERE = CRS.from_proj4("+proj=laea +lat_0=0 +lon_0=0 +datum=WGS84 +units=m +no_defs")
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,11 @@ class Grid:
         width = max(1, round(self.width * across / gsd_m))
         scale = Affine.scale(self.width / width, self.height / height)
         return Grid(self.crs, self.transform @ scale, height, width)
+
+
+def made_up_grid(shape: tuple[int, int], gsd_m: float) -> Grid:
+    """A grid for a picture that lies nowhere: square pixels of true size in the Gulf of Guinea, where 0 meets 0."""
+    return Grid(NOWHERE, Affine.scale(gsd_m, -gsd_m), *shape)
 
 
 def crs_name(crs: CRS) -> str:

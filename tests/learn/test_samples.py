@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from made import HERE, UTM33, RasterWriter
+from PIL import Image
 from scipy.stats import chisquare
 from squares import CLASSES, array_set, town
 
@@ -25,7 +26,7 @@ from geoseg.learn.patches.samples import (
     total_counts,
 )
 from geoseg.prepare.dataset import Dataset, Item
-from geoseg.raster.grid import Window
+from geoseg.raster.grid import Window, made_up_grid
 
 Opener = Callable[..., Site]
 
@@ -146,6 +147,26 @@ def test_outlines_become_pixels_and_ground_outside_the_labelled_is_unknown(
     expected[70:] = 255
     for window in (Window(0, 0, 80, 80), Window(15, 5, 40, 50)):
         assert np.array_equal(site.read(window).classes, expected[window.slices])
+
+
+def test_outlines_of_a_picture_without_a_place(opened: Opener, tmp_path: Path) -> None:
+    """They lie on the plane of the picture itself; outlines on Earth are refused."""
+    import geopandas
+    import shapely
+
+    Image.fromarray(np.moveaxis(town(80, 5)[0], 0, -1)).save(tmp_path / "a.png")
+    grid = made_up_grid((80, 80), 0.3)
+    corners = [grid.transform @ corner for corner in ((10, 20), (30, 20), (30, 25), (10, 25))]
+    layer = geopandas.GeoDataFrame(geometry=[shapely.Polygon(corners)], crs=grid.crs)
+    layer.to_file(tmp_path / "a.fgb")
+    expected = np.zeros((80, 80), np.uint8)
+    expected[20:25, 10:30] = 1
+    found = opened("a.png", "a.fgb", gsd_m=0.3).read(Window(0, 0, 80, 80)).classes
+    assert np.array_equal(found, expected)
+    assert opened("a.png", "a.fgb", target_m=0.6, gsd_m=0.3).counts.sum((0, 1))[1] in (20, 30)
+    layer.to_crs(4326).to_file(tmp_path / "b.fgb")
+    with pytest.raises(InputError, match="outlines in EPSG:4326 need an image with a place on Earth"):
+        opened("a.png", "b.fgb", gsd_m=0.3)
 
 
 def test_outlines_carry_their_classes(write_raster: RasterWriter, opened: Opener, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from geoseg.errors import InputError
 from geoseg.raster.gdal import GDAL_ERRORS, open_raster, rasterio_crs, reason
 from geoseg.raster.grid import Grid
 
-NOWHERE = CRS.from_proj4("+proj=laea +lat_0=0 +lon_0=0 +datum=WGS84 +units=m +no_defs")
 ARRAY = ".npy"
 
 
@@ -44,11 +43,6 @@ def shape_of(path: Path) -> tuple[int, int]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with open_raster(str(path), str(path)) as dataset:
             return int(dataset.height), int(dataset.width)
-
-
-def made_up_grid(shape: tuple[int, int], gsd_m: float) -> Grid:
-    """A grid for a raster that lies nowhere: square pixels of true size in the Gulf of Guinea, where 0 meets 0."""
-    return Grid(NOWHERE, Affine.scale(gsd_m, -gsd_m), *shape)
 
 
 def placed(path: Path, grid: Grid, folder: Path, nodata: int | None = None) -> Path:

@@ -11,13 +11,13 @@ from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import NODATA, Mask, open_mask
 from geoseg.learn.evaluation.layers import Layer, is_vector, renumbered
 from geoseg.learn.evaluation.legend import Legend, land_classes, shared_classes
-from geoseg.learn.evaluation.placing import has_place, made_up_grid, placed, shape_of
+from geoseg.learn.evaluation.placing import has_place, placed, shape_of
 from geoseg.learn.evaluation.question import Comparison
 from geoseg.learn.evaluation.sides import RasterSide, Side
 from geoseg.learn.evaluation.tally import Pair
 from geoseg.learn.evaluation.workbench import Workbench, refuse_missing
 from geoseg.prepare.dataset import Dataset, Item
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, made_up_grid
 from geoseg.raster.opening import open_scene
 
 if TYPE_CHECKING:

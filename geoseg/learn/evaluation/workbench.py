@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import Mask, open_mask, open_probability
 from geoseg.learn.evaluation.layers import Layer
-from geoseg.learn.evaluation.placing import has_place, made_up_grid, on_grid, placed, shape_of
+from geoseg.learn.evaluation.placing import has_place, on_grid, placed, shape_of
 from geoseg.learn.evaluation.question import Question
 from geoseg.learn.evaluation.sides import Side, Within
 from geoseg.narrator import QUIET, Narrator
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, made_up_grid
 
 if TYPE_CHECKING:
     from geoseg.model.card import Card

@@ -96,11 +96,8 @@ def opened_quietly(path: Path) -> Iterator[Any]:
 
 def unplaced_scene(dataset: Any, path: Path, gsd_m: float) -> Scene:
     """A raster that does not say where it lies, as a scene at the equator, where metres are metres."""
-    from affine import Affine
-    from pyproj import CRS
-
     from geoseg.raster.bands import Band
-    from geoseg.raster.grid import Grid
+    from geoseg.raster.grid import made_up_grid
     from geoseg.raster.opening import refuse_unusable_colours
     from geoseg.raster.scene import Scene
 
@@ -109,8 +106,7 @@ def unplaced_scene(dataset: Any, path: Path, gsd_m: float) -> Scene:
     described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
     bands = tuple(Band(i + 1, text or "", colour.name) for i, (text, colour) in enumerate(described))
     numbers = tuple(band.number for band in bands if not band.is_alpha)
-    equator = CRS.from_proj4("+proj=laea +lat_0=0 +lon_0=0 +datum=WGS84 +units=m")
-    grid = Grid(equator, Affine.scale(gsd_m, -gsd_m), dataset.height, dataset.width)
+    grid = made_up_grid((dataset.height, dataset.width), gsd_m)
     dtype, block = dataset.dtypes[numbers[0] - 1], dataset.block_shapes[0][0]
     return Scene(name, name, (name,), bands, numbers, dtype, grid, grid, block)
 

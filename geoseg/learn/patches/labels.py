@@ -12,10 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.learn.patches.images import ARRAY, Image, array_of, is_placed, left_open, opened_quietly
+from geoseg.learn.patches.images import (
+    ARRAY,
+    Image,
+    RasterImage,
+    array_of,
+    is_placed,
+    left_open,
+    opened_quietly,
+)
 from geoseg.prepare.dataset import Dataset, Item
 
 if TYPE_CHECKING:
+    from pyproj import CRS
+
     from geoseg.raster.grid import Grid, Window
 
 VECTORS = {".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".kml", ".gml"}
@@ -216,12 +226,13 @@ def tree_of(held: Held) -> Any:
 
 def vector_labels(dataset: Dataset, item: Item, image: Image) -> VectorLabels:
     path = dataset.label_path(item)
-    if image.grid is None:
+    if not isinstance(image, RasterImage):
         raise InputError(f"{path}: outlines need an image with a place on Earth, and {item.image} has none")
-    outlines = outlines_on(path, image.grid)
-    labelled = outlines_on(dataset.folder / item.labelled, image.grid) if item.labelled else None
+    grid = image.scene.grid
+    outlines = outlines_on(path, grid)
+    labelled = outlines_on(dataset.folder / item.labelled, grid) if item.labelled else None
     return VectorLabels(
-        image.grid,
+        grid,
         outlines.geometry.to_numpy(),
         class_values(outlines, dataset, item),
         labelled.geometry.to_numpy() if labelled is not None else None,
@@ -239,8 +250,19 @@ def outlines_on(path: Path, grid: Grid) -> Any:
         raise InputError(f"{path}: cannot be read as outlines ({str(error)[:100]})") from error
     if table.crs is None:
         raise InputError(f"{path}: has no coordinate reference system; give it one, e.g. with ogr2ogr -a_srs")
+    refuse_other_world(path, table.crs, grid)
     kept = table[table.geometry.notna() & ~table.geometry.is_empty]
     return kept.to_crs(grid.crs)
+
+
+def refuse_other_world(path: Path, crs: CRS, grid: Grid) -> None:
+    """Outlines on Earth cannot lie on a picture that lies nowhere, whose own outlines say so by their CRS."""
+    from geoseg.raster.grid import NOWHERE, crs_name
+
+    if grid.crs == NOWHERE and crs != NOWHERE:
+        raise InputError(
+            f"{path}: outlines in {crs_name(crs)} need an image with a place on Earth, and theirs has none"
+        )
 
 
 def class_values(outlines: Any, dataset: Dataset, item: Item) -> NDArray[np.uint8]:
