@@ -10,7 +10,8 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.model.card import Card, LandClass, Scaling
+from geoseg.landclass import LandClass
+from geoseg.model.card import Card, Scaling
 
 UTM33 = "EPSG:32633"
 HERE = Affine.translation(392_000, 5_820_000) @ Affine.scale(0.3, -0.3)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.landclass import LandClass
 from geoseg.learn.settings import Settings
-from geoseg.prepare.dataset import Dataset, Item, LandClass, write_dataset
+from geoseg.prepare.dataset import Dataset, Item, write_dataset
 
 CLASSES = (LandClass("background", "#000000"), LandClass("building", "#e4572e"))
 

@@ -24,7 +24,8 @@ import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.prepare.dataset import Dataset, Item, LandClass, Split, write_dataset
+from geoseg.landclass import LandClass
+from geoseg.prepare.dataset import Dataset, Item, Split, write_dataset
 
 UNKNOWN = 255
 ACCRA_WEST = 1792

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from geoseg.prepare.dataset import Dataset, Item, LandClass, write_dataset
+from geoseg.landclass import LandClass
+from geoseg.prepare.dataset import Dataset, Item, write_dataset
 
 UNKNOWN = 255
 DRAWN = {"not drawn": 0, "built-up": 1, "vegetation": 2, "water": 3}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from geoseg.errors import InputError
+from geoseg.landclass import LandClass
 from geoseg.model.record import read_record, require
 
 Activation = Literal["sigmoid", "softmax"]
@@ -17,23 +18,6 @@ Stretch = Literal["never", "when-foreign", "always"]
 
 # A mask keeps classes in bytes, and 255 means nodata.
 MOST_CLASSES = 255
-
-
-@dataclass(frozen=True)
-class LandClass:
-    """A class of pixels, with the colour that maps show it in."""
-
-    name: str
-    color: str
-
-    def __post_init__(self) -> None:
-        require(self.name.strip() != "", "a class has no name")
-        written = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color)
-        require(bool(written), f"class {self.name}: colour {self.color!r} is not written like #c0392b")
-
-    @property
-    def rgb(self) -> tuple[int, int, int]:
-        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
 
 
 @dataclass(frozen=True)
@@ -152,7 +136,7 @@ class Card:
         """Read a card from JSON; `origin` is the file that an error names."""
         try:
             return read_record(cls, json.loads(text))
-        except ValueError as error:
+        except (ValueError, InputError) as error:
             raise InputError(f"{origin}: not a usable model card: {error}") from error
 
     @classmethod

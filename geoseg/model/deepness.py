@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import InputError
-from geoseg.model.card import Card, LandClass, Scaling
+from geoseg.landclass import LandClass
+from geoseg.model.card import Card, Scaling
 from geoseg.model.normalisation import fixed_normalisation
 from geoseg.model.onnx_file import Signature, open_session, signature
 

@@ -20,7 +20,7 @@ from geoseg.predict.pipeline import ahead
 from geoseg.predict.predictor import PROBABILITY_STEPS, Predictor, StripPixels, largest_batch
 from geoseg.raster.grid import Window
 from geoseg.raster.mosaic import Layer, write_mosaic
-from geoseg.raster.palette import Entry, Palette
+from geoseg.raster.palette import Palette
 from geoseg.raster.plan import Strip
 from geoseg.raster.scene import SceneReader
 
@@ -130,7 +130,7 @@ def write_mosaics(job: Job, journal: Journal, mask: Path | None, probability: Pa
 
 
 def palette(card: Card) -> Palette:
-    return Palette([Entry(value, entry.name, entry.color) for value, entry in enumerate(card.classes)])
+    return Palette(card.classes)
 
 
 def probability_bands(card: Card) -> tuple[str, ...]:

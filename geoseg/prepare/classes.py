@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.prepare.dataset import IGNORE, LandClass
+from geoseg.landclass import LandClass
+from geoseg.prepare.dataset import IGNORE
 
 COLORS = (
     "#000000", "#e4572e", "#2e86ab", "#f6ae2d", "#5b8c5a", "#8e5572", "#4c5b5c", "#c2c5aa", "#f26419", "#33658a",
@@ -21,15 +22,18 @@ COLORS = (
 IGNORED = "ignore"
 ANY = "*"
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
+SHARE = re.compile(r"[1-9]\d*%")
 
 BUILT_IN = {
     "building": "background=0,building=*",
     "dubai": "unlabelled=#9b9b9b,building=#3c1098,land=#8429f6,road=#6ec1e4,vegetation=#fedd3a,water=#e2a929",
     "massachusetts": "background=#000000,building=#ff0000",
     "esm": "other=1,non-residential=250,residential=255,ignore=0",
+    "esm-built": "other=1,building=250 255,ignore=0",
+    "ghsl": "other=0,built-up=100%,ignore=255 65535",
+    "ghsl-class": "open=1 2 3 4 5,residential=11 12 13 14 15,non-residential=21 22 23 24 25,ignore=0 255",
     "worldcover": "other=10 20 30 40 60 70 80 90 95 100,built-up=50,ignore=0",
     "wsf": "other=0,settlement=255",
-    "ghsl-class": "open=1 2 3 4 5,residential=11 12 13 14 15,non-residential=21 22 23 24 25,ignore=0 255",
 }
 
 
@@ -37,7 +41,8 @@ BUILT_IN = {
 class ClassTable:
     """Classes in the order of their value, and the labels that mean each: whole numbers, #rrggbb or words.
 
-    `*` among the labels of a class stands for every label that no other class names.
+    `*` among the labels of a class stands for every label that no other class names, and `100%` for whole numbers up
+    to 100 that are shares of the second class, as GHS-BUILT-S has square metres of each 100.
     """
 
     classes: tuple[LandClass, ...]
@@ -46,6 +51,11 @@ class ClassTable:
     @property
     def by_color(self) -> bool:
         return any(label.startswith("#") for label in self.meanings)
+
+    @property
+    def full(self) -> int | None:
+        """The value that means all of a pixel, where values are shares of the second class."""
+        return next((int(label[:-1]) for label in self.meanings if SHARE.fullmatch(label)), None)
 
     @property
     def otherwise(self) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from geoseg.errors import InputError
+from geoseg.landclass import LandClass
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -20,23 +20,6 @@ FILE = "dataset.toml"
 IGNORE = 255
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class LandClass:
-    """A class of ground, with the colour that maps show it in."""
-
-    name: str
-    color: str
-
-    def __post_init__(self) -> None:
-        require(self.name.strip() != "", "a class has no name")
-        written = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color)
-        require(bool(written), f"class {self.name}: colour {self.color!r} is not written like #c0392b")
-
-    @property
-    def rgb(self) -> tuple[int, int, int]:
-        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
 
 
 @dataclass(frozen=True)

@@ -6,46 +6,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One class: its value, name and colour as #rrggbb. The background is shown clear."""
-
-    value: int
-    name: str
-    color: str
-
-    @property
-    def alpha(self) -> int:
-        return 0 if self.value == 0 else 255
-
-    @property
-    def rgb(self) -> tuple[int, int, int]:
-        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
+from geoseg.landclass import LandClass
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The classes of a raster, values 0, 1, 2 ... in order."""
+    """The classes of a raster, values 0, 1, 2 ... in order; the first is the background and shown clear."""
 
-    entries: Sequence[Entry]
+    classes: Sequence[LandClass]
 
     def to_vrt(self) -> str:
         """As GDAL writes it in a virtual raster."""
         rows = "".join(
-            f'<Entry c1="{entry.rgb[0]}" c2="{entry.rgb[1]}" c3="{entry.rgb[2]}" c4="{entry.alpha}"/>'
-            for entry in self.entries
+            f'<Entry c1="{each.rgb[0]}" c2="{each.rgb[1]}" c3="{each.rgb[2]}" c4="{alpha(value)}"/>'
+            for value, each in enumerate(self.classes)
         )
         return f"<ColorInterp>Palette</ColorInterp><ColorTable>{rows}</ColorTable>"
 
     def to_qml(self) -> str:
         """As QGIS reads it from a .qml file beside the raster: named classes, the background clear."""
         rows = "\n".join(
-            f'        <paletteEntry value="{entry.value}" label={quoteattr(entry.name)} '
-            f'color="{entry.color}" alpha="{entry.alpha}"/>'
-            for entry in self.entries
+            f'        <paletteEntry value="{value}" label={quoteattr(each.name)} '
+            f'color="{each.color}" alpha="{alpha(value)}"/>'
+            for value, each in enumerate(self.classes)
         )
         return QML.format(rows=rows)
+
+
+def alpha(value: int) -> int:
+    return 0 if value == 0 else 255
 
 
 QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>

@@ -22,7 +22,8 @@ from machine import machine, table
 from geoseg.demo.landscape import Layout
 from geoseg.demo.render import render
 from geoseg.infer import Outputs, infer
-from geoseg.model.card import Card, LandClass, Scaling
+from geoseg.landclass import LandClass
+from geoseg.model.card import Card, Scaling
 from geoseg.model.folder import save_model
 from geoseg.predict.job import Job, Wishes, plan_job
 from geoseg.predict.predictor import largest_batch

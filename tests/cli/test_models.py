@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 from made import card
 
 from geoseg.cli.main import geoseg
+from geoseg.landclass import LandClass
 from geoseg.model import folder
-from geoseg.model.card import LandClass, Scaling
+from geoseg.model.card import Scaling
 
 
 def models(*arguments: object) -> Result:

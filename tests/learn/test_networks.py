@@ -8,10 +8,11 @@ from made import card
 from squares import quick
 
 from geoseg.errors import InputError
+from geoseg.landclass import LandClass
 from geoseg.learn.patches.derived import derived_bands
 from geoseg.learn.settings import Settings
 from geoseg.learn.training.networks import cooled, new_network, started_from
-from geoseg.model.card import Card, LandClass, Scaling
+from geoseg.model.card import Card, Scaling
 from geoseg.model.folder import find_model, save_model
 from geoseg.narrator import QUIET, Narrator
 

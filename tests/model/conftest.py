@@ -14,7 +14,8 @@ import torch
 from made import card, photo
 from torch import nn
 
-from geoseg.model.card import Card, LandClass
+from geoseg.landclass import LandClass
+from geoseg.model.card import Card
 from geoseg.model.folder import Model, save_model
 
 Saver = Callable[..., Model]

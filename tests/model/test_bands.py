@@ -9,8 +9,9 @@ import torch
 from made import card
 
 from geoseg.errors import InputError
+from geoseg.landclass import LandClass
 from geoseg.model.bands import Formula
-from geoseg.model.card import Card, DerivedBand, LandClass, Scaling
+from geoseg.model.card import Card, DerivedBand, Scaling
 from geoseg.model.folder import find_model, save_model
 from geoseg.model.network import Activated, load_network
 from geoseg.model.plain_unet import PlainUnet

@@ -8,7 +8,8 @@ import pytest
 from made import card
 
 from geoseg.errors import InputError
-from geoseg.model.card import Card, LandClass, Scaling
+from geoseg.landclass import LandClass
+from geoseg.model.card import Card, Scaling
 
 FULL = card(
     description="Buildings from aerial photographs.",

@@ -225,9 +225,7 @@ def test_truncated_weights_are_refused(tiny_model: Path, tmp_path: Path, share: 
 @pytest.mark.parametrize("content", [[1, 2], {}, {"a": 1}, {"state_dict": {"head.weight": torch.zeros(1)}}])
 def test_a_checkpoint_without_a_networks_weights_is_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(
-        InputError, match=r"weights.pth: .*not a weights file \(it holds no state dict"
-    ):
+    with pytest.raises(InputError, match=r"weights.pth: .*not a weights file \(it holds no state dict"):
         read_weights(tmp_path / "weights.pth")
 
 

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from geoseg.errors import InputError
-from geoseg.prepare.dataset import Dataset, Item, LandClass, read_dataset, write_dataset
+from geoseg.landclass import LandClass
+from geoseg.prepare.dataset import Dataset, Item, read_dataset, write_dataset
 
 TOWN = Dataset(
     name="town",

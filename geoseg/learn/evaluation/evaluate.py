@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.areas.measure import Extent, transformer
 from geoseg.footprints.regions.regions import Regions, read_regions
+from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.measures import (
     CALIBRATION,
     ERRORS,
@@ -33,7 +34,6 @@ from geoseg.learn.evaluation.tally import Buildings, Tally, tally
 from geoseg.learn.scores.calibrate import best_min_area, best_threshold, temperature_of
 from geoseg.learn.scores.confusion import Floats, ratio
 from geoseg.narrator import QUIET, Narrator
-from geoseg.prepare.dataset import LandClass
 from geoseg.raster.grid import WGS84
 
 SWEPT = np.arange(0.05, 1, 0.05)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import Mask, values_in
+from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.sides import SAME
-from geoseg.prepare.dataset import LandClass
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
+from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.question import Comparison
 from geoseg.learn.evaluation.sides import Side
 from geoseg.learn.evaluation.tally import Pair, Tally, Tiles
 from geoseg.learn.scores.calibrate import UNKNOWN
 from geoseg.learn.scores.confusion import Confusion, Floats, macro
-from geoseg.prepare.dataset import LandClass
 from geoseg.raster.gdal import open_raster, rasterio_crs
 from geoseg.raster.grid import Grid, Window
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.tally import Pair
-from geoseg.prepare.dataset import LandClass, Split
+from geoseg.prepare.dataset import Split
 
 WEIGHTS = (".onnx", ".safetensors", ".pth", ".pt")
 MODEL_FILES = ("card.json", "config.json")

@@ -65,7 +65,7 @@ def site_range(scaling: Scaling, site: Site, bands: int) -> Normalisation:
 
 def bandless_card(scaling: Scaling, bands: int) -> Card:
     """A card that says no more than how raw values are scaled."""
-    from geoseg.model.card import LandClass
+    from geoseg.landclass import LandClass
 
     classes = (LandClass("background", "#000000"), LandClass("other", "#ffffff"))
     return Card("training", tuple(map(str, range(bands))), classes, 1.0, (1.0, 1.0), scaling=scaling)

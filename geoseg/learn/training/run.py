@@ -30,7 +30,7 @@ from geoseg.learn.training.losses import LossSum, balanced_weights, parse_loss
 from geoseg.learn.training.networks import new_network
 from geoseg.learn.training.processes import Team
 from geoseg.learn.training.validation import Examiner
-from geoseg.model.card import Card, LandClass
+from geoseg.model.card import Card
 from geoseg.model.network import with_derived_bands
 from geoseg.model.normalisation import Normalisation
 from geoseg.narrator import Narrator
@@ -170,7 +170,7 @@ def first_card(ground: Ground, out: Path, settings: Settings) -> Card:
     return Card(
         name=settings.name or out.name,
         bands=dataset.bands,
-        classes=tuple(LandClass(each.name, each.color) for each in dataset.classes),
+        classes=dataset.classes,
         gsd_m=gsd_m,
         gsd_range_m=(round(gsd_m * reach[0], 4), round(gsd_m * reach[1], 4)),
         description=settings.description,
