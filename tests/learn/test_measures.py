@@ -14,7 +14,7 @@ from geoseg.learn.scores.confusion import Confusion
 
 NO_BUILDINGS = Buildings(
     np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0),
-    np.empty((10, 0), dtype=bool), np.empty((2, 0)),
+    np.empty((10, 0), dtype=bool), np.empty((2, 0)), np.empty((3, 10, 0), dtype=bool), np.empty((3, 10, 0), dtype=bool),
 )  # fmt: skip
 
 
@@ -25,7 +25,13 @@ def buildings(
     return Buildings(
         np.ones(count, dtype=np.int64), np.array(tile), np.full(count, area_m2), np.full(count, confidence),
         np.tile(matched, (10, 1)), np.zeros((2, count)),
+        small_only(np.ones(count, dtype=bool)), small_only(np.array(matched)),
     )  # fmt: skip
+
+
+def small_only(flags: np.ndarray) -> np.ndarray:
+    """Flags of footprints that are all of the smallest size: (size, threshold, footprint)."""
+    return np.stack([np.tile(flags & is_small, (10, 1)) for is_small in (True, False, False)])
 
 
 def counted(right: list[int], pixels: int = 100, places: list[str] | None = None) -> Tally:
@@ -112,6 +118,11 @@ def test_average_precision_needs_confidence() -> None:
     assert found.value == pytest.approx(51 / 101)
     assert found.low == 0
     assert found.high == 1
+    by_size = [
+        measure(tally, Draws.of(tally)).estimate(f"ap_{size}", 1) for size in ("small", "medium", "large")
+    ]
+    assert by_size[0] == found
+    assert all(np.isnan(each.value) for each in by_size[1:])
 
 
 def test_calibration_is_that_of_the_counts() -> None:

@@ -17,7 +17,7 @@ from scipy.ndimage import binary_dilation
 
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import open_mask
-from geoseg.learn import tally as tally_module
+from geoseg.learn.evaluation import tally as tally_module
 from geoseg.learn.evaluation.sides import RasterSide, Side, Strip, VectorSide, Within
 from geoseg.learn.evaluation.tally import Pair, Tiles, tally
 from geoseg.learn.scores.boundary import boundary

@@ -15,7 +15,7 @@ import numpy as np
 from geoseg.learn.evaluation.tally import Buildings, Tally
 from geoseg.learn.scores.calibrate import ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, Floats, macro, ratio
-from geoseg.learn.scores.polygons import average_precision
+from geoseg.learn.scores.polygons import SIZES, Flags, average_precision
 
 DRAWS = 1000
 FEWEST_DRAWS = 100
@@ -26,7 +26,15 @@ SEED = 20170
 
 PIXELS = ("iou", "dice", "precision", "recall", "accuracy")
 OUTLINES = ("boundary_iou",)
-FOOTPRINTS = ("footprint_precision", "footprint_recall", "footprint_f1", "ap", "ap50", "ar")
+FOOTPRINTS = (
+    "footprint_precision",
+    "footprint_recall",
+    "footprint_f1",
+    "ap",
+    "ap50",
+    "ar",
+    *(f"ap_{size}" for size in SIZES),
+)
 ERRORS = ("count_error", "area_error")
 CALIBRATION = ("ece", "brier")
 OVERALL = "overall_accuracy"
@@ -178,17 +186,33 @@ class FootprintScores:
         """Average precision, which needs to know which footprints a model is surest of."""
         if not len(self.tally.predicted.confidence) or np.isnan(self.tally.predicted.confidence).all():
             return {}
-        all_thresholds = np.stack([self._class_precision(number) for number in range(self._classes)], axis=1)
-        return {"ap": all_thresholds.mean(axis=-1), "ap50": all_thresholds[..., 0]}
+        predicted, true = self.tally.predicted, self.tally.true
+        everything = self._precision(predicted.matched, np.ones_like(predicted.matched), self._sums(true))
+        return {
+            "ap": everything.mean(axis=-1),
+            "ap50": everything[..., 0],
+            **{
+                f"ap_{size}": self._precision(
+                    predicted.matched_by_size[at],
+                    predicted.counted_by_size[at],
+                    self._sums(true, true.counted_by_size[at, 0]),
+                ).mean(axis=-1)
+                for at, size in enumerate(SIZES)
+            },
+        }
 
-    def _class_precision(self, number: int) -> Floats:
+    def _precision(self, right: Flags, counted: Flags, true: Floats) -> Floats:
+        """Of each class at each threshold: (draw, class, threshold). `true` (draw, class) is how many there are."""
+        classes = [self._class_precision(n, right, counted, true[:, n]) for n in range(self._classes)]
+        return np.stack(classes, axis=1)
+
+    def _class_precision(self, number: int, right: Flags, counted: Flags, true: Floats) -> Floats:
         """Of one class at each threshold: (draw, threshold). Large scenes make do with fewer draws."""
         side = self.tally.predicted
-        chosen = np.flatnonzero(side.classes == number)
+        chosen = np.flatnonzero((side.classes == number) & counted.any(axis=0))
         chosen = chosen[np.argsort(-side.confidence[chosen], kind="stable")]
-        right, tile = side.matched[:, chosen], side.tile[chosen]
+        right, counted, tile = right[:, chosen], counted[:, chosen], side.tile[chosen]
         result = np.full((len(self.draws.weights), len(right)), np.nan)
-        true = self._sums(self.tally.true)[:, number]
         for draw in range(min(len(result), 1 + max(FEWEST_DRAWS, MOST_WORK // (10 * max(1, len(chosen)))))):
-            result[draw] = average_precision(right, self.draws.weights[draw, tile], true[draw])
+            result[draw] = average_precision(right, self.draws.weights[draw, tile] * counted, true[draw])
         return result

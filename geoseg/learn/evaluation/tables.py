@@ -14,6 +14,9 @@ PIXEL_COLUMNS = {
 FOOTPRINT_COLUMNS = {
     "precision": "footprint_precision", "recall": "footprint_recall", "F1": "footprint_f1", "AP": "ap", "AR": "ar",
 }  # fmt: skip
+SIZE_COLUMNS = {
+    "small, to 32² px": "ap_small", "medium": "ap_medium", "large, from 96² px": "ap_large",
+}  # fmt: skip
 ERROR_COLUMNS = {
     "count error": "count_error", "area error": "area_error", "ECE": "ece", "Brier": "brier",
 }  # fmt: skip
@@ -35,6 +38,7 @@ def evaluation_text(found: Evaluation) -> str:
         heading,
         [*block("pixels", PIXEL_COLUMNS, found.measures, names, mean=True), accuracy],
         block("footprints", FOOTPRINT_COLUMNS, found.measures, names),
+        block("AP by size", SIZE_COLUMNS, found.measures, names),
         block("trust", ERROR_COLUMNS, found.measures, names),
         best_settings(found),
         regions(found),
@@ -51,8 +55,9 @@ def difference_text(found: Difference) -> str:
     blocks = [
         block("pixels", PIXEL_COLUMNS, found.measures, names, mean=True),
         block("footprints", FOOTPRINT_COLUMNS, found.measures, names),
+        block("AP by size", SIZE_COLUMNS, found.measures, names),
     ]
-    lines = "\n\n".join("\n".join(lines) for lines in blocks)
+    lines = "\n\n".join("\n".join(lines) for lines in blocks if lines)
     return "\n\n".join([evaluation_text(found.one), evaluation_text(found.other), title, lines])
 
 

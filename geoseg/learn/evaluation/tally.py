@@ -16,7 +16,7 @@ from geoseg.learn.evaluation.tracing import OutlineTracer
 from geoseg.learn.scores.boundary import boundary, boundary_distance
 from geoseg.learn.scores.calibrate import UNKNOWN, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, Counts, Floats
-from geoseg.learn.scores.polygons import IOU_THRESHOLDS, Flags, Ints, Outlines, matched
+from geoseg.learn.scores.polygons import IOU_THRESHOLDS, Flags, Ints, Outlines, Sized, by_size, matched
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import WGS84, Grid
 
@@ -81,7 +81,8 @@ class Tiles:
 class Buildings:
     """Footprints of one side: class, tile and true area of each, and whether it has a partner on the other side.
 
-    `matched` has a row for each IoU threshold; `middle` has two, longitude and latitude.
+    `matched` has a row for each IoU threshold; `middle` has two, longitude and latitude. The last two are those of
+    `Sized`: (size, threshold, footprint).
     """
 
     classes: Ints
@@ -90,6 +91,8 @@ class Buildings:
     confidence: Floats
     matched: Flags
     middle: Floats
+    counted_by_size: Flags
+    matched_by_size: Flags
 
     @classmethod
     def joined(cls, parts: Sequence[Buildings]) -> Buildings:
@@ -187,7 +190,9 @@ class Counter:
         found = np.zeros((len(IOU_THRESHOLDS), len(true)), dtype=bool)
         threshold, number = np.nonzero(matches >= 0)
         found[threshold, matches[threshold, number]] = True
-        one, other = self._buildings(predicted, matches >= 0, area), self._buildings(true, found, area)
+        sized = by_size(predicted, true)
+        one = self._buildings(predicted, matches >= 0, sized[0], area)
+        other = self._buildings(true, found, sized[1], area)
         paired = matches[0] >= 0
         one.tile[paired] = other.tile[matches[0, paired]]
         return one, other
@@ -223,12 +228,14 @@ class Counter:
             for tile, columns in self.tiles.columns(rows):
                 self._boundary[tile, number] += shared[columns].sum(), joined[columns].sum()
 
-    def _buildings(self, outlines: Outlines, found: Flags, area: AreaCrs) -> Buildings:
+    def _buildings(self, outlines: Outlines, found: Flags, sized: Sized, area: AreaCrs) -> Buildings:
         x, y = centres(outlines)
         tile = self.tiles.at(np.floor(y).astype(np.int64), np.floor(x).astype(np.int64))
         sizes = areas_m2(outlines, self.pair.grid, area)
         middle = transformer(self.pair.grid.crs, WGS84).transform(*on_map(x, y, self.pair.grid))
-        return Buildings(outlines.classes, tile, sizes, outlines.confidence, found, np.stack(middle))
+        return Buildings(
+            outlines.classes, tile, sizes, outlines.confidence, found, np.stack(middle), sized.counted, sized.matched
+        )  # fmt: skip
 
 
 class Footprints:

@@ -2,7 +2,7 @@
 
 A predicted footprint matches a true one of its class when their intersection over union reaches a threshold; each
 matches one other at most, the most confident choosing first. So it is in the COCO evaluation, whose average precision
-and recall are given as well, with all footprints counted however many there are.
+and recall are given as well, with all footprints counted however many there are, and average precision by size.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_LEVELS = np.linspace(0, 1, 101)
 ROUNDING = 1e-10
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
+"""COCO's sizes, from and up to so many pixels, both included."""
 LEAST_SHARED = 1 / 3
 """Two footprints with an IoU of a half share a third of the sum of their areas."""
 
@@ -80,13 +82,51 @@ class Overlaps:
 def matched(predicted: Outlines, true: Outlines, thresholds: Floats = IOU_THRESHOLDS) -> Ints:
     """For each threshold of a half or more (rows), which true footprint each predicted one (columns) matches; -1 is none."""
     overlaps = Overlaps.between(predicted, true)
-    matches = np.full((len(thresholds), len(predicted)), -1)
+    return matches_of(overlaps, predicted.confidence, np.ones(len(true), dtype=bool), thresholds)
+
+
+def matches_of(overlaps: Overlaps, confidence: Floats, wanted: Flags, thresholds: Floats) -> Ints:
+    """The same from overlaps; a predicted footprint takes a true one that is not wanted only where no wanted one is left."""
+    matches = np.full((len(thresholds), len(confidence)), -1)
     for found, threshold in zip(matches, thresholds, strict=True):
         near = overlaps.select(overlaps.iou >= threshold - ROUNDING)
         contested = is_repeated(near.predicted) | is_repeated(near.true)
         found[near.predicted[~contested]] = near.true[~contested]
-        settle(near.select(contested), predicted.confidence, found)
+        settle(near.select(contested), confidence, wanted, found)
     return matches
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Which footprints of one side count in each of COCO's sizes, and which of these have a partner: (size, threshold, footprint).
+
+    A true footprint counts in its own size; a predicted one in that of its partner or, without one, in its own.
+    """
+
+    counted: Flags
+    matched: Flags
+
+
+def by_size(predicted: Outlines, true: Outlines) -> tuple[Sized, Sized]:
+    """Both sides by size, where the plane of the outlines is that of the pixels."""
+    overlaps = Overlaps.between(predicted, true)
+    areas = shapely.area(predicted.polygons), shapely.area(true.polygons)
+    sides: list[tuple[Sized, Sized]] = []
+    for low, high in SIZES.values():
+        own, wanted = ((low <= area) & (area <= high) for area in areas)
+        matches = matches_of(overlaps, predicted.confidence, wanted, IOU_THRESHOLDS)
+        right = (matches >= 0) & wanted[matches] if len(true) else np.zeros(matches.shape, dtype=bool)
+        met = np.zeros((len(matches), len(true)), dtype=bool)
+        threshold, number = np.nonzero(right)
+        met[threshold, matches[threshold, number]] = True
+        counted = right | ((matches < 0) & own)
+        sides.append((Sized(counted, right), Sized(np.broadcast_to(wanted, met.shape), met)))
+    one, other = zip(*sides, strict=True)
+    return stacked(one), stacked(other)
+
+
+def stacked(sizes: Sequence[Sized]) -> Sized:
+    return Sized(np.stack([each.counted for each in sizes]), np.stack([each.matched for each in sizes]))
 
 
 def shared_boxes(one: NDArray[np.object_], other: NDArray[np.object_]) -> Floats:
@@ -101,9 +141,9 @@ def is_repeated(numbers: Ints) -> Flags:
     return np.asarray(np.bincount(numbers)[numbers] > 1 if len(numbers) else np.zeros(0, dtype=bool))
 
 
-def settle(pairs: Overlaps, confidence: Floats, found: Ints) -> None:
-    """Where several claim one another: the most confident chooses first, and takes the nearest one left."""
-    order = np.lexsort((-pairs.iou, pairs.predicted, -confidence[pairs.predicted]))
+def settle(pairs: Overlaps, confidence: Floats, wanted: Flags, found: Ints) -> None:
+    """Where several claim one another: the most confident chooses first, and takes the nearest wanted one left."""
+    order = np.lexsort((-pairs.iou, ~wanted[pairs.true], pairs.predicted, -confidence[pairs.predicted]))
     taken: set[int] = set()
     for predicted, true in zip(pairs.predicted[order].tolist(), pairs.true[order].tolist(), strict=True):
         if found[predicted] < 0 and true not in taken:
@@ -114,13 +154,13 @@ def settle(pairs: Overlaps, confidence: Floats, found: Ints) -> None:
 def average_precision(right: Flags, weights: Floats, true: float) -> Floats:
     """COCO's average precision at each threshold (rows) of footprints sorted by confidence, the surest first.
 
-    `weights` say how often each footprint counts, `true` how many there are in truth: both 1 and their number, unless
-    places are drawn anew for an interval.
+    `weights` say how often each footprint counts (at each threshold, where they have rows), `true` how many there are in
+    truth: both 1 and their number, unless places are drawn anew for an interval.
     """
     if not true:
         return np.full(len(right), np.nan)
     hits = np.cumsum(right * weights, axis=1)
-    recall, precision = hits / true, np.nan_to_num(ratio(hits, np.cumsum(weights)))
+    recall, precision = hits / true, np.nan_to_num(ratio(hits, np.cumsum(weights, axis=-1)))
     highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     padded = np.pad(highest, ((0, 0), (0, 1)))
     return np.array(
