@@ -13,6 +13,7 @@ from geoseg.errors import InputError
 
 if TYPE_CHECKING:
     from geoseg.narrator import Narrator
+    from geoseg.prepare.coco.coco import Crowds, Form
     from geoseg.prepare.dataset import Dataset
     from geoseg.prepare.making import Origin, Workshop
     from geoseg.prepare.splits import SplitRule
@@ -208,13 +209,31 @@ def vectors(
 @click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel, e.g. 0.3 for crowdAI.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N images of each file at most.")
 @click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Take every Nth image.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["masks", "vectors"]),
+    default="masks",
+    show_default=True,
+    help="Labels as rasters, or as polygons (FlatGeobuf) with the field class.",
+)
+@click.option(
+    "--crowds",
+    type=click.Choice(["ignore", "draw"]),
+    default="ignore",
+    show_default=True,
+    help="Whether regions marked iscrowd are left out of training or drawn as their category.",
+)
 @making
 @console.command
 def coco(
     *, source: Path, images: Path | None, bands: str, gsd_m: float, limit: int | None, every: int,
-    narrator: Narrator, as_json: bool, **options: Any,
+    form: Form, crowds: Crowds, narrator: Narrator, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """A COCO file, or a folder of them: polygons and run lengths, crowds, any number of categories.
+
+    Categories become classes in the order of their numbers, later annotations lie above earlier ones, and a category
+    called ignore marks ground that nobody labelled. Missing images are counted and left out.
 
     \b
     Examples:
@@ -223,7 +242,9 @@ def coco(
     """
     from geoseg.prepare.coco.coco import CocoSet, find_parts, prepare_coco
 
-    wanted = CocoSet(origin_of(options), gsd_m, bands_of(bands), splits_of(options), limit, every)
+    wanted = CocoSet(
+        origin_of(options), gsd_m, bands_of(bands), splits_of(options), limit, every, form, crowds
+    )
     finished(
         prepare_coco(find_parts(source, images), wanted, workshop_of(options, narrator)), narrator, as_json
     )
@@ -269,11 +290,18 @@ def cvat(
 @click.argument("source", type=PATH)
 @pictured
 @click.option(
+    "--label-tiles",
+    "tiles",
+    metavar="PATH",
+    help="A label raster, a folder or a pattern of its tiles for all images, instead of --labels.",
+)
+@click.option(
     "--classes",
     "table",
     default="esm",
     show_default=True,
-    help="What the label's values mean: esm, worldcover, wsf, ghsl-class, a .csv file, or NAME=VALUES,...",
+    help="What the label's values mean: esm, esm-built, ghsl (square metres of each 100), ghsl-class, worldcover, "
+    "wsf, a .csv file, or NAME=VALUES,...",
 )
 @click.option(
     "--threshold",
@@ -281,28 +309,55 @@ def cvat(
     show_default=True,
     help="Fraction of a pixel from which it is of a class other than the first.",
 )
+@click.option(
+    "--cloud",
+    metavar="WHERE",
+    help="Where clouds are told: rasters below SOURCE, e.g. 'scl/*.tif', or a band's name.  [default: the band SCL, "
+    "where there is one]",
+)
+@click.option(
+    "--cloud-values",
+    default="0 1 3 8 9 10 11",
+    show_default=True,
+    help="Values there that hide the ground; by default SCL's.",
+)
+@click.option(
+    "--reflectance",
+    metavar="SCALE,OFFSET",
+    help="Reflectance = SCALE x value + OFFSET, e.g. 0.0001,-0.1.  [default: as each file says]",
+)
 @making
 @console.command
 def sentinel_esm(
     *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
-    table: str, threshold: float, narrator: Narrator, as_json: bool, **options: Any,
+    tiles: str | None, table: str, threshold: float, cloud: str | None, cloud_values: str, reflectance: str | None,
+    narrator: Narrator, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Sentinel-2 images with ESM, GHSL, WSF or WorldCover rasters, in any CRS and resolution.
 
+    Clouds, their shadows and snow are ignored. Images come as 10,000 x reflectance, whatever their processing baseline.
+
     \b
-    Example:
+    Examples:
       geoseg prepare sentinel-esm pairs --images 's2/*.tif' --labels 'esm/*.tif' --bands B2,B3,B4,B8 --out esm-set
+      geoseg prepare sentinel-esm s2 --images '*.tif' --label-tiles ESM/ --cloud SCL --bands B2,B3,B4,B8 --out esm-set
     """
     from geoseg.prepare.classes import class_table
-    from geoseg.prepare.labels import LabelSet, prepare_labels
-    from geoseg.prepare.pairs import find_pairs
+    from geoseg.prepare.labels.clouds import Clouds, parsed_values
+    from geoseg.prepare.labels.labels import LabelSet, prepare_labels
+    from geoseg.prepare.labels.reflectance import parsed_reflectance
+    from geoseg.prepare.labels.sources import Patterns, find_sources
 
+    rasters = cloud if cloud and "*" in cloud else None
+    clouds = Clouds(
+        cloud if cloud and not rasters else "SCL", bool(cloud and not rasters), parsed_values(cloud_values)
+    )
     wanted = LabelSet(
-        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options),
-        threshold=threshold,
+        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options), None,
+        threshold, clouds, parsed_reflectance(reflectance) if reflectance else None,
     )  # fmt: skip
-    dataset = prepare_labels(find_pairs(source, images, labels), wanted, workshop_of(options, narrator))
-    finished(dataset, narrator, as_json)
+    sources = find_sources(source, Patterns(images, labels, tiles, rasters))
+    finished(prepare_labels(sources, wanted, workshop_of(options, narrator)), narrator, as_json)
 
 
 @command.command("cvat-export")

@@ -2,73 +2,146 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from made import RasterWriter, photo
+from numpy.typing import NDArray
 from pyproj import Transformer
 
 from geoseg.errors import InputError
+from geoseg.narrator import Narrator
 from geoseg.prepare.classes import class_table
 from geoseg.prepare.dataset import Dataset
-from geoseg.prepare.labels import LabelSet, class_fractions, points_along, prepare_labels
+from geoseg.prepare.labels import fractions
+from geoseg.prepare.labels.clouds import Clouds, parsed_values
+from geoseg.prepare.labels.fractions import class_fractions, points_along
+from geoseg.prepare.labels.labels import LabelSet, prepare_labels
+from geoseg.prepare.labels.reflectance import Reflectance, parsed_reflectance
+from geoseg.prepare.labels.sources import Patterns, find_sources
 from geoseg.prepare.making import Origin, Workshop
-from geoseg.prepare.pairs import find_pairs
 from geoseg.prepare.picture import opened, picture, read_window
-from geoseg.raster.grid import Window
+from geoseg.raster.grid import Grid
 
 CORNER = (400_000, 5_800_000)
 TEN_METRES = Affine.translation(*CORNER) @ Affine.scale(10, -10)
 TWO_METRES = Affine.translation(*CORNER) @ Affine.scale(2, -2)
 ESM = class_table("esm")
+RGB = ("red", "green", "blue")
+BY_NAME = Patterns("images/*.tif", "labels/*.tif")
 
 
-def wanted(**changes: object) -> LabelSet:
-    return LabelSet(Origin("esm", "CC-BY-4.0", "JRC", "doi"), ESM, ("red", "green", "blue"), **changes)  # type: ignore[arg-type]
+class Listener(Narrator):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.heard.append(line)
+
+    warn = say
 
 
-def prepared(folder: Path, **changes: object) -> Dataset:
-    pairs = find_pairs(folder, "images/*.tif", "labels/*.tif")
-    return prepare_labels(pairs, wanted(**changes), Workshop(folder / "out", 0))
+def wanted(table: str = "esm", **changes: Any) -> LabelSet:
+    return LabelSet(Origin("esm", "CC-BY-4.0", "JRC", "doi"), class_table(table), RGB, **changes)
+
+
+def prepared(
+    folder: Path,
+    table: str = "esm",
+    files: Patterns = BY_NAME,
+    narrator: Narrator | None = None,
+    **changes: Any,
+) -> Dataset:
+    workshop = Workshop(folder / "out", 0, overwrite=True, narrator=narrator or Narrator())
+    return prepare_labels(find_sources(folder, files), wanted(table, **changes), workshop)
+
+
+def label_of(dataset: Dataset, item: int = 0) -> list[list[int]]:
+    found: list[list[int]] = read_window(dataset.label_path(dataset.items[item]))[0].tolist()
+    return found
+
+
+def fractions_of(label: Path, grid: Grid, points: int, table: str = "esm") -> NDArray[np.float64]:
+    with opened(label) as dataset:
+        return class_fractions([dataset], grid, points, class_table(table))
+
+
+@pytest.fixture
+def pair(write_raster: RasterWriter) -> Callable[..., None]:
+    """Writes an image of 2 x 2 pixels of 10 m, residential all over by a label of 2 m."""
+
+    def write(image: NDArray[Any] | None = None, label: NDArray[Any] | None = None, **profile: Any) -> None:
+        pixels = photo(2, 2) if image is None else image
+        write_raster("images/a.tif", pixels, **{"transform": TEN_METRES} | profile)
+        fine = np.full((10, 10), 255, np.uint8) if label is None else label
+        write_raster("labels/a.tif", fine, transform=TWO_METRES)
+
+    return write
 
 
 def test_fractions_on_an_aligned_grid_are_exact(write_raster: RasterWriter) -> None:
     fine = np.random.default_rng(1).choice([1, 250, 255], (200, 300), p=[0.6, 0.1, 0.3]).astype(np.uint8)
     image = picture(write_raster("images/a.tif", photo(40, 60), transform=TEN_METRES))
     label = write_raster("labels/a.tif", fine, transform=TWO_METRES)
-    grid = image.grid
-    assert grid is not None
-    assert points_along(grid, picture(label).grid) == 5  # type: ignore[arg-type]
-    with opened(label) as dataset:
-        found = class_fractions(dataset, label, grid, Window(0, 0, 40, 60), 5, ESM)
+    assert image.grid is not None
+    assert points_along(image.grid, picture(label).grid) == 5  # type: ignore[arg-type]
+    found = fractions_of(label, image.grid, 5)
     expected = [(fine == value).reshape(40, 5, 60, 5).mean(axis=(1, 3)) for value in (1, 250, 255)]
     assert np.array_equal(found, expected)
 
 
-def test_fractions_across_projections_follow_the_ground(write_raster: RasterWriter) -> None:
-    """A label in EPSG:3035 that is residential east of a line: every pixel knows its share of that side."""
-    to_laea = Transformer.from_crs(32633, 3035, always_xy=True)
-    x, y = to_laea.transform(CORNER[0] + 300, CORNER[1] - 200)
-    left, top = round(x / 2) * 2 - 1000, round(y / 2) * 2 + 1000
-    fine = np.ones((1000, 1000), np.uint8)
-    fine[:, 500:] = 255
-    label = write_raster("labels/a.tif", fine, crs="EPSG:3035", transform=Affine(2, 0, left, 0, -2, top))
+@pytest.fixture
+def european(write_raster: RasterWriter) -> tuple[Path, NDArray[np.uint8], Affine, Grid]:
+    """ESM in EPSG:3035 with patches of every class under an image in EPSG:32633."""
+    x, y = Transformer.from_crs(32633, 3035, always_xy=True).transform(CORNER[0] + 300, CORNER[1] - 200)
+    place = Affine(2, 0, round(x / 2) * 2 - 800, 0, -2, round(y / 2) * 2 + 800)
+    coarse = np.random.default_rng(3).choice([0, 1, 250, 255], (160, 160)).astype(np.uint8)
+    fine = coarse.repeat(5, axis=0).repeat(5, axis=1)
+    label = write_raster("labels/a.tif", fine, crs="EPSG:3035", transform=place)
     image = picture(write_raster("images/a.tif", photo(40, 60), transform=TEN_METRES))
-    with opened(label) as dataset:
-        found = class_fractions(dataset, label, image.grid, Window(0, 0, 40, 60), 16, ESM)  # type: ignore[arg-type]
-    offsets = (np.arange(50) + 0.5) / 50
+    assert image.grid is not None
+    return label, fine, place, image.grid
+
+
+def looked_up(fine: NDArray[np.uint8], place: Affine, points: int) -> NDArray[np.float64]:
+    """The fractions of every class, each point projected by PROJ and looked up in the label one by one."""
+    offsets = (np.arange(points) + 0.5) / points
     cols, rows = np.meshgrid(
         (np.arange(60)[:, None] + offsets).ravel(), (np.arange(40)[:, None] + offsets).ravel()
     )
-    east = to_laea.transform(CORNER[0] + 10 * cols, CORNER[1] - 10 * rows)[0] >= left + 1000
-    expected = east.reshape(40, 50, 60, 50).mean(axis=(1, 3))
-    assert np.abs(found[2] - expected).max() < 0.13
-    assert np.abs(found[2] - expected).mean() < 0.002
-    assert np.allclose(found.sum(axis=0), 1)
-    assert (found[2] == 0).any()
-    assert (found[2] == 1).any()
+    to_laea = Transformer.from_crs(32633, 3035, always_xy=True)
+    there = ~place @ to_laea.transform(CORNER[0] + 10 * cols, CORNER[1] - 10 * rows)
+    values = fine[np.floor(there[1]).astype(int), np.floor(there[0]).astype(int)]
+    blocks = values.reshape(40, points, 60, points)
+    return np.stack([(blocks == value).mean(axis=(1, 3)) for value in (1, 250, 255)])
+
+
+def test_fractions_across_projections_are_exact(
+    european: tuple[Path, NDArray[np.uint8], Affine, Grid], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label, fine, place, grid = european
+    monkeypatch.setattr(fractions, "TOLERANCE", 1e-9)
+    assert np.array_equal(fractions_of(label, grid, 5), looked_up(fine, place, 5))
+
+
+def test_fractions_across_projections_follow_the_ground(
+    european: tuple[Path, NDArray[np.uint8], Affine, Grid],
+) -> None:
+    """At its everyday tolerance a few points fall on the neighbouring pixel; a fine lattice gives the true areas."""
+    label, fine, place, grid = european
+    found = fractions_of(label, grid, 5)
+    exact, true = looked_up(fine, place, 5), looked_up(fine, place, 50)
+    assert np.abs(found - exact).max() <= 2 / 25
+    assert (found != exact).mean() < 0.05
+    assert np.abs(found - true).mean() < 0.03
+    assert np.abs(found.mean(axis=(1, 2)) - true.mean(axis=(1, 2))).max() < 0.001
 
 
 def test_the_threshold_decides(write_raster: RasterWriter, tmp_path: Path) -> None:
@@ -79,7 +152,7 @@ def test_the_threshold_decides(write_raster: RasterWriter, tmp_path: Path) -> No
     write_raster("images/a.tif", photo(2, 2), transform=TEN_METRES)
     write_raster("labels/a.tif", fine, transform=TWO_METRES)
     dataset = prepared(tmp_path)
-    assert read_window(dataset.label_path(dataset.items[0]))[0].tolist() == [[2, 0], [255, 255]]
+    assert label_of(dataset) == [[2, 0], [255, 255]]
     assert [each.name for each in dataset.classes] == ["other", "non-residential", "residential"]
 
 
@@ -89,21 +162,274 @@ def test_unknown_pixels_of_the_image_are_ignored(write_raster: RasterWriter, tmp
     write_raster("images/a.tif", pixels, transform=TEN_METRES, nodata=0)
     write_raster("labels/a.tif", np.full((10, 10), 255, np.uint8), transform=TWO_METRES)
     dataset = prepared(tmp_path)
-    assert read_window(dataset.label_path(dataset.items[0]))[0].tolist() == [[255, 2], [2, 2]]
+    assert label_of(dataset) == [[255, 2], [2, 2]]
 
 
 def test_ground_beyond_the_label_is_ignored(write_raster: RasterWriter, tmp_path: Path) -> None:
     write_raster("images/a.tif", photo(2, 4), transform=TEN_METRES)
     write_raster("labels/a.tif", np.full((10, 10), 255, np.uint8), transform=TWO_METRES)
     dataset = prepared(tmp_path)
-    assert read_window(dataset.label_path(dataset.items[0]))[0].tolist() == [[2, 2, 255, 255]] * 2
+    assert label_of(dataset) == [[2, 2, 255, 255]] * 2
 
 
-def test_values_that_the_table_does_not_know_are_refused(write_raster: RasterWriter, tmp_path: Path) -> None:
-    write_raster("images/a.tif", photo(2, 2), transform=TEN_METRES)
-    write_raster("labels/a.tif", np.full((10, 10), 77, np.uint8), transform=TWO_METRES)
+def test_values_that_the_table_does_not_know_are_refused(pair: Callable[..., None], tmp_path: Path) -> None:
+    pair(label=np.full((10, 10), 77, np.uint8))
     with pytest.raises(InputError, match="holds 77, which the class table does not name"):
         prepared(tmp_path)
+
+
+def test_square_metres_of_buildings_are_fractions(pair: Callable[..., None], tmp_path: Path) -> None:
+    """GHS-BUILT-S: 0 to 100 m² of each cell; half of them reached is built-up, 255 is unknown."""
+    built = np.zeros((10, 10), np.uint8)
+    built[:5, :5] = 100
+    built[:5, 5:] = 49
+    built[5:, :5] = np.array([[60, 60, 40, 40, 60]])
+    built[5:, 5:] = 255
+    pair(label=built)
+    assert label_of(prepared(tmp_path, "ghsl")) == [[1, 0], [1, 255]]
+    record = json.loads((tmp_path / "out" / "shares.json").read_text())
+    assert record["a"]["built-up"] == {
+        "source": pytest.approx((1 + 0.49 + 0.52) / 3, abs=1e-5),
+        "label": 0.666667,
+    }
+
+
+def test_values_above_the_whole_are_refused(pair: Callable[..., None], tmp_path: Path) -> None:
+    pair(label=np.full((10, 10), 101, np.uint8))
+    with pytest.raises(
+        InputError, match="holds 101, but the class table takes its values for shares from 0 to 100"
+    ):
+        prepared(tmp_path, "ghsl")
+
+
+def test_shares_are_of_two_classes() -> None:
+    with pytest.raises(InputError, match="shares up to 100 are of two classes, not 3"):
+        wanted("other=0,built-up=100%,water=200")
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "classes"),
+    [
+        ("esm", [0, 1, 250, 255], [255, 0, 1, 2]),
+        ("esm-built", [0, 1, 250, 255], [255, 0, 1, 1]),
+        ("ghsl-class", [5, 11, 25, 255], [0, 1, 2, 255]),
+        ("worldcover", [0, 50, 95, 10], [255, 1, 0, 0]),
+        ("wsf", [0, 255, 255, 0], [0, 1, 1, 0]),
+    ],
+)
+def test_published_legends(
+    pair: Callable[..., None], tmp_path: Path, table: str, values: list[int], classes: list[int]
+) -> None:
+    quarters = np.array(values, np.uint8).reshape(2, 2).repeat(5, axis=0).repeat(5, axis=1)
+    pair(label=quarters)
+    assert label_of(prepared(tmp_path, table)) == np.reshape(classes, (2, 2)).tolist()
+
+
+def test_no_settlement_and_no_label_differ(write_raster: RasterWriter, tmp_path: Path) -> None:
+    """WSF calls both its nodata and unsettled ground 0: only ground beyond its tile is unknown."""
+    write_raster("images/a.tif", photo(2, 4), transform=TEN_METRES)
+    write_raster("labels/a.tif", np.zeros((10, 10), np.uint8), transform=TWO_METRES, nodata=0)
+    assert label_of(prepared(tmp_path, "wsf")) == [[0, 0, 255, 255]] * 2
+
+
+def test_tiles_serve_as_one_label(write_raster: RasterWriter, tmp_path: Path) -> None:
+    """Tiles in two CRS, one with a hole, give the label that one raster of all of them gives."""
+    write_raster("images/a.tif", photo(2, 4), transform=TEN_METRES)
+    west = np.full((10, 10), 255, np.uint8)
+    west[:5, :5] = 0
+    write_raster("tiles/1.tif", west, transform=TWO_METRES, nodata=0)
+    write_raster("tiles/2.tif", np.full((10, 20), 1, np.uint8), transform=TWO_METRES)
+    write_raster("tiles/far.tif", west, transform=Affine.translation(9e5, 0) @ TWO_METRES)
+    expected = [[0, 2, 0, 0], [2, 2, 0, 0]]
+    for tiles in ("tiles", "tiles/*.tif"):
+        files = Patterns("images/*.tif", tiles=str(tmp_path / tiles))
+        assert [path.name for path in find_sources(tmp_path, files)[0].labels] == ["1.tif", "2.tif"]
+        assert label_of(prepared(tmp_path, files=files)) == expected
+
+
+def test_tiles_that_are_nowhere_near_are_refused(write_raster: RasterWriter, tmp_path: Path) -> None:
+    write_raster("images/a.tif", photo(2, 4), transform=TEN_METRES)
+    far = write_raster("tiles/far.tif", photo(9, 9, 1), transform=Affine.translation(9e5, 0) @ TWO_METRES)
+    with pytest.raises(InputError, match="no label tile lies under it"):
+        find_sources(tmp_path, Patterns("images/*.tif", tiles=str(far)))
+    with pytest.raises(InputError, match="no raster is there"):
+        find_sources(tmp_path, Patterns("images/*.tif", tiles=str(tmp_path / "none/*.tif")))
+
+
+@pytest.mark.parametrize("value", [0, 1, 3, 8, 9, 10, 11])
+def test_clouds_in_a_band_of_the_image_are_ignored(
+    pair: Callable[..., None], tmp_path: Path, value: int
+) -> None:
+    scl = np.array([[[4, value], [5, 6]]], np.uint8)
+    pair(np.concatenate([photo(2, 2), scl]), descriptions=(*RGB, "SCL"))
+    assert label_of(prepared(tmp_path)) == [[2, 255], [2, 2]]
+
+
+def test_clouds_in_rasters_of_their_own_are_ignored(
+    write_raster: RasterWriter, pair: Callable[..., None], tmp_path: Path
+) -> None:
+    """At 20 m, and short of the image's second column: what it does not tell is not known to be clear."""
+    write_raster("images/a.tif", photo(4, 4), transform=TEN_METRES)
+    write_raster("labels/a.tif", np.full((20, 20), 255, np.uint8), transform=TWO_METRES)
+    write_raster("scl/a.tif", np.array([[9], [4]], np.uint8), transform=TEN_METRES @ Affine.scale(2))
+    files = Patterns("images/*.tif", "labels/*.tif", cloud="scl/*.tif")
+    assert label_of(prepared(tmp_path, files=files)) == [[255] * 4] * 2 + [[2, 2, 255, 255]] * 2
+    mask = Clouds(values=parsed_values("4"))
+    assert label_of(prepared(tmp_path, files=files, clouds=mask))[0] == [2, 2, 255, 255]
+
+
+def test_clouds_that_are_not_there_are_refused(pair: Callable[..., None], tmp_path: Path) -> None:
+    pair()
+    with pytest.raises(InputError, match="has no band clear for --cloud; it has none with a name"):
+        prepared(tmp_path, clouds=Clouds("clear", is_required=True))
+    (tmp_path / "scl").mkdir()
+    (tmp_path / "images/a.tif").rename(tmp_path / "scl/b.tif")
+    pair()
+    with pytest.raises(InputError, match=r"a\.tif: has no cloud raster of the same name"):
+        find_sources(tmp_path, Patterns("images/*.tif", "labels/*.tif", cloud="scl/*.tif"))
+    with pytest.raises(InputError, match="--cloud-values clear: write whole numbers"):
+        parsed_values("clear")
+
+
+DIGITAL = np.array(
+    [[[0, 900], [1000, 1001]], [[0, 1500], [11_000, 65_535]], [[0, 2000], [4000, 5000]]], np.uint16
+)
+MEANT = np.where(DIGITAL == 0, 0, np.maximum(DIGITAL.astype(int) - 1000, 1))
+
+
+def test_the_product_name_tells_the_offset(
+    pair: Callable[..., None], tmp_path: Path, write_raster: RasterWriter
+) -> None:
+    """Processing baseline 05.09 in the name: 1,000 is taken off, and no data stays no data."""
+    name = "S2A_MSIL2A_20230125T100311_N0509_R122_T33UUU_20230125T160058"
+    write_raster(f"images/{name}.tif", DIGITAL, transform=TEN_METRES)
+    write_raster(f"labels/{name}.tif", np.full((10, 10), 255, np.uint8), transform=TWO_METRES)
+    dataset = prepared(tmp_path)
+    assert dataset.items[0].image == f"images/{name}.vrt"
+    image = dataset.image_path(dataset.items[0])
+    assert np.array_equal(read_window(image), MEANT)
+    assert picture(image).names == RGB
+    with opened(image) as raster:
+        assert (raster.nodata, raster.dtypes[0], raster.scales[0]) == (0, "uint16", 1e-4)
+    assert label_of(dataset) == [[255, 2], [2, 2]]
+
+
+@pytest.mark.parametrize("told", ["tag", "bands", "flag", "decimals"])
+def test_other_ways_to_tell_the_offset(pair: Callable[..., None], tmp_path: Path, told: str) -> None:
+    pair(DIGITAL if told != "decimals" else (MEANT / 10_000).astype(np.float32))
+    with rasterio.open(tmp_path / "images/a.tif", "r+") as raster:
+        if told == "tag":
+            raster.update_tags(PROCESSING_BASELINE="04.00")
+        elif told == "bands":
+            raster.scales, raster.offsets = (0.0001,) * 3, (-0.1,) * 3
+        elif told == "decimals":
+            raster.nodata = 0
+    said = {"flag": Reflectance(0.0001, -0.1), "decimals": Reflectance(1.0, 0.0)}.get(told)
+    dataset = prepared(tmp_path, reflectance=said)
+    assert np.array_equal(read_window(dataset.image_path(dataset.items[0])), MEANT)
+
+
+@pytest.mark.parametrize("baseline", ["02.14", "99.99"])
+def test_images_of_the_usual_meaning_stay_where_they_are(
+    pair: Callable[..., None], tmp_path: Path, baseline: str
+) -> None:
+    pair(DIGITAL)
+    with rasterio.open(tmp_path / "images/a.tif", "r+") as raster:
+        raster.update_tags(PROCESSING_BASELINE=baseline)
+    listener = Listener()
+    dataset = prepared(tmp_path, narrator=listener)
+    assert dataset.items[0].image == str(tmp_path / "images/a.tif")
+    assert ("1 images do not say" in "".join(listener.heard)) == (baseline == "99.99")
+
+
+def test_bands_are_taken_by_name(pair: Callable[..., None], tmp_path: Path) -> None:
+    pair(DIGITAL, descriptions=("blue", "green", "red"))
+    dataset = prepared(tmp_path, reflectance=Reflectance(0.0001, -0.1))
+    assert np.array_equal(read_window(dataset.image_path(dataset.items[0])), MEANT[::-1])
+
+
+@pytest.mark.parametrize("text", ["0.0001", "a,b", "0,1", "1,2,3"])
+def test_reflectance_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--reflectance"):
+        parsed_reflectance(text)
+
+
+def test_an_interrupted_run_warps_only_what_is_missing_or_changed(
+    write_raster: RasterWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write_raster(f"images/{name}.tif", photo(2, 2), transform=TEN_METRES)
+        write_raster(f"labels/{name}.tif", np.full((10, 10), 255, np.uint8), transform=TWO_METRES)
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workshop, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepared(tmp_path)
+    made = {name: tmp_path / f"out/labels/{name}.tif" for name in "abc"}
+    before = {name: path.stat().st_mtime_ns for name, path in made.items()}
+    made["a"].unlink()
+    write_raster("labels/b.tif", np.full((10, 10), 250, np.uint8), transform=TWO_METRES)
+    os.utime(tmp_path / "labels/b.tif", ns=(1, 1))
+    listener = Listener()
+    dataset = prepared(tmp_path, narrator=listener)
+    assert {name for name, path in made.items() if path.stat().st_mtime_ns != before[name]} == {"a", "b"}
+    assert [label_of(dataset, item)[0][0] for item in range(3)] == [2, 1, 2]
+    assert "residential: 66.7% of the ground by the source, 66.7% by the label" in listener.heard
+
+
+def test_other_settings_warp_anew(pair: Callable[..., None], tmp_path: Path) -> None:
+    fine = np.ones((10, 10), np.uint8)
+    fine[:, ::2] = 255
+    pair(label=fine)
+    assert label_of(prepared(tmp_path, threshold=0.3)) == [[2, 2], [2, 2]]
+    assert label_of(prepared(tmp_path, threshold=0.9)) == [[0, 0], [0, 0]]
+
+
+def test_shares_that_the_threshold_changes_are_told(pair: Callable[..., None], tmp_path: Path) -> None:
+    fine = np.ones((10, 10), np.uint8)
+    fine[:, [0, 1, 5, 6]] = 255
+    pair(label=fine)
+    listener = Listener()
+    prepared(tmp_path, narrator=listener)
+    assert "residential: 40.0% of the ground by the source, 0.0% by the label" in listener.heard
+
+
+@pytest.mark.parametrize(
+    ("file", "profile", "words"),
+    [
+        ("images/a.tif", {"crs": None, "transform": None}, "images/a.tif: has no place on Earth"),
+        ("labels/a.tif", {"crs": None, "transform": None}, "labels/a.tif: has no place on Earth"),
+        ("labels/a.tif", {"count": 3}, "has 3 bands; a label raster has one"),
+        ("images/a.tif", {"count": 1}, "has 1 bands, fewer than red, green, blue"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_files_that_do_not_serve_are_refused(
+    write_raster: RasterWriter, pair: Callable[..., None], tmp_path: Path, file: str, profile: dict[str, Any],
+    words: str,
+) -> None:  # fmt: skip
+    pair()
+    bands = profile.pop("count", 3 if "images" in file else 1)
+    write_raster(file, photo(2, 2, bands), **{"transform": TEN_METRES} | profile)
+    with pytest.raises(InputError, match=words):
+        prepared(tmp_path)
+
+
+def test_damaged_files_are_refused(
+    write_raster: RasterWriter, pair: Callable[..., None], tmp_path: Path
+) -> None:
+    pair()
+    label = write_raster("labels/a.tif", photo(300, 300, 1), transform=TWO_METRES, compress="deflate")
+    label.write_bytes(label.read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"labels/a\.tif"):
+        prepared(tmp_path, "background=*")
+    assert not list((tmp_path / "out/labels").glob("*.tif"))
+    label.write_bytes(b"no raster")
+    with pytest.raises(InputError, match=r"labels/a\.tif"):
+        prepared(tmp_path, "background=*")
 
 
 def test_a_threshold_of_nothing_is_refused() -> None:
