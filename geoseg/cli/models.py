@@ -124,6 +124,8 @@ def page(card: Card) -> Iterator[str]:
     yield entry("Licence", card.licence or "not stated")
     for number, source in enumerate(card.sources):
         yield entry("" if number else "Sources", flat(source))
+    for number, failure in enumerate(card.known_failures):
+        yield entry("" if number else "Known to fail", failure)
     for title, facts in (
         ("Metrics", card.metrics),
         ("Calibration", card.calibration),

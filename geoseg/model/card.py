@@ -81,6 +81,7 @@ class Card:
     min_area_m2: float = 0.0
     licence: str = ""
     sources: tuple[Mapping[str, Any], ...] = ()
+    known_failures: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
