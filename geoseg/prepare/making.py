@@ -23,6 +23,7 @@ T = TypeVar("T")
 RECIPE = ".recipe.json"
 UNKNOWN = "unknown"
 WORTH_PROCESSES = 16
+LABELS = (".tif", ".fgb")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class Workshop:
     def clear(self) -> None:
         """Drop the labels of an earlier data set, and nothing else."""
         (self.folder / FILE).unlink(missing_ok=True)
-        for label in (self.folder / "labels").glob("**/*.tif"):
-            label.unlink()
+        for label in (self.folder / "labels").glob("**/*.*"):
+            if label.suffix in LABELS:
+                label.unlink()
 
     def all_done(
         self, what: str, work: Callable[..., T], calls: Sequence[Mapping[str, Any]], unit: str = "images"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.features import rasterize
 
 from geoseg.errors import InputError
-from geoseg.prepare.coco.shapes import drawn
+from geoseg.prepare.coco.outlines import outlined
+from geoseg.prepare.coco.shapes import box, drawn
 
 oracle = pytest.importorskip("pycocotools.mask")
 HEIGHT, WIDTH = 40, 57
@@ -63,6 +66,7 @@ def test_run_lengths_equal_the_oracle(seed: int, share: float) -> None:
         ([[float("nan"), 2, 3, 4, 5, 6]], "three or more pairs"),
         ("polygon", "neither polygons nor run lengths"),
         (None, "neither polygons nor run lengths"),
+        ([], "neither polygons nor run lengths"),
         ({"size": [4, 4], "counts": [1]}, "not of"),
         ({"size": [HEIGHT, WIDTH], "counts": [1, 2]}, "cover 3 pixels"),
         ({"size": [HEIGHT, WIDTH], "counts": "\u00e9"}, "compressed text"),
@@ -73,3 +77,30 @@ def test_run_lengths_equal_the_oracle(seed: int, share: float) -> None:
 def test_a_broken_shape_is_refused(segmentation: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         drawn(segmentation, HEIGHT, WIDTH)
+
+
+@given(polygons=st.lists(corners, min_size=1, max_size=3))
+def test_outlines_are_valid_and_cover_what_the_polygons_cover(
+    polygons: list[list[tuple[float, float]]],
+) -> None:
+    found = outlined([flat(points) for points in polygons], HEIGHT, WIDTH)
+    whole = shapely.union_all(shapely.make_valid([shapely.Polygon(points) for points in polygons]))
+    expected = whole.intersection(shapely.box(0, 0, WIDTH, HEIGHT))
+    assert found.is_valid
+    assert found.area == pytest.approx(expected.area, abs=1e-6)
+
+
+@given(seed=st.integers(0, 10_000), share=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_outlines_of_run_lengths_hold_the_very_pixels(seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((HEIGHT, WIDTH)) < share
+    packed = oracle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    found = outlined({"size": packed["size"], "counts": packed["counts"].decode()}, HEIGHT, WIDTH)
+    assert found.area == mask.sum()
+    burnt = rasterize([found], (HEIGHT, WIDTH)) if mask.any() else np.zeros((HEIGHT, WIDTH))
+    assert np.array_equal(burnt.astype(bool), mask)
+
+
+@pytest.mark.parametrize("written", [[1, 2, 3], "abcd", None, [1, 2, "x", 4]])
+def test_a_broken_box_is_refused(written: object) -> None:
+    with pytest.raises(InputError, match="not four numbers"):
+        box(written)

@@ -21,7 +21,7 @@ from geoseg.prepare.dataset import Dataset, Item
 from geoseg.prepare.making import Origin
 from geoseg.prepare.picture import SUFFIXES, Picture, known_pixels, opened, picture, read_window
 from geoseg.prepare.vectors import VectorSet, class_values, read_area, read_polygons
-from geoseg.raster.grid import WGS84, Grid, Window
+from geoseg.raster.grid import WGS84, Grid, Window, made_up_grid
 
 SIZES_M2 = tuple(2.0**power for power in range(21))
 THUMB = 32
@@ -121,14 +121,13 @@ def is_vector(item: Item) -> bool:
 
 
 def drawn_windows(dataset: Dataset, item: Item, image: Picture) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
-    if image.grid is None:
-        raise InputError(f"{item.image}: has no place on Earth, so polygons cannot be drawn on it")
+    grid = image.grid or made_up_grid(image.shape, item.gsd_m or dataset.gsd_m)
     meanings = {each.name: value for value, each in enumerate(dataset.classes)}
     table = ClassTable(dataset.classes, meanings)
     wanted = VectorSet(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
-    polygons = read_polygons(dataset.label_path(item), image.grid.crs, wanted)
-    area = read_area(dataset.folder / item.labelled, image.grid.crs) if item.labelled else None
-    yield from class_values(image, image.grid, polygons, area, len(dataset.bands))
+    polygons = read_polygons(dataset.label_path(item), grid.crs, wanted)
+    area = read_area(dataset.folder / item.labelled, grid.crs) if item.labelled else None
+    yield from class_values(image, grid, polygons, area, len(dataset.bands))
 
 
 def known_in(image: Picture, window: Window, bands: int) -> NDArray[np.bool_]:

@@ -25,11 +25,27 @@ def drawn(segmentation: Any, height: int, width: int) -> Mask:
     if isinstance(segmentation, Mapping):
         return from_run_lengths(segmentation, height, width)
     mask = np.zeros((height, width), dtype=bool)
-    if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
-        raise InputError(f"segmentation is {str(segmentation)[:40]}, neither polygons nor run lengths")
-    for polygon in segmentation:
-        fill(mask, checked_polygon(polygon))
+    for corners in polygons(segmentation):
+        fill(mask, corners)
     return mask
+
+
+def polygons(segmentation: Any) -> list[NDArray[np.float64]]:
+    """The corners (x, y) of each polygon of a segmentation, in pixels from the image's upper left corner."""
+    if not isinstance(segmentation, Sequence) or isinstance(segmentation, str) or not len(segmentation):
+        raise InputError(
+            f"segmentation is {str(segmentation)[:40] or 'empty'}, neither polygons nor run lengths"
+        )
+    return [checked_polygon(polygon) for polygon in segmentation]
+
+
+def box(corner_and_size: Any) -> list[list[float]]:
+    """A COCO bounding box (x, y, width, height) as a segmentation."""
+    try:
+        x, y, width, height = map(float, corner_and_size)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"bbox is {str(corner_and_size)[:40]}, not four numbers") from error
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
 
 
 def checked_polygon(polygon: Any) -> NDArray[np.float64]:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
+from geoseg.landclass import LandClass
 from geoseg.prepare.classes import COLORS
-from geoseg.prepare.coco.coco import BACKGROUND, refuse_escaping
+from geoseg.prepare.coco.contents import BACKGROUND, refuse_escaping
 from geoseg.prepare.cvat.shapes import drawn
 from geoseg.prepare.cvat.xml import AnnotatedImage, Annotations, read_annotations
-from geoseg.prepare.dataset import IGNORE, Dataset, Item, LandClass
+from geoseg.prepare.dataset import IGNORE, Dataset, Item
 from geoseg.prepare.making import Origin, Workshop, seen_from
 from geoseg.prepare.picture import picture, write_label
 from geoseg.prepare.splits import SplitRule

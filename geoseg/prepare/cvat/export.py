@@ -16,7 +16,7 @@ from geoseg.errors import InputError
 from geoseg.narrator import QUIET, Narrator
 from geoseg.prepare.audit.page import stretched
 from geoseg.prepare.classes import IGNORED, class_table
-from geoseg.prepare.coco.coco import BACKGROUND
+from geoseg.prepare.coco.contents import BACKGROUND
 from geoseg.prepare.making import Origin
 from geoseg.prepare.picture import Picture, picture, read_window, write_raster
 from geoseg.prepare.vectors import VectorSet, outline, read_polygons
