@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,16 +70,20 @@ class Workshop:
         self, what: str, work: Callable[..., T], calls: Sequence[Mapping[str, Any]], unit: str = "images"
     ) -> list[T]:
         """The results of one call after another, in their order, worked on by several processes."""
+        return list(self.each_done(what, work, calls, unit))
+
+    def each_done(
+        self, what: str, work: Callable[..., T], calls: Sequence[Mapping[str, Any]], unit: str = "images"
+    ) -> Iterator[T]:
+        """The same as they come, for results too large to be kept all."""
         count = min(available_processors(), len(calls)) if self.workers is None else self.workers
         if self.workers is None and len(calls) < WORTH_PROCESSES:
             count = 0
-        results: list[T] = []
         with Workers[T](count) as pool, self.narrator.task(what, len(calls), unit) as done:
             for call in calls:
                 pool.submit(work, **call)
-                results += counted(pool.ready(), done)
-            results += counted(pool.rest(), done)
-        return results
+                yield from counted(pool.ready(), done)
+            yield from counted(pool.rest(), done)
 
     def finish(self, dataset: Dataset) -> Dataset:
         """Write `dataset.toml`: from now on the data set is there."""
@@ -94,6 +99,17 @@ def counted(results: Iterable[T], done: Callable[[float], None]) -> Iterator[T]:
     for result in results:
         done(1)
         yield result
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A folder for what is needed on the way only; it is empty at first, and gone in the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def seen_from(path: Path, folder: Path) -> str:

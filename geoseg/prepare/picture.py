@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,16 @@ class Picture:
         for row in range(0, self.height, size):
             for col in range(0, self.width, size):
                 yield Window(row, col, min(size, self.height - row), min(size, self.width - col))
+
+
+def band_numbers(image: Picture, bands: Sequence[str]) -> list[int]:
+    """Where the wanted bands lie in a file: by its own names of bands if it has them all, else the first ones."""
+    names = [name.lower() for name in image.names]
+    if all(band.lower() in names for band in bands):
+        return [names.index(band.lower()) + 1 for band in bands]
+    if len(bands) > image.bands:
+        raise InputError(f"{image.path}: has {image.bands} bands, fewer than {', '.join(bands)}")
+    return list(range(1, len(bands) + 1))
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.errors import InputError
+from geoseg.landclass import LandClass
 from geoseg.prepare.audit.audit import Audit, audit
 from geoseg.prepare.audit.fix import fixed
-from geoseg.prepare.dataset import Dataset, Item, LandClass, read_dataset, write_dataset
+from geoseg.prepare.dataset import Dataset, Item, read_dataset, write_dataset
 
 CLASSES = (LandClass("background", "#000000"), LandClass("building", "#e4572e"))
 Maker = Callable[..., Dataset]
@@ -101,7 +102,7 @@ def test_a_constant_offset_is_measured(made: Maker, down: int, across: int) -> N
     image, label = town(500, 500, 3)
     moved = np.roll(label, (-down, -across), (0, 1))
     found = audited(made({"a": image}, {"a": moved}))
-    assert kinds(found) == ["shifted"]
+    assert {finding.kind for finding in found.problems} == {"shifted"}
     shift = found.looks[0].shift
     assert shift is not None
     assert (shift.south_m, shift.east_m) == pytest.approx((down * 0.3, across * 0.3), abs=0.31)
@@ -114,7 +115,7 @@ def test_identical_files_are_found_and_dropped(made: Maker) -> None:
     assert "leak" in kinds(found)
     mended = fixed(found)
     assert [item.place for item in mended.dataset.items] == ["b", "c"]
-    assert mended.done == ("Dropped images/a.tif",)
+    assert mended.done[0] == "Dropped images/a.tif: a copy of images/c.tif"
     assert read_dataset(mended.dataset.folder) == mended.dataset
     assert (mended.dataset.folder / "dataset.before-fix.toml").exists()
     assert not audited(mended.dataset).shared
@@ -148,7 +149,7 @@ def test_crops_of_the_same_ground_are_found_and_brought_together(made: Maker) ->
     assert "leak" in kinds(found)
     mended = fixed(found)
     assert [item.split for item in mended.dataset.items] == ["train"] * 3
-    assert mended.done == ("Moved place c to train",)
+    assert mended.done[0] == "Moved place c to train"
 
 
 def test_overlapping_maps_are_found(made: Maker) -> None:

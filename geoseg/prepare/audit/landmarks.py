@@ -9,19 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.prepare.audit.shelf import Shelf
+
 REACH = 12
 APART = 9
 MOST_PER_MEGAPIXEL = 4000
 FEWEST = 200
 COMMON = 16
+FEW = 3
 STEP = 3
 ENOUGH_VOTES = 4
+# How much a spot must stand out, as a part of all the brightness there is.
+FAINTEST = 0.002
+
+MARK = np.dtype([("word", "u8"), ("owner", "u4"), ("row", "i4"), ("col", "i4")])
+BALLOT = np.dtype([("first", "u4"), ("second", "u4"), ("row", "i4"), ("col", "i4")])
 
 # Pairs of places around a landmark (row, col, row, col), drawn once and for all.
 PROBES = np.random.default_rng(5).integers(2 - REACH, REACH - 1, (64, 4))
@@ -58,7 +67,7 @@ def landmarks(gray: NDArray[Any]) -> Landmarks:
     peaks = (contrast == ndimage.maximum_filter(contrast, APART)) | (
         contrast == ndimage.minimum_filter(contrast, APART)
     )
-    peaks &= np.abs(contrast) > 0.5
+    peaks &= np.abs(contrast) > FAINTEST * np.ptp(image)
     peaks[:REACH] = peaks[-REACH:] = False
     peaks[:, :REACH] = peaks[:, -REACH:] = False
     # What stands out from its own neighbourhood is found again in every crop, however dull it is.
@@ -84,45 +93,92 @@ def joined(parts: Sequence[Landmarks]) -> Landmarks:
     )
 
 
-def matches(images: Sequence[Landmarks]) -> list[Match]:
-    """Pairs of images that share enough landmarks at one offset."""
-    sizes = [len(each.words) for each in images]
-    if sum(sizes) == 0:
-        return []
-    owners = np.repeat(np.arange(len(images)), sizes)
-    everything = joined(images)
-    agreeing = np.concatenate([ballots(owners, everything, half) for half in range(2)])
-    return elected(np.unique(agreeing, axis=0), owners, everything)
+class LandmarkSearch:
+    """Finds pairs of images with enough landmarks in common at one offset, in little memory however many there are.
 
-
-def ballots(owners: NDArray[Any], marks: Landmarks, half: int) -> NDArray[np.int64]:
-    """Every two landmarks (by number) of different images that agree in one half of their words.
-
-    Halves, so that a single probe that noise has turned does not silence a landmark.
+    Landmarks are sorted apart by their words, so that equal words meet; each such meeting is a ballot for an offset of
+    two images; ballots are sorted apart by the images, so that they can be counted.
     """
-    halves = marks.words.view(np.uint32)[half::2]
-    order = np.lexsort((owners, halves))
-    sorted_halves = halves[order]
-    votes = []
-    for ahead in range(1, COMMON):
-        same = np.nonzero(sorted_halves[ahead:] == sorted_halves[:-ahead])[0]
-        first, second = order[same], order[same + ahead]
-        other = owners[first] != owners[second]
-        first, second = first[other], second[other]
-        votes.append(np.stack([first, second], axis=1))
-    return np.concatenate(votes)
+
+    def __init__(self, folder: Path) -> None:
+        self._halves = tuple(Shelf(folder / f"words{half}", MARK) for half in range(2))
+        self._ballots = Shelf(folder / "ballots", BALLOT)
+
+    def add(self, owner: int, marks: Landmarks) -> None:
+        records = np.empty(len(marks.words), MARK)
+        records["owner"], records["row"], records["col"] = owner, marks.rows, marks.cols
+        records["word"] = marks.words
+        for half, shelf in enumerate(self._halves):
+            shelf.add(records, halves(records)[half])
+
+    def matches(self) -> list[Match]:
+        """Every pair that was found; call it once, at the end."""
+        for half, shelf in enumerate(self._halves):
+            for marks in shelf.parts():
+                ballots = cast(marks, half)
+                self._ballots.add(ballots, ballots["first"] ^ ballots["second"] * np.uint32(40503))
+        found = [match for ballots in self._ballots.parts() for match in elected(ballots)]
+        return sorted(found, key=lambda match: (match.first, match.second))
 
 
-def elected(pairs: NDArray[np.int64], owners: NDArray[np.int64], marks: Landmarks) -> list[Match]:
-    """The offset of each pair of images that most pairs of landmarks agree on, where enough do."""
-    first, second = pairs.T
-    rows, cols = marks.rows[first] - marks.rows[second], marks.cols[first] - marks.cols[second]
-    places = [owners[first], owners[second], np.round(rows / STEP), np.round(cols / STEP)]
-    offsets, counts = np.unique(np.stack(places, axis=1).astype(np.int64), axis=0, return_counts=True)
+def halves(marks: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """The two halves of each word, so that a single probe that noise has turned does not silence a landmark."""
+    words = np.ascontiguousarray(marks["word"]).view(np.uint32)
+    return words[0::2], words[1::2]
+
+
+def cast(marks: NDArray[Any], half: int) -> NDArray[Any]:
+    """A ballot for every two landmarks of different images that agree in one half of their words.
+
+    Of a word that very many landmarks have, only the nearest few meet: it says little, and they are too many.
+    """
+    order = np.lexsort((marks["owner"], halves(marks)[half]))
+    marks = marks[order]
+    word, other_word = halves(marks)[half], halves(marks)[1 - half]
+    is_common = frequencies(word) > COMMON
+    ballots = []
+    for ahead in range(1, min(COMMON, len(marks))):
+        meets = (word[ahead:] == word[:-ahead]) & (marks["owner"][ahead:] != marks["owner"][:-ahead])
+        if half == 1:
+            # They met by the other half.
+            meets &= other_word[ahead:] != other_word[:-ahead]
+        if ahead > FEW:
+            meets &= ~is_common[:-ahead]
+        first = np.nonzero(meets)[0]
+        ballots.append(ballots_of(marks[first], marks[first + ahead]))
+    return np.concatenate(ballots) if ballots else np.empty(0, BALLOT)
+
+
+def frequencies(ordered: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """How often each of some sorted values occurs."""
+    _, place, counts = np.unique(ordered, return_inverse=True, return_counts=True)
+    often: NDArray[np.int64] = counts[place]
+    return often
+
+
+def ballots_of(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Ballots of pairs of landmarks, the owner that was added first named first."""
+    ballots = np.empty(len(first), BALLOT)
+    ballots["first"], ballots["second"] = first["owner"], second["owner"]
+    for axis in ("row", "col"):
+        ballots[axis] = np.round((first[axis] - second[axis]) / STEP)
+    return ballots
+
+
+def elected(ballots: NDArray[Any]) -> list[Match]:
+    """The offset of each pair of images that most ballots agree on, where enough do."""
+    ballots = ballots[np.lexsort([ballots[name] for name in ("col", "row", "second", "first")])]
+    starts = (
+        np.nonzero(np.concatenate([[True], ballots[1:] != ballots[:-1]]))[0]
+        if len(ballots)
+        else np.empty(0, int)
+    )
+    counts = np.diff(np.append(starts, len(ballots)))
+    enough = counts >= ENOUGH_VOTES
     best: dict[tuple[int, int], Match] = {}
-    for index in np.argsort(counts, kind="stable")[::-1]:
-        if counts[index] < ENOUGH_VOTES:
-            break
-        one, other, down, across = (int(value) for value in offsets[index])
-        best.setdefault((one, other), Match(one, other, down * STEP, across * STEP, int(counts[index])))
-    return sorted(best.values(), key=lambda match: (match.first, match.second))
+    for ballot, votes in zip(ballots[starts[enough]].tolist(), counts[enough].tolist(), strict=True):
+        first, second, down, across = ballot
+        known = best.get((first, second))
+        if known is None or votes > known.votes:
+            best[first, second] = Match(first, second, down * STEP, across * STEP, votes)
+    return list(best.values())

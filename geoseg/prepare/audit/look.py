@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,121 +13,142 @@ from pyproj import Transformer
 from rasterio.enums import Resampling
 from scipy import ndimage
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import GeosegError
+from geoseg.prepare.audit.labels import check_label, label_reader, palette_of
 from geoseg.prepare.audit.landmarks import Landmarks, joined, landmarks
-from geoseg.prepare.audit.shift import Agreement, Shift, agreements, shift_of
-from geoseg.prepare.classes import ClassTable
+from geoseg.prepare.audit.likeness import THUMB, Thumbs, small_steps
+from geoseg.prepare.audit.shift import Agreement, Shift, agreements, shift_of, total
 from geoseg.prepare.dataset import Dataset, Item
-from geoseg.prepare.making import Origin
-from geoseg.prepare.picture import SUFFIXES, Picture, known_pixels, opened, picture, read_window
-from geoseg.prepare.vectors import VectorSet, class_values, read_area, read_polygons
-from geoseg.raster.grid import WGS84, Grid, Window, made_up_grid
+from geoseg.prepare.picture import Picture, band_numbers, known_pixels, opened, picture, read_window
+from geoseg.raster.grid import WGS84, Grid, Window
 
 SIZES_M2 = tuple(2.0**power for power in range(21))
-THUMB = 32
+COUNT, TOTAL, SQUARES, LOWEST, HIGHEST = range(5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
-    """What one item holds. `trouble` says why it cannot be used; the rest is empty then."""
+    """What one item holds, in a kilobyte or so. `trouble` says why it cannot be used; the rest is empty then.
 
-    item: Item
+    `values` are the label's values and `pixels` how many it has of each. `bands` has five rows for every band: count,
+    sum, sum of squares, lowest and highest of the pixels whose label is known.
+    """
+
     trouble: str | None = None
     shape: tuple[int, int] = (0, 0)
     gsd_m: float = 1.0
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    values: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SIZES_M2), np.int64))
-    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((3, 0)))
-    digest: str = ""
-    thumb: NDArray[np.float32] | None = None
-    landmarks: Landmarks | None = None
+    bands: NDArray[np.float64] = field(default_factory=lambda: np.zeros((5, 0)))
+    is_flat: bool = False
+    digest: bytes = b""
     shift: Shift | None = None
     outline: tuple[tuple[float, float], ...] = ()
+    palette: Mapping[int, str] = field(default_factory=dict)
 
     @property
-    def is_flat(self) -> bool:
-        """Whether the image shows one and the same value everywhere."""
-        pixels, total, squares = self.sums
-        return bool(((squares / np.maximum(pixels, 1) - (total / np.maximum(pixels, 1)) ** 2) < 1e-6).all())
+    def counts(self) -> NDArray[np.int64]:
+        """How many pixels of the label have each value a byte can have."""
+        counts = np.zeros(256, np.int64)
+        counts[self.values] = self.pixels
+        return counts
+
+    @property
+    def area_km2(self) -> float:
+        return self.shape[0] * self.shape[1] * self.gsd_m**2 / 1e6
+
+
+@dataclass(frozen=True)
+class Traces:
+    """By what other images of the same ground are found, and how label and edges agree: too much to be kept."""
+
+    thumb: Thumbs
+    landmarks: Landmarks
+    agreement: Agreement | None
 
 
 @dataclass
 class Gathering:
     """What windows add up to."""
 
+    gsd_m: float
+    ignore: int
     counts: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    sums: NDArray[np.float64]
+    bands: NDArray[np.float64]
+    span: NDArray[np.float64]
     digest: Any
     marks: list[Landmarks] = field(default_factory=list)
     surfaces: list[Agreement] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, bands: int) -> Gathering:
+    def of(cls, gsd_m: float, ignore: int, bands: int) -> Gathering:
+        statistics = np.zeros((5, bands))
+        statistics[LOWEST], statistics[HIGHEST] = np.inf, -np.inf
+        sizes = np.zeros(len(SIZES_M2), np.int64)
+        span = statistics[[LOWEST, HIGHEST]]
         return cls(
-            np.zeros(256, np.int64), np.zeros(len(SIZES_M2), np.int64), np.zeros((3, bands)), hashlib.sha256()
+            gsd_m, ignore, np.zeros(256, np.int64), sizes, statistics, span, hashlib.blake2b(digest_size=16)
         )
 
+    def add(
+        self, window: Window, values: NDArray[Any], classes: NDArray[np.uint8], known: NDArray[np.bool_]
+    ) -> None:
+        gray, classes = gray_of(values), np.where(known, classes, np.uint8(self.ignore))
+        self.counts += np.bincount(classes.ravel(), minlength=256)
+        self.sizes += object_sizes(classes, self.ignore, self.gsd_m)
+        self.add_statistics(values[:, classes != self.ignore].astype(np.float64))
+        if known.any():
+            shown = values[:, known]
+            self.span = np.stack([np.fmin(self.span[0], shown.min(1)), np.fmax(self.span[1], shown.max(1))])
+        self.digest.update(repr((window, values.dtype.name)).encode())
+        self.digest.update(np.ascontiguousarray(values))
+        self.marks.append(landmarks(gray).moved(window.row, window.col))
+        self.surfaces += agreements(gray, classes, self.ignore, self.gsd_m)
 
-def look_at(dataset: Dataset, item: Item) -> Look:
+    def add_statistics(self, pixels: NDArray[np.float64]) -> None:
+        if pixels.shape[1]:
+            self.bands[COUNT] += pixels.shape[1]
+            self.bands[TOTAL] += pixels.sum(axis=1)
+            self.bands[SQUARES] += (pixels**2).sum(axis=1)
+            self.bands[LOWEST] = np.fmin(self.bands[LOWEST], pixels.min(axis=1))
+            self.bands[HIGHEST] = np.fmax(self.bands[HIGHEST], pixels.max(axis=1))
+
+
+def look_at(dataset: Dataset, item: Item) -> tuple[Look, Traces | None]:
     """Look through one item; what is wrong with it becomes its trouble."""
     try:
         return looked(dataset, item)
     except GeosegError as error:
-        return Look(item, str(error))
+        return Look(str(error)), None
 
 
-def looked(dataset: Dataset, item: Item) -> Look:
+def looked(dataset: Dataset, item: Item) -> tuple[Look, Traces]:
     image = picture(dataset.image_path(item))
+    check_label(dataset, item, image)
+    numbers = band_numbers(image, dataset.bands)
     gsd_m = item.gsd_m or image.gsd_m or dataset.gsd_m
-    bands = min(len(dataset.bands), image.bands)
-    found = Gathering.empty(bands)
-    for window, classes in label_windows(dataset, item, image):
-        values = read_window(image.path, window)[:bands]
-        known = known_in(image, window, bands)
-        gather(found, window, values, np.where(known, classes, dataset.ignore), gsd_m, dataset.ignore)
-    return Look(
-        item,
+    found = Gathering.of(gsd_m, dataset.ignore, len(numbers))
+    read_label = label_reader(dataset, item, image)
+    for window in image.windows():
+        values = read_window(image.path, window)[np.array(numbers) - 1]
+        found.add(window, values, read_label(window), known_in(image, window, len(numbers)))
+    values = np.nonzero(found.counts)[0]
+    look = Look(
         shape=image.shape,
         gsd_m=gsd_m,
-        counts=found.counts,
+        values=values.astype(np.uint8),
+        pixels=found.counts[values],
         sizes=found.sizes,
-        sums=found.sums,
-        digest=found.digest.hexdigest(),
-        thumb=thumbnail(image, bands),
-        landmarks=joined(found.marks),
+        bands=found.bands,
+        is_flat=bool((found.span[0] >= found.span[1]).all()),
+        digest=found.digest.digest(),
         shift=shift_of(found.surfaces, gsd_m),
         outline=lonlat_outline(image.grid) if image.grid else (),
+        palette=palette_of(dataset, item, values.tolist()),
     )
-
-
-def label_windows(dataset: Dataset, item: Item, image: Picture) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
-    """A label's class values window by window, drawn first where it is made of polygons."""
-    path = dataset.label_path(item)
-    if is_vector(item):
-        yield from drawn_windows(dataset, item, image)
-        return
-    label = picture(path)
-    if image.shape != label.shape:
-        raise InputError(
-            f"{item.label}: is {label.width} x {label.height} pixels, its image {image.width} x {image.height}"
-        )
-    for window in image.windows():
-        yield window, read_window(path, window)[0]
-
-
-def is_vector(item: Item) -> bool:
-    return not item.label.lower().endswith(SUFFIXES)
-
-
-def drawn_windows(dataset: Dataset, item: Item, image: Picture) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
-    grid = image.grid or made_up_grid(image.shape, item.gsd_m or dataset.gsd_m)
-    meanings = {each.name: value for value, each in enumerate(dataset.classes)}
-    table = ClassTable(dataset.classes, meanings)
-    wanted = VectorSet(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
-    polygons = read_polygons(dataset.label_path(item), grid.crs, wanted)
-    area = read_area(dataset.folder / item.labelled, grid.crs) if item.labelled else None
-    yield from class_values(image, grid, polygons, area, len(dataset.bands))
+    return look, Traces(thumbnail(image, numbers), joined(found.marks), total(found.surfaces))
 
 
 def known_in(image: Picture, window: Window, bands: int) -> NDArray[np.bool_]:
@@ -135,19 +156,6 @@ def known_in(image: Picture, window: Window, bands: int) -> NDArray[np.bool_]:
         return np.ones((window.height, window.width), dtype=bool)
     with opened(image.path) as dataset:
         return known_pixels(dataset, window, bands)
-
-
-def gather(
-    found: Gathering, window: Window, values: NDArray[Any], classes: NDArray[np.uint8], gsd_m: float, ignore: int
-) -> None:  # fmt: skip
-    gray = gray_of(values)
-    pixels = values.reshape(len(values), -1).astype(np.float64)
-    found.counts += np.bincount(classes.ravel(), minlength=256)
-    found.sizes += object_sizes(classes, ignore, gsd_m)
-    found.sums += [np.full(len(pixels), pixels.shape[1]), pixels.sum(axis=1), (pixels**2).sum(axis=1)]
-    found.digest.update(np.ascontiguousarray(values))
-    found.marks.append(landmarks(gray).moved(window.row, window.col))
-    found.surfaces += agreements(gray, classes, ignore, gsd_m)
 
 
 def gray_of(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -167,21 +175,19 @@ def object_sizes(classes: NDArray[np.uint8], ignore: int, gsd_m: float) -> NDArr
     return sizes
 
 
-def thumbnail(image: Picture, bands: int) -> NDArray[np.float32]:
+def thumbnail(image: Picture, numbers: Sequence[int]) -> Thumbs:
     """The image in 32 x 32 pixels, its brightness evened out."""
     if image.path.suffix == ".npy":
-        values = read_window(image.path)[:bands]
         rows = np.linspace(0, image.height - 1, THUMB).astype(int)
         cols = np.linspace(0, image.width - 1, THUMB).astype(int)
-        small = gray_of(values)[np.ix_(rows, cols)]
+        small = gray_of(read_window(image.path))[np.ix_(rows, cols)]
     else:
         with opened(image.path) as dataset:
-            band = min(2, bands)
-            small = dataset.read(band, out_shape=(THUMB, THUMB), resampling=Resampling.average).astype(
-                np.float32
+            small = dataset.read(
+                numbers[min(1, len(numbers) - 1)], out_shape=(THUMB, THUMB), resampling=Resampling.average
             )
-    even: NDArray[np.float32] = ((small - small.mean()) / (small.std() + 1e-6)).astype(np.float32)
-    return even
+    small = np.nan_to_num(small.astype(np.float32))
+    return small_steps((small - small.mean()) / (small.std() + 1e-6))
 
 
 def lonlat_outline(grid: Grid) -> tuple[tuple[float, float], ...]:

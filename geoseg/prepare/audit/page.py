@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from geoseg.prepare.audit.look import SIZES_M2, Look, is_vector
+from geoseg.prepare.audit.findings import Audit
+from geoseg.prepare.audit.labels import LabelReader, label_reader
+from geoseg.prepare.audit.look import SIZES_M2
 from geoseg.prepare.dataset import Dataset, Item
-from geoseg.prepare.picture import picture, read_window
+from geoseg.prepare.picture import Picture, band_numbers, picture, read_window
 from geoseg.raster.grid import Window
-
-if TYPE_CHECKING:
-    from geoseg.prepare.audit.audit import Audit
 
 # The font that comes with the library knows no superscripts: m2 stands for square metres.
 WIDTH = 1640
@@ -31,6 +30,8 @@ LINE = 20
 INK, FAINT, PAPER, ALARM = "#1b1b1b", "#8a8a8a", "#ffffff", "#b3261e"
 BAR_HEIGHT = 120
 OPACITY = 0.35
+MOST_TROUBLED = 1000
+COLOUR_NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("b4", "b3", "b2"), ("b04", "b03", "b02"))
 
 
 def write_page(audited: Audit, path: Path) -> None:
@@ -115,15 +116,12 @@ def draw_sizes(pen: ImageDraw.ImageDraw, audited: Audit, height: int) -> None:
 
 def samples(audited: Audit) -> list[int]:
     """Which items to show: those with problems first, then others spread evenly over the set."""
-    usable = [index for index, look in enumerate(audited.looks) if shows(look)]
-    troubled = [index for finding in audited.problems for index in finding.items if index in usable]
+    usable = [index for index, look in enumerate(audited.looks) if look.trouble is None]
+    allowed = set(usable)
+    troubled = (index for finding in audited.problems for index in finding.items if index in allowed)
+    first = list(dict.fromkeys(islice(troubled, MOST_TROUBLED)))[: SAMPLES - 2]
     spread = [usable[i] for i in np.linspace(0, len(usable) - 1, SAMPLES).astype(int)] if usable else []
-    return list(dict.fromkeys([*troubled[: SAMPLES - 2], *spread]))[:SAMPLES]
-
-
-def shows(look: Look) -> bool:
-    """Whether an item can be shown: its label must have pixels of its own."""
-    return look.trouble is None and not is_vector(look.item)
+    return list(dict.fromkeys([*first, *spread]))[:SAMPLES]
 
 
 def draw_sample(
@@ -139,22 +137,31 @@ def draw_sample(
 
 def overlay(dataset: Dataset, item: Item) -> NDArray[np.uint8]:
     """The most telling piece of an image, its classes tinted and outlined."""
-    image, label = picture(dataset.image_path(item)), dataset.label_path(item)
-    window = telling_window(label, image.height, image.width)
-    values = read_window(image.path, window)[: len(dataset.bands)]
-    classes = read_window(label, window)[0]
-    shown = stretched(values[[0, 1, 2]] if len(values) >= 3 else values[[0, 0, 0]])
-    return framed(tinted(shown, classes, dataset))
+    image = picture(dataset.image_path(item))
+    read_label = label_reader(dataset, item, image)
+    window = telling_window(read_label, image)
+    values = read_window(image.path, window)[np.array(band_numbers(image, dataset.bands)) - 1]
+    shown = stretched(values[list(colour_bands(dataset.bands))])
+    return framed(tinted(shown, read_label(window), dataset))
 
 
-def telling_window(label: Path, height: int, width: int) -> Window:
+def colour_bands(bands: Sequence[str]) -> tuple[int, int, int]:
+    """Which bands to show as red, green and blue: those of that name, else the first three, else the only one."""
+    names = [band.lower() for band in bands]
+    for colours in COLOUR_NAMES:
+        if set(colours) <= set(names):
+            return names.index(colours[0]), names.index(colours[1]), names.index(colours[2])
+    return (0, 1, 2) if len(bands) >= 3 else (0, 0, 0)
+
+
+def telling_window(read_label: LabelReader, image: Picture) -> Window:
     """Where a piece of the label holds most boundaries."""
-    size_down, size_across = min(TILE, height), min(TILE, width)
+    size_down, size_across = min(TILE, image.height), min(TILE, image.width)
     best, richest = Window(0, 0, size_down, size_across), -1.0
-    for row in starts(height, size_down):
-        for col in starts(width, size_across):
+    for row in starts(image.height, size_down):
+        for col in starts(image.width, size_across):
             window = Window(row, col, size_down, size_across)
-            classes = read_window(label, window)[0]
+            classes = read_label(window)
             boundaries = float((classes[1:] != classes[:-1]).mean())
             if boundaries > richest:
                 best, richest = window, boundaries

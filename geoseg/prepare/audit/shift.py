@@ -6,6 +6,7 @@ within reach, they agree most at the offset the labels should be moved by.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import hypot
 
@@ -26,6 +27,7 @@ SOME_SHARE = 0.3
 MOST_SHARE = 0.7
 FEWEST_BLOCKS = 5
 COHERENT = 0.5
+HALVES_APART = 1.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Agreement:
     """How well labels and edges agree at each offset (row, col), the middle being no offset at all."""
 
     surface: NDArray[np.float32]
+    edge_pixels: float
 
     @property
     def best(self) -> tuple[int, int]:
@@ -57,7 +60,7 @@ class Agreement:
         return float((self.surface.max() - middle) / max(near - middle, 1e-9))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shift:
     """How far, to the east and to the south, labels should be moved, by the blocks that are clear about it."""
 
@@ -66,6 +69,11 @@ class Shift:
     blocks: int
     stray_blocks: int
     coherence: float
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are blocks enough to say something about the label on its own."""
+        return self.blocks >= FEWEST_BLOCKS
 
     @property
     def is_notable(self) -> bool:
@@ -103,19 +111,15 @@ def agreements(
     for row in range(0, max(1, gray.shape[0] - block // 2), block):
         for col in range(0, max(1, gray.shape[1] - block // 2), block):
             place = slice(row, row + block), slice(col, col + block)
-            surface = agreement(gray[place], label[place], ignore, reach)
-            if surface is not None:
-                found.append(surface)
-    return found
+            found.append(agreement(gray[place], label[place], ignore, reach))
+    return [each for each in found if each.edge_pixels > 0]
 
 
-def agreement(
-    gray: NDArray[np.float32], label: NDArray[np.uint8], ignore: int, reach: int
-) -> Agreement | None:
+def agreement(gray: NDArray[np.float32], label: NDArray[np.uint8], ignore: int, reach: int) -> Agreement:
     boundaries = boundary_directions(label, ignore)
-    strength = float(boundaries[2].sum())
-    if strength < FEWEST_EDGE_PIXELS:
-        return None
+    edge_pixels = float(boundaries[2].sum())
+    if edge_pixels == 0:
+        return Agreement(np.zeros((2 * reach + 1,) * 2, np.float32), 0.0)
     edges = edge_directions(gray)
     shape = [fft.next_fast_len(size + 2 * reach, real=True) for size in gray.shape]
     spectrum = sum(
@@ -125,7 +129,7 @@ def agreement(
     surface = fft.fftshift(fft.irfft2(spectrum, shape))
     row, col = shape[0] // 2, shape[1] // 2
     near = surface[row - reach : row + reach + 1, col - reach : col + reach + 1]
-    return Agreement((near / 2).astype(np.float32))
+    return Agreement((near / 2).astype(np.float32), edge_pixels)
 
 
 Directions = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -158,9 +162,9 @@ def boundary_directions(label: NDArray[np.uint8], ignore: int) -> Directions:
     return total
 
 
-def shift_of(found: list[Agreement], gsd_m: float) -> Shift | None:
+def shift_of(found: Sequence[Agreement], gsd_m: float) -> Shift | None:
     """What the agreements of an image's blocks say about its label as a whole."""
-    clear = [each for each in found if each.clarity > CLEAR]
+    clear = [each for each in found if each.edge_pixels >= FEWEST_EDGE_PIXELS and each.clarity > CLEAR]
     if not clear:
         return None
     distances = np.array([hypot(*each.best) * gsd_m for each in clear])
@@ -173,3 +177,42 @@ def shift_of(found: list[Agreement], gsd_m: float) -> Shift | None:
     south, east = np.median(offsets, axis=0).tolist()
     coherence = hypot(*offsets.mean(axis=0)) / max(float(np.hypot(*offsets.T).mean()), 1e-9)
     return Shift(east, south, len(clear), len(stray), coherence)
+
+
+def total(found: Iterable[Agreement]) -> Agreement | None:
+    """The agreement of several blocks, or of several images of one resolution, taken together."""
+    parts = list(found)
+    if not parts:
+        return None
+    surface: NDArray[np.float32] = np.sum([each.surface for each in parts], axis=0)
+    return Agreement(surface, sum(each.edge_pixels for each in parts))
+
+
+class Pool:
+    """The agreements of many small images, none of which has edges enough to tell how far its label is off.
+
+    Every other image goes to either half: only what both halves say counts.
+    """
+
+    def __init__(self, gsd_m: float) -> None:
+        self._gsd_m = gsd_m
+        self._halves: list[Agreement | None] = [None, None]
+        self.items: list[int] = []
+
+    def add(self, item: int, found: Agreement) -> None:
+        half = len(self.items) % 2
+        self.items.append(item)
+        self._halves[half] = total(each for each in (self._halves[half], found) if each)
+
+    @property
+    def offset_m(self) -> tuple[float, float] | None:
+        """How far to the east and to the south the labels should move, if they clearly should."""
+        one, other = self._halves
+        if one is None or other is None:
+            return None
+        everything = Agreement(one.surface + other.surface, one.edge_pixels + other.edge_pixels)
+        row, col = everything.best
+        agree = all(np.hypot(each.best[0] - row, each.best[1] - col) <= HALVES_APART for each in (one, other))
+        tells = everything.edge_pixels >= FEWEST_BLOCKS * FEWEST_EDGE_PIXELS and everything.clarity > CLEAR
+        is_off = everything.gain > GAIN and hypot(row, col) * self._gsd_m >= notable_m(self._gsd_m)
+        return (col * self._gsd_m, row * self._gsd_m) if agree and tells and is_off else None

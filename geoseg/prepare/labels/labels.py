@@ -18,12 +18,12 @@ from geoseg.errors import InputError
 from geoseg.prepare.dataset import IGNORE, Dataset
 from geoseg.prepare.labels.clouds import Clouds, cover_of
 from geoseg.prepare.labels.fractions import class_fractions, points_along, thresholded
-from geoseg.prepare.labels.reflectance import Reflectance, band_numbers, scaled, told_reflectance
+from geoseg.prepare.labels.reflectance import Reflectance, scaled, told_reflectance
 from geoseg.prepare.labels.sources import Source, placed
 from geoseg.prepare.making import Workshop
 from geoseg.prepare.masks import MaskSet, labelled_pictures
 from geoseg.prepare.pairs import flat
-from geoseg.prepare.picture import Picture, known_pixels, opened, write_label
+from geoseg.prepare.picture import Picture, band_numbers, known_pixels, opened, write_label
 from geoseg.raster.grid import Grid, Window
 
 SHARES = "shares.json"
@@ -91,15 +91,16 @@ def tell_shares(warped: Sequence[Warped], wanted: LabelSet, workshop: Workshop) 
     """Say how the share of each class came through, and warn where the threshold changed it."""
     before = np.sum([each.by_fraction for each in warped], axis=0)
     after = np.sum([each.by_pixel for each in warped], axis=0)
-    for land_class, source, label in zip(wanted.table.classes, parts(before), parts(after), strict=True):
+    for land_class, source, label in zip(wanted.table.classes, portions(before), portions(after), strict=True):
         line = f"{land_class.name}: {source:.1%} of the ground by the source, {label:.1%} by the label"
         drifted = abs(label - source) > DRIFT * source
         (workshop.narrator.warn if drifted else workshop.narrator.say)(line)
 
 
-def parts(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
+def portions(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Amounts as parts of their sum."""
-    return amounts / max(amounts.sum(), 1e-9)
+    parts: NDArray[np.float64] = amounts / max(amounts.sum(), 1e-9)
+    return parts
 
 
 def write_shares(names: Sequence[str], warped: Sequence[Warped], wanted: LabelSet, folder: Path) -> None:
@@ -109,7 +110,7 @@ def write_shares(names: Sequence[str], warped: Sequence[Warped], wanted: LabelSe
         name: {
             land_class: {"source": round(source, 6), "label": round(label, 6)}
             for land_class, source, label in zip(
-                classes, parts(each.by_fraction).tolist(), parts(each.by_pixel).tolist(), strict=True
+                classes, portions(each.by_fraction).tolist(), portions(each.by_pixel).tolist(), strict=True
             )
         }
         for name, each in zip(names, warped, strict=True)
@@ -136,7 +137,7 @@ def warp(source: Source, wanted: LabelSet, folder: Path) -> Warped:
         write_json(note_of(label), {"made_of": made_of(source, wanted), "sums": sums.tolist()})
     if meaning and not meaning.is_usual:
         image = scaled(image, meaning, wanted.bands, folder / "images" / f"{flat(source.name)}.vrt")
-    return Warped(image, *sums, tells_reflectance=meaning is not None)
+    return Warped(image, sums[0], sums[1], meaning is not None)
 
 
 def note_of(label: Path) -> Path:

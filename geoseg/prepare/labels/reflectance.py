@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from geoseg.errors import InputError
-from geoseg.prepare.picture import Picture, opened, picture
+from geoseg.prepare.picture import Picture, band_numbers, opened, picture
 from geoseg.raster.vrt import GDAL_TYPES
 
 TIMES = 10_000
@@ -79,16 +79,6 @@ def baseline(tags: dict[str, str], path: Path) -> float | None:
     numbers = [float(text) for text in texts if re.fullmatch(r"\d+(\.\d+)?", text)]
     # ESA numbers its test products 99.99: that tells nothing.
     return next((number for number in numbers if number < UNTOLD_BASELINE), None)
-
-
-def band_numbers(image: Picture, bands: Sequence[str]) -> list[int]:
-    """Where the wanted bands lie in a file: by its own names of bands if it has them all, else the first ones."""
-    names = [name.lower() for name in image.names]
-    if all(band.lower() in names for band in bands):
-        return [names.index(band.lower()) + 1 for band in bands]
-    if len(bands) > image.bands:
-        raise InputError(f"{image.path}: has {image.bands} bands, fewer than {', '.join(bands)}")
-    return list(range(1, len(bands) + 1))
 
 
 def scaled(image: Picture, meaning: Reflectance, bands: Sequence[str], path: Path) -> Picture:
