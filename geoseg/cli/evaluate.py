@@ -36,6 +36,9 @@ from geoseg.narrator import Narrator
     help="Which part of a data set.",
 )
 @click.option(
+    "--place", "places", multiple=True, help="Only this place of a data set; may be given several times."
+)
+@click.option(
     "--gsd", "gsd_m", type=float, metavar="M", help="Pixel size, where no raster says it.  [default: 0.3]"
 )
 @click.option(

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.cli.evaluate import command
+from geoseg.landclass import LandClass
 from geoseg.learn.scores.confusion import Confusion
-from geoseg.model.card import LandClass as CardClass
 from geoseg.model.folder import save_model
-from geoseg.prepare.dataset import Dataset, Item, LandClass, write_dataset
+from geoseg.prepare.dataset import Dataset, Item, write_dataset
 
 BOXES = shapely.box([10, 60, 120], [10, 20, 80], [30, 90, 150], [40, 50, 110])
 SHIFTED = shapely.box([12, 60, 170], [10, 22, 80], [32, 90, 190], [40, 52, 110])
@@ -209,7 +209,7 @@ def test_a_model_of_several_classes_is_judged_class_by_class(
     network = smp.Unet(
         "resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(8, 8, 8), classes=3
     )
-    known = tuple(CardClass(entry.name, entry.color) for entry in classes)
+    known = tuple(LandClass(entry.name, entry.color) for entry in classes)
     save_model(tmp_path / "model", network, card(classes=known, activation="softmax"))
     write_raster("a.tif", photo(*SHAPE))
     write_raster("label.tif", np.add(mask_of(BOXES), mask_of(SHIFTED), dtype=np.uint8))
@@ -307,6 +307,34 @@ def test_an_empty_split_is_refused(tiny_model: Path, tmp_path: Path) -> None:
         "--split",
         "test",
     )
+
+
+def test_a_place_that_is_not_there_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    items = [Item("a", "b", "Town", "validation"), Item("c", "d", "Village", "train")]
+    refused(
+        "--place Village: not in the split validation; there are Town",
+        tiny_model,
+        dataset(tmp_path, items),
+        "--place",
+        "Village",
+    )
+
+
+def test_only_the_places_that_are_asked_for_count(
+    tiny_model: Path, tmp_path: Path, write_raster: RasterWriter
+) -> None:
+    items = []
+    for place, boxes in (("Town", BOXES), ("Village", BOXES[:1])):
+        write_raster(f"{place}.tif", photo(*SHAPE))
+        Image.fromarray(mask_of(boxes)).save(tmp_path / f"{place}.png")
+        items.append(Item(f"{place}.tif", f"{place}.png", place, "validation"))
+    path = dataset(tmp_path, items)
+    both, town, village = (
+        np.array(summary(tiny_model, path, *wanted)["confusion"])
+        for wanted in ((), ("--place", "Town"), ("--place", "Village"))
+    )
+    assert (both == town + village).all()
+    assert village[1].sum() == mask_of(BOXES[:1]).astype(bool).sum() < town[1].sum()
 
 
 def test_classes_that_nobody_shares_are_refused(tiny_model: Path, tmp_path: Path) -> None:

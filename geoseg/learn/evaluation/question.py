@@ -28,6 +28,8 @@ class Question:
     area: str | None = None
     """Polygons within which the truth is complete."""
     split: Split = "validation"
+    places: tuple[str, ...] = ()
+    """The places of a data set to look at; all of the split's if none is named."""
     gsd_m: float | None = None
     """Pixel size to compare at where neither side is a raster, and that of rasters that do not say it."""
     min_area_m2: float | None = None

@@ -42,15 +42,26 @@ class AgainstDataset:
     dataset: Dataset
 
     def comparison(self) -> Comparison:
-        question, items = self.bench.question, self.dataset.split(self.bench.question.split)
-        if not items:
-            raise InputError(f"{question.truth}: has no item in the split {question.split}")
+        question, items = self.bench.question, self._items()
         if not question.asks_a_model and not Path(question.predicted).is_dir():
             raise InputError(
                 f"{question.predicted}: is no model and no folder; against a data set give a model, which then sees "
                 "its images, or a folder of results named like the images"
             )
         return Comparison(self._legend.classes, tuple(self._pair(item) for item in items))
+
+    def _items(self) -> tuple[Item, ...]:
+        question = self.bench.question
+        items = self.dataset.split(question.split)
+        there = sorted({item.place for item in items})
+        if not items:
+            raise InputError(f"{question.truth}: has no item in the split {question.split}")
+        for place in question.places:
+            if place not in there:
+                raise InputError(
+                    f"--place {place}: not in the split {question.split}; there are {', '.join(there)}"
+                )
+        return tuple(item for item in items if not question.places or item.place in question.places)
 
     @cached_property
     def _legend(self) -> Legend:
