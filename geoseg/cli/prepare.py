@@ -102,11 +102,11 @@ def bands_of(text: str) -> tuple[str, ...]:
     return tuple(band.strip() for band in text.split(",") if band.strip())
 
 
-def finished(dataset: Dataset, narrator: Narrator, as_json: bool) -> None:
+def finished(dataset: Dataset, options: dict[str, Any], narrator: Narrator, as_json: bool) -> None:
     """Audit what was made, and tell both."""
     from geoseg.prepare.audit.audit import audit
 
-    report(audit(dataset, narrator=narrator), as_json)
+    report(audit(dataset, options["workers"], narrator), as_json)
 
 
 def report(audited: Any, as_json: bool) -> None:
@@ -148,7 +148,7 @@ def masks(
         origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options), parsed_size(size)
     )  # fmt: skip
     dataset = prepare_masks(find_pairs(source, images, labels), wanted, workshop_of(options, narrator))
-    finished(dataset, narrator, as_json)
+    finished(dataset, options, narrator, as_json)
 
 
 def parsed_size(size: str | None) -> tuple[int, int] | None:
@@ -183,23 +183,32 @@ def vectors(
     footprints: Path | None, class_field: str | None, table: str, labelled: Path | None,
     narrator: Narrator, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Scenes with polygons of buildings, in any CRS: GeoJSON, GeoPackage, Shapefile and the like.
+    """Scenes with polygons of buildings, in any CRS: GeoJSON, GeoPackage, FlatGeobuf, GeoParquet, CSV and the like.
+
+    Without patterns SOURCE is a folder of SpaceNet. One file for all, even of a whole country, is read around the
+    images only; a layer of several is named as FILE:LAYER. Polygons whose class field is empty are left out.
 
     \b
     Examples:
       geoseg prepare vectors town --images '*.tif' --labels '*_buildings.geojson' --out town-set
       geoseg prepare vectors scenes --images '*.tif' --footprints osm.gpkg --labelled mapped.gpkg --out osm-set
+      geoseg prepare vectors scenes --images '*.tif' --footprints ghana.csv.gz --out google-set
+      geoseg prepare vectors SN2_Vegas --out vegas
     """
     from geoseg.prepare.classes import class_table
     from geoseg.prepare.pairs import find_pairs, with_one_label
+    from geoseg.prepare.spacenet import spacenet_pairs
     from geoseg.prepare.vectors import VectorSet, prepare_vectors
 
-    pairs = with_one_label(source, images, footprints) if footprints else find_pairs(source, images, labels)
+    if footprints:
+        pairs = with_one_label(source, images, footprints)
+    else:
+        pairs = find_pairs(source, images, labels) if images or labels else spacenet_pairs(source)
     wanted = VectorSet(
         origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options),
         class_field=class_field, labelled=labelled,
     )  # fmt: skip
-    finished(prepare_vectors(pairs, wanted, workshop_of(options, narrator)), narrator, as_json)
+    finished(prepare_vectors(pairs, wanted, workshop_of(options, narrator)), options, narrator, as_json)
 
 
 @command.command("coco")
@@ -246,7 +255,10 @@ def coco(
         origin_of(options), gsd_m, bands_of(bands), splits_of(options), limit, every, form, crowds
     )
     finished(
-        prepare_coco(find_parts(source, images), wanted, workshop_of(options, narrator)), narrator, as_json
+        prepare_coco(find_parts(source, images), wanted, workshop_of(options, narrator)),
+        options,
+        narrator,
+        as_json,
     )
 
 
@@ -264,7 +276,7 @@ def inria(*, source: Path, by_city: bool, narrator: Narrator, as_json: bool, **o
 
     origin = origin_of(options, licence=LICENCE, source=SOURCE, attribution="Maggiori et al. 2017, Inria")
     wanted = InriaSet(origin, splits_of(options) if by_city else None)
-    finished(prepare_inria(source, wanted, workshop_of(options, narrator)), narrator, as_json)
+    finished(prepare_inria(source, wanted, workshop_of(options, narrator)), options, narrator, as_json)
 
 
 @command.command("cvat")
@@ -283,7 +295,7 @@ def cvat(
     from geoseg.prepare.cvat.cvat import CvatSet, prepare_cvat
 
     wanted = CvatSet(origin_of(options), gsd_m, bands_of(bands), splits_of(options))
-    finished(prepare_cvat(source, wanted, workshop_of(options, narrator)), narrator, as_json)
+    finished(prepare_cvat(source, wanted, workshop_of(options, narrator)), options, narrator, as_json)
 
 
 @command.command("sentinel-esm")
@@ -357,7 +369,7 @@ def sentinel_esm(
         threshold, clouds, parsed_reflectance(reflectance) if reflectance else None,
     )  # fmt: skip
     sources = find_sources(source, Patterns(images, labels, tiles, rasters))
-    finished(prepare_labels(sources, wanted, workshop_of(options, narrator)), narrator, as_json)
+    finished(prepare_labels(sources, wanted, workshop_of(options, narrator)), options, narrator, as_json)
 
 
 @command.command("cvat-export")
@@ -401,7 +413,7 @@ def demo(
 
     origin = origin_of(options, licence="CC0-1.0", attribution="geoseg", source="drawn by geoseg demo-scene")
     wanted = DemoSet(origin, splits_of(options), scenes, size, seed, gsd_m)
-    finished(prepare_demo(wanted, workshop_of(options, narrator)), narrator, as_json)
+    finished(prepare_demo(wanted, workshop_of(options, narrator)), options, narrator, as_json)
 
 
 @command.command("audit")

@@ -75,8 +75,8 @@ class ClassTable:
 
     def of_words(self, words: Iterable[Any], name: object) -> NDArray[np.uint8]:
         """Class values of labels given as words, as a field of a vector file holds them."""
-        labels = [str(word) for word in words]
-        values = [self.meanings.get(label, self.otherwise) for label in labels]
+        labels = [written_word(word) for word in words]
+        values = [self.meanings.get(label.lower(), self.otherwise) for label in labels]
         unknown = sorted({label for label, value in zip(labels, values, strict=True) if value is None})
         if unknown:
             raise InputError(self._refusal(name, unknown))
@@ -100,6 +100,11 @@ class ClassTable:
             f"{name}: holds {shown}, which the class table does not name; name it in --classes, give it to "
             f"{IGNORED}, or let one class take the rest, e.g. background=*"
         )
+
+
+def written_word(word: Any) -> str:
+    """A field's value as people write it; whole numbers come as 1.0 where a field has gaps."""
+    return f"{word:g}" if isinstance(word, float) and word.is_integer() else str(word)
 
 
 def class_table(text: str) -> ClassTable:

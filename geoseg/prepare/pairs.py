@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import InputError
+from geoseg.footprints.regions.regions import path_and_layer
 from geoseg.prepare.dataset import refuse_repeated
 from geoseg.prepare.picture import SUFFIXES
 
@@ -102,8 +103,8 @@ def flat(name: str) -> str:
 
 
 def with_one_label(source: Path, images: str | None, label: Path) -> list[Pair]:
-    """Every image of a folder with one and the same label file."""
-    if not label.exists():
+    """Every image of a folder with one and the same label file, or layer of a file (`FILE:LAYER`)."""
+    if not path_and_layer(str(label))[0].exists():
         raise InputError(f"{label}: no such file")
     found = matches(source, images or guessed(source, IMAGE_FOLDERS, "--images"))
     return [Pair(name, path, label) for name, path in sorted(found.items())]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import geopandas
 import numpy as np
-import pyogrio
 import rasterio.features
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.prepare.dataset import IGNORE, Dataset
-from geoseg.prepare.making import Workshop
+from geoseg.prepare.making import Workshop, scratch
 from geoseg.prepare.masks import MaskSet, labelled_pictures
 from geoseg.prepare.pairs import Pair, flat
 from geoseg.prepare.picture import Picture, known_pixels, opened, picture, write_label
+from geoseg.prepare.vector_files import VectorFile, open_vectors
 from geoseg.raster.grid import Grid, Window
 
 
@@ -29,22 +26,18 @@ from geoseg.raster.grid import Grid, Window
 class VectorSet(MaskSet):
     """What is to be made of pairs of scenes and polygons.
 
-    `class_field` holds the words that the class table knows; without it every polygon is of the last class. Outside
-    the polygons of `labelled` nothing is known, inside them what no polygon covers is background.
+    `class_field` holds the words that the class table knows, and polygons in which it is empty are left out; without
+    it every polygon is of the last class. Outside the polygons of `labelled` nothing is known, inside them what no
+    polygon covers is background.
     """
 
     class_field: str | None = None
     labelled: Path | None = None
 
-
-@dataclass(frozen=True)
-class Drawing:
-    """A label drawn from polygons, and how the polygons fared."""
-
-    image: Picture
-    polygons: int
-    outside: int
-    mended: int
+    @property
+    def columns(self) -> list[str]:
+        """The fields to read."""
+        return [self.class_field] if self.class_field else []
 
 
 @dataclass(frozen=True)
@@ -53,42 +46,92 @@ class Polygons:
 
     shapes: NDArray[np.object_]
     values: NDArray[np.uint8]
+    read: int = 0
     mended: int = 0
+    unnamed: int = 0
+
+    def on(self, grid: Grid) -> Polygons:
+        """Those that touch a grid."""
+        inside = shapely.intersects(self.shapes, outline(grid))
+        return replace(self, shapes=self.shapes[inside], values=self.values[inside])
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A label drawn from polygons, and how many of a file of its own lie beside it."""
+
+    image: Picture
+    polygons: int
+    outside: int
+    mended: int
+    unnamed: int
 
 
 def prepare_vectors(pairs: Sequence[Pair], wanted: VectorSet, workshop: Workshop) -> Dataset:
     """Make a data set of scenes and polygons: the polygons are drawn on each scene's own pixels."""
     with workshop.recipe(kind="vectors", pairs=[pair.image for pair in pairs], wanted=repr(wanted)):
-        calls = [{"pair": pair, "wanted": wanted, "folder": workshop.folder} for pair in pairs]
-        drawings = workshop.all_done("Drawing polygons", drawn, calls)
+        with scratch(workshop.folder / ".spool") as spool:
+            shared = shared_files(pairs, wanted, spool, workshop)
+            calls = [
+                {"pair": pair, "wanted": wanted, "folder": workshop.folder, "shared": shared.get(pair.label)}
+                for pair in pairs
+            ]
+            drawings = workshop.all_done("Drawing polygons", drawn, calls)
         tell(drawings, workshop)
         names = [pair.name for pair in pairs]
         dataset = labelled_pictures(names, [each.image for each in drawings], wanted, workshop.folder)
         return workshop.finish(dataset)
 
 
+def shared_files(
+    pairs: Sequence[Pair], wanted: VectorSet, spool: Path, workshop: Workshop
+) -> Mapping[Path, VectorFile]:
+    """The label files of more than one scene. Those that do not find by place are read once, instead of for each."""
+    counts = Counter(pair.label for pair in pairs)
+    files = {path: open_vectors(path) for path, count in counts.items() if count > 1}
+    slow = [path for path, file in files.items() if not file.indexed]
+    with workshop.narrator.task("Sorting polygons by place", len(slow), "files") as done:
+        for number, path in enumerate(slow):
+            grids = [placed(pair)[1] for pair in pairs if pair.label == path]
+            files[path] = files[path].indexed_near(grids, wanted.columns, spool / f"{number}.gpkg")
+            done(1)
+    return files
+
+
 def tell(drawings: Sequence[Drawing], workshop: Workshop) -> None:
-    outside, mended = sum(each.outside for each in drawings), sum(each.mended for each in drawings)
-    workshop.narrator.say(f"{sum(each.polygons for each in drawings):,} polygons drawn")
+    polygons, outside = sum(each.polygons for each in drawings), sum(each.outside for each in drawings)
+    mended, unnamed = sum(each.mended for each in drawings), sum(each.unnamed for each in drawings)
+    workshop.narrator.say(f"{polygons:,} polygons drawn")
     if outside:
         workshop.narrator.warn(f"{outside:,} polygons lie outside their image and were left out")
     if mended:
         workshop.narrator.warn(f"{mended:,} polygons cross themselves and were mended")
+    if unnamed:
+        workshop.narrator.warn(f"{unnamed:,} polygons do not say their class and were left out")
+    if not polygons:
+        workshop.narrator.warn("no polygon lies on any image; do both say the right CRS?")
 
 
-def drawn(pair: Pair, wanted: VectorSet, folder: Path) -> Drawing:
+def drawn(pair: Pair, wanted: VectorSet, folder: Path, shared: VectorFile | None) -> Drawing:
     """Write the label of one scene, unless it is there, and tell how its polygons fared."""
+    image, grid = placed(pair)
+    file = shared or open_vectors(pair.label)
+    near = polygons_of(file, grid, wanted)
+    polygons = near.on(grid)
+    area = read_area(wanted.labelled, grid) if wanted.labelled else None
+    label = folder / "labels" / f"{flat(pair.name)}.tif"
+    if not label.exists():
+        write_label(label, image, class_values(image, grid, polygons, area, len(wanted.bands)))
+    known = file.count if file.count is not None and not shared else None
+    outside = 0 if known is None else known - near.read + len(near.shapes) - len(polygons.shapes)
+    return Drawing(image, len(polygons.shapes), outside, near.mended, near.unnamed)
+
+
+def placed(pair: Pair) -> tuple[Picture, Grid]:
     image = picture(pair.image)
     if image.grid is None:
         raise InputError(f"{pair.image}: has no place on Earth, so polygons cannot be drawn on it; use masks")
-    polygons = read_polygons(pair.label, image.grid.crs, wanted)
-    area = read_area(wanted.labelled, image.grid.crs) if wanted.labelled else None
-    inside = shapely.intersects(polygons.shapes, outline(image.grid))
-    polygons = replace(polygons, shapes=polygons.shapes[inside], values=polygons.values[inside])
-    label = folder / "labels" / f"{flat(pair.name)}.tif"
-    if not label.exists():
-        write_label(label, image, class_values(image, image.grid, polygons, area, len(wanted.bands)))
-    return Drawing(image, int(inside.sum()), int((~inside).sum()), polygons.mended)
+    return image, image.grid
 
 
 def outline(grid: Grid) -> shapely.Polygon:
@@ -98,37 +141,28 @@ def outline(grid: Grid) -> shapely.Polygon:
     )
 
 
-def read_polygons(path: Path, crs: CRS, wanted: VectorSet) -> Polygons:
-    """The polygons of a vector file in another CRS, valid, with their class values."""
-    layer = read_layer(path, crs, [wanted.class_field] if wanted.class_field else [])
+def read_polygons(path: Path, grid: Grid, wanted: VectorSet) -> Polygons:
+    """The polygons of a vector file near a grid, in its CRS, valid, with their class values."""
+    return polygons_of(open_vectors(path), grid, wanted)
+
+
+def polygons_of(file: VectorFile, grid: Grid, wanted: VectorSet) -> Polygons:
+    layer = file.near(grid, wanted.columns)
     shapes = layer.geometry.to_numpy()
     drawable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
-    shapes = shapes[drawable]
-    crossed = ~shapely.is_valid(shapes)
-    shapes = np.where(crossed, shapely.make_valid(shapes), shapes)
+    named = drawable & layer[wanted.class_field].notna().to_numpy() if wanted.class_field else drawable
+    crossed = named & ~shapely.is_valid(shapes)
+    shapes = np.where(crossed, shapely.make_valid(shapes), shapes)[named]
     if wanted.class_field:
-        values = wanted.table.of_words(layer[wanted.class_field].to_numpy()[drawable], path)
+        values = wanted.table.of_words(layer[wanted.class_field].to_numpy()[named], file.name)
     else:
         values = np.full(len(shapes), len(wanted.table.classes) - 1, np.uint8)
-    return Polygons(shapes, values, int(crossed.sum()))
+    return Polygons(shapes, values, len(layer), int(crossed.sum()), int((drawable & ~named).sum()))
 
 
-def read_layer(path: Path, crs: CRS, columns: list[str]) -> Any:
-    try:
-        known = pyogrio.read_info(path)["fields"]
-        layer = pyogrio.read_dataframe(path, columns=columns)
-    except (DataSourceError, DataLayerError) as error:
-        raise InputError(f"{path}: not a vector file that can be read ({error})") from error
-    missing = [column for column in columns if column not in known]
-    if missing:
-        raise InputError(f"{path}: has no field {missing[0]}; it has {', '.join(known) or 'none'}")
-    if not isinstance(layer, geopandas.GeoDataFrame) or layer.crs is None:
-        raise InputError(f"{path}: has no coordinate reference system; give it one with ogr2ogr -a_srs")
-    return layer.to_crs(crs)
-
-
-def read_area(path: Path, crs: CRS) -> Polygons:
-    shapes = shapely.make_valid(read_layer(path, crs, []).geometry.to_numpy())
+def read_area(path: Path, grid: Grid) -> Polygons:
+    """The polygons near a grid within which everything is labelled."""
+    shapes = shapely.make_valid(open_vectors(path).near(grid, []).geometry.to_numpy())
     return Polygons(shapes, np.ones(len(shapes), np.uint8))
 
 

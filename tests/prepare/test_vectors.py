@@ -19,7 +19,7 @@ from geoseg.narrator import Narrator
 from geoseg.prepare.classes import class_table
 from geoseg.prepare.dataset import Dataset
 from geoseg.prepare.making import Origin, Workshop
-from geoseg.prepare.pairs import find_pairs
+from geoseg.prepare.pairs import find_pairs, with_one_label
 from geoseg.prepare.picture import read_window
 from geoseg.prepare.vectors import VectorSet, prepare_vectors
 
@@ -91,6 +91,67 @@ def test_ground_that_nobody_labelled_is_ignored(write_raster: RasterWriter, tmp_
     geopandas.GeoDataFrame(geometry=[square(0, 0, 30)], crs=UTM33).to_file(tmp_path / "area.gpkg")
     found = label(prepared(folder, replace(WANTED, labelled=tmp_path / "area.gpkg")))
     assert (found[2, 2], found[20, 20], found[40, 40]) == (1, 0, 255)
+
+
+@pytest.mark.parametrize("name", ["all.gpkg", "all.csv"])
+def test_one_file_for_all_images_is_read_around_them(
+    write_raster: RasterWriter, tmp_path: Path, name: str
+) -> None:
+    """Whether the file finds by place or is read once and sorted, labels are those of files of their own."""
+    heard, shapes = Heard(), []
+    for number in range(3):
+        place = HERE @ HERE.translation(number * 200, 0)
+        write_raster(f"images/{number}.tif", photo(60, 80), transform=place)
+        shapes += [square(number * 200 + 10, 10 + number, 20), square(number * 200 - 100, 10, 9)]
+    everything = geopandas.GeoDataFrame({"kind": ["hut"] * 6}, geometry=shapes, crs=UTM33).to_crs(4326)
+    if name.endswith("csv"):
+        rows = [f'"{shape.wkt}",hut' for shape in everything.geometry]
+        (tmp_path / name).write_text("\n".join(["geometry,kind", *rows]))
+    else:
+        everything.to_file(tmp_path / name)
+    pairs = with_one_label(tmp_path, "images/*.tif", tmp_path / name)
+    wanted = replace(WANTED, class_field="kind")
+    dataset = prepare_vectors(pairs, wanted, Workshop(tmp_path / "out", 0, narrator=heard))
+    for number, item in enumerate(dataset.items):
+        expected = rasterize([square(10, 10 + number, 20)], (60, 80), transform=HERE)
+        assert np.array_equal(read_window(dataset.label_path(item))[0], expected)
+    assert not heard.warnings
+    assert not (tmp_path / "out" / ".spool").exists()
+
+
+def test_fields_as_people_fill_them(write_raster: RasterWriter, tmp_path: Path) -> None:
+    """OpenStreetMap leaves building empty where there is none; numbers with gaps are read as decimals."""
+    heard, shapes = Heard(), [square(20 * i, 0, 9) for i in range(4)]
+    folder = town(
+        tmp_path, write_raster, shapes, building=["yes", None, "Shed", "no"], storeys=[1, None, 2, 0]
+    )
+    osm = replace(WANTED, class_field="building", table=class_table("background=no,building=*,shed=Shed"))
+    assert label(prepared(folder, osm, heard))[4, [4, 24, 44, 64]].tolist() == [1, 0, 2, 0]
+    assert "1 polygons do not say their class and were left out" in heard.warnings
+    numbers = replace(WANTED, class_field="storeys", table=class_table("background=0,low=1,high=2"))
+    (folder / "out" / "dataset.toml").unlink()
+    assert label(prepared(folder, numbers))[4, [4, 24, 44, 64]].tolist() == [1, 0, 2, 0]
+
+
+def test_a_file_of_another_place_is_told(write_raster: RasterWriter, tmp_path: Path) -> None:
+    heard = Heard()
+    prepared(town(tmp_path, write_raster, [square(9000, 0, 4)]), narrator=heard)
+    assert heard.warnings == [
+        "1 polygons lie outside their image and were left out",
+        "no polygon lies on any image; do both say the right CRS?",
+    ]
+
+
+def test_an_image_without_a_place_is_refused(write_raster: RasterWriter, tmp_path: Path) -> None:
+    folder = town(tmp_path, write_raster, [square(0, 0, 4)])
+    write_raster("a.tif", photo(60, 80), crs=None)
+    with pytest.raises(InputError, match=r"a\.tif: has no place on Earth"):
+        prepared(folder)
+
+
+def test_a_missing_file_for_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        with_one_label(tmp_path, "*.tif", tmp_path / "none.gpkg:houses")
 
 
 def test_odd_polygons_are_told(write_raster: RasterWriter, tmp_path: Path) -> None:

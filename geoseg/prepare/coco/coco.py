@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +13,7 @@ from geoseg.landclass import LandClass
 from geoseg.prepare.coco.contents import Contents, Part, Photo, read
 from geoseg.prepare.coco.drawing import FIELD, Layers, Masks, Meaning, draw_bucket
 from geoseg.prepare.dataset import Dataset, Item, Split, refuse_repeated
-from geoseg.prepare.making import Origin, Workshop, seen_from
+from geoseg.prepare.making import Origin, Workshop, scratch, seen_from
 from geoseg.prepare.splits import SplitRule
 
 Form = Literal["masks", "vectors"]
@@ -88,7 +86,7 @@ def prepare_coco(parts: Sequence[Part], wanted: CocoSet, workshop: Workshop) -> 
         items: list[Item] = []
         classes: tuple[LandClass, ...] = ()
         for part in parts:
-            with spool(workshop.folder / ".spool") as folder:
+            with scratch(workshop.folder / ".spool") as folder:
                 contents = read(part, folder, workshop)
                 if classes and contents.classes != classes:
                     raise InputError(
@@ -101,17 +99,6 @@ def prepare_coco(parts: Sequence[Part], wanted: CocoSet, workshop: Workshop) -> 
             wanted.gsd_m, wanted.bands, classes, tuple(items), workshop.folder,
         )  # fmt: skip
         return workshop.finish(dataset)
-
-
-@contextmanager
-def spool(folder: Path) -> Iterator[Path]:
-    """A folder for sorted annotations, gone in the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def made(part: Part, contents: Contents, wanted: CocoSet, workshop: Workshop) -> list[Item]:

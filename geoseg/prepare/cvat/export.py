@@ -46,7 +46,7 @@ def export_tiles(scene: Path, footprints: Path, out: Path, wanted: Tiles, narrat
     (out / "images").mkdir(parents=True, exist_ok=True)
     check_writable(out / "annotations.xml")
     table = class_table(f"background=,{wanted.label}=*")
-    shapes = read_polygons(footprints, image.grid.crs, VectorSet(Origin(""), table, ("",))).shapes
+    shapes = read_polygons(footprints, image.grid, VectorSet(Origin(""), table, ("",))).shapes
     windows = least_sure(image, image.grid, shapes, wanted)
     tree, count, parts = shapely.STRtree(shapes), 0, []
     with narrator.task("Writing pieces", len(windows), "pieces") as done:
