@@ -1,7 +1,18 @@
 """How the library tells what it is doing without ever printing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+
+class Tick(Protocol):
+    """Moves a task on by an amount; may note how it goes, and correct how much there is in all."""
+
+    def __call__(self, amount: float, note: str = "", total: float | None = None) -> None: ...
+
+
+def unheard(amount: float, note: str = "", total: float | None = None) -> None:
+    """Take no note."""
 
 
 class Narrator:
@@ -14,9 +25,9 @@ class Narrator:
         """Take note of something the user should act on."""
 
     @contextmanager
-    def task(self, what: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
-        """Follow a long task: the caller reports each amount as it is done."""
-        yield lambda amount: None
+    def task(self, what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]:
+        """Follow a long task, of which some may be done already: the caller reports each amount as it is done."""
+        yield unheard
 
 
 QUIET = Narrator()

@@ -12,8 +12,9 @@ from typing import Any, ParamSpec
 
 import click
 
+from geoseg.cli import progress
 from geoseg.errors import GeosegError
-from geoseg.narrator import Narrator
+from geoseg.narrator import Narrator, Tick
 
 P = ParamSpec("P")
 
@@ -22,25 +23,16 @@ class Console(Narrator):
     """Tells what is going on to a person, on stderr."""
 
     def say(self, line: str) -> None:
-        click.echo(line, err=True)
+        progress.line(line)
 
     def warn(self, line: str) -> None:
-        click.echo(click.style(f"Warning: {line}", fg="yellow"), err=True)
+        progress.line(click.style(f"Warning: {line}", fg="yellow"))
 
     @contextmanager
-    def task(self, what: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
-        from tqdm import tqdm
-
-        rate = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_noinv_fmt}, {remaining} left"
-        with tqdm(
-            desc=what, total=total, unit=unit, bar_format=rate, file=sys.stderr, mininterval=0.5
-        ) as bar:
-            yield lambda amount: tick(bar, amount)
-
-
-def tick(bar: Any, amount: float) -> None:
-    """Move a bar on; sums of fractions must not carry it past its end."""
-    bar.update(min(amount, bar.total - bar.n))
+    def task(self, what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]:
+        told = progress.bar if sys.stderr.isatty() else progress.lines
+        with told(what, total, unit, done) as tick:
+            yield tick
 
 
 class Warnings(Narrator):

@@ -57,6 +57,11 @@ class Settings:
     label_smoothing: float = setting(0.0, "Share of certainty taken from the labels.")
 
     steps: int = setting(3000, "Steps of the optimizer.")
+    minutes: float = setting(
+        0.0,
+        "Minutes to train for, where the steps take longer; tuning on all validation patches comes after. The schedule "
+        "then goes by the clock, so that no two runs are alike to the last bit. 0: no limit.",
+    )
     batch: int = setting(8, "Patches a step, over all processes.")
     accumulate: int = setting(1, "Pieces a process cuts its share of a batch into, to need less memory.")
     optimizer: Optimizer = setting("adamw", "What moves the weights.")
@@ -80,6 +85,7 @@ class Settings:
     validate_every: int = setting(250, "Steps between two validations.")
     validation_patches: int = setting(200, "Patches of a validation on the way; the last one takes all.")
     checkpoint_every: int = setting(100, "Steps between two checkpoints.")
+    tensorboard: bool = setting(False, "Write the numbers for TensorBoard as well.")
     half_weights: bool = setting(False, "Keep the finished weights in 16 bits.")
 
     def __post_init__(self) -> None:
@@ -95,7 +101,16 @@ class Settings:
             self.require(getattr(self, name) >= 1, name, "give at least 1")
         for name in ("learning_rate", "drop"):
             self.require(getattr(self, name) > 0, name, "give a number above zero")
-        for name in ("workers", "warmup", "weight_decay", "clip", "gsd", "early_stopping", "patience"):
+        for name in (
+            "workers",
+            "warmup",
+            "weight_decay",
+            "clip",
+            "gsd",
+            "minutes",
+            "early_stopping",
+            "patience",
+        ):
             self.require(getattr(self, name) >= 0, name, "give zero or more")
         for name in ("empty", "place_balance"):
             self.require(0 <= getattr(self, name) <= 1, name, "give a number from 0 to 1")

@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import minimize
 
 from geoseg.errors import InputError
 from geoseg.learn.scores.calibrate import (
+    LOGITS,
+    Cooling,
     ProbabilityCounts,
     best_min_area,
     best_threshold,
+    fit_cooling,
     fit_temperature,
     temperature_of,
 )
@@ -124,24 +128,104 @@ def test_temperature_lowers_the_loss_and_the_calibration_error() -> None:
     assert cooled.ece() < proud.ece() / 3
 
 
+def counts_of(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pixels that are not and are of the class at each of the logits that are counted."""
+    nearest = np.abs(logits[:, None] - LOGITS).argmin(axis=1)
+    return np.stack([np.bincount(nearest[truth == side], minlength=len(LOGITS)) for side in (0, 1)])
+
+
+@pytest.mark.parametrize("known", [Cooling(), Cooling(2.5, 0.0), Cooling(0.5, -2.0), Cooling(1.5, 3.0)])
+def test_a_known_cooling_is_found(known: Cooling) -> None:
+    """From the shares of pixels that are of the class at each logit."""
+    at = np.abs(LOGITS) <= 6
+    shares = np.where(at, 1e6 * sigmoid(LOGITS / known.temperature + known.offset), 0)
+    found = fit_cooling(LOGITS, np.stack([np.where(at, 1e6, 0) - shares, shares]))
+    assert (found.temperature, found.offset) == pytest.approx((known.temperature, known.offset), abs=1e-3)
+
+
+def test_a_cooling_is_that_of_logistic_regression() -> None:
+    """Scipy's general minimiser on single pixels."""
+    rng = np.random.default_rng(8)
+    logits = np.round(rng.normal(-2, 3, 3000) * 16) / 16
+    truth = (rng.random(3000) < sigmoid(0.6 * logits + 1)).astype(int)
+
+    def loss(line: np.ndarray) -> float:
+        changed = line[0] * logits + line[1]
+        return float(np.mean(np.logaddexp(0, changed) - truth * changed))
+
+    slope, offset = minimize(loss, (1, 0), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12}).x
+    found = fit_cooling(LOGITS, 1000 * counts_of(logits, truth))
+    assert (1 / found.temperature, found.offset) == pytest.approx((slope, offset), rel=1e-4)
+
+
+@given(st.integers(0, 10**6), st.floats(0.3, 4), st.floats(-4, 4))
+def test_totals_come_true_after_cooling(seed: int, scale: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    logits = np.clip(scale * rng.normal(-1, 2, 2000) + shift, -30, 30)
+    truth = (rng.random(2000) < 0.2).astype(int)
+    found = fit_cooling(LOGITS, counts_of(logits, truth))
+    said = sigmoid(logits / found.temperature + found.offset)
+    assert said.sum() == pytest.approx(truth.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize("counts", [[[5, 0], [0, 5]], [[5, 5], [0, 0]], [[0, 5], [5, 0]]])
+def test_pixels_that_are_all_told_apart_or_all_alike_still_give_a_cooling(counts: list) -> None:
+    found = fit_cooling(np.array([-3.0, 3.0]), np.array(counts))
+    assert 0.05 <= found.temperature <= 20
+    assert abs(found.offset) < 10
+
+
+def test_what_probabilities_add_up_to_is_compared_with_the_truth() -> None:
+    counts = counted([1, 1, 0, 0], [0.9, 0.8, 0.7, 0.2])
+    assert counts.total_error == pytest.approx(2.6 / 2 - 1)
+
+
+@given(TRUTH, LEVELS, st.integers(1, 250))
+def test_a_threshold_gives_a_confusion_table(truth: np.ndarray, levels: np.ndarray, step: int) -> None:
+    table = ProbabilityCounts.of(truth, levels).confusion((step - 0.5) / 250).counts
+    taken = levels >= step
+    assert table.tolist() == [[(~truth & ~taken).sum(), (~truth & taken).sum()],
+                              [(truth & ~taken).sum(), (truth & taken).sum()]]  # fmt: skip
+
+
 def test_small_wrong_footprints_are_worth_leaving_out() -> None:
     areas = np.array([4.0, 6.0, 50.0, 80.0, 5.0])
     right = np.array([False, False, True, True, False])
-    assert best_min_area(areas, right, true=2) == (50.0, 1.0)
+    assert best_min_area(areas, right, np.array([50.0, 80.0])) == (50.0, 1.0)
 
 
-@given(arrays(np.float64, 12, elements=st.integers(1, 6)), arrays(np.bool_, 12), st.integers(12, 20))
-def test_no_minimum_area_is_better_than_the_best(areas: np.ndarray, right: np.ndarray, true: int) -> None:
+AREAS = arrays(np.float64, 12, elements=st.integers(1, 6))
+
+
+@given(AREAS, arrays(np.bool_, 12), arrays(np.float64, st.integers(12, 20), elements=st.integers(1, 8)))
+def test_no_minimum_area_is_better_than_the_best(
+    areas: np.ndarray, right: np.ndarray, true: np.ndarray
+) -> None:
+    """Every area that at most a twentieth of the buildings fall short of, tried one by one."""
     smallest, f1 = best_min_area(areas, right, true)
-    scores = [2 * right[areas >= a].sum() / ((areas >= a).sum() + true) for a in range(1, 7)]
-    assert f1 == pytest.approx(max(scores))
-    kept = areas >= smallest
-    assert 2 * right[kept].sum() / (kept.sum() + true) == pytest.approx(f1)
+    allowed = [a for a in np.arange(0, 8.25, 0.25) if (true < a).mean() <= 0.05]
+    scores = {a: 2 * right[areas >= a].sum() / ((areas >= a).sum() + len(true)) for a in allowed}
+    assert f1 == pytest.approx(max(scores.values()))
+    assert scores[smallest] == pytest.approx(f1)
+    assert all(scores[a] < f1 or (areas >= a).sum() <= (areas >= smallest).sum() for a in allowed)
+
+
+def test_small_buildings_are_not_given_up_for_a_score() -> None:
+    """Half the buildings are small and hardly ever found among ten times as many specks as large."""
+    chance = np.random.default_rng(5)
+    true = np.concatenate([chance.uniform(8, 14, 100), chance.uniform(60, 200, 100)])
+    areas = np.concatenate([true, chance.uniform(1, 20, 1000)])
+    right = np.concatenate([chance.random(100) < 0.3, np.ones(100, bool), np.zeros(1000, bool)])
+    large = areas >= 30
+    alone = 2 * right[large].sum() / (large.sum() + len(true))
+    smallest, f1 = best_min_area(areas, right, true)
+    assert f1 < alone
+    assert 7 < smallest <= np.percentile(true, 5)
 
 
 def test_where_all_footprints_are_right_all_are_kept() -> None:
-    assert best_min_area(np.array([3.0, 9.0]), np.array([True, True]), true=2) == (0.0, 1.0)
-    assert best_min_area(np.array([]), np.array([], dtype=bool), true=3) == (0.0, 0.0)
+    assert best_min_area(np.array([3.0, 9.0]), np.array([True, True]), np.array([3.0, 9.0])) == (0.0, 1.0)
+    assert best_min_area(np.array([]), np.array([], dtype=bool), np.ones(3)) == (0.0, 0.0)
 
 
 def test_what_is_no_probability_is_refused() -> None:
@@ -157,6 +241,8 @@ def test_no_pixel_of_the_class_gives_no_threshold() -> None:
 def test_no_pixel_gives_no_temperature() -> None:
     with pytest.raises(InputError, match="no pixel"):
         fit_temperature(np.array([]), np.array([]))
+    with pytest.raises(InputError, match="no pixel"):
+        fit_cooling(LOGITS, np.zeros((2, len(LOGITS))))
 
 
 @given(TRUTH, LEVELS)

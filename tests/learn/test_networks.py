@@ -10,6 +10,7 @@ from squares import quick
 from geoseg.errors import InputError
 from geoseg.landclass import LandClass
 from geoseg.learn.patches.derived import derived_bands
+from geoseg.learn.scores.calibrate import Cooling
 from geoseg.learn.settings import Settings
 from geoseg.learn.training.networks import cooled, new_network, started_from
 from geoseg.model.card import Card, Scaling
@@ -83,15 +84,15 @@ def test_a_start_keeps_what_fits_by_name(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], two[name]) for name in between)
 
 
-def test_cooling_divides_the_logits() -> None:
+def test_cooling_changes_the_logits() -> None:
     for name in ("unet-plain", "FPN", "deeplabv3+"):
         settings = quick(architecture=name, weights="none", arguments=SMALL[name])
         network = new_network(settings, water(3), QUIET).eval()
         inputs = torch.randn(1, 3, 64, 64)
         with torch.inference_mode():
             before = network(inputs)
-            cooled(network, 2.5)
-            assert torch.allclose(network(inputs), before / 2.5, atol=1e-5)
+            cooled(network, Cooling(2.5, 0.7))
+            assert torch.allclose(network(inputs), before / 2.5 + 0.7, atol=1e-5)
 
 
 def test_indices_know_bands_by_colour_and_by_sentinels_names() -> None:

@@ -122,10 +122,10 @@ class Evaluation:
     def _min_area(self, index: int) -> dict[str, Any]:
         """The smallest area worth keeping, where there are footprints on both sides."""
         predicted, own = self.tally.predicted, self.tally.predicted.classes == index
-        true = int((self.tally.true.classes == index).sum())
-        if not (true and own.any()):
+        true_m2 = self.tally.true.area_m2[self.tally.true.classes == index]
+        if not (len(true_m2) and own.any()):
             return {}
-        area_m2, f1 = best_min_area(predicted.area_m2[own], predicted.matched[0, own], true)
+        area_m2, f1 = best_min_area(predicted.area_m2[own], predicted.matched[0, own], true_m2)
         return {"best_min_area": {"area_m2": round(area_m2, 2), "f1": number(f1)}}
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,11 @@ def photo(path: str, grid: Grid) -> Bytes:
     ):  # fmt: skip
         bands = [1, 2, 3] if warped.count >= 3 else [1, 1, 1]
         values = warped.read(bands).astype(np.float64)
+    return on_screen(values)
+
+
+def on_screen(values: NDArray[np.floating[Any]]) -> Bytes:
+    """Red, green and blue (band, row, col) spread over what a screen can show."""
     low, high = np.nanpercentile(values, SHOWN_PERCENTILES)
     spread = (values - low) / max(high - low, 1e-9)
     levels = np.rint(np.nan_to_num(spread).clip(0, 1) * 255).astype(np.uint8)

@@ -11,15 +11,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit
 
 from geoseg.errors import InputError
-from geoseg.learn.scores.confusion import Counts, Floats, ratio
+from geoseg.learn.scores.confusion import Confusion, Counts, Floats, ratio
 
 STEPS = 250
 LEVELS = np.arange(STEPS + 1) / STEPS
 UNKNOWN = 255
+LOGITS = np.arange(-512, 513) / 16
+"""Logits as they are counted for a calibration: finer than probabilities, and far into the ends."""
 TEMPERATURES = (0.05, 20.0)
+OFFSETS = (-20.0, 20.0)
+SMALLEST_PERCENT = 5
+PRECISELY = {"ftol": 1e-15, "gtol": 1e-11, "maxiter": 1000}
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,17 @@ class ProbabilityCounts:
         """Expected calibration error (Guo et al. 2017): how far, on average, what was said is from what came true."""
         return self.reliability(bins).ece
 
+    @property
+    def total_error(self) -> Floats:
+        """By which share the probabilities of all pixels add up to more than the pixels that are of the class."""
+        said, true = (self.counts.sum(axis=-2) * LEVELS).sum(axis=-1), self.counts[..., 1, :].sum(axis=-1)
+        return ratio(said, true) - 1
+
+    def confusion(self, threshold: float) -> Confusion:
+        """Pixels that are of the class or not, by whether a threshold takes them for it."""
+        taken = self.counts[..., int(self.sweep().places_of(np.array(threshold))) + 1 :].sum(axis=-1)
+        return Confusion(np.stack([self.counts.sum(axis=-1) - taken, taken], axis=-1))
+
     def sweep(self) -> Sweep:
         """What every threshold would have given."""
         taken = np.cumsum(self.counts[..., ::-1], axis=-1)[..., ::-1]
@@ -149,20 +166,59 @@ def best_threshold(counts: ProbabilityCounts) -> tuple[float, float]:
     return float(sweep.thresholds[best[len(best) // 2]]), float(sweep.iou.max())
 
 
-def best_min_area(areas_m2: Floats, right: NDArray[np.bool_], true: int) -> tuple[float, float]:
-    """The smallest area worth keeping, and the F1 score that it gives.
+def best_min_area(areas_m2: Floats, right: NDArray[np.bool_], true_m2: Floats) -> tuple[float, float]:
+    """The smallest area worth keeping, and the F1 score that it gives; the lowest where several are as good.
 
-    `areas_m2` are those of predicted footprints, `right` says which of them match one of the `true` buildings.
+    `areas_m2` are those of predicted footprints, `right` says which of them match a building, `true_m2` are the areas
+    of all buildings. Where a model sees many small things that are not there, the score alone would give up all small
+    buildings with them; so the area is never one that more than a twentieth of the buildings fall short of.
     """
-    if not len(areas_m2) or not true:
+    if not len(areas_m2) or not len(true_m2):
         return 0.0, 0.0
-    order = np.argsort(areas_m2)[::-1]
-    kept = np.arange(1, len(order) + 1)
-    f1 = 2 * np.cumsum(right[order]) / (kept + true)
-    last_of_equals = np.append(np.diff(areas_m2[order]) != 0, True)
-    best = int(np.argmax(np.where(last_of_equals, f1, -1)))
-    keeps_all = best == len(order) - 1
-    return 0.0 if keeps_all else float(areas_m2[order][best]), float(f1[best])
+    most = np.percentile(true_m2, SMALLEST_PERCENT, method="lower")
+    order = np.argsort(areas_m2)
+    limits = np.unique(np.minimum(areas_m2, most))
+    dropped = np.searchsorted(areas_m2[order], limits)
+    hits = right.sum() - np.append(0, np.cumsum(right[order]))[dropped]
+    f1 = 2 * hits / (len(areas_m2) - dropped + len(true_m2))
+    best = int(np.argmax(f1))
+    return float(limits[best]) if dropped[best] else 0.0, float(f1[best])
+
+
+@dataclass(frozen=True)
+class Cooling:
+    """What a network's logits are changed by so that its probabilities come true: logit / temperature + offset."""
+
+    temperature: float = 1.0
+    offset: float = 0.0
+
+
+def fit_cooling(logits: Floats, counts: NDArray[Any]) -> Cooling:
+    """Platt's scaling (1999): `counts` (2, n) says how many pixels at each logit are not and are of the class.
+
+    The probabilities of all pixels then add up to the pixels that are of the class. As Platt proposes, each answer
+    counts as almost certain only, so that an answer is found where all pixels are told apart, or all are alike.
+    """
+    others, own = counts.sum(axis=1, dtype=np.float64)
+    if not others + own:
+        raise InputError("no pixel to calibrate with")
+    so = counts[1] * ((own + 1) / (own + 2)) + counts[0] / (others + 2)
+    share, weight = so / (others + own), counts.sum(axis=0) / (others + own)
+    middle = float((weight * logits).sum())
+    spread = logits - middle
+
+    def loss(line: Floats) -> tuple[float, Floats]:
+        changed = line[0] * spread + line[1]
+        wrong = weight * expit(changed) - share
+        return float((weight * np.logaddexp(0, changed) - share * changed).sum()), np.array(
+            [(wrong * spread).sum(), wrong.sum()]
+        )
+
+    coldest, hottest = TEMPERATURES
+    bounds = [(1 / hottest, 1 / coldest), OFFSETS]
+    found = minimize(loss, (1.0, middle), jac=True, bounds=bounds, method="L-BFGS-B", options=PRECISELY)
+    slope, level = (float(each) for each in found.x)
+    return Cooling(1 / slope, level - slope * middle)
 
 
 def fit_temperature(logits: NDArray[Any], truth: NDArray[Any], weights: NDArray[Any] | None = None) -> float:

@@ -16,10 +16,14 @@ from geoseg.learn.settings import Settings
 LAST = "last.pt"
 BEST = "best.pt"
 METRICS = "metrics.csv"
+BOARD = "tensorboard"
+NO_BOARD = "--tensorboard: TensorBoard is not installed; pip install 'geoseg[train]', or leave the flag out"
 COLUMNS = ("step", "loss", "learning_rate", "seconds", "validation_loss", "validation_iou")
 
 # What may differ between a run and its continuation without changing any number of it.
-FREE = {"workers", "device", "checkpoint_every", "name", "description", "licence", "half_weights"}
+FREE = {
+    "workers", "device", "checkpoint_every", "tensorboard", "name", "description", "licence", "half_weights",
+}  # fmt: skip
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -48,9 +52,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def refuse_other_run(path: Path, written: Mapping[str, Any], settings: Settings) -> None:
-    """Refuse to go on with a run under other settings."""
+    """Refuse to go on with a run under other settings; one that was not there yet had its default."""
     now = vars(settings)
-    for name, value in written.items():
+    for name, value in {**vars(Settings()), **written}.items():
         if name not in FREE and now.get(name) != value:
             raise InputError(
                 f"{path}: belongs to a run with {name} {value}, not {now.get(name)}; choose another --out, or start "
@@ -59,9 +63,9 @@ def refuse_other_run(path: Path, written: Mapping[str, Any], settings: Settings)
 
 
 class Log:
-    """The numbers of a run as CSV, one line a step, and for TensorBoard where that is installed."""
+    """The numbers of a run as CSV, one line a step, and for TensorBoard where that is wanted."""
 
-    def __init__(self, folder: Path, first_step: int) -> None:
+    def __init__(self, folder: Path, first_step: int, for_tensorboard: bool) -> None:
         self.path = folder / METRICS
         rows = [row for row in read_log(self.path) if int(row["step"]) < first_step]
         unfinished = self.path.with_name(f".{METRICS}")
@@ -72,7 +76,7 @@ class Log:
         unfinished.replace(self.path)
         self.file = self.path.open("a", newline="", encoding="utf-8")
         self.writer = csv.DictWriter(self.file, COLUMNS)
-        self.board = open_board(folder, first_step)
+        self.board = open_board(folder / BOARD, first_step) if for_tensorboard else None
 
     def write(self, row: Mapping[str, float]) -> None:
         self.writer.writerow(row)
@@ -113,8 +117,9 @@ def read_log(path: Path) -> list[dict[str, str]]:
 
 
 def open_board(folder: Path, first_step: int) -> Any:
+    """TensorBoard's files; what was written of steps that are now taken again is hidden."""
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+    except ImportError as error:
+        raise InputError(NO_BOARD) from error
+    return SummaryWriter(str(folder), purge_step=first_step)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,31 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import nn
 
 from geoseg import __version__
-from geoseg.errors import InputError
-from geoseg.learn.patches.augment import RECIPES
+from geoseg.errors import GeosegError
 from geoseg.learn.patches.batches import Batch
-from geoseg.learn.scores.calibrate import (
-    ProbabilityCounts,
-    best_min_area,
-    best_threshold,
-    fit_temperature,
-    temperature_of,
-)
+from geoseg.learn.scores.calibrate import Cooling, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, macro
 from geoseg.learn.training.networks import cooled
 from geoseg.learn.training.run import Run
+from geoseg.learn.training.tuning import Judge, Look, cooling_for, min_area_for, threshold_for
 from geoseg.learn.training.validation import Validation
 from geoseg.model.card import Card
 from geoseg.model.folder import save_model
 from geoseg.narrator import Narrator
 
 CHECKED = 8
-MATCHED = 0.5
-MOST_MIN_AREA_M2 = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,15 +37,25 @@ class Finished:
 
     folder: Path
     card: Card
+    pictures: tuple[Path, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:
-        return {"model": str(self.folder), "threshold": self.card.threshold, **self.card.metrics}
+        pictures = {picture.stem: str(picture) for picture in self.pictures}
+        return {
+            "model": str(self.folder), "threshold": self.card.threshold, **pictures, **self.card.metrics
+        }  # fmt: skip
 
     def __str__(self) -> str:
         found = self.card.metrics["validation"]
         per_class = ", ".join(f"{name} {scores['iou']:.3f}" for name, scores in found["classes"].items())
-        return f"Model   {self.folder}\nIoU     {per_class}\nUse it  geoseg infer scene.tif --model {self.folder} --out out.gpkg"
+        lines = [
+            f"Model   {self.folder}",
+            f"IoU     {per_class}",
+            *(f"Shown   {picture}" for picture in self.pictures),
+            f"Use it  geoseg infer scene.tif --model {self.folder} --out out.gpkg",
+        ]
+        return "\n".join(lines)
 
 
 def finish(
@@ -63,96 +65,41 @@ def finish(
     narrator.say("Tuning on all validation patches")
     examine, standing = run.examiner(), run.behind_card(network)
     before = examine(standing, run.validation_batches())
-    temperature = temperature_for(before, run.card)
-    cooled(network, temperature)
-    tuned = examine(standing, run.validation_batches())
-    threshold = threshold_for(tuned, run.card, narrator)
-    judged = examine(standing, run.validation_batches(), threshold) if run.card.outputs == 1 else tuned
+    cooling = Cooling(*run.team.told(astuple(cooling_for(before, run.card)), run.device))
+    cooled(network, cooling)
+    after = examine(standing, run.validation_batches())
+    threshold = threshold_for(after, run.card, narrator)
     if not run.team.leads:
         return None
+    judge = Judge(run, standing, threshold)
+    looks = judge.looks()
     card = replace(
         run.card,
         threshold=threshold,
-        min_area_m2=min_area_for(run, standing, threshold),
-        metrics=metrics_of(judged, run.card),
-        calibration=calibration_of(before, tuned, temperature),
+        min_area_m2=min_area_for(looks, run.card.gsd_m),
+        metrics=metrics_of(after.at(threshold) if run.card.outputs == 1 else after, run.card),
+        calibration=calibration_of(before, after, cooling),
         training={**record, **circumstances(run)},
     )
-    kept = (network.half() if run.settings.half_weights else network).cpu()
-    model = save_model(out, kept, card, check_patches(run))
-    return Finished(out, model.card)
+    model = save_model(out, kept(network, run.settings.half_weights), card, check_patches(run))
+    return Finished(out, model.card, drawn(judge, looks, out, narrator))
 
 
-def temperature_for(found: Validation, card: Card) -> float:
-    if not found.confusion.total().pixels:
-        return 1.0
-    if card.outputs == 1:
-        return temperature_of(ProbabilityCounts(found.levels))
-    return fit_temperature(found.logits, found.truth) if len(found.truth) else 1.0
+def kept(network: nn.Module, in_half: bool) -> nn.Module:
+    """The weights as they are written."""
+    copy = deepcopy(network).cpu()
+    return copy.half() if in_half else copy
 
 
-def threshold_for(found: Validation, card: Card, narrator: Narrator) -> float:
-    """The threshold of the best IoU; one half where there is nothing to tell."""
-    if card.outputs > 1:
-        return 0.5
+def drawn(judge: Judge, looks: Sequence[Look], out: Path, narrator: Narrator) -> tuple[Path, ...]:
+    """Curves and samples; a model is worth having without them."""
+    from geoseg.learn.training.pictures import draw_curves, draw_samples
+
     try:
-        return best_threshold(ProbabilityCounts(found.levels))[0]
-    except InputError as error:
-        narrator.warn(f"{error}; the threshold stays 0.5")
-        return 0.5
-
-
-def min_area_for(run: Run, network: nn.Module, threshold: float) -> float:
-    """The smallest area of the first class worth keeping: that of the best F1 score over buildings, at most 30 m2."""
-    areas: list[NDArray[np.float64]] = [np.zeros(0)]
-    right, true = [np.zeros(0, bool)], 0
-    for predicted, labels in first_class_masks(run, network, threshold):
-        found = whole_pieces(predicted, labels)
-        areas.append(np.asarray(found.pixels * run.card.gsd_m**2, np.float64))
-        right.append(found.right)
-        true += found.true
-    all_areas, all_right = np.concatenate(areas), np.concatenate(right)
-    return min(MOST_MIN_AREA_M2, round(best_min_area(all_areas, all_right, true)[0], 2))
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Connected pieces of a predicted mask: their sizes, and which are right; and how many true ones there are."""
-
-    pixels: NDArray[np.int64]
-    right: NDArray[np.bool_]
-    true: int
-
-
-def whole_pieces(predicted: NDArray[np.bool_], labels: NDArray[np.uint8]) -> Pieces:
-    """The pieces that do not touch the patch's edge; right is one that meets a true piece at an IoU of one half."""
-    known = labels != 255
-    mine, count = ndimage.label(predicted & known)
-    theirs, true = ndimage.label(labels == 1)
-    both = np.bincount((mine * (true + 1) + theirs).ravel(), minlength=(count + 1) * (true + 1))
-    meeting = both.reshape(count + 1, true + 1)
-    sizes, others = meeting.sum(1), meeting.sum(0)
-    iou = meeting / np.maximum(sizes[:, None] + others[None, :] - meeting, 1)
-    whole = np.setdiff1d(np.arange(1, count + 1), at_edge(mine))
-    right = iou[whole, 1:].max(1, initial=0) > MATCHED
-    return Pieces(sizes[whole], right, true - len(np.setdiff1d(at_edge(theirs), [0])))
-
-
-def at_edge(pieces: NDArray[np.int32]) -> NDArray[np.int32]:
-    return np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
-
-
-@torch.inference_mode()
-def first_class_masks(
-    run: Run, network: nn.Module, threshold: float
-) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.uint8]]]:
-    kitchen = run.kitchen(RECIPES["none"])
-    network.eval()
-    for batch in run.validation_batches(run.settings.validation_patches):
-        ready = kitchen(batch)
-        logits = network(ready.inputs).float()
-        taken = logits[:, 0].sigmoid() >= threshold if run.card.outputs == 1 else logits.argmax(1) == 1
-        yield from zip(taken.cpu().numpy(), ready.labels.cpu().numpy(), strict=True)
+        return draw_curves(out), draw_samples(judge, looks, out)
+    except GeosegError as error:
+        narrator.warn(str(error))
+        return ()
 
 
 def metrics_of(found: Validation, card: Card) -> dict[str, Any]:
@@ -191,14 +138,21 @@ def rounded(score: Any, digits: int) -> float:
     return round(float(np.nan_to_num(score)), digits)
 
 
-def calibration_of(before: Validation, after: Validation, temperature: float) -> dict[str, Any]:
-    """How far probabilities are from coming true, before and after; the temperature is in the weights already."""
+def calibration_of(before: Validation, after: Validation, cooling: Cooling) -> dict[str, Any]:
+    """How far probabilities are from coming true, before and after; what changed them is in the weights already."""
     first, last = (ProbabilityCounts(found.levels).total() for found in (before, after))
+    yes_no = before.levels.shape[1] == 1
+    totals = {
+        "total_error_before": rounded(first.total_error, 5),
+        "total_error": rounded(last.total_error, 5),
+    }
     return {
-        "temperature": round(temperature, 4),
+        "temperature": round(cooling.temperature, 4),
+        **({"offset": round(cooling.offset, 4)} if yes_no else {}),
         "applied": True,
         "ece_before": rounded(first.ece(), 5),
         "ece": rounded(last.ece(), 5),
+        **(totals if yes_no else {}),
         "brier": rounded(last.brier, 5),
     }
 

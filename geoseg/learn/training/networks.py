@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import InputError
+from geoseg.learn.scores.calibrate import Cooling
 from geoseg.learn.settings import Settings
 from geoseg.model.card import Card
 from geoseg.model.folder import Model, find_model
@@ -43,15 +44,17 @@ def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module
 def with_encoder(settings: Settings, given: dict[str, Any], narrator: Narrator) -> nn.Module:
     """A network of segmentation_models_pytorch; from scratch where its encoder's weights cannot be had."""
     kind = architecture(settings.architecture)
-    weights = None if settings.weights in ("", "none") else settings.weights
-    if weights:
+    if settings.weights not in ("", "none"):
+        # Encoders of timm know one set of weights each, and want no name of it.
+        wanted = True if settings.encoder.startswith("tu-") else settings.weights
         try:
-            return kind(settings.encoder, encoder_weights=weights, **given)
+            return kind(settings.encoder, encoder_weights=wanted, **given)
         except (KeyError, TypeError):
             raise
         except Exception as error:  # noqa: BLE001 - hubs fail in the ways of many libraries
             narrator.warn(
-                f"--weights {weights}: cannot be had for {settings.encoder} ({reason(error)[:120]}); from scratch"
+                f"--weights {settings.weights}: cannot be had for {settings.encoder} ({reason(error)[:120]}); "
+                "from scratch"
             )
     return kind(settings.encoder, encoder_weights=None, **given)
 
@@ -160,11 +163,11 @@ def fitted_to(
     return old if old.shape == fresh.shape else fresh
 
 
-def cooled(network: nn.Module, temperature: float) -> None:
-    """Divide a network's logits by a number, inside its last layer, so that its probabilities come true."""
+def cooled(network: nn.Module, cooling: Cooling) -> None:
+    """Change a network's logits inside its last layer, so that its probabilities come true."""
     head = network.get_submodule("segmentation_head")
     last = [layer for layer in head.modules() if isinstance(layer, nn.Conv2d)][-1]
+    assert last.bias is not None, "the last layer of every architecture has a bias"
     with torch.no_grad():
-        last.weight /= temperature
-        if last.bias is not None:
-            last.bias /= temperature
+        last.weight /= cooling.temperature
+        last.bias.copy_(last.bias / cooling.temperature + cooling.offset)

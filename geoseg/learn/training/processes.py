@@ -7,7 +7,7 @@ the processes' gradients is the gradient of the whole batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,6 +52,14 @@ class Team:
         if self.size > 1:
             distributed.all_reduce(tensor)
         return tensor
+
+    def told(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The leading process's own values, so that all go by the same."""
+        if self.size == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.broadcast(shared, 0)
+        return [float(value) for value in shared]
 
     def wait(self) -> None:
         if self.size > 1:

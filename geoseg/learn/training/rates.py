@@ -35,16 +35,22 @@ def optimizer_for(network: nn.Module, settings: Settings) -> torch.optim.Optimiz
     return optimizer
 
 
-def rate_at(step: int, settings: Settings, drops: int) -> float:
-    """The learning rate of a step; `drops` is how often the schedule plateau has lowered it."""
+def reached(step: int, seconds: float, settings: Settings) -> float:
+    """How many steps count as done: those taken, or their share by the clock where a run has only so many minutes."""
+    by_clock = settings.steps * seconds / (60 * settings.minutes) if settings.minutes else 0.0
+    return max(step, min(by_clock, settings.steps))
+
+
+def rate_at(step: int, reached: float, settings: Settings, drops: int) -> float:
+    """The learning rate of a step when so many count as done; `drops` is how often the schedule plateau lowered it."""
     warmth = min(1.0, (step + 1) / (settings.warmup + 1))
-    done = step / max(1, settings.steps)
+    done = reached / settings.steps
     if settings.schedule == "one-cycle":
         return settings.learning_rate * one_cycle(done)
     factor = {
         "cosine": (1 + cos(pi * done)) / 2,
         "constant": 1.0,
-        "step": settings.drop ** (step // settings.step_every),
+        "step": settings.drop ** int(reached // settings.step_every),
         "plateau": settings.drop**drops,
     }[settings.schedule]
     return settings.learning_rate * warmth * factor
@@ -66,9 +72,11 @@ class Progress:
     best_step: int = 0
     without: int = 0
     drops: int = 0
+    last: float = float("nan")
 
     def note(self, step: int, score: float, patience: int) -> bool:
         """Take note of a validation; whether it is the best so far."""
+        self.last = score
         if score > self.best:
             self.best, self.best_step, self.without = score, step, 0
             return True

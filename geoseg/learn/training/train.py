@@ -6,7 +6,9 @@ import shlex
 import shutil
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,16 +19,17 @@ from geoseg.errors import GeosegError, InputError
 from geoseg.learn.patches.batches import Batch, Kitchen, Ready
 from geoseg.learn.settings import TABLE, Settings
 from geoseg.learn.training import checkpoint
-from geoseg.learn.training.checkpoint import BEST, LAST, METRICS, Log, NoLog
+from geoseg.learn.training.checkpoint import BEST, BOARD, LAST, METRICS, Log, NoLog
 from geoseg.learn.training.finish import Finished, finish
 from geoseg.learn.training.losses import compared
 from geoseg.learn.training.processes import Team, own_device, team, unshared
-from geoseg.learn.training.rates import Average, Progress, optimizer_for, rate_at
+from geoseg.learn.training.rates import Average, Progress, optimizer_for, rate_at, reached
 from geoseg.learn.training.run import Run, missing_classes, open_run
 from geoseg.model.folder import CARD
-from geoseg.narrator import QUIET, Narrator
+from geoseg.narrator import QUIET, Narrator, Tick
 
 BAD_BATCH = "bad-batch.pt"
+RECENT_SHARE = 0.05
 LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -59,7 +62,7 @@ def make_room(out: Path, settings: Settings, overwrite: bool) -> None:
     if overwrite:
         for name in (CARD, LAST, BEST, METRICS):
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+        shutil.rmtree(out / BOARD, ignore_errors=True)
     if (out / CARD).exists():
         raise InputError(
             f"--out {out}: holds a finished model; choose another folder, or replace it with --overwrite"
@@ -95,6 +98,7 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     step: int = 0
     seconds: float = 0.0
+    recent: float = float("nan")
 
     @classmethod
     def begin(cls, run: Run, out: Path, narrator: Narrator) -> Trainer:
@@ -116,18 +120,17 @@ class Trainer:
         """Draw, answer, compare, step; validate and save now and then."""
         settings = self.run.settings
         kitchen, started = self.run.kitchen(self.run.recipe), time.monotonic() - self.seconds
-        steps_left = settings.steps - self.step
-        with self.open_log() as log, self.narrator.task("Training", steps_left, "steps") as tick:
+        with self.open_log() as log, self.task() as tick:
             for batch in self.run.batches(self.step):
-                if self.is_stalled():
+                if self.is_over():
                     break
                 torch.manual_seed(settings.seed + self.step)  # for what is random inside networks
-                rate = rate_at(self.step, settings, self.progress.drops)
+                rate = rate_at(self.step, self.reached, settings, self.progress.drops)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
                 self.network.train()
                 loss = self.learn(batch, kitchen)
-                self.seconds = time.monotonic() - started
+                (self.seconds,) = self.run.team.told([time.monotonic() - started], self.run.device)
                 row = {
                     "step": self.step,
                     "loss": loss,
@@ -140,13 +143,38 @@ class Trainer:
                 log.write(row)
                 if self.is_time(settings.checkpoint_every):
                     self.save()
-                tick(1)
+                tick(1, self.standing(loss), self.step * settings.steps / self.reached)
+
+    @property
+    def reached(self) -> float:
+        return reached(self.step, self.seconds, self.run.settings)
 
     def is_time(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.run.settings.steps
+        return self.step % every == 0 or self.reached >= self.run.settings.steps
+
+    def is_over(self) -> bool:
+        patience = self.run.settings.early_stopping
+        stalled = bool(patience) and self.progress.without >= patience
+        return stalled or self.reached >= self.run.settings.steps
 
     def open_log(self) -> Log | NoLog:
-        return Log(self.out, self.step) if self.run.team.leads else NoLog()
+        if not self.run.team.leads:
+            return NoLog()
+        return Log(self.out, self.step, self.run.settings.tensorboard)
+
+    def task(self) -> AbstractContextManager[Tick]:
+        return self.narrator.task("Training", self.run.settings.steps, "steps", self.step)
+
+    def standing(self, loss: float) -> str:
+        """How the run stands: its running loss, its last score, its time."""
+        share = RECENT_SHARE if isfinite(self.recent) else 1.0
+        self.recent = (1 - share) * (self.recent if share < 1 else 0.0) + share * loss
+        parts = [f"loss {self.recent:.4f}"]
+        if isfinite(self.progress.last):
+            parts.append(f"IoU {self.progress.last:.4f}")
+        if self.run.settings.minutes:
+            parts.append(f"{self.seconds / 60:.1f} of {self.run.settings.minutes:g} minutes")
+        return ", ".join(parts)
 
     def learn(self, batch: Batch, kitchen: Kitchen) -> float:
         """One step of the optimizer; returns the loss of the whole batch."""
@@ -215,10 +243,6 @@ class Trainer:
         network = self.run.new_network(QUIET)
         network.load_state_dict(checkpoint.load(self.out / BEST))
         return network.to(self.run.device)
-
-    def is_stalled(self) -> bool:
-        patience = self.run.settings.early_stopping
-        return bool(patience) and self.progress.without >= patience
 
     def save(self) -> None:
         if not self.run.team.leads:

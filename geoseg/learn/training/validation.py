@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.learn.patches.batches import Batch, Kitchen
-from geoseg.learn.scores.calibrate import STEPS
+from geoseg.learn.scores.calibrate import LOGITS, STEPS, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, macro
 from geoseg.learn.training.losses import IGNORE, LossSum, compared
 from geoseg.learn.training.processes import Team
@@ -23,12 +23,14 @@ SAMPLED = 64
 class Validation:
     """What was counted: a confusion table and levels of probability for each place, and some logits with their truth.
 
-    `levels` (place, class, truth, level) counts probabilities of each class in 250ths; a yes/no model has one class.
+    `levels` (place, class, truth, level) counts probabilities of each class in 250ths; a yes/no model has one class, and
+    its logits are counted more finely in `odds` (truth, logit).
     """
 
     places: tuple[str, ...]
     confusion: Confusion
     levels: NDArray[np.int64]
+    odds: NDArray[np.int64]
     loss: float
     logits: NDArray[np.float32]
     truth: NDArray[np.int64]
@@ -37,6 +39,10 @@ class Validation:
     def score(self) -> float:
         """What is to be high: IoU of the buildings of a yes/no model, else the mean of all classes."""
         return sought_iou(self.confusion.total())
+
+    def at(self, threshold: float) -> Validation:
+        """The same of a yes/no model, had it this threshold."""
+        return replace(self, confusion=ProbabilityCounts(self.levels[:, 0]).confusion(threshold))
 
 
 def sought_iou(confusion: Confusion) -> float:
@@ -48,24 +54,26 @@ def sought_iou(confusion: Confusion) -> float:
 class Counter:
     """Counts on the device; only tables come back."""
 
-    def __init__(self, places: int, outputs: int, threshold: float, device: torch.device) -> None:
+    def __init__(self, places: int, outputs: int, device: torch.device) -> None:
         self.classes = max(2, outputs)
-        self.threshold = threshold
         self.confusion = torch.zeros(places * self.classes**2, dtype=torch.int64, device=device)
         self.levels = torch.zeros(places * outputs * 2 * (STEPS + 1), dtype=torch.int64, device=device)
+        self.odds = torch.zeros(2 * len(LOGITS), dtype=torch.int64, device=device)
         self.loss = torch.zeros(2, dtype=torch.float64, device=device)
         self.sampled: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, logits: Tensor, labels: Tensor, places: Tensor) -> None:
-        known = labels != IGNORE
+    def add(self, logits: Tensor, labels: Tensor, places: Tensor, ignore: int = IGNORE) -> None:
+        known = labels != ignore
         truth, where = labels.long()[known], places[:, None, None].expand_as(labels)[known]
         scores = logits.movedim(1, -1)[known]
         yes_no = scores.shape[1] == 1
         probabilities = scores.sigmoid() if yes_no else scores.softmax(1)
-        predicted = (probabilities[:, 0] >= self.threshold).long() if yes_no else scores.argmax(1)
+        predicted = (probabilities[:, 0] >= 0.5).long() if yes_no else scores.argmax(1)
         pairs = (where * self.classes + truth) * self.classes + predicted
         self.confusion += torch.bincount(pairs, minlength=len(self.confusion))
         self.add_levels(probabilities, truth, where)
+        if yes_no:
+            self.add_odds(scores[:, 0], truth)
         step = max(1, len(truth) // (SAMPLED * len(labels)))
         self.sampled.append((scores[::step].cpu(), truth[::step].cpu()))
 
@@ -76,9 +84,14 @@ class Counter:
         pairs = (table + (truth[:, None] == of_class)) * (STEPS + 1) + (probabilities * STEPS).round().long()
         self.levels += torch.bincount(pairs.flatten(), minlength=len(self.levels))
 
+    def add_odds(self, logits: Tensor, truth: Tensor) -> None:
+        first, step = float(LOGITS[0]), float(LOGITS[1] - LOGITS[0])
+        nearest = ((logits - first) / step).round().long().clamp(0, len(LOGITS) - 1)
+        self.odds += torch.bincount(truth * len(LOGITS) + nearest, minlength=len(self.odds))
+
     def result(self, places: tuple[str, ...], team: Team) -> Validation:
-        confusion, levels, loss = (
-            team.summed(each).cpu() for each in (self.confusion, self.levels, self.loss)
+        confusion, levels, odds, loss = (
+            team.summed(each).cpu() for each in (self.confusion, self.levels, self.odds, self.loss)
         )
         table = confusion.view(len(places), self.classes, self.classes).numpy()
         logits = torch.cat([scores for scores, _ in self.sampled]) if self.sampled else torch.zeros(0, 1)
@@ -87,6 +100,7 @@ class Counter:
             places,
             Confusion(table),
             levels.view(len(places), -1, 2, STEPS + 1).numpy(),
+            odds.view(2, -1).numpy(),
             float(loss[0] / loss[1].clamp(min=1)),
             logits.squeeze(1).numpy() if logits.shape[1] == 1 else logits.numpy(),
             truth.numpy(),
@@ -105,17 +119,17 @@ class Examiner:
     team: Team
 
     @torch.inference_mode()
-    def __call__(self, network: nn.Module, batches: Iterable[Batch], threshold: float = 0.5) -> Validation:
+    def __call__(self, network: nn.Module, batches: Iterable[Batch]) -> Validation:
         """Count over this process's batches, and add up what all have counted."""
         network.eval()
         names = tuple(sorted(set(self.places)))
-        counter = Counter(len(names), self.outputs, threshold, self.device)
+        counter, ignore = Counter(len(names), self.outputs, self.device), self.kitchen.ignore
         for batch in batches:
             ready = self.kitchen(batch)
             logits = network(ready.inputs).float()
             at = torch.tensor([names.index(self.places[i]) for i in batch.sites.tolist()], device=self.device)
-            counter.add(logits, ready.labels, at)
-            loss = self.criterion(compared(logits, ready.labels, weight=ready.weight))
+            counter.add(logits, ready.labels, at, ignore)
+            loss = self.criterion(compared(logits, ready.labels, weight=ready.weight, ignore=ignore))
             counter.loss += torch.stack(
                 [loss.double() * len(batch), torch.ones_like(loss).double() * len(batch)]
             )
