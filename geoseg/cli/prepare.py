@@ -283,18 +283,22 @@ def inria(*, source: Path, by_city: bool, narrator: Narrator, as_json: bool, **o
 @click.argument("source", type=PATH)
 @click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order.")
 @click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel to train at.")
+@click.option(
+    "--attribute", metavar="NAME", help="Attribute whose value is a shape's class.  [default: its label]"
+)
 @making
 @console.command
 def cvat(
-    *, source: Path, bands: str, gsd_m: float, narrator: Narrator, as_json: bool, **options: Any
-) -> None:
-    """What CVAT exported as "CVAT for images 1.1": a folder, a zip archive or annotations.xml itself.
+    *, source: Path, bands: str, gsd_m: float, attribute: str | None, narrator: Narrator, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """What CVAT exported as "CVAT for images 1.1" or as COCO: a folder, a zip archive or annotations.xml itself.
 
     Polygons, boxes, ellipses and masks become pixels; the label ignore marks ground that nobody labelled.
     """
     from geoseg.prepare.cvat.cvat import CvatSet, prepare_cvat
 
-    wanted = CvatSet(origin_of(options), gsd_m, bands_of(bands), splits_of(options))
+    wanted = CvatSet(origin_of(options), gsd_m, bands_of(bands), splits_of(options), attribute)
     finished(prepare_cvat(source, wanted, workshop_of(options, narrator)), options, narrator, as_json)
 
 

@@ -49,10 +49,23 @@ def train_folder(source: Path) -> Path:
     for folder in (source, source / "train", source / "AerialImageDataset" / "train"):
         if (folder / "images").is_dir() and (folder / "gt").is_dir():
             return folder
-    found = ", ".join(sorted(path.name for path in source.iterdir())[:8]) if source.is_dir() else "no folder"
     raise InputError(
-        f"{source}: expected AerialImageDataset/train with images and gt, found {found or 'nothing'}"
+        f"{source}: expected AerialImageDataset/train with images and gt, found {description(source)}"
     )
+
+
+def description(source: Path) -> str:
+    """What lies in a folder, and in its folder for training, if it has one."""
+    if not source.is_dir():
+        return "no folder"
+    for folder in (source / "AerialImageDataset" / "train", source / "train"):
+        if folder.is_dir():
+            return f"{folder.relative_to(source).as_posix()} (which holds {listing(folder)})"
+    return listing(source)
+
+
+def listing(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
 
 
 def tile(name: str, path: Path) -> tuple[str, int]:

@@ -50,14 +50,18 @@ class Workshop:
     def recipe(self, **recipe: Any) -> Iterator[None]:
         """Begin, or go on with, the data set that a recipe describes."""
         file, text = self.folder / RECIPE, json.dumps(recipe, default=str, sort_keys=True)
-        if (self.folder / FILE).exists() and not self.overwrite:
-            raise InputError(f"{self.folder}: holds a data set already; use --overwrite, or another --out")
+        self.refuse_finished()
         if not (file.exists() and file.read_text(encoding="utf-8") == text):
             self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         yield
         file.unlink()
+
+    def refuse_finished(self) -> None:
+        """Refuse to begin where a data set is, unless it may be replaced."""
+        if (self.folder / FILE).exists() and not self.overwrite:
+            raise InputError(f"{self.folder}: holds a data set already; use --overwrite, or another --out")
 
     def clear(self) -> None:
         """Drop the labels of an earlier data set, and nothing else."""

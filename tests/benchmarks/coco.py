@@ -11,6 +11,7 @@ import resource
 import tempfile
 import time
 from collections import defaultdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ SIZE = 300
 BUILDINGS = 9
 
 
-def write_coco(folder: Path, images: int, corners: int) -> Path:
-    """A COCO file of random buildings, one in ten given by run lengths."""
+def write_coco(folder: Path, images: int, corners: int, least_bytes: int = 0) -> Path:
+    """A COCO file of random buildings, one in ten given by run lengths, of some size at least."""
     from pycocotools import mask as oracle
 
     (folder / "images").mkdir(parents=True)
@@ -39,7 +40,10 @@ def write_coco(folder: Path, images: int, corners: int) -> Path:
             file.write(("," if number else "") + json.dumps(photo))
         file.write('], "annotations": [')
         angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-        for number in range(images * BUILDINGS):
+        written = 0
+        for number in count():
+            if number >= images * BUILDINGS and written >= least_bytes:
+                break
             centre, radius = chance.uniform(0, SIZE, 2), chance.uniform(3, 50)
             outline = (
                 np.stack([np.cos(angles), np.sin(angles)], 1) * radius * chance.uniform(0.6, 1, (corners, 1))
@@ -56,7 +60,7 @@ def write_coco(folder: Path, images: int, corners: int) -> Path:
                 "segmentation": shape,
                 "iscrowd": 0,
             }
-            file.write(("," if number else "") + json.dumps(annotation))
+            written += file.write(("," if number else "") + json.dumps(annotation))
         file.write("]}")
     return folder / "annotation.json"
 
@@ -69,7 +73,7 @@ def differing(annotations: Path, labels: Path) -> int:
     shapes: defaultdict[int, list[Any]] = defaultdict(list)
     for annotation in content["annotations"]:
         shapes[annotation["image_id"]].append(annotation["segmentation"])
-    count = 0
+    different = 0
     for photo in content["images"]:
         masks = [
             shape if isinstance(shape, dict) else oracle.merge(oracle.frPyObjects(shape, SIZE, SIZE))
@@ -77,8 +81,8 @@ def differing(annotations: Path, labels: Path) -> int:
         ]
         expected = oracle.decode(oracle.merge(masks))
         label = read_window(labels / f"{photo['file_name'][:-4]}.tif")[0]
-        count += not np.array_equal(label, expected)
-    return count
+        different += not np.array_equal(label, expected)
+    return different
 
 
 def main() -> None:
@@ -90,15 +94,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         # The large file first: the most memory ever used is what the system tells.
-        corners = max(8, asked.megabytes * 1_000_000 // (3000 * BUILDINGS * 17))
-        large = write_coco(folder / "large", 3000, corners)
+        large = write_coco(folder / "large", 3000, 200, asked.megabytes * 1_000_000)
         start = time.perf_counter()
         prepare_coco(
             find_parts(large, None), CocoSet(Origin("large"), 0.3, limit=300), Workshop(folder / "a", 0)
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
-            f"{large.stat().st_size / 1e6:,.0f} MB of JSON: {time.perf_counter() - start:.0f} s, {peak:,.0f} MB of memory at most"
+            f"{large.stat().st_size:,} bytes of JSON: {time.perf_counter() - start:.0f} s, {peak:,.0f} MB of memory at most"
         )
         large.unlink()
         small = write_coco(folder / "small", asked.images, 8)

@@ -9,6 +9,7 @@ import pytest
 from made import RasterWriter, photo
 
 from geoseg.errors import InputError
+from geoseg.prepare.dataset import read_dataset
 from geoseg.prepare.inria import InriaSet, prepare_inria
 from geoseg.prepare.making import Origin, Workshop
 from geoseg.prepare.picture import read_window
@@ -36,6 +37,87 @@ def test_whole_cities_validate(source: Path) -> None:
     rule = InriaSet(Origin("inria"), SplitRule(validation=["tyrol-w"]))
     dataset = prepare_inria(source, rule, Workshop(source / "out", 0))
     assert {item.place: item.split for item in dataset.items} == {"austin": "train", "tyrol-w": "validation"}
+
+
+@pytest.mark.parametrize("inside", ["", "AerialImageDataset", "AerialImageDataset/train"])
+def test_the_archive_may_be_given_from_any_folder(source: Path, inside: str) -> None:
+    assert (
+        len(prepare_inria(source / inside, InriaSet(Origin("inria")), Workshop(source / "out", 0)).items) == 5
+    )
+
+
+def test_whole_cities_validate_by_share_where_none_is_named(source: Path) -> None:
+    dataset = prepare_inria(
+        source, InriaSet(Origin("inria"), SplitRule(share=0.5)), Workshop(source / "out", 0)
+    )
+    assert sorted({(item.place, item.split) for item in dataset.items}, key=lambda each: each[1]) in (
+        [("austin", "train"), ("tyrol-w", "validation")],
+        [("tyrol-w", "train"), ("austin", "validation")],
+    )
+
+
+def test_what_is_known_of_the_set_is_written_down(source: Path) -> None:
+    dataset = prepare_inria(source, InriaSet(Origin("inria")), Workshop(source / "out", 0))
+    assert (dataset.gsd_m, dataset.bands) == (0.3, ("red", "green", "blue"))
+    assert [each.name for each in dataset.classes] == ["background", "building"]
+    assert read_dataset(source / "out") == dataset
+
+
+def test_large_images_are_drawn_window_by_window(
+    write_raster: RasterWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (700, 600))
+    write_raster("train/images/vienna7.tif", photo(700, 600))
+    write_raster("train/gt/vienna7.tif", truth)
+    monkeypatch.setattr("geoseg.prepare.picture.Picture.windows.__defaults__", (512,))
+    dataset = prepare_inria(tmp_path, InriaSet(Origin("inria")), Workshop(tmp_path / "out", 0))
+    assert np.array_equal(read_window(dataset.label_path(dataset.items[0]))[0], truth // 255)
+
+
+def test_a_city_that_is_not_there_is_refused(source: Path) -> None:
+    rule = InriaSet(Origin("inria"), SplitRule(validation=["paris"]))
+    with pytest.raises(InputError, match="paris: no such place; there are austin, tyrol-w"):
+        prepare_inria(source, rule, Workshop(source / "out", 0))
+
+
+def test_values_that_are_no_mask_are_refused(source: Path, write_raster: RasterWriter) -> None:
+    write_raster("AerialImageDataset/train/gt/austin1.tif", np.full((8, 8), 7, np.uint8))
+    with pytest.raises(InputError, match=r"austin1\.tif: holds 7, which the class table does not name"):
+        prepare_inria(source, InriaSet(Origin("inria")), Workshop(source / "out", 0))
+
+
+def test_a_mask_without_its_image_is_refused(source: Path) -> None:
+    (source / "AerialImageDataset/train/images/austin5.tif").unlink()
+    with pytest.raises(InputError, match=r"gt/austin5\.tif: has no image of the same name"):
+        prepare_inria(source, InriaSet(Origin("inria")), Workshop(source / "out", 0))
+
+
+def test_a_mask_of_another_size_is_refused(source: Path, write_raster: RasterWriter) -> None:
+    write_raster("AerialImageDataset/train/gt/austin1.tif", np.zeros((4, 8), np.uint8))
+    with pytest.raises(InputError, match=r"is 8 x 4 pixels, but its image .* 8 x 8"):
+        prepare_inria(source, InriaSet(Origin("inria")), Workshop(source / "out", 0))
+
+
+@pytest.mark.parametrize(
+    ("folders", "found"),
+    [
+        ([], "found nothing"),
+        (["test/images"], "found test$"),
+        (["train/images", "train/masks"], r"found train \(which holds images, masks\)"),
+        (["AerialImageDataset/train/images"], r"found AerialImageDataset/train \(which holds images\)"),
+    ],
+)
+def test_a_layout_that_is_not_inrias_is_described(tmp_path: Path, folders: list[str], found: str) -> None:
+    for folder in folders:
+        (tmp_path / "source" / folder).mkdir(parents=True)
+    (tmp_path / "source").mkdir(exist_ok=True)
+    with pytest.raises(InputError, match=f"expected AerialImageDataset/train with images and gt, {found}"):
+        prepare_inria(tmp_path / "source", InriaSet(Origin("inria")), Workshop(tmp_path / "out", 0))
+
+
+def test_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found no folder"):
+        prepare_inria(tmp_path / "none", InriaSet(Origin("inria")), Workshop(tmp_path / "out", 0))
 
 
 def test_another_layout_is_refused(tmp_path: Path, write_raster: RasterWriter) -> None:

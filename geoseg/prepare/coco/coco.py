@@ -66,6 +66,7 @@ def beside(path: Path) -> Path:
     for folder in (
         path.parent / "images",
         path.parent.parent / "images" / path.stem,
+        path.parent.parent / "images" / path.stem.removeprefix("instances_"),
         path.parent.parent / "images",
     ):
         if folder.is_dir():

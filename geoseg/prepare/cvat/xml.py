@@ -40,9 +40,13 @@ class AnnotatedImage:
 
 @dataclass
 class Annotations:
-    """What a CVAT file holds. `others` counts shapes without an area."""
+    """What a CVAT file holds. `others` counts shapes without an area.
+
+    `choices` has, by label and attribute, what people could choose from.
+    """
 
     labels: list[str] = field(default_factory=list)
+    choices: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     images: list[AnnotatedImage] = field(default_factory=list)
     others: int = 0
 
@@ -58,6 +62,7 @@ class Reading:
         self.task = ""
         self.shape: Shape | None = None
         self.attributes: dict[str, str] = {}
+        self.label = ""
         self.attribute = ""
 
     def begin(self, tag: str, given: dict[str, str]) -> None:
@@ -103,9 +108,10 @@ class Reading:
 
     def end(self, tag: str) -> None:
         self.tags.pop()
-        if tag == "name" and self.tags[-1:] == ["label"] and self.tags[-2:-1] == ["labels"]:
-            if self.text not in self.found.labels:
-                self.found.labels.append(self.text)
+        if self.tags[-2:] == ["labels", "label"] and tag == "name":
+            self.end_label()
+        elif self.tags[-3:] == ["label", "attributes", "attribute"]:
+            self.end_choice(tag)
         elif tag == "id" and self.tags[-1:] == ["task"]:
             self.task = self.text
         elif tag == "attribute" and self.shape is not None:
@@ -113,6 +119,17 @@ class Reading:
         elif self.shape is not None and tag == self.shape.kind:
             self.found.images[-1].shapes.append(self.shape)
             self.shape = None
+
+    def end_label(self) -> None:
+        self.label = self.text
+        if self.label not in self.found.labels:
+            self.found.labels.append(self.label)
+
+    def end_choice(self, tag: str) -> None:
+        if tag == "name":
+            self.attribute = self.text
+        elif tag == "values" and self.text.strip():
+            self.found.choices[self.label, self.attribute] = self.text.split("\n")
 
 
 def read_annotations(path: Path) -> Annotations:
