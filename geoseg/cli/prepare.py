@@ -135,10 +135,15 @@ def masks(
 ) -> None:  # fmt: skip
     """Folders of images and masks, where a mask holds a value or a colour for each class.
 
+    Classes are numbered as --classes names them, the background first, whatever their values in the masks; values given
+    to ignore, such as a 0 for undefined, take no part in training.
+
     \b
     Examples:
       geoseg prepare masks WHU --images 'image/*' --labels 'label/*' --gsd 0.3 --out whu
       geoseg prepare masks dubai --classes dubai --place 'tile\\d+' --gsd 0.8 --out dubai-set
+      geoseg prepare masks s2 --images '*.tif' --labels '*_classes.png' --bands B4,B3,B2,B8 --gsd 10
+        --classes 'vegetation=2,built-up=1,water=3,ignore=0' --out s2-set
     """
     from geoseg.prepare.classes import class_table
     from geoseg.prepare.masks import MaskSet, prepare_masks

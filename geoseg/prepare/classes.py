@@ -26,7 +26,7 @@ SHARE = re.compile(r"[1-9]\d*%")
 
 BUILT_IN = {
     "building": "background=0,building=*",
-    "dubai": "unlabelled=#9b9b9b,building=#3c1098,land=#8429f6,road=#6ec1e4,vegetation=#fedd3a,water=#e2a929",
+    "dubai": "land=#8429f6,building=#3c1098,road=#6ec1e4,vegetation=#fedd3a,water=#e2a929,ignore=#9b9b9b",
     "massachusetts": "background=#000000,building=#ff0000",
     "esm": "other=1,non-residential=250,residential=255,ignore=0",
     "esm-built": "other=1,building=250 255,ignore=0",

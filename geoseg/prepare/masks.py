@@ -18,6 +18,7 @@ from geoseg.prepare.pairs import Pair, flat, places
 from geoseg.prepare.picture import Picture, known_pixels, opened, picture, read_from, write_label
 from geoseg.prepare.resize import resized_image, resized_values
 from geoseg.prepare.splits import SplitRule
+from geoseg.raster.bands import Band, matching_bands
 from geoseg.raster.grid import Window
 
 
@@ -88,7 +89,8 @@ def drawn(pair: Pair, wanted: MaskSet, folder: Path) -> Picture:
     image, mask = matched(pair, wanted.bands)
     label = folder / "labels" / f"{flat(pair.name)}.tif"
     if wanted.size:
-        image = resized_image(image, wanted.size, folder / "images" / f"{flat(pair.name)}.tif")
+        copy = folder / "images" / f"{flat(pair.name)}.tif"
+        image = resized_image(image, bands_to_use(image, wanted.bands), wanted.size, copy)
     if not label.exists():
         pieces = resized_classes(pair, wanted) if wanted.size else class_values(pair, mask, wanted)
         write_label(label, image, pieces)
@@ -103,9 +105,32 @@ def matched(pair: Pair, bands: Sequence[str]) -> tuple[Picture, Picture]:
             f"{pair.label}: is {mask.width} x {mask.height} pixels, but its image {pair.image} "
             f"{image.width} x {image.height}; they must match"
         )
-    if len(bands) > image.bands:
-        raise InputError(f"{pair.image}: has {image.bands} bands, fewer than {', '.join(bands)}")
+    bands_to_use(image, bands)
     return image, mask
+
+
+def bands_to_use(image: Picture, names: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of an image's bands that training will use by some names; refused if it could not tell them."""
+    if len(names) > image.bands:
+        raise InputError(f"{image.path}: has {image.bands} bands, fewer than {', '.join(names)}")
+    with opened(image.path) as dataset:
+        described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
+        own = [Band(i + 1, text or "", colour.name) for i, (text, colour) in enumerate(described)]
+    try:
+        return matching_bands(own, names, str(image.path))
+    except InputError as error:
+        raise InputError(
+            f"{image.path}: has the bands {', '.join(map(str, own))}, which are not {', '.join(names)}; {remedy(own, names)}"
+        ) from error
+
+
+def remedy(own: Sequence[Band], names: Sequence[str]) -> str:
+    """What to do about bands that answer to none of some names."""
+    alpha = next((band.number for band in own if band.is_alpha), None)
+    if alpha and len(own) == len(names):
+        return f"band {alpha} is marked as alpha; if it is none, say so: gdal_edit.py -colorinterp_{alpha} undefined FILE"
+    named = ",".join(band.description or f"b{band.number}" for band in own)
+    return f"name them as the file does, or all in their order, e.g. --bands {named}"
 
 
 def class_values(pair: Pair, mask: Picture, wanted: MaskSet) -> Iterator[tuple[Window, NDArray[np.uint8]]]:

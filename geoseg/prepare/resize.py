@@ -33,12 +33,14 @@ def resized_values(path: Path, size: tuple[int, int]) -> NDArray[Any]:
     return values
 
 
-def resized_image(original: Picture, size: tuple[int, int], out: Path) -> Picture:
-    """Write a copy of an image in another size, unless it is there."""
-    smaller = replace(resized_picture(original, size), path=out)
+def resized_image(original: Picture, bands: tuple[int, ...], size: tuple[int, int], out: Path) -> Picture:
+    """Write a copy of some of an image's bands in another size, unless it is there."""
+    smaller = replace(resized_picture(original, size), path=out, bands=len(bands), names=())
     if not out.exists():
         kernel = Resampling.average if size[0] < original.height else Resampling.cubic
         with opened(original.path) as dataset:
-            values = dataset.read(out_shape=(dataset.count, *size), resampling=kernel)
-        write_raster(out, smaller, original.bands, original.dtype, [(Window(0, 0, *size), values)])
+            values = dataset.read(list(bands), out_shape=(len(bands), *size), resampling=kernel)
+        # Bands without colours are taken in their order; by colours a fourth band would pass for alpha.
+        pieces = [(Window(0, 0, *size), values)]
+        write_raster(out, smaller, len(bands), original.dtype, pieces, photometric="MINISBLACK", alpha="NO")
     return smaller

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.prepare.dataset import IGNORE, Dataset
 from geoseg.prepare.making import Workshop, scratch
-from geoseg.prepare.masks import MaskSet, labelled_pictures
+from geoseg.prepare.masks import MaskSet, bands_to_use, labelled_pictures
 from geoseg.prepare.pairs import Pair, flat
 from geoseg.prepare.picture import Picture, known_pixels, opened, picture, write_label
 from geoseg.prepare.vector_files import VectorFile, open_vectors
@@ -115,6 +115,7 @@ def tell(drawings: Sequence[Drawing], workshop: Workshop) -> None:
 def drawn(pair: Pair, wanted: VectorSet, folder: Path, shared: VectorFile | None) -> Drawing:
     """Write the label of one scene, unless it is there, and tell how its polygons fared."""
     image, grid = placed(pair)
+    bands_to_use(image, wanted.bands)
     file = shared or open_vectors(pair.label)
     near = polygons_of(file, grid, wanted)
     polygons = near.on(grid)

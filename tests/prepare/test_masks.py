@@ -14,6 +14,7 @@ from made import RasterWriter, photo
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
+from geoseg.learn.patches.samples import open_site
 from geoseg.prepare.classes import class_table
 from geoseg.prepare.dataset import Dataset, read_dataset
 from geoseg.prepare.making import Origin, Workshop
@@ -21,6 +22,7 @@ from geoseg.prepare.masks import MaskSet, prepare_masks
 from geoseg.prepare.pairs import find_pairs
 from geoseg.prepare.picture import read_window
 from geoseg.prepare.splits import SplitRule
+from geoseg.raster.grid import Window
 
 WANTED = MaskSet(
     Origin("set", "CC0", "me", "here"), class_table("land=0,roof=1 2,ignore=9"), ("red", "green", "blue")
@@ -74,16 +76,21 @@ def test_nodata_of_the_image_is_ignored(write_raster: RasterWriter, tmp_path: Pa
     assert label(prepared(tmp_path)) == [[1, 1], [1, 255]]
 
 
-def test_a_fourth_band_that_is_used_is_no_alpha(write_raster: RasterWriter, tmp_path: Path) -> None:
+def test_an_alpha_band_says_what_is_known_unless_it_is_used_by_name(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
     pixels = photo(2, 2, 4)
     pixels[3] = 0
-    write_raster("images/a.tif", pixels, photometric="RGB", alpha="YES")
     write_raster("masks/a.tif", np.ones((2, 2), np.uint8))
-    assert label(prepared(tmp_path, replace(WANTED, bands=("red", "green", "blue", "nir")))) == [
-        [1, 1],
-        [1, 1],
-    ]
-    assert label(prepared(tmp_path, overwrite=True)) == [[255, 255], [255, 255]]
+    write_raster("images/a.tif", pixels, photometric="RGB", alpha="YES")
+    assert label(prepared(tmp_path)) == [[255, 255], [255, 255]]
+    with_infrared = replace(WANTED, bands=("red", "green", "blue", "nir"))
+    with pytest.raises(InputError, match=r"marked as alpha; .* gdal_edit\.py -colorinterp_4 undefined"):
+        prepared(tmp_path, with_infrared, overwrite=True)
+    write_raster(
+        "images/a.tif", pixels, photometric="RGB", alpha="YES", descriptions=("red", "green", "blue", "nir")
+    )
+    assert label(prepared(tmp_path, with_infrared)) == [[1, 1], [1, 1]]
 
 
 def test_large_masks_are_read_window_by_window(
@@ -102,6 +109,64 @@ def test_another_size(tmp_path: Path) -> None:
     dataset = prepared(tmp_path, replace(WANTED, size=(4, 6), gsd_m=0.5))
     assert label(dataset) == [[0, 0, 0, 1, 1, 1]] * 2 + [[1, 1, 1, 0, 0, 0]] * 2
     assert read_window(dataset.image_path(dataset.items[0])).shape == (3, 4, 6)
+
+
+def as_trained(dataset: Dataset) -> Any:
+    """The first item as training opens it."""
+    return open_site(dataset, dataset.items[0], dataset.gsd_m)
+
+
+def test_undefined_is_ignored_and_the_others_are_numbered_anew(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    """As hand-drawn land cover of Sentinel-2 comes: 0 undefined, 1 built-up, 2 vegetation, 3 water, near infrared
+    in a band that the file calls alpha, and no place on Earth."""
+    pixels = photo(2, 4, 4)
+    write_raster(
+        "images/a.tif", pixels, crs=None, photometric="RGB", alpha="YES",
+        descriptions=("B4", "B3", "B2", "B8"),
+    )  # fmt: skip
+    save(tmp_path / "masks/a.png", np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8))
+    table = class_table("vegetation=2,built-up=1,water=3,ignore=0")
+    wanted = replace(WANTED, table=table, bands=("B4", "B3", "B2", "B8"), gsd_m=10.0)
+    dataset = prepared(tmp_path, wanted)
+    assert [each.name for each in dataset.classes] == ["vegetation", "built-up", "water"]
+    assert label(dataset) == [[255, 1, 0, 2], [2, 0, 1, 255]]
+    patch = as_trained(dataset).read(Window(0, 0, 2, 4))
+    assert np.array_equal(patch.values, pixels)
+    assert patch.classes.tolist() == label(dataset)
+
+
+def test_bands_that_training_could_not_tell_are_refused(write_raster: RasterWriter, tmp_path: Path) -> None:
+    write_raster(
+        "images/a.tif", photo(2, 2, 4), photometric="MINISBLACK", descriptions=("B4", "B3", "B2", "B8")
+    )
+    write_raster("masks/a.tif", np.zeros((2, 2), np.uint8))
+    with pytest.raises(InputError, match=r"has the bands 1 \(B4\), .* e\.g\. --bands B4,B3,B2,B8"):
+        prepared(tmp_path)
+
+
+@pytest.mark.parametrize("bands", [("B8", "B4"), ("B4", "B3", "B2", "B8")])
+def test_smaller_copies_hold_the_bands_in_their_order(
+    write_raster: RasterWriter, tmp_path: Path, bands: tuple[str, ...]
+) -> None:
+    pixels = np.repeat(photo(1, 1, 4), 16, axis=1).repeat(16, axis=2)
+    write_raster(
+        "images/a.tif", pixels, photometric="RGB", alpha="YES", descriptions=("B4", "B3", "B2", "B8")
+    )
+    write_raster("masks/a.tif", np.zeros((16, 16), np.uint8))
+    site = as_trained(prepared(tmp_path, replace(WANTED, bands=bands, size=(4, 4))))
+    values = site.read(Window(0, 0, *site.image.shape)).values
+    order = [("B4", "B3", "B2", "B8").index(band) for band in bands]
+    assert np.array_equal(values[:, 0, 0], pixels[order, 0, 0])
+
+
+def test_the_built_in_tables_open(tmp_path: Path) -> None:
+    dubai = class_table("dubai")
+    colours = np.array([[[0x9B, 0x3C, 0x84]], [[0x9B, 0x10, 0x29]], [[0x9B, 0x98, 0xF6]]], np.uint8)
+    assert dubai.of_colors(colours, "x").tolist() == [[255, 1, 0]]
+    assert [each.name for each in class_table("massachusetts").classes] == ["background", "building"]
+    assert class_table("building").of_values(np.array([[0, 1, 255]]), "x").tolist() == [[0, 1, 1]]
 
 
 def test_places_and_splits(tmp_path: Path) -> None:
