@@ -141,9 +141,17 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+SMALL_RESNET: dict[str, Any] = {
+    "architecture": "unet", "encoder": "resnet18", "weights": "none", "optimizer": "sgd",
+    "arguments": '{"encoder_depth": 3, "decoder_channels": [32, 16, 8]}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", [{}, SMALL_RESNET])
+def test_two_processes_train_as_one(network: dict[str, Any], tmp_path: Path) -> None:
+    """Also with batch normalisation, whose statistics are those of the whole batch."""
     array_set(tmp_path / "data")
-    settings = quick(steps=10, validate_every=5, loss="bce + dice + 0.5 * lovasz")
+    settings = quick(steps=10, validate_every=5, loss="bce + dice + 0.5 * lovasz", **network)
     train(tmp_path / "data", tmp_path / "one", settings)
     code = COMMAND[2]
     (tmp_path / "start.py").write_text(code)

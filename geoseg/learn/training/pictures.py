@@ -80,9 +80,10 @@ def draw_samples(judge: Judge, looks: Sequence[Look], folder: Path) -> Path:
 
 
 def telling_numbers(looks: Sequence[Look]) -> list[tuple[int, float]]:
-    """Patches to show with their mean IoU, the best first; where there is only background, any."""
-    scores = tile_scores(Confusion.stacked([look.confusion for look in looks]))
-    known = np.flatnonzero(~np.isnan(scores))
+    """Patches to show with their mean IoU, the best first; where none has labels and buildings enough, any."""
+    tables = Confusion.stacked([look.confusion for look in looks])
+    scores = tile_scores(tables)
+    known = np.flatnonzero(~np.isnan(scores) & (tables.pixels >= tables.pixels.max() / 2))
     ranked = known[np.argsort(scores[known], kind="stable")] if len(known) else np.arange(len(looks))
     places = dict.fromkeys(round(rank * (len(ranked) - 1)) for rank in SHOWN_RANKS)
     return [(looks[ranked[place]].number, float(scores[ranked[place]])) for place in places]
