@@ -17,7 +17,7 @@ from made import HERE, UTM33, RasterWriter, photo
 from geoseg.errors import InputError
 from geoseg.narrator import Narrator
 from geoseg.prepare.coco import stream
-from geoseg.prepare.coco.coco import CocoSet, find_parts, prepare_coco
+from geoseg.prepare.coco.coco import CocoSet, Form, find_parts, prepare_coco
 from geoseg.prepare.dataset import Dataset, read_dataset
 from geoseg.prepare.making import Origin, Workshop
 from geoseg.prepare.picture import read_window
@@ -255,6 +255,19 @@ def test_shapes_that_cannot_be_drawn_are_told(source: Callable[..., Path]) -> No
     prepared(source(annotations=broken), narrator=heard)
     assert "1 annotations cannot be drawn" in heard.warnings[0]
     assert "annotation 9" in heard.warnings[0]
+
+
+@pytest.mark.parametrize("form", ["masks", "vectors"])
+def test_shapes_outside_their_image_and_crossing_themselves(source: Callable[..., Path], form: Form) -> None:
+    heard = Heard()
+    crossed = [[0, 0, 10, 10, 10, 0, 0, 10]]
+    outside, partly = block(50, 50, 60, 60), block(30, 20, 90, 90)
+    shapes = [annotation(n + 1, 7, shape) for n, shape in enumerate((outside, crossed, partly))]
+    dataset = prepared(source(annotations=shapes), replace(WANTED, form=form), heard)
+    assert heard.warnings[0].endswith("first: annotation 1: covers nothing of its image")
+    label = classes(dataset)
+    assert 40 <= label[:15].sum() <= 70
+    assert label[20:, 30:].all()
 
 
 def test_annotations_of_unknown_images_are_told(source: Callable[..., Path]) -> None:

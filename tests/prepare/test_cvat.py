@@ -106,9 +106,12 @@ def test_a_zip_archive_serves_as_well(task: Callable[[str], Path], tmp_path: Pat
     assert label(tmp_path / "task.zip").sum() == 16
 
 
-def test_a_zip_archive_that_leads_out_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "images/../../evil.txt", "/tmp/evil.txt", "C:\\evil.txt", "..\\evil.txt"]
+)
+def test_a_zip_archive_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as files:
-        files.writestr("../evil.txt", "x")
+        files.writestr(name, "x")
     with pytest.raises(InputError, match="leads out of the folder"):
         prepared(tmp_path / "evil.zip")
     assert not (tmp_path / "evil.txt").exists()

@@ -17,12 +17,13 @@ import shapely
 from geoseg.errors import InputError
 from geoseg.prepare.coco.contents import Photo
 from geoseg.prepare.coco.outlines import outlined
-from geoseg.prepare.coco.shapes import box, drawn
+from geoseg.prepare.coco.shapes import Mask, box, drawn
 from geoseg.prepare.dataset import IGNORE
 from geoseg.prepare.picture import Picture, picture, write_label
 from geoseg.raster.grid import Grid, Window, made_up_grid
 
 FIELD = "class"
+NOTHING = "covers nothing of its image"
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class Masks:
 
     def write(self, photo: Photo, shapes: Sequence[Shape]) -> list[str]:
         label, unusable = np.zeros((photo.height, photo.width), np.uint8), list[str]()
-        for value, mask in usable(shapes, lambda each: drawn(each, photo.height, photo.width), unusable):
+        for value, mask in usable(shapes, lambda each: pixels(each, photo), unusable):
             label[mask] = value
         path = self.path(photo)
         like = Picture(path, photo.height, photo.width, 1, "uint8", None)
@@ -108,11 +109,11 @@ class Layers:
 
     def write(self, photo: Photo, shapes: Sequence[Shape]) -> list[str]:
         unusable: list[str] = []
-        found = list(usable(shapes, lambda each: outlined(each, photo.height, photo.width), unusable))
+        found = list(usable(shapes, lambda each: outline(each, photo), unusable))
         grid = self.grid(photo)
-        known = [(value, outline) for value, outline in found if value != IGNORE]
-        unknown = [outline for value, outline in found if value == IGNORE]
-        outlines = [outline for _, outline in known]
+        known = [(value, shape) for value, shape in found if value != IGNORE]
+        unknown = [shape for value, shape in found if value == IGNORE]
+        outlines = [shape for _, shape in known]
         if unknown:
             hidden = shapely.union_all(unknown).difference(shapely.union_all(outlines))
             whole = shapely.box(0, 0, photo.width, photo.height)
@@ -129,6 +130,20 @@ class Layers:
                 f"{photo.width} x {photo.height}"
             )
         return image.grid or made_up_grid(image.shape, self.gsd_m)
+
+
+def pixels(segmentation: Any, photo: Photo) -> Mask:
+    mask = drawn(segmentation, photo.height, photo.width)
+    if not mask.any():
+        raise InputError(NOTHING)
+    return mask
+
+
+def outline(segmentation: Any, photo: Photo) -> shapely.MultiPolygon:
+    shape = outlined(segmentation, photo.height, photo.width)
+    if shape.is_empty:
+        raise InputError(NOTHING)
+    return shape
 
 
 def usable(shapes: Sequence[Shape], made: Callable[[Any], T], unusable: list[str]) -> Iterator[tuple[int, T]]:
