@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from geoseg.learn.training import checkpoint
 from geoseg.learn.training.train import Trainer, train
 from geoseg.model.folder import find_model
 from geoseg.model.network import load_network
-from geoseg.narrator import Narrator
+from geoseg.narrator import Narrator, Tick
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +43,21 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 class Heard(Narrator):
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.ticks: list[Heard.Ticked] = []
+        self.total = self.done = 0.0
+
+    class Ticked(NamedTuple):
+        amount: float
+        note: str = ""
+        total: float | None = None
 
     def warn(self, line: str) -> None:
         self.warnings.append(line)
+
+    @contextmanager
+    def task(self, what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]:
+        self.total, self.done = total, done
+        yield lambda *ticked: self.ticks.append(Heard.Ticked(*ticked))
 
 
 def test_training_gives_a_model_that_knows_its_squares(tmp_path: Path, write_raster: RasterWriter) -> None:
@@ -64,6 +77,11 @@ def test_training_gives_a_model_that_knows_its_squares(tmp_path: Path, write_ras
     assert card.sources[0]["licence"] == "CC0"
     assert card.training["seed"] == 0
     assert losses(tmp_path / "run")[-1][1] < losses(tmp_path / "run")[0][1] / 2
+    assert abs(card.calibration["total_error"]) < 0.05
+    assert card.calibration["ece"] <= card.calibration["ece_before"] + 0.01
+    assert 0 <= card.min_area_m2 <= 144 * 0.3**2
+    assert {path.name for path in finished.pictures} == {"curves.png", "samples.png"}
+    assert all(path.stat().st_size and str(path) in str(finished) for path in finished.pictures)
     assert infers(tmp_path, write_raster) > 0.75
 
 
@@ -236,6 +254,139 @@ def test_a_run_does_not_go_on_under_other_settings(tmp_path: Path, monkeypatch: 
     train(tmp_path / "data", tmp_path / "run", quick(steps=3))
     with pytest.raises(InputError, match=r"learning_rate 0\.005, not 0\.1"):
         train(tmp_path / "data", tmp_path / "run", quick(steps=3, learning_rate=0.1))
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path: Path) -> None:
+    """What was not there had its default; anything else is another run."""
+    settings = quick()
+    before = {name: value for name, value in vars(settings).items() if name not in ("minutes", "tensorboard")}
+    checkpoint.refuse_other_run(tmp_path, before, settings)
+    checkpoint.refuse_other_run(tmp_path, before, quick(tensorboard=True))
+    with pytest.raises(InputError, match=r"minutes 0\.0, not 5\.0"):
+        checkpoint.refuse_other_run(tmp_path, before, quick(minutes=5.0))
+
+
+class Clock:
+    """A clock that each look moves on by a second."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        self.seconds += 1
+        return self.seconds
+
+
+def test_a_run_of_so_many_minutes_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of a second a step, ten of a thousand steps fit; the rate falls to nothing all the same."""
+    array_set(tmp_path / "data")
+    monkeypatch.setattr("geoseg.learn.training.train.time", Clock())
+    heard = Heard()
+    settings = quick(steps=1000, minutes=1 / 6, warmup=0, validate_every=500)
+    finished = train(tmp_path / "data", tmp_path / "run", settings, narrator=heard)
+    assert finished is not None
+    assert finished.card.training["steps"] == 10
+    rates = [float(row["learning_rate"]) for row in checkpoint.read_log(tmp_path / "run" / "metrics.csv")]
+    assert rates == pytest.approx(
+        [settings.learning_rate * (1 + np.cos(np.pi * i / 10)) / 2 for i in range(10)]
+    )
+    assert (heard.ticks[-1].total, heard.total) == (10, 1000)
+    assert "0.2 of 0.166667 minutes" in heard.ticks[-1].note
+
+
+def test_a_run_of_minutes_goes_on_with_those_it_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array_set(tmp_path / "data")
+    monkeypatch.setattr("geoseg.learn.training.train.time", Clock())
+    settings = quick(steps=1000, minutes=1 / 6, validate_every=500)
+    learn = Trainer.learn
+
+    def dies(self: Trainer, *arguments: Any) -> float:
+        if self.step == 7:
+            raise KeyboardInterrupt
+        return learn(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "learn", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "data", tmp_path / "run", settings)
+    monkeypatch.setattr(Trainer, "learn", learn)
+    heard = Heard()
+    train(tmp_path / "data", tmp_path / "run", settings, narrator=heard)
+    assert heard.done == 6
+    assert [step for step, _ in losses(tmp_path / "run")] == list(range(10))
+
+
+def test_progress_tells_the_running_loss_and_the_last_score(tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    heard = Heard()
+    train(tmp_path / "data", tmp_path / "run", quick(), narrator=heard)
+    assert sum(tick.amount for tick in heard.ticks) == heard.total == heard.ticks[-1].total == 12
+    rows = checkpoint.read_log(tmp_path / "run" / "metrics.csv")
+    mean = float(rows[0]["loss"])
+    for row in rows[1:]:
+        mean = 0.95 * mean + 0.05 * float(row["loss"])
+    assert heard.ticks[-1].note == f"loss {mean:.4f}, IoU {float(rows[-1]['validation_iou']):.4f}"
+    assert heard.ticks[0].note == f"loss {float(rows[0]['loss']):.4f}"
+
+
+def test_ground_without_a_label_counts_nowhere_whatever_it_is_called(tmp_path: Path) -> None:
+    array_set(tmp_path / "data", ignore=9)
+    labels = np.load(tmp_path / "data" / "c-labels.npy")
+    labels[:, :40] = 9
+    np.save(tmp_path / "data" / "c-labels.npy", labels)
+    finished = train(tmp_path / "data", tmp_path / "run", quick())
+    assert finished is not None
+    assert np.sum(finished.card.metrics["confusion"]["true_by_predicted"]) == 128 * 88
+
+
+def test_pictures_that_cannot_be_written_cost_no_model(tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    (tmp_path / "run" / "curves.png").mkdir(parents=True)
+    heard = Heard()
+    finished = train(tmp_path / "data", tmp_path / "run", quick(steps=3), narrator=heard)
+    assert finished is not None
+    assert finished.pictures == ()
+    assert any("curves.png" in line for line in heard.warnings)
+    assert find_model(str(tmp_path / "run")).card == finished.card
+
+
+def test_the_numbers_can_be_read_by_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a run was stopped: steps that were taken twice are there once."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    array_set(tmp_path / "data")
+    settings = quick(tensorboard=True)
+    learn = Trainer.learn
+
+    def dies(self: Trainer, *arguments: Any) -> float:
+        if self.step == 8:
+            raise KeyboardInterrupt
+        return learn(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "learn", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "data", tmp_path / "run", settings)
+    monkeypatch.setattr(Trainer, "learn", learn)
+    train(tmp_path / "data", tmp_path / "run", settings)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    rows = checkpoint.read_log(tmp_path / "run" / "metrics.csv")
+    for name in ("loss", "learning_rate", "validation_iou"):
+        expected = {int(row["step"]): float(row[name]) for row in rows if row[name]}
+        found = {event.step: event.value for event in events.Scalars(name)}
+        assert found == pytest.approx(expected, rel=1e-6)
+        assert len(events.Scalars(name)) == len(expected)
+
+
+def test_tensorboard_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array_set(tmp_path / "data")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match=r"not installed; pip install 'geoseg\[train\]'"):
+        train(tmp_path / "data", tmp_path / "run", quick(tensorboard=True))
+    assert not (tmp_path / "run").exists()
+    train(tmp_path / "data", tmp_path / "run", quick(steps=3))
+    assert not (tmp_path / "run" / "tensorboard").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path: Path) -> None:

@@ -118,8 +118,13 @@ def read_log(path: Path) -> list[dict[str, str]]:
 
 def open_board(folder: Path, first_step: int) -> Any:
     """TensorBoard's files; what was written of steps that are now taken again is hidden."""
+    return board_writer()(str(folder), purge_step=first_step)
+
+
+def board_writer() -> Any:
+    """What writes TensorBoard's files, if it is installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError(NO_BOARD) from error
-    return SummaryWriter(str(folder), purge_step=first_step)
+    return SummaryWriter

@@ -41,6 +41,8 @@ def train(
     with team(device) as all_of_us:
         speaker = narrator if all_of_us.leads else QUIET
         run = open_run(dataset, out, settings, device, all_of_us)
+        if settings.tensorboard:
+            checkpoint.board_writer()
         if all_of_us.leads:
             make_room(out, settings, overwrite)
         all_of_us.wait()

@@ -1,0 +1,116 @@
+"""What is settled after training, against brute force."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from made import card
+
+from geoseg.learn.scores.calibrate import LOGITS, Cooling, best_min_area
+from geoseg.learn.scores.confusion import Confusion
+from geoseg.learn.training.tuning import Look, cooling_for, min_area_for, whole_pieces
+from geoseg.learn.training.validation import Validation
+
+MASKS = arrays(np.bool_, (9, 9), elements=st.sampled_from([True, True, False]))
+LABELS = arrays(np.uint8, (9, 9), elements=st.sampled_from([1, 1, 1, 0, 0, 255]))
+
+Piece = frozenset[tuple[int, int]]
+
+
+def flood(flags: np.ndarray) -> list[Piece]:
+    """Sets of pixels that are joined by their sides, found one by one."""
+    left = set(map(tuple, np.argwhere(flags).tolist()))
+    found = []
+    while left:
+        piece, waiting = set(), deque([left.pop()])
+        while waiting:
+            row, col = waiting.popleft()
+            piece.add((row, col))
+            near = {(row + 1, col), (row - 1, col), (row, col + 1), (row, col - 1)} & left
+            left -= near
+            waiting.extend(near)
+        found.append(frozenset(piece))
+    return found
+
+
+def is_cut(piece: Piece, truth: np.ndarray) -> bool:
+    """Whether a piece has a side on the edge or on unknown ground."""
+    around = {
+        (row + down, col + right) for row, col in piece for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0))
+    }
+    size = len(truth)
+    return any(
+        not (0 <= row < size and 0 <= col < size) or truth[row, col] == 255 for row, col in around - piece
+    )
+
+
+@given(MASKS, LABELS)
+def test_whole_pieces_are_those_found_one_by_one(predicted: np.ndarray, truth: np.ndarray) -> None:
+    mine, theirs = flood(predicted & (truth != 255)), flood(truth == 1)
+    partners = [(a, b) for a in mine for b in theirs if 2 * len(a & b) >= len(a | b)]
+    whole = [a for a in mine if not is_cut(a, truth) and not any(p is a and is_cut(b, truth) for p, b in partners)]  # fmt: skip
+    counted = [
+        b for b in theirs if not is_cut(b, truth) and not any(p is b and a not in whole for a, p in partners)
+    ]
+    found = whole_pieces(predicted, truth)
+    assert sorted(found.predicted) == sorted(map(len, whole))
+    assert sorted(found.true) == sorted(map(len, counted))
+    right = [len(a) for a in whole if any(p is a for p, _ in partners)]
+    assert sorted(found.predicted[found.right]) == sorted(right)
+
+
+def scattered(chance: np.random.Generator, specks: int) -> Look:
+    """A patch of sheds and houses, half of the sheds missed, and specks where nothing is."""
+    truth = np.zeros((120, 120), np.uint8)
+    for at in range(6, 110, 16):
+        truth[at : at + 3, 6:9] = truth[at : at + 4, 20:23] = 1
+        truth[at : at + 10, 40:52] = 1
+    predicted = truth == 1
+    predicted[:, 20:23] = False
+    for row, col in chance.integers([4, 60], [112, 112], (specks, 2)):
+        predicted[row : row + 4, col : col + 4] = True
+    return Look(0, whole_pieces(predicted, truth), Confusion.empty(2))
+
+
+def test_sheds_are_kept_however_many_specks_there_are() -> None:
+    """The best score alone would leave out all that is smaller than a house."""
+    look = scattered(np.random.default_rng(0), 60)
+    smallest = min_area_for([look], gsd_m=0.5)
+    every_size = np.unique(look.pieces.predicted)
+    scores = [
+        2 * look.pieces.right[look.pieces.predicted >= size].sum()
+        / ((look.pieces.predicted >= size).sum() + len(look.pieces.true))
+        for size in every_size
+    ]  # fmt: skip
+    assert every_size[int(np.argmax(scores))] > 16
+    assert smallest <= 9 * 0.25
+
+
+def test_the_smallest_area_is_in_square_metres() -> None:
+    looks = [scattered(np.random.default_rng(seed), 2) for seed in (1, 2)]
+    sizes = [np.concatenate([getattr(look.pieces, side) for look in looks]) for side in ("predicted", "true")]
+    right = np.concatenate([look.pieces.right for look in looks])
+    assert min_area_for(looks, 2.0) == best_min_area(sizes[0] * 4.0, right, sizes[1] * 4.0)[0]
+
+
+def test_without_buildings_no_area_is_too_small() -> None:
+    nothing = whole_pieces(np.zeros((5, 5), bool), np.zeros((5, 5), np.uint8))
+    assert min_area_for([Look(0, nothing, Confusion.empty(2))], 0.3) == 0.0
+    assert min_area_for([], 0.3) == 0.0
+
+
+def counted(odds: np.ndarray) -> Validation:
+    empty = np.zeros((1, 1, 2, 251), np.int64)
+    return Validation(("a",), Confusion.empty(2), empty, odds, 0.0, np.zeros(0), np.zeros(0))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_where_all_ground_is_alike_probabilities_stay_as_they_are(side: int) -> None:
+    odds = np.zeros((2, len(LOGITS)), np.int64)
+    odds[side, 500:530] = 7
+    assert cooling_for(counted(odds), card()) == Cooling()
