@@ -138,8 +138,8 @@ def compared(
     thumbs: Thumbs, turn: Turn, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, float]]:
     """The pairs that are alike indeed."""
-    one = turn.of(thumbs[first]).reshape(len(first), -1).astype(np.float32)
-    other = thumbs[second].reshape(len(second), -1).astype(np.float32)
+    one = turn.of(thumbs[first]).reshape(len(first), THUMB**2).astype(np.float32)
+    other = thumbs[second].reshape(len(second), THUMB**2).astype(np.float32)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     likeness = (one * other).sum(axis=1) / np.maximum(lengths, 1e-6)
     yes = likeness > LIKENESS

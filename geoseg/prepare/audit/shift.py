@@ -27,7 +27,11 @@ SOME_SHARE = 0.3
 MOST_SHARE = 0.7
 FEWEST_BLOCKS = 5
 COHERENT = 0.5
-HALVES_APART = 1.5
+# Of labels taken together: less clarity will do, since two halves must say the same.
+CLEAR_TOGETHER = 3.0
+APART_PIXELS = 1.5
+BLUR_M = 0.5
+FEWEST_POOLED_EDGE_PIXELS = 300
 
 
 @dataclass(frozen=True)
@@ -207,12 +211,18 @@ class Pool:
     @property
     def offset_m(self) -> tuple[float, float] | None:
         """How far to the east and to the south the labels should move, if they clearly should."""
-        one, other = self._halves
-        if one is None or other is None:
+        halves = [half for half in self._halves if half]
+        everything = total(halves)
+        if len(halves) < 2 or everything is None or everything.edge_pixels < FEWEST_POOLED_EDGE_PIXELS:
             return None
-        everything = Agreement(one.surface + other.surface, one.edge_pixels + other.edge_pixels)
+        everything, *halves = (self._blurred(each) for each in (everything, *halves))
         row, col = everything.best
-        agree = all(np.hypot(each.best[0] - row, each.best[1] - col) <= HALVES_APART for each in (one, other))
-        tells = everything.edge_pixels >= FEWEST_BLOCKS * FEWEST_EDGE_PIXELS and everything.clarity > CLEAR
+        apart = max(hypot(half.best[0] - row, half.best[1] - col) for half in halves)
+        agree = apart <= max(APART_PIXELS, NOTABLE_M / self._gsd_m) and everything.clarity > CLEAR_TOGETHER
         is_off = everything.gain > GAIN and hypot(row, col) * self._gsd_m >= notable_m(self._gsd_m)
-        return (col * self._gsd_m, row * self._gsd_m) if agree and tells and is_off else None
+        return (col * self._gsd_m, row * self._gsd_m) if agree and is_off else None
+
+    def _blurred(self, found: Agreement) -> Agreement:
+        """Offsets that differ a little from image to image still add up."""
+        surface = ndimage.gaussian_filter(found.surface, BLUR_M / self._gsd_m)
+        return Agreement(surface, found.edge_pixels)
