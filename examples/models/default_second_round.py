@@ -81,7 +81,9 @@ class Seer:
 
 
 def located(dataset: Dataset, item: Item) -> Item:
-    return replace(item, image=str(dataset.image_path(item)), label=str(dataset.label_path(item)))
+    return replace(
+        item, image=str(dataset.image_path(item).resolve()), label=str(dataset.label_path(item).resolve())
+    )
 
 
 def corrected(dataset: Dataset, item: Item, seer: Seer, out: Path) -> Item:
