@@ -15,6 +15,7 @@ from geoseg.narrator import Tick
 
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
 SECONDS_PER_LINE = 30.0
+MANY = 100
 
 
 def line(text: str) -> None:
@@ -39,7 +40,7 @@ def bar(what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]:
 
         def tick(amount: float, note: str = "", total: float | None = None) -> None:
             moving.total = total or moving.total
-            moving.set_postfix_str(note, refresh=False)
+            moving.set_postfix_str(note or moving.postfix or "", refresh=False)
             advance(moving, amount)
 
         yield tick
@@ -71,6 +72,7 @@ def lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]
 def standing(what: str, unit: str, parts: tuple[float, float], rate: float, note: str) -> str:
     """How a task stands, in a line."""
     done, whole = parts
+    digits = 0 if whole >= MANY else 1
+    amounts = f"{done:,.{digits}f} of {whole:,.{digits}f} {unit}, {rate:,.2f} {unit}/s"
     left = timedelta(seconds=round((whole - done) / rate))
-    told = f", {note}" if note else ""
-    return f"{what}: {done / whole:.0%}, {done:,.1f} of {whole:,.1f} {unit}, {rate:,.2f} {unit}/s, {left} left{told}"
+    return f"{what}: {done / whole:.0%}, {amounts}, {left} left" + (f", {note}" if note else "")
