@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,22 @@ from typing import Any
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
+from affine import Affine
+from click.testing import CliRunner
 from made import HERE, RasterWriter
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.cli.prepare import command
 from geoseg.errors import InputError
 from geoseg.landclass import LandClass
-from geoseg.prepare.audit.audit import Audit, audit
+from geoseg.narrator import Narrator
+from geoseg.prepare.audit.audit import audit
+from geoseg.prepare.audit.findings import Audit
 from geoseg.prepare.audit.fix import fixed
+from geoseg.prepare.audit.page import overlay
 from geoseg.prepare.dataset import Dataset, Item, read_dataset, write_dataset
 
 CLASSES = (LandClass("background", "#000000"), LandClass("building", "#e4572e"))
@@ -216,6 +224,188 @@ def test_polygons_serve_as_labels(made: Maker, tmp_path: Path) -> None:
     found = audited(drawn)
     assert found.problems == ()
     assert found.looks[0].counts[1] == 200
+
+
+def test_label_shift_of_one_scarce_class_is_noted(made: Maker) -> None:
+    few, more = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
+    few[:2], more[:10] = 1, 1
+    found = audited(
+        made({"a": ground(100, 100, 0), "b": ground(100, 100, 1)}, {"a": few, "b": more}, splits="tv")
+    )
+    assert "building covers 2.0% of train but 10.0% of validation" in found.summary["notes"]
+
+
+def chips(count: int, down: int, across: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Small pieces of towns, a roof or two each, with labels off by some pixels."""
+    images, labels = {}, {}
+    for seed in range(count):
+        image, label = town(64, 64, seed)
+        images[f"c{seed:02}"], labels[f"c{seed:02}"] = image, np.roll(label, (-down, -across), (0, 1))
+    return images, labels
+
+
+@pytest.mark.parametrize("in_one_place", [True, False])
+def test_small_images_tell_an_offset_together(made: Maker, in_one_place: bool) -> None:
+    dataset = made(*chips(24, 5, -4))
+    items = tuple(replace(item, place="town" if in_one_place else item.place) for item in dataset.items)
+    found = audited(replace(dataset, items=items))
+    assert all(look.shift is None or not look.shift.tells for look in found.looks)
+    assert len(found.pooled) == 1
+    assert found.pooled[0].place == ("town" if in_one_place else None)
+    assert (found.pooled[0].south_m, found.pooled[0].east_m) == pytest.approx((1.5, -1.2), abs=0.31)
+    assert [finding.kind for finding in found.problems] == ["shifted"]
+
+
+def test_small_images_that_fit_raise_no_alarm(made: Maker) -> None:
+    assert audited(made(*chips(24, 0, 0))).problems == ()
+
+
+def test_statistics_are_of_pixels_whose_label_is_known(made: Maker) -> None:
+    pixels = ground(60, 60, 0)
+    label = np.ones((60, 60), np.uint8)
+    label[:, 30:] = 255
+    pixels[:, :, 30:] = 255
+    found = audited(made({"a": pixels}, {"a": label}))
+    known = pixels[:, :, :30].astype(float)
+    for band, expected in zip(found.summary["bands"], known, strict=True):
+        assert (band["mean"], band["std"]) == pytest.approx((expected.mean(), expected.std()), abs=1e-3)
+        assert (band["min"], band["max"]) == (expected.min(), expected.max())
+
+
+def test_bands_are_taken_by_name(made: Maker, write_raster: RasterWriter) -> None:
+    dataset = made({"a": ground(60, 60, 0)})
+    pixels = np.stack([np.full((60, 60), value, np.uint8) for value in (10, 20, 30)])
+    pixels[:, 0, 0] += 1
+    write_raster("images/a.tif", pixels, crs=None, transform=None, descriptions=("blue", "green", "red"))
+    means = [band["mean"] for band in audited(dataset).summary["bands"]]
+    assert means == pytest.approx([30, 20, 10], abs=0.01)
+
+
+def test_colours_that_contradict_the_classes_are_found(made: Maker, tmp_path: Path) -> None:
+    """A label whose own colour table shows building's value in background's colour, and one in another colour."""
+    dataset = made({name: ground(50, 50, seed) for seed, name in enumerate("abc")})
+    tables = {
+        "a": {0: (0, 0, 0), 1: (228, 87, 46)},
+        "b": {0: (228, 87, 46), 1: (0, 0, 0)},
+        "c": {1: (9, 9, 9)},
+    }
+    for name, colors in tables.items():
+        with rasterio.open(tmp_path / f"labels/{name}.tif", "r+") as label:
+            label.write_colormap(1, colors)
+    texts = [finding.text for finding in audited(dataset).problems if finding.kind == "colour table"]
+    assert "labels" not in "".join(texts)
+    assert [text.split(":")[0] for text in texts] == ["images/b.tif"] * 2 + ["images/c.tif"]
+    assert "shows value 0 as #e4572e, the colour of building, not of background" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("bands", "profile", "words"),
+    [
+        (3, {"crs": "EPSG:32633", "transform": HERE}, "has 3 bands, but a label has one"),
+        (1, {"crs": "EPSG:32634", "transform": HERE}, "is in EPSG:32634, its image in EPSG:32633"),
+        (
+            1,
+            {"crs": "EPSG:32633", "transform": HERE @ Affine.translation(5, 0)},
+            "lies 5.0 pixels off its image",
+        ),
+    ],
+)
+def test_labels_of_other_images_are_found(
+    made: Maker, write_raster: RasterWriter, bands: int, profile: dict[str, Any], words: str
+) -> None:
+    dataset = made({"a": ground(50, 50, 0)}, crs="EPSG:32633", transform=HERE)
+    write_raster("labels/a.tif", np.ones((bands, 50, 50), np.uint8), **profile)
+    assert [words in finding.text for finding in audited(dataset).problems] == [True]
+
+
+def test_polygons_are_drawn_on_the_page(made: Maker, tmp_path: Path) -> None:
+    dataset = made({"a": np.full((3, 60, 60), 90, np.uint8)}, transform=HERE, crs="EPSG:32633")
+    corners = ((10, 10), (50, 10), (50, 30), (10, 30))
+    layer = geopandas.GeoDataFrame(
+        {"kind": ["building"]}, geometry=[shapely.Polygon([HERE @ xy for xy in corners])], crs="EPSG:32633"
+    )
+    layer.to_file(tmp_path / "a.gpkg")
+    sample = overlay(dataset, Item("images/a.tif", "a.gpkg", "a", class_field="kind"))
+    red = sample[:, :, 0].astype(int) > sample[:, :, 2].astype(int) + 20
+    rows, cols = np.nonzero(red)
+    times = 380 // 60
+    edges = [value // times for value in (rows.min(), rows.max(), cols.min(), cols.max())]
+    assert edges == pytest.approx([10, 29, 10, 49], abs=1)
+
+
+def test_of_many_copies_one_stays_and_it_is_the_one_for_testing(made: Maker) -> None:
+    pixels = ground(128, 128, 0)
+    noisy = np.clip(pixels + np.random.default_rng(0).normal(0, 3, pixels.shape), 0, 255).astype(np.uint8)
+    pictures = {
+        "a": pixels,
+        "b": pixels,
+        "c": noisy,
+        "d": np.ascontiguousarray(noisy[:, ::-1]),
+        "e": ground(128, 128, 1),
+    }
+    mended = fixed(audited(made(pictures, splits="ttxtv")))
+    assert [item.place for item in mended.dataset.items] == ["c", "e"]
+    assert [item.split for item in mended.dataset.items] == ["test", "validation"]
+    assert not audited(mended.dataset).shared
+
+
+def test_mending_twice_keeps_every_former_state(made: Maker) -> None:
+    pixels = ground(100, 100, 0)
+    dataset = made({"a": pixels, "b": pixels, "c": ground(100, 100, 1)})
+    folder = dataset.folder
+    files = {path: path.read_bytes() for path in folder.rglob("*.tif")}
+    original = (folder / "dataset.toml").read_bytes()
+    first = fixed(audited(dataset))
+    between = (folder / "dataset.toml").read_bytes()
+    make_flat(folder / "images/c.tif")
+    second = fixed(audited(first.dataset))
+    assert (folder / "dataset.before-fix.toml").read_bytes() == original
+    assert (folder / "dataset.before-fix-2.toml").read_bytes() == between
+    assert "dataset.before-fix-2.toml" in second.done[-1]
+    assert all(path.read_bytes() == content for path, content in files.items() if path.name != "c.tif")
+    assert fixed(audited(second.dataset)).done == ("Nothing had to be changed",)
+    assert not (folder / "dataset.before-fix-3.toml").exists()
+
+
+def make_flat(path: Path) -> None:
+    """Make an image flat, so that it is of no use."""
+    with rasterio.open(path, "r+") as image:
+        image.write(np.full((3, 100, 100), 7, np.uint8))
+
+
+def test_leaks_are_told_first_and_aloud(made: Maker) -> None:
+    """Crops without a place on Earth, which training itself cannot know for the same ground."""
+    wide = ground(300, 500, 0)
+    pictures = {"a": np.full((3, 50, 50), 9, np.uint8), "b": wide[:, :, :400], "c": wide[:, 60:260, 250:450]}
+    dataset = made(pictures, splits="ttv")
+    heard: list[str] = []
+
+    class Listener(Narrator):
+        def warn(self, line: str) -> None:
+            heard.append(line)
+
+    found = audit(dataset, workers=0, narrator=Listener())
+    assert [finding.kind for finding in found.problems] == ["leak", "empty"]
+    assert found.summary["leaks"] == 1
+    assert len(heard) == 1
+    assert "1 pairs of items show the same ground in two splits" in heard[0]
+
+
+def test_every_kind_ends_with_the_audit_and_its_warning(made: Maker, tmp_path: Path) -> None:
+    wide = ground(300, 500, 0)
+    made({"b": np.ascontiguousarray(wide[:, :, :400]), "c": np.ascontiguousarray(wide[:, 60:260, 250:450])})
+    arguments = [
+        "masks", str(tmp_path), "--out", str(tmp_path / "out"), "--gsd", "0.3", "--classes", "a=0,b=1", "--licence",
+        "CC0", "--source", "here", "--validation", "c", "--workers", "0", "--quiet", "--json",
+    ]  # fmt: skip
+    made_set = CliRunner().invoke(command, arguments)
+    assert made_set.exit_code == 0, made_set.output
+    assert "show the same ground in two splits" in made_set.stderr
+    assert json.loads(made_set.stdout)["leaks"] == 1
+    mended = CliRunner().invoke(command, ["audit", str(tmp_path / "out"), "--fix", "--workers", "0"])
+    assert mended.exit_code == 0
+    assert "Moved place c to train" in mended.stdout
+    assert CliRunner().invoke(command, ["audit", str(tmp_path / "none")]).exit_code == 2
 
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

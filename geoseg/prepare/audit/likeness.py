@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, ndimage
 
 THUMB = 32
 LOW = 8
 WORDS = 16
 NEXT = 4
 LIKENESS = 0.95
+LIKENESS_IN_DETAIL = 0.4
 MOST_BITS = 56
 AT_ONCE = 1 << 16
 STEPS = 31.0
@@ -137,13 +138,27 @@ def fitting(one: NDArray[np.float64], other: NDArray[np.float64], turn: Turn) ->
 def compared(
     thumbs: Thumbs, turn: Turn, first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, float]]:
-    """The pairs that are alike indeed."""
-    one = turn.of(thumbs[first]).reshape(len(first), THUMB**2).astype(np.float32)
-    other = thumbs[second].reshape(len(second), THUMB**2).astype(np.float32)
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    likeness = (one * other).sum(axis=1) / np.maximum(lengths, 1e-6)
-    yes = likeness > LIKENESS
+    """The pairs that are alike indeed: as a whole, and in their details.
+
+    Two chips with one roof each in the same place are alike as a whole, but the ground around has other details.
+    """
+    one, other = turn.of(thumbs[first]).astype(np.float32), thumbs[second].astype(np.float32)
+    likeness = correlation(one, other)
+    yes = (likeness > LIKENESS) & (correlation(details(one), details(other)) > LIKENESS_IN_DETAIL)
     yield from zip(first[yes].tolist(), second[yes].tolist(), likeness[yes].tolist(), strict=True)
+
+
+def details(thumbs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where an image is brighter or darker than just around, however little: strong edges count no more than grain."""
+    fine: NDArray[np.float32] = np.sign(thumbs - ndimage.uniform_filter(thumbs, (0, 5, 5)))
+    return fine
+
+
+def correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far each image of one stack agrees with that of another, from -1 to 1."""
+    lengths = np.sqrt((one**2).sum(axis=(1, 2)) * (other**2).sum(axis=(1, 2)))
+    agreed: NDArray[np.float32] = (one * other).sum(axis=(1, 2)) / np.maximum(lengths, 1e-6)
+    return agreed
 
 
 def ratios_of(shapes: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
