@@ -106,6 +106,27 @@ def test_coarser_training_averages_the_image_and_keeps_labels_whole(
     assert np.array_equal(patch.classes, labels[::2, ::2])
 
 
+def test_an_image_in_degrees_keeps_its_labels_though_its_pixels_become_square(
+    write_raster: RasterWriter, opened: Opener
+) -> None:
+    labels = np.zeros((80, 160), np.uint8)
+    labels[20:60, 40:120] = 1
+    degree_m = 111_320
+    in_degrees = {
+        "crs": "EPSG:4326",
+        "transform": Affine(0.3 / degree_m, 0, 12, 0, -0.3 / degree_m, 60),
+    }
+    write_raster("a.tif", np.stack([labels * 200] * 3), **in_degrees)
+    write_raster("b.tif", labels, **in_degrees)
+    site = opened("a.tif", "b.tif")
+    height, width = site.image.shape
+    assert abs(width / height - 1) < 0.05
+    patch = site.read(Window(0, 0, height, width))
+    bright = patch.values[0] > 100
+    assert (bright != (patch.classes == 1)).mean() < 0.02
+    assert bright.mean() == pytest.approx(0.25, abs=0.02)
+
+
 def test_a_photograph_without_a_place_is_read_by_the_size_it_is_given(opened: Opener, tmp_path: Path) -> None:
     from PIL import Image
 
@@ -187,12 +208,14 @@ def test_labels_that_cannot_be_meant_are_refused(
     write_raster("a.tif", image)
     write_raster("seven.tif", labels * 7)
     write_raster("narrow.tif", labels[:, :40])
+    np.save(tmp_path / "narrow.npy", labels[:, :40])
     write_raster("elsewhere.tif", labels, transform=Affine.translation(5000, 0) @ HERE)
     write_raster("other-crs.tif", labels, crs="EPSG:32634")
     write_raster("nothing.tif", np.full_like(labels, 255))
     for name, complaint in {
         "seven.tif": "holds the value 7, but the classes are 0 to 1 and 255 means not known",
-        "narrow.tif": "40 x 64 pixels do not fit its image",
+        "narrow.tif": "not of the same ground",
+        "narrow.npy": "40 x 64 pixels do not fit its image",
         "elsewhere.tif": "not of the same ground",
         "other-crs.tif": "EPSG:32634, its image in EPSG:32633",
         "nothing.tif": "labels no pixel",

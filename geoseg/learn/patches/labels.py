@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from geoseg.raster.grid import Grid, Window
 
 VECTORS = {".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".kml", ".gml"}
-ASTRAY = 0.02
+# Rounding to whole pixels of another size moves the sides of a grid by one of them at most.
+ASTRAY = 1.5
 
 Classes = NDArray[np.uint8]
 
@@ -123,8 +124,9 @@ def raster_labels(path: Path, image: Image) -> RasterLabels:
         native = (dataset.height, dataset.width)
         crs = CRS.from_wkt(dataset.crs.to_wkt()) if is_placed(dataset) else None
         own = Grid(crs, dataset.transform, *native) if crs else None
-    refuse_other_proportions(path, native, image.shape)
-    if own is not None and image.grid is not None:
+    if own is None or image.grid is None:
+        refuse_other_proportions(path, native, image.shape)
+    else:
         if own.crs != image.grid.crs:
             raise InputError(
                 f"{path}: is in {crs_name(own.crs)}, its image in {crs_name(image.grid.crs)}; warp one onto the other"
@@ -145,9 +147,9 @@ def refuse_other_proportions(path: Path, native: tuple[int, ...], shape: tuple[i
 
 
 def refuse_other_ground(path: Path, own: Grid, other: Grid) -> None:
-    size = max(own.bounds[2] - own.bounds[0], own.bounds[3] - own.bounds[1])
+    pixel = max(abs(step) for grid in (own, other) for step in (grid.transform.a, grid.transform.e))
     off = max(abs(a - b) for a, b in zip(own.bounds, other.bounds, strict=True))
-    if off > ASTRAY * size:
+    if off > ASTRAY * pixel:
         raise InputError(
             f"{path}: covers {own.bounds}, its image {other.bounds}; they are not of the same ground"
         )
