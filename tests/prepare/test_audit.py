@@ -318,6 +318,17 @@ def test_labels_of_other_images_are_found(
     assert [words in finding.text for finding in audited(dataset).problems] == [True]
 
 
+def test_damaged_polygons_are_found(made: Maker, tmp_path: Path) -> None:
+    dataset = made({"a": ground(60, 60, 0), "b": ground(60, 60, 1)}, transform=HERE, crs="EPSG:32633")
+    (tmp_path / "a.gpkg").write_bytes(b"no geopackage")
+    drawn = replace(dataset, items=(Item("images/a.tif", "a.gpkg", "a"), dataset.items[1]))
+    problems = audited(drawn).problems
+    assert [(finding.kind, finding.items) for finding in problems if finding.kind != "overlapping"] == [
+        ("unreadable", (0,))
+    ]
+    assert "a.gpkg" in problems[0].text
+
+
 def test_polygons_are_drawn_on_the_page(made: Maker, tmp_path: Path) -> None:
     dataset = made({"a": np.full((3, 60, 60), 90, np.uint8)}, transform=HERE, crs="EPSG:32633")
     corners = ((10, 10), (50, 10), (50, 30), (10, 30))

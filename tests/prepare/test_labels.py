@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from click.testing import CliRunner
 from made import RasterWriter, photo
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from geoseg.cli.prepare import command
 from geoseg.errors import InputError
 from geoseg.narrator import Narrator
 from geoseg.prepare.classes import class_table
-from geoseg.prepare.dataset import Dataset
+from geoseg.prepare.dataset import Dataset, read_dataset
 from geoseg.prepare.labels import fractions
 from geoseg.prepare.labels.clouds import Clouds, parsed_values
 from geoseg.prepare.labels.fractions import class_fractions, points_along
@@ -435,3 +437,48 @@ def test_damaged_files_are_refused(
 def test_a_threshold_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="--threshold 0"):
         wanted(threshold=0.0)
+
+
+def test_the_command_takes_tiles_clouds_and_reflectance(write_raster: RasterWriter, tmp_path: Path) -> None:
+    scl = np.array([[[4, 9], [4, 4]]], np.uint16)
+    write_raster("s2/a.tif", np.concatenate([DIGITAL, scl]), transform=TEN_METRES, descriptions=(*RGB, "SCL"))
+    write_raster("esm/N36E44.tif", np.full((10, 10), 255, np.uint8), transform=TWO_METRES)
+    arguments = [
+        "sentinel-esm", str(tmp_path / "s2"), "--images", "*.tif", "--label-tiles", str(tmp_path / "esm"), "--cloud",
+        "SCL", "--reflectance", "0.0001,-0.1", "--out", str(tmp_path / "out"), "--workers", "0", "--json",
+    ]  # fmt: skip
+    run = CliRunner().invoke(command, arguments)
+    assert run.exit_code == 0, run.output
+    summary = json.loads(run.stdout)
+    assert summary["class_shares"]["train"] == {"other": 0, "non-residential": 0, "residential": 1}
+    # Of four pixels one holds no data and one lies under a cloud.
+    assert [(band["min"], band["max"]) for band in summary["bands"]] == [
+        (1, 1),
+        (10_000, 64_535),
+        (3000, 4000),
+    ]
+    assert label_of(read_dataset(tmp_path / "out")) == [[255, 255], [2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--reflectance", "much", "write SCALE,OFFSET"),
+        ("--cloud-values", "clouds", "write whole numbers"),
+        ("--cloud", "clouds/*.tif", "no file fits"),
+        ("--label-tiles", "/nowhere/*.tif", "no raster is there"),
+        ("--classes", "esn", "--classes esn"),
+        ("--threshold", "2", "must be above 0 and at most 1"),
+    ],
+)
+def test_the_command_refuses_what_means_nothing(
+    pair: Callable[..., None], tmp_path: Path, option: str, value: str, words: str
+) -> None:
+    pair()
+    run = CliRunner().invoke(
+        command, ["sentinel-esm", str(tmp_path), "--out", str(tmp_path / "o"), option, value]
+    )
+    assert run.exit_code == 2
+    assert run.stderr.count("\n") == 1
+    assert words in run.stderr
+    assert not (tmp_path / "o" / "dataset.toml").exists()

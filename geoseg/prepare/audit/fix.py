@@ -21,7 +21,7 @@ from geoseg.prepare.audit.findings import Audit
 from geoseg.prepare.audit.shared import Shared
 from geoseg.prepare.dataset import FILE, SPLITS, Item, Split, write_dataset
 
-UNUSABLE = {"unreadable", "unknown value", "empty", "colour table"}
+UNUSABLE = {"unreadable", "unknown value", "empty"}
 
 
 def fixed(audited: Audit) -> Audit:
