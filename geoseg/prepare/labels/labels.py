@@ -91,7 +91,9 @@ def tell_shares(warped: Sequence[Warped], wanted: LabelSet, workshop: Workshop) 
     """Say how the share of each class came through, and warn where the threshold changed it."""
     before = np.sum([each.by_fraction for each in warped], axis=0)
     after = np.sum([each.by_pixel for each in warped], axis=0)
-    for land_class, source, label in zip(wanted.table.classes, portions(before), portions(after), strict=True):
+    for land_class, source, label in zip(
+        wanted.table.classes, portions(before), portions(after), strict=True
+    ):
         line = f"{land_class.name}: {source:.1%} of the ground by the source, {label:.1%} by the label"
         drifted = abs(label - source) > DRIFT * source
         (workshop.narrator.warn if drifted else workshop.narrator.say)(line)
