@@ -40,7 +40,8 @@ def bar(what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]:
 
         def tick(amount: float, note: str = "", total: float | None = None) -> None:
             moving.total = total or moving.total
-            moving.set_postfix_str(note or moving.postfix or "", refresh=False)
+            if note:
+                moving.set_postfix_str(note, refresh=False)
             advance(moving, amount)
 
         yield tick

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import gaierror
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,27 +51,85 @@ def test_architectures_by_name_for_any_bands_and_classes(name: str, tmp_path: Pa
     assert save_model(tmp_path, network, given).card.outputs == 4
 
 
-def test_weights_that_cannot_be_had_are_told_and_training_starts_from_scratch() -> None:
-    class Heard(Narrator):
-        lines: tuple[str, ...] = ()
+class Heard(Narrator):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
 
-        def warn(self, line: str) -> None:
-            self.lines += (line,)
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
 
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers everything with the status that stands first in the path."""
+
+    def do_HEAD(self) -> None:
+        self.send_error(int(self.path.split("/")[1]))
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture(scope="module")
+def broken_hub() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+UNREACHABLE = {
+    "no such name": gaierror(-2, "Name or service not known"),
+    "refused": ConnectionRefusedError(111, "Connection refused"),
+    "no answer": TimeoutError("timed out"),
+    "offline": None,
+    "forbidden": 403,
+    "gone": 404,
+    "overloaded": 503,
+}
+
+
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "tu-mobilenetv3_small_050"])
+@pytest.mark.parametrize("why", UNREACHABLE)
+def test_weights_that_cannot_be_had_are_told_once_and_training_starts_from_scratch(
+    why: str,
+    encoder: str,
+    broken_hub: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The hub's own client runs; only the network below it, its cache and its patience are replaced."""
+    from huggingface_hub import close_session, constants
+    from huggingface_hub.utils import _http
+
+    answer = UNREACHABLE[why]
+
+    def no_address(*_: object, **__: object) -> None:
+        assert isinstance(answer, OSError)
+        raise answer
+
+    if isinstance(answer, OSError):
+        monkeypatch.setattr(socket, "getaddrinfo", no_address)
+    if isinstance(answer, int):
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{broken_hub}/{answer}{template}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", why == "offline")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None, time=time.time))
+    close_session()
     heard = Heard()
-    settings = quick(architecture="unet", encoder="resnet18", weights="imagenet", arguments="{}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torch.hub.load_state_dict_from_url", refused)
-        patch.setattr("huggingface_hub.hf_hub_download", refused)
-        patch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", refused, raising=False)
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        new_network(settings, card(), heard)
-    assert len(heard.lines) <= 1
-    assert all("from scratch" in line for line in heard.lines)
-
-
-def refused(*_: object, **__: object) -> None:
-    raise OSError("no route to the hub")
+    settings = quick(architecture="unet", encoder=encoder, weights="imagenet", arguments="{}")
+    network = new_network(settings, card(), heard)
+    close_session()
+    assert isinstance(network, torch.nn.Module)
+    (line,) = heard.warnings
+    assert line.startswith(f"--weights imagenet: cannot be had for {encoder} (")
+    assert line.endswith("from scratch")
+    assert "\n" not in line
+    assert not caplog.records
 
 
 def test_a_start_keeps_what_fits_by_name(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,12 @@ def with_encoder(settings: Settings, given: dict[str, Any], narrator: Narrator) 
     if settings.weights not in ("", "none"):
         # Encoders of timm know one set of weights each, and want no name of it.
         wanted = True if settings.encoder.startswith("tu-") else settings.weights
+        narrator.say(
+            f"Weights    {settings.weights} for {settings.encoder}, from the hub if they are not here yet"
+        )
         try:
-            return kind(settings.encoder, encoder_weights=wanted, **given)
+            with quiet_hub():
+                return kind(settings.encoder, encoder_weights=wanted, **given)
         except (KeyError, TypeError):
             raise
         except Exception as error:  # noqa: BLE001 - hubs fail in the ways of many libraries
@@ -57,6 +63,18 @@ def with_encoder(settings: Settings, given: dict[str, Any], narrator: Narrator) 
                 "from scratch"
             )
     return kind(settings.encoder, encoder_weights=None, **given)
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """The hub's client tells each of its many attempts; what comes of them is told here, in one line."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def with_file(settings: Settings, given: dict[str, Any], card: Card) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from geoseg.learn.training.validation import Examiner
 from geoseg.model.card import Card
 from geoseg.model.network import with_derived_bands
 from geoseg.model.normalisation import Normalisation
-from geoseg.narrator import Narrator
+from geoseg.narrator import QUIET, Narrator
 from geoseg.prepare.dataset import Dataset, read_dataset
 
 
@@ -113,6 +113,10 @@ class Run:
         """The untrained network; the same in every process."""
         torch.manual_seed(self.settings.seed)
         return new_network(self.settings, self.card, narrator)
+
+    def bare_network(self) -> nn.Module:
+        """One of the same shape, whose weights are still to be filled in: there is no need to fetch any."""
+        return new_network(replace(self.settings, weights="none"), self.card, QUIET)
 
     def behind_card(self, network: nn.Module) -> nn.Module:
         """The network as it takes a scene's own bands."""

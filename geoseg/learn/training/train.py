@@ -236,13 +236,13 @@ class Trainer:
     def candidate(self) -> nn.Module:
         if self.average is None:
             return self.bare
-        network = self.run.new_network(QUIET)
+        network = self.run.bare_network()
         network.load_state_dict(self.average.state)
         return network.to(self.run.device)
 
     def best_network(self) -> nn.Module:
         self.run.team.wait()
-        network = self.run.new_network(QUIET)
+        network = self.run.bare_network()
         network.load_state_dict(checkpoint.load(self.out / BEST))
         return network.to(self.run.device)
 
