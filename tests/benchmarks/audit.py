@@ -4,7 +4,7 @@
 
 Looks of images are made up, as the audit would have gathered them: thumbnails of rolling ground and a hundred landmarks
 each. One image in ten is a copy pixel by pixel, one in ten another picture again (mirrored, with noise), one in ten a crop.
-Sizes default to 8,773, 35,092 and 140,370, each four times the one before; crowdAI has 280,741.
+Sizes default to 4,387, 17,546 and 70,185, each four times the one before; crowdAI has 280,741.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from geoseg.prepare.audit.likeness import THUMB, Thumbs, small_steps
 from geoseg.prepare.audit.look import Look, Traces
 from geoseg.prepare.audit.shared import GroundSearch
 
-SIZES = (8_773, 35_092, 140_370)
+SIZES = (4_387, 17_546, 70_185)
 MARKS = 100
 ORIGINAL, COPY, AGAIN, CROP = range(4)
 CHANCE = (0.7, 0.1, 0.1, 0.1)
