@@ -8,8 +8,8 @@ from geoseg.narrator import Narrator
 from geoseg.raster.scene import Scene
 
 NEAR_ENOUGH = 1.25
-GOOD_REFINEMENT = 2.0
-LARGEST_REFINEMENT = 5.0
+GOOD_REFINEMENT = 1.5
+LARGEST_COARSENESS = 5.0
 
 
 def at_model_resolution(scene: Scene, card: Card, request: str, narrator: Narrator) -> Scene:
@@ -20,16 +20,15 @@ def at_model_resolution(scene: Scene, card: Card, request: str, narrator: Narrat
         refuse_untolerated(card, wanted_m, request)
     if request == "native" or (wanted_m == native_m and not scene.native.is_geographic):
         return scene
-    refinement = native_m / wanted_m
-    if refinement > LARGEST_REFINEMENT:
+    if native_m > LARGEST_COARSENESS * card.gsd_m:
         raise InputError(
             f"{scene.name}: pixels of {native_m:.3g} m are too coarse for {card.name}, which was made for "
             f"{card.gsd_m:g} m; use sharper imagery or a model made for {native_m:.2g} m"
         )
-    if refinement > GOOD_REFINEMENT:
+    if native_m > GOOD_REFINEMENT * wanted_m:
         narrator.warn(
-            f"{scene.name}: pixels of {native_m:.3g} m are {refinement:.1f} times coarser than the {wanted_m:g} m that "
-            f"{card.name} was made for; expect merged and missed small buildings"
+            f"{scene.name}: pixels of {native_m:.3g} m are {native_m / wanted_m:.1f} times coarser than the {wanted_m:g} m "
+            f"that {card.name} tolerates; expect merged and missed small buildings"
         )
     return scene.resampled(wanted_m)
 
@@ -38,8 +37,7 @@ def wanted_gsd_m(native_m: float, card: Card, request: str) -> float:
     if request == "native":
         return native_m
     if request == "auto":
-        near = 1 / NEAR_ENOUGH <= native_m / card.gsd_m <= NEAR_ENOUGH
-        return native_m if near else card.gsd_m
+        return best_gsd_m(native_m, card)
     try:
         metres = float(request)
     except ValueError:
@@ -47,6 +45,16 @@ def wanted_gsd_m(native_m: float, card: Card, request: str) -> float:
     if not 0 < metres < float("inf"):
         raise InputError(f"--gsd {request}: give auto, native or a size in metres above zero")
     return metres
+
+
+def best_gsd_m(native_m: float, card: Card) -> float:
+    """The scene's own pixels where the model takes them, for refining them adds nothing but work.
+
+    Coarser ones are refined as little as the model needs. Finer ones become the model's: it was made for those.
+    """
+    if native_m * NEAR_ENOUGH < card.gsd_m:
+        return card.gsd_m
+    return min(native_m, max(card.gsd_m * NEAR_ENOUGH, card.gsd_range_m[1]))
 
 
 def refuse_untolerated(card: Card, gsd_m: float, request: str) -> None:

@@ -150,10 +150,12 @@ def test_degrees_become_square_metres(run: Run, write_raster: RasterWriter, tmp_
 def test_coarse_scenes_are_refined_with_a_warning(
     run: Run, write_raster: RasterWriter, tmp_path: Path
 ) -> None:
-    coarse = write_raster("s.tif", photo(40, 40), transform=HERE @ Affine.scale(3))
+    coarse = write_raster("s.tif", photo(40, 40), transform=HERE @ Affine.scale(4))
     done = run(coarse, mask=tmp_path / "m.tif")
     assert done.exit_code == 0
-    assert "3.0 times coarser" in done.stderr
+    assert "2.0 times coarser than the 0.6 m" in done.stderr
+    with rasterio.open(tmp_path / "m.tif") as dataset:
+        assert dataset.shape == (80, 80)
 
 
 def test_sixteen_bit_scenes_are_stretched_like_the_model_expects(
