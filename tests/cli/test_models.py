@@ -69,7 +69,8 @@ def test_a_card_is_shown_to_people_in_full(copied_card: Path) -> None:
     for part in (
         "Houses and halls from the air.", "red, green, blue", "0.3 m a pixel; tolerates 0.15 to 0.6 m", "64 x 64 pixels",
         "0     #000000  background", "1     #e4572e  house", "10 m²", "0 to 255 becomes 0 to 1; in a scene",
-        "1 to 99 percentiles", "mean 0.4, std 0.2", "CC-BY-4.0", "Example towns; attribution: © Example", "Takes greenhouses", "iou: 0.8123",
+        "1 to 99 percentiles", "mean 0.4, std 0.2", "CC-BY-4.0", "Example towns; attribution: © Example", "Takes greenhouses",
+        "iou: 0.8123",
         "per place: Town: 0.8; Village: 0.7", "temperature: 1.2", "epochs: 20",
     ):  # fmt: skip
         assert part in run.stdout, part
