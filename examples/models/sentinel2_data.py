@@ -41,7 +41,7 @@ def main(imagery: Path, out: Path) -> None:
             attribution="contains modified Copernicus Sentinel data; labels of an MIT repository",
             source="Sentinel-2 pieces of India, drawn by hand",
             gsd_m=10,
-            bands=("red", "green", "blue", "nir"),
+            bands=("B4", "B3", "B2", "B8"),
             classes=(
                 LandClass("other", "#000000"),
                 LandClass("built-up", "#e4572e"),
