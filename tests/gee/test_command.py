@@ -329,7 +329,8 @@ def test_the_summary_for_people(export):
     assert "sentinel2: B2, B3, B4, B8 (uint16), 1 tiles of up to 1024 px" in result.stdout
 
 
-def test_progress_is_told_on_stderr(export):
+def test_progress_is_told_on_stderr(export, monkeypatch):
+    monkeypatch.setattr("geoseg.cli.progress.SECONDS_PER_LINE", 0.0)
     result = export(*SMALL)
     assert "3 scenes, 2023-05-02 to 2023-07-01" in result.stderr
     assert "MP" in result.stderr
