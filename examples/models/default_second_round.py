@@ -2,8 +2,9 @@
 
     python second_round.py FIRST_MODEL FIRST_ROUND IMAGERY OUT
 
-FIRST_ROUND is the folder that make_data.py made. Where its labels say background but the first model is sure of a
-building, somebody probably forgot to draw it: the second model is not told either way. Photographs nobody has drawn
+FIRST_ROUND is the folder that make_data.py made. Where its labels say background but the first model is sure of
+something as wide as a building, somebody probably forgot to draw it: the second model is not told either way. The first
+model's labels let buildings that touch run together; now a line of background parts them. Photographs nobody has drawn
 (the folder unlabelled of IMAGERY) come in with what the first model is sure of; the rest of them is unknown. Each small
 piece of the Swiss sheets is centred on a roof, so there the model may be less sure.
 """
@@ -17,8 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
+from geoseg.learn.patches.labels import nearest, seams
 from geoseg.learn.patches.samples import open_site
 from geoseg.model.folder import Model, find_model
 from geoseg.model.network import load_network
@@ -28,6 +31,7 @@ from geoseg.raster.grid import Window
 UNKNOWN = 255
 SURE, SURE_NOT = 0.75, 0.2
 FORGOTTEN = 0.85
+NARROWEST_PIXELS = 7
 SWISS_PIECES = 8
 CENTRE = 0.5
 UNLABELLED_GSD_M = 0.2
@@ -90,12 +94,29 @@ def corrected(dataset: Dataset, item: Item, seer: Seer, out: Path) -> Item:
     """An item whose background is unknown where the first model is sure of a building."""
     site = open_site(dataset, item, dataset.gsd_m)
     patch = site.read(Window(0, 0, *site.image.shape))
-    classes = patch.classes.copy()
-    classes[(classes == 0) & (seer(patch.values, 1) > FORGOTTEN)] = UNKNOWN
+    claimed = (patch.classes == 0) & (seer(patch.values, 1) > FORGOTTEN)
+    # An alley between two roofs is background, however sure the first model is.
+    forgotten = ndimage.binary_opening(claimed, np.ones((NARROWEST_PIXELS, NARROWEST_PIXELS)))
+    parted = seams_of(dataset, item, patch.classes)
+    classes = np.where(forgotten, np.uint8(UNKNOWN), np.where(parted, np.uint8(0), patch.classes))
     label = f"{Path(item.label).stem}-{item.place}.npy"
     np.save(out / label, classes)
-    print(f"{item.image}: {(classes != patch.classes).mean():.2%} of it may have been forgotten")
+    print(
+        f"{item.image}: {forgotten.mean():.2%} of it may have been forgotten, {parted.mean():.2%} parts buildings"
+    )
     return replace(item, label=label)
+
+
+def seams_of(dataset: Dataset, item: Item, merged: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where two buildings touch that the outlines, or the mask at its own resolution, tell apart."""
+    label = dataset.label_path(item)
+    if label.suffix == ".geojson":
+        site = open_site(dataset, item, dataset.gsd_m, apart=True)
+        return np.asarray(site.read(Window(0, 0, *merged.shape)).classes != merged)
+    pieces, _ = ndimage.label(np.array(Image.open(label)) == 1)
+    rows, cols = (nearest(0, size, own, size) for size, own in zip(merged.shape, pieces.shape, strict=True))
+    numbers = pieces[np.ix_(rows, cols)].astype(np.int32)
+    return np.asarray(seams(numbers, merged) & (merged == 1))
 
 
 def seen(dataset: Dataset, image: Path, seer: Seer, out: Path) -> Item:

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 from geoseg.landclass import LandClass
-from geoseg.prepare.dataset import Dataset, Item, write_dataset
+from geoseg.prepare.dataset import Dataset, Item, Split, write_dataset
 
 UNKNOWN = 255
 DRAWN = {"not drawn": 0, "built-up": 1, "vegetation": 2, "water": 3}
@@ -32,7 +32,7 @@ def main(imagery: Path, out: Path) -> None:
     for image in sorted((imagery / "s2_india").glob("*.tif")):
         drawn = np.array(Image.open(image.with_name(f"{image.stem}_classes.png")))
         np.save(out / f"{image.stem}.npy", classes(drawn))
-        split = "validation" if image.stem in VALIDATION else "train"
+        split: Split = "validation" if image.stem in VALIDATION else "train"
         items.append(Item(str(image), f"{image.stem}.npy", f"india-{image.stem}", split, gsd_m=10))
     write_dataset(
         Dataset(

@@ -18,8 +18,10 @@ Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
 Schedule = Literal["cosine", "constant", "step", "plateau", "one-cycle"]
 Stretch = Literal["auto", "never", "when-foreign", "always"]
 Mixed = Literal["auto", "fp32", "bf16", "fp16"]
+Seams = Literal["auto", "always", "never"]
 
 TABLE = "train.toml"
+SEAMS_BELOW_M = 0.5
 
 
 def setting(default: Any, meaning: str) -> Any:
@@ -49,6 +51,11 @@ class Settings:
     oversample: str = setting("", "Draw a class more often: auto, or e.g. building=3,road=2.")
     empty: float = setting(1.0, "How often ground with nothing but background is drawn, from 0 to 1.")
     place_balance: float = setting(0.5, "0: places are drawn by their area; 1: all alike.")
+    seams: Seams = setting(
+        "auto",
+        "Where outlines touch, show a line of background one pixel wide, so that the model learns to part buildings; "
+        f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m. Masks and validation stay as they are.",
+    )
     augment: Preset = setting("strong", "How much patches are varied.")
     workers: int = setting(2, "Processes that read patches.")
 
@@ -122,6 +129,10 @@ class Settings:
     def require(self, holds: bool, name: str, remedy: str) -> None:
         if not holds:
             raise InputError(f"{flag(name)} {getattr(self, name)}: {remedy}")
+
+    def keeps_apart(self, gsd_m: float) -> bool:
+        """Whether outlines that touch are shown apart at a resolution."""
+        return self.seams == "always" or (self.seams == "auto" and gsd_m < SEAMS_BELOW_M)
 
     @property
     def architecture_arguments(self) -> dict[str, Any]:

@@ -35,12 +35,12 @@ Opener = Callable[..., Site]
 def opened(tmp_path: Path) -> Opener:
     """Open one item of a data set in the test's folder."""
 
-    def open_one(image: str, label: str, target_m: float = 0.3, **changes: Any) -> Site:
+    def open_one(image: str, label: str, target_m: float = 0.3, apart: bool = False, **changes: Any) -> Site:
         item = Item(image, label, "here", **changes)
         dataset = Dataset(
             "d", "CC0", "me", "here", target_m, ("red", "green", "blue"), CLASSES, (item,), tmp_path
         )
-        return open_site(dataset, item, target_m)
+        return open_site(dataset, item, target_m, apart)
 
     return open_one
 
@@ -168,6 +168,20 @@ def test_outlines_become_pixels_and_ground_outside_the_labelled_is_unknown(
     expected[70:] = 255
     for window in (Window(0, 0, 80, 80), Window(15, 5, 40, 50)):
         assert np.array_equal(site.read(window).classes, expected[window.slices])
+
+
+def test_outlines_that_touch_are_kept_apart_alike_in_every_window(
+    write_raster: RasterWriter, opened: Opener, tmp_path: Path
+) -> None:
+    write_raster("a.tif", town(80, 5)[0])
+    outlines(tmp_path, "row.gpkg", [(10, 10, 20, 20), (10, 20, 20, 30), (20, 10, 30, 30), (40, 40, 50, 50)])
+    merged, parted = opened("a.tif", "row.gpkg"), opened("a.tif", "row.gpkg", apart=True)
+    expected = merged.read(Window(0, 0, 80, 80)).classes
+    expected[10:20, 20] = expected[20, 10:30] = 0
+    for row, col in ((0, 0), (10, 20), (11, 21), (20, 10), (19, 29)):
+        window = Window(row, col, 40, 40)
+        assert np.array_equal(parted.read(window).classes, expected[window.slices])
+    assert merged.counts.sum() == parted.counts.sum()
 
 
 def test_outlines_of_a_picture_without_a_place(opened: Opener, tmp_path: Path) -> None:

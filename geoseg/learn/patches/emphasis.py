@@ -11,7 +11,7 @@ from scipy import ndimage
 from geoseg.learn.patches.labels import Classes
 
 SIGMA = 3.0
-GAP_WEIGHT = 6.0
+GAP_WEIGHT = 10.0
 SMALL_PIXELS = 400
 MOST_FOR_SMALL = 4.0
 

@@ -22,15 +22,18 @@ from geoseg.learn.patches.images import (
     opened_quietly,
 )
 from geoseg.prepare.dataset import Dataset, Item
+from geoseg.raster.grid import Window
 
 if TYPE_CHECKING:
     from pyproj import CRS
 
-    from geoseg.raster.grid import Grid, Window
+    from geoseg.raster.grid import Grid
 
 VECTORS = {".geojson", ".json", ".gpkg", ".fgb", ".shp", ".parquet", ".kml", ".gml"}
 # Rounding to whole pixels of another size moves the sides of a grid by one of them at most.
 ASTRAY = 1.5
+ALL, NEXT, LAST = slice(None), slice(1, None), slice(-1)
+BESIDE = (((NEXT, ALL), (LAST, ALL)), ((ALL, NEXT), (ALL, LAST)))
 
 Classes = NDArray[np.uint8]
 
@@ -42,13 +45,13 @@ class Labels(Protocol):
         """Classes (row, col) of a window inside the image."""
 
 
-def open_labels(dataset: Dataset, item: Item, image: Image) -> Labels:
-    """The labels of an item, on the grid of its image."""
+def open_labels(dataset: Dataset, item: Item, image: Image, apart: bool = False) -> Labels:
+    """The labels of an item, on the grid of its image; outlines that touch merge unless they are to be kept apart."""
     path = dataset.label_path(item)
     if not path.exists():
         raise InputError(f"{path}: no such label; the image {item.image} needs one")
     if path.suffix.lower() in VECTORS:
-        return vector_labels(dataset, item, image)
+        return vector_labels(dataset, item, image, apart)
     return ArrayLabels(path, image.shape) if path.suffix == ARRAY else raster_labels(path, image)
 
 
@@ -170,22 +173,38 @@ class VectorLabels:
     values: NDArray[np.uint8]
     labelled: NDArray[Any] | None
     ignore: int
+    apart: bool
 
     def read(self, window: Window) -> Classes:
-        from rasterio.features import rasterize
-
-        place = self.grid.window(window)
-        near = within(self.outlines, place)
-        classes = np.zeros(place.shape, np.uint8)
-        if len(near):
-            rasterize(
-                zip(self.outlines[near], self.values[near].tolist(), strict=True),
-                out=classes,
-                transform=place.transform,
-            )
+        # One more row and column, so that seams do not depend on where windows begin.
+        place = self.grid.window(Window(window.row - 1, window.col - 1, window.height + 1, window.width + 1))
+        numbers = self.numbers(place)
+        classes = np.concatenate([np.zeros(1, np.uint8), self.values])[numbers]
+        if self.apart:
+            classes[seams(numbers, classes)] = 0
         if self.labelled is not None:
             classes[~covered(self.labelled, place)] = self.ignore
-        return classes
+        return classes[1:, 1:]
+
+    def numbers(self, place: Grid) -> NDArray[np.int32]:
+        """Which outline each pixel of a grid lies in, counted from 1; later ones lie above earlier ones."""
+        from rasterio.features import rasterize
+
+        near = within(self.outlines, place)
+        numbers = np.zeros(place.shape, np.int32)
+        if len(near):
+            pairs = zip(self.outlines[near], (near + 1).tolist(), strict=True)
+            rasterize(pairs, out=numbers, transform=place.transform)
+        return numbers
+
+
+def seams(numbers: NDArray[np.int32], classes: Classes) -> NDArray[np.bool_]:
+    """A line one pixel wide wherever two things of one class touch: without it, no two pixels of both are neighbours."""
+    line = np.zeros(numbers.shape, bool)
+    for here, before in BESIDE:
+        touching = (numbers[here] != numbers[before]) & (numbers[here] > 0) & (numbers[before] > 0)
+        line[here] |= touching & (classes[here] == classes[before])
+    return line
 
 
 def within(outlines: NDArray[Any], place: Grid) -> NDArray[np.int64]:
@@ -226,7 +245,7 @@ def tree_of(held: Held) -> Any:
     return shapely.STRtree(held.array)
 
 
-def vector_labels(dataset: Dataset, item: Item, image: Image) -> VectorLabels:
+def vector_labels(dataset: Dataset, item: Item, image: Image, apart: bool) -> VectorLabels:
     path = dataset.label_path(item)
     if not isinstance(image, RasterImage):
         raise InputError(f"{path}: outlines need an image with a place on Earth, and {item.image} has none")
@@ -239,6 +258,7 @@ def vector_labels(dataset: Dataset, item: Item, image: Image) -> VectorLabels:
         class_values(outlines, dataset, item),
         labelled.geometry.to_numpy() if labelled is not None else None,
         dataset.ignore,
+        apart,
     )
 
 

@@ -61,10 +61,10 @@ class Site:
         )
 
 
-def open_site(dataset: Dataset, item: Item, gsd_m: float) -> Site:
-    """Open an item, and look once at all of its labels."""
+def open_site(dataset: Dataset, item: Item, gsd_m: float, apart: bool = False) -> Site:
+    """Open an item, and look once at all of its labels; `apart` as in `open_labels`."""
     image = open_image(dataset, item, gsd_m)
-    labels = open_labels(dataset, item, image)
+    labels = open_labels(dataset, item, image, apart)
     counts = count_classes(dataset, item, image, labels)
     if not counts.any():
         raise InputError(
@@ -73,13 +73,13 @@ def open_site(dataset: Dataset, item: Item, gsd_m: float) -> Site:
     return Site(item, image, labels, counts, dataset.ignore)
 
 
-def open_sites(dataset: Dataset, split: Split, gsd_m: float) -> tuple[Site, ...]:
+def open_sites(dataset: Dataset, split: Split, gsd_m: float, apart: bool = False) -> tuple[Site, ...]:
     items = dataset.split(split)
     if not items:
         raise InputError(
             f"{dataset.name}: no item is in the split {split}; give some places to it in dataset.toml"
         )
-    return tuple(open_site(dataset, item, gsd_m) for item in items)
+    return tuple(open_site(dataset, item, gsd_m, apart) for item in items)
 
 
 def read_known(
