@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"geoseg.errors", "geoseg.landclass", "geoseg.narrator", "geoseg.writable"}
+GROUND = {"geoseg.bandnames", "geoseg.errors", "geoseg.landclass", "geoseg.narrator", "geoseg.writable"}
 ALLOWED_ROOMS = {
     "raster": {"raster"},
     "model": {"model"},

@@ -19,7 +19,7 @@ from geoseg.landclass import LandClass
 from geoseg.learn.patches.derived import derived_bands
 from geoseg.learn.scores.calibrate import Cooling
 from geoseg.learn.settings import Settings
-from geoseg.learn.training.networks import cooled, new_network, started_from
+from geoseg.learn.training.networks import cooled, new_network, refuse_unknown, started_from
 from geoseg.model.card import Card, Scaling
 from geoseg.model.folder import find_model, save_model
 from geoseg.narrator import QUIET, Narrator
@@ -210,4 +210,26 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
 def test_weights_that_are_not_there_are_refused(tmp_path: Path) -> None:
     settings = resnet(str(tmp_path / "none.pth"))
     with pytest.raises(InputError, match=r"none.pth: no such file"):
-        new_network(settings, card(), QUIET)
+        refuse_unknown(settings)
+
+
+def test_bands_as_sentinel_2_calls_them_start_from_the_colours_they_show(tmp_path: Path) -> None:
+    path, state = on_disk(tmp_path, names=False)
+    first = new_network(resnet(str(path)), water(3, ("B8", "B4", "B03")), QUIET)
+    old = state["conv1.weight"]
+    wanted = torch.stack([old.mean(1), old[:, 0], old[:, 1]], 1)
+    assert torch.equal(first.get_submodule("encoder").state_dict()["conv1.weight"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"architecture": "unett"}, "--architecture unett: unknown; known are unet-plain, deeplabv3"),
+        ({"start_from": "nowhere/at-all.onnx"}, "nowhere"),
+    ],
+)
+def test_networks_that_are_nowhere_are_refused_before_any_label_is_read(
+    changes: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        refuse_unknown(quick(**changes))

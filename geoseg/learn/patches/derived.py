@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from geoseg.bandnames import named
 from geoseg.errors import InputError
 from geoseg.model.bands import Formula
 from geoseg.model.card import DerivedBand
@@ -16,14 +17,6 @@ INDICES = {
     "ndwi": "(green - nir) / (green + nir)",
     "mndwi": "(green - swir) / (green + swir)",
     "ndbi": "(swir - nir) / (swir + nir)",
-}
-ALSO_CALLED = {
-    "blue": ("b2", "b02"),
-    "green": ("b3", "b03"),
-    "red": ("b4", "b04"),
-    "rededge": ("b5", "b05", "rededge1", "red_edge"),
-    "nir": ("b8", "b08"),
-    "swir": ("b11", "swir1", "swir16"),
 }
 
 
@@ -49,9 +42,4 @@ def derived_band(part: str, request: str, bands: Sequence[str]) -> DerivedBand:
 
 def in_terms_of(formula: str, bands: Sequence[str]) -> str:
     """A formula of colours in the names that the bands have here."""
-    return re.sub(r"[a-z]+", lambda found: own_name(found[0], bands), formula)
-
-
-def own_name(colour: str, bands: Sequence[str]) -> str:
-    known = {band.lower(): band for band in bands}
-    return next((known[name] for name in (colour, *ALSO_CALLED[colour]) if name in known), colour)
+    return re.sub(r"[a-z]+", lambda found: named(found[0], bands) or found[0], formula)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geoseg.bandnames import colour
 from geoseg.errors import InputError
 from geoseg.learn.scores.calibrate import Cooling
 from geoseg.learn.settings import Settings
@@ -26,6 +27,20 @@ PHOTO = ("red", "green", "blue")
 WEIGHT_FILES = {".safetensors", ".pth", ".pt", ".bin"}
 
 
+def refuse_unknown(settings: Settings) -> None:
+    """Refuse names of networks and of weights that are nowhere, before any label is read for them."""
+    if settings.start_from:
+        find_model(settings.start_from)
+    elif settings.architecture != PLAIN:
+        architecture(settings.architecture)
+    if names_file(settings.weights) and not Path(settings.weights).is_file():
+        raise InputError(f"--weights {settings.weights}: no such file")
+
+
+def names_file(weights: str) -> bool:
+    return Path(weights).suffix in WEIGHT_FILES
+
+
 def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module:
     """The network that the settings ask for, fit for the card's bands and classes."""
     if settings.start_from:
@@ -34,7 +49,7 @@ def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module
     try:
         if settings.architecture == PLAIN:
             return PlainUnet(**given)
-        if Path(settings.weights).suffix in WEIGHT_FILES:
+        if names_file(settings.weights):
             return with_file(settings, given, card)
         return with_encoder(settings, given, narrator)
     except (TypeError, ValueError, KeyError) as error:
@@ -80,8 +95,6 @@ def quiet_hub() -> Iterator[None]:
 def with_file(settings: Settings, given: dict[str, Any], card: Card) -> nn.Module:
     """A network whose encoder starts from weights on disk, as they were learnt on photographs."""
     path = Path(settings.weights)
-    if not path.is_file():
-        raise InputError(f"--weights {path}: no such file")
     network = architecture(settings.architecture)(settings.encoder, encoder_weights=None, **given)
     encoder = network.get_submodule("encoder")
     found = by_name(read_tensors(path), encoder.state_dict())
@@ -133,7 +146,7 @@ def started_from(model: Model, card: Card, narrator: Narrator) -> nn.Module:
     network = build(model, in_channels=card.inputs, classes=card.outputs)
     old = {name: full_precision(tensor) for name, tensor in read_weights(model.weights).items()}
     fresh = network.state_dict()
-    inputs = matching([*channels(model.card)], [*channels(card)])
+    inputs = matching(channels(model.card), channels(card))
     outputs = matching(answers(model.card), answers(card))
     fitted = {name: fitted_to(old.get(name), tensor, inputs, outputs) for name, tensor in fresh.items()}
     network.load_state_dict(fitted)
@@ -143,8 +156,9 @@ def started_from(model: Model, card: Card, narrator: Narrator) -> nn.Module:
     return network
 
 
-def channels(card: Card) -> tuple[str, ...]:
-    return (*card.bands, *(band.name for band in card.derived))
+def channels(card: Card) -> list[str]:
+    """What each input channel of a network shows, by colour where its name stands for one: B4 is red."""
+    return [colour(name) for name in (*card.bands, *(band.name for band in card.derived))]
 
 
 def answers(card: Card) -> list[str]:

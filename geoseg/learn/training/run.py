@@ -27,7 +27,7 @@ from geoseg.learn.patches.samples import (
 )
 from geoseg.learn.settings import Settings
 from geoseg.learn.training.losses import LossSum, balanced_weights, parse_loss
-from geoseg.learn.training.networks import new_network
+from geoseg.learn.training.networks import new_network, refuse_unknown
 from geoseg.learn.training.processes import Team
 from geoseg.learn.training.validation import Examiner
 from geoseg.model.card import Card
@@ -130,6 +130,7 @@ def open_run(path: Path, out: Path, settings: Settings, device: torch.device, te
             f"--batch {settings.batch}: must be a multiple of {team.size * settings.accumulate}: "
             f"{team.size} processes, each cutting its share in {settings.accumulate}"
         )
+    refuse_unknown(settings)
     ground = open_ground(read_dataset(path), settings)
     card = first_card(ground, out, settings)
     return Run(
@@ -149,20 +150,26 @@ def open_ground(dataset: Dataset, settings: Settings) -> Ground:
             f"{dataset.name}: needs two classes, the background first, not {len(dataset.classes)}"
         )
     gsd_m = settings.gsd or dataset.gsd_m
-    ground = Ground(dataset, open_sites(dataset, "train", gsd_m), open_sites(dataset, "validation", gsd_m))
+    training = open_sites(dataset, "train", gsd_m, settings.keeps_apart(gsd_m))
+    ground = Ground(dataset, training, open_sites(dataset, "validation", gsd_m))
     refuse_shared_ground({"train": ground.training, "validation": ground.validation})
     return ground
 
 
 def missing_classes(ground: Ground) -> list[str]:
-    """Complaints about classes that only one of the splits holds."""
-    learnt, validated = (total_counts(sites) for sites in (ground.training, ground.validation))
+    """Complaints about classes that one of the splits lacks."""
     names = [each.name for each in ground.dataset.classes]
+    missing = [
+        (split, verb, [name for name, count in zip(names, total_counts(sites), strict=True) if not count])
+        for split, verb, sites in (
+            ("train", "learnt", ground.training),
+            ("validation", "said", ground.validation),
+        )
+    ]
     return [
-        f"no pixel of class {name} is in the {split} split; nothing can be {verb} of it"
-        for split, counts, verb in (("train", learnt, "learnt"), ("validation", validated, "said"))
-        for name, count in zip(names, counts, strict=True)
-        if not count
+        f"no pixel of {', '.join(lacking)} is in the {split} split; nothing can be {verb} of that"
+        for split, verb, lacking in missing
+        if lacking
     ]
 
 

@@ -38,16 +38,19 @@ def train(
 ) -> Finished | None:
     """Train a model on a data set and write it as a folder. Only the leading one of several processes gets an answer."""
     device = own_device(settings.device)
+    if not overwrite:
+        refuse_finished(out)
+    if settings.tensorboard:
+        checkpoint.board_writer()
     with team(device) as all_of_us:
         speaker = narrator if all_of_us.leads else QUIET
         run = open_run(dataset, out, settings, device, all_of_us)
-        if settings.tensorboard:
-            checkpoint.board_writer()
+        tell(run, speaker)
+        network = run.new_network(speaker)
         if all_of_us.leads:
             make_room(out, settings, overwrite)
         all_of_us.wait()
-        tell(run, speaker)
-        trainer = Trainer.begin(run, out, speaker)
+        trainer = Trainer.begin(run, network, out, speaker)
         trainer.loop()
         return finish(run, trainer.best_network(), trainer.record(), out, speaker)
 
@@ -59,16 +62,19 @@ def draw_samples(dataset: Path, path: Path, settings: Settings) -> None:
     show_samples(open_run(dataset, Path("samples"), settings, torch.device("cpu"), Team()), path)
 
 
+def refuse_finished(out: Path) -> None:
+    if (out / CARD).exists():
+        raise InputError(
+            f"--out {out}: holds a finished model; choose another folder, or replace it with --overwrite"
+        )
+
+
 def make_room(out: Path, settings: Settings, overwrite: bool) -> None:
     """A folder for the run: new, emptied where that was asked for, or that of the same run, to go on with."""
     if overwrite:
         for name in (CARD, LAST, BEST, METRICS):
             (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / BOARD, ignore_errors=True)
-    if (out / CARD).exists():
-        raise InputError(
-            f"--out {out}: holds a finished model; choose another folder, or replace it with --overwrite"
-        )
     out.mkdir(parents=True, exist_ok=True)
     (out / TABLE).write_text(settings.to_toml(), encoding="utf-8")
 
@@ -103,10 +109,10 @@ class Trainer:
     recent: float = float("nan")
 
     @classmethod
-    def begin(cls, run: Run, out: Path, narrator: Narrator) -> Trainer:
+    def begin(cls, run: Run, fresh: nn.Module, out: Path, narrator: Narrator) -> Trainer:
         """Start anew, or from the last checkpoint."""
         settings = run.settings
-        bare = run.new_network(narrator).to(run.device).to(memory_format=torch.channels_last)
+        bare = fresh.to(run.device).to(memory_format=torch.channels_last)
         network = run.team.joined(run.behind_card(bare), run.device)
         trainer = cls(
             run, out, narrator, bare, network,
