@@ -13,9 +13,10 @@ from geoseg.errors import InputError
 
 if TYPE_CHECKING:
     from geoseg.narrator import Narrator
-    from geoseg.prepare.coco.coco import Crowds, Form
+    from geoseg.prepare.coco.coco import Crowds
     from geoseg.prepare.dataset import Dataset
     from geoseg.prepare.making import Origin, Workshop
+    from geoseg.prepare.outlines import Form
     from geoseg.prepare.splits import SplitRule
 
 RGB = "red,green,blue"
@@ -72,6 +73,18 @@ def pictured(run: Callable[..., Any]) -> Callable[..., Any]:
     ):
         run = option(run)
     return run
+
+
+def as_form(default: Form) -> Callable[..., Any]:
+    """The option of labels that can be written as pixels or as outlines."""
+    return click.option(
+        "--as",
+        "form",
+        type=click.Choice(["masks", "vectors"]),
+        default=default,
+        show_default=True,
+        help="Labels as rasters, or as polygons (FlatGeobuf) with the field class.",
+    )
 
 
 def workshop_of(options: dict[str, Any], narrator: Narrator) -> Workshop:
@@ -181,12 +194,13 @@ def parsed_size(size: str | None) -> tuple[int, int] | None:
 @click.option(
     "--labelled", type=PATH, help="Polygons within which every building is drawn; outside is ignored."
 )
+@as_form("masks")
 @making
 @console.command
 def vectors(
     *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
     footprints: Path | None, class_field: str | None, table: str, labelled: Path | None,
-    narrator: Narrator, as_json: bool, **options: Any,
+    form: Form, narrator: Narrator, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Scenes with polygons of buildings, in any CRS: GeoJSON, GeoPackage, FlatGeobuf, GeoParquet, CSV and the like.
 
@@ -211,7 +225,7 @@ def vectors(
         pairs = find_pairs(source, images, labels) if images or labels else spacenet_pairs(source)
     wanted = VectorSet(
         origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options),
-        class_field=class_field, labelled=labelled,
+        class_field=class_field, labelled=labelled, form=form,
     )  # fmt: skip
     finished(prepare_vectors(pairs, wanted, workshop_of(options, narrator)), options, narrator, as_json)
 
@@ -223,14 +237,7 @@ def vectors(
 @click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel, e.g. 0.3 for crowdAI.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N images of each file at most.")
 @click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Take every Nth image.")
-@click.option(
-    "--as",
-    "form",
-    type=click.Choice(["masks", "vectors"]),
-    default="masks",
-    show_default=True,
-    help="Labels as rasters, or as polygons (FlatGeobuf) with the field class.",
-)
+@as_form("masks")
 @click.option(
     "--crowds",
     type=click.Choice(["ignore", "draw"]),

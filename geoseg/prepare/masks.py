@@ -34,6 +34,15 @@ class MaskSet:
     splits: SplitRule = field(default_factory=SplitRule)
     size: tuple[int, int] | None = None
 
+    @property
+    def suffix(self) -> str:
+        """What the names of labels end in."""
+        return ".tif"
+
+    def label(self, name: str) -> str:
+        """Where the label of a name lies in the data set."""
+        return f"labels/{flat(name)}{self.suffix}"
+
 
 def prepare_masks(pairs: Sequence[Pair], wanted: MaskSet, workshop: Workshop) -> Dataset:
     """Make a data set of images and masks; the images stay where they are, unless another size is asked for."""
@@ -54,7 +63,7 @@ def labelled_pictures(
     items = [
         Item(
             image=seen_from(image.path, folder),
-            label=f"labels/{flat(name)}.tif",
+            label=wanted.label(name),
             place=place_of[name],
             split=split_of[place_of[name]],
             gsd_m=None if image.grid else wanted.gsd_m,
@@ -87,7 +96,7 @@ def training_gsd(pictures: Sequence[Picture], wanted: MaskSet) -> float:
 def drawn(pair: Pair, wanted: MaskSet, folder: Path) -> Picture:
     """Write the label of one pair, unless it is there, and tell what its image is."""
     image, mask = matched(pair, wanted.bands)
-    label = folder / "labels" / f"{flat(pair.name)}.tif"
+    label = folder / wanted.label(pair.name)
     if wanted.size:
         copy = folder / "images" / f"{flat(pair.name)}.tif"
         image = resized_image(image, bands_to_use(image, wanted.bands), wanted.size, copy)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import rasterio.features
 import shapely
 from numpy.typing import NDArray
 
@@ -16,8 +15,10 @@ from geoseg.errors import InputError
 from geoseg.prepare.dataset import IGNORE, Dataset
 from geoseg.prepare.making import Workshop, scratch
 from geoseg.prepare.masks import MaskSet, bands_to_use, labelled_pictures
-from geoseg.prepare.pairs import Pair, flat
+from geoseg.prepare.outlines import SUFFIX, Form, with_outlines, write_outlines
+from geoseg.prepare.pairs import Pair
 from geoseg.prepare.picture import Picture, known_pixels, opened, picture, write_label
+from geoseg.prepare.polygons import ClassReader, Polygons, class_reader, valid
 from geoseg.prepare.vector_files import VectorFile, open_vectors
 from geoseg.raster.grid import Grid, Window
 
@@ -28,11 +29,16 @@ class VectorSet(MaskSet):
 
     `class_field` holds the words that the class table knows, and polygons in which it is empty are left out; without
     it every polygon is of the last class. Outside the polygons of `labelled` nothing is known, inside them what no
-    polygon covers is background.
+    polygon covers is background. `form` says whether labels are rasters or layers of the polygons themselves.
     """
 
     class_field: str | None = None
     labelled: Path | None = None
+    form: Form = "masks"
+
+    @property
+    def suffix(self) -> str:
+        return SUFFIX if self.form == "vectors" else super().suffix
 
     @property
     def columns(self) -> list[str]:
@@ -41,19 +47,13 @@ class VectorSet(MaskSet):
 
 
 @dataclass(frozen=True)
-class Polygons:
-    """Polygons in a raster's CRS with their class values, in the order in which they are drawn."""
+class Reading:
+    """The polygons near a grid, and how those of the file fared."""
 
-    shapes: NDArray[np.object_]
-    values: NDArray[np.uint8]
-    read: int = 0
-    mended: int = 0
-    unnamed: int = 0
-
-    def on(self, grid: Grid) -> Polygons:
-        """Those that touch a grid."""
-        inside = shapely.intersects(self.shapes, outline(grid))
-        return replace(self, shapes=self.shapes[inside], values=self.values[inside])
+    polygons: Polygons
+    read: int
+    mended: int
+    unnamed: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,12 @@ def prepare_vectors(pairs: Sequence[Pair], wanted: VectorSet, workshop: Workshop
         tell(drawings, workshop)
         names = [pair.name for pair in pairs]
         dataset = labelled_pictures(names, [each.image for each in drawings], wanted, workshop.folder)
-        return workshop.finish(dataset)
+        return workshop.finish(outlined(dataset) if wanted.form == "vectors" else dataset)
+
+
+def outlined(dataset: Dataset) -> Dataset:
+    """The data set whose labels are layers instead of masks."""
+    return replace(dataset, items=tuple(with_outlines(item, dataset.folder) for item in dataset.items))
 
 
 def shared_files(
@@ -118,14 +123,22 @@ def drawn(pair: Pair, wanted: VectorSet, folder: Path, shared: VectorFile | None
     bands_to_use(image, wanted.bands)
     file = shared or open_vectors(pair.label)
     near = polygons_of(file, grid, wanted)
-    polygons = near.on(grid)
-    area = read_area(wanted.labelled, grid) if wanted.labelled else None
-    label = folder / "labels" / f"{flat(pair.name)}.tif"
+    polygons = near.polygons.on(grid)
+    label = folder / wanted.label(pair.name)
     if not label.exists():
-        write_label(label, image, class_values(image, grid, polygons, area, len(wanted.bands)))
+        write(label, image, grid, polygons, wanted)
     known = file.count if file.count is not None and not shared else None
-    outside = 0 if known is None else known - near.read + len(near.shapes) - len(polygons.shapes)
-    return Drawing(image, len(polygons.shapes), outside, near.mended, near.unnamed)
+    outside = 0 if known is None else known - near.read + len(near.polygons) - len(polygons)
+    return Drawing(image, len(polygons), outside, near.mended, near.unnamed)
+
+
+def write(label: Path, image: Picture, grid: Grid, polygons: Polygons, wanted: VectorSet) -> None:
+    """Write a label in the form that is wanted."""
+    areas = read_areas(wanted.labelled, grid) if wanted.labelled else None
+    if wanted.form == "vectors":
+        write_outlines(label, polygons, [each.name for each in wanted.table.classes], grid, areas)
+    else:
+        write_label(label, image, class_values(image, class_reader(grid, polygons, areas), len(wanted.bands)))
 
 
 def placed(pair: Pair) -> tuple[Picture, Grid]:
@@ -135,59 +148,38 @@ def placed(pair: Pair) -> tuple[Picture, Grid]:
     return image, image.grid
 
 
-def outline(grid: Grid) -> shapely.Polygon:
-    return shapely.Polygon(
-        grid.transform @ corner
-        for corner in ((0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height))
-    )
-
-
 def read_polygons(path: Path, grid: Grid, wanted: VectorSet) -> Polygons:
     """The polygons of a vector file near a grid, in its CRS, valid, with their class values."""
-    return polygons_of(open_vectors(path), grid, wanted)
+    return polygons_of(open_vectors(path), grid, wanted).polygons
 
 
-def polygons_of(file: VectorFile, grid: Grid, wanted: VectorSet) -> Polygons:
+def polygons_of(file: VectorFile, grid: Grid, wanted: VectorSet) -> Reading:
     layer = file.near(grid, wanted.columns)
     shapes = layer.geometry.to_numpy()
     drawable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
     named = drawable & layer[wanted.class_field].notna().to_numpy() if wanted.class_field else drawable
-    crossed = named & ~shapely.is_valid(shapes)
-    shapes = np.where(crossed, shapely.make_valid(shapes), shapes)[named]
+    crossed = ~shapely.is_valid(shapes[named])
+    mended = valid(shapes[named])
     if wanted.class_field:
         values = wanted.table.of_words(layer[wanted.class_field].to_numpy()[named], file.name)
     else:
-        values = np.full(len(shapes), len(wanted.table.classes) - 1, np.uint8)
-    return Polygons(shapes, values, len(layer), int(crossed.sum()), int((drawable & ~named).sum()))
+        values = np.full(len(mended), len(wanted.table.classes) - 1, np.uint8)
+    there = ~shapely.is_empty(mended)
+    polygons = Polygons.drawn_in_order(mended[there], values[there])
+    return Reading(polygons, len(layer), int((crossed & there).sum()), int((drawable & ~named).sum()))
 
 
-def read_area(path: Path, grid: Grid) -> Polygons:
+def read_areas(path: Path, grid: Grid) -> Polygons:
     """The polygons near a grid within which everything is labelled."""
-    shapes = shapely.make_valid(open_vectors(path).near(grid, []).geometry.to_numpy())
-    return Polygons(shapes, np.ones(len(shapes), np.uint8))
+    shapes = valid(open_vectors(path).near(grid, []).geometry.to_numpy())
+    there = shapes[~shapely.is_empty(shapes)]
+    return Polygons(there, np.ones(len(there), np.uint8))
 
 
-def class_values(
-    image: Picture, grid: Grid, polygons: Polygons, area: Polygons | None, bands: int
-) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
-    tree, area_tree = shapely.STRtree(polygons.shapes), area and shapely.STRtree(area.shapes)
+def class_values(image: Picture, read: ClassReader, bands: int) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    """The classes of an image's windows; what the image does not show has none."""
     with opened(image.path) as dataset:
         for window in image.windows():
-            place = grid.window(window)
-            values = burned(place, polygons, tree)
-            if area is not None and area_tree is not None:
-                values[burned(place, area, area_tree) == 0] = IGNORE
+            values = read(window)
             values[~known_pixels(dataset, window, bands)] = IGNORE
             yield window, values
-
-
-def burned(grid: Grid, polygons: Polygons, tree: shapely.STRtree) -> NDArray[np.uint8]:
-    """Class values where a pixel's centre lies in a polygon, zero elsewhere; later polygons lie above earlier ones."""
-    near = np.sort(tree.query(outline(grid)))
-    if len(near) == 0:
-        return np.zeros(grid.shape, np.uint8)
-    pairs = zip(polygons.shapes[near], polygons.values[near].tolist(), strict=True)
-    drawing: NDArray[np.uint8] = rasterio.features.rasterize(
-        pairs, out_shape=grid.shape, transform=grid.transform, fill=0, dtype="uint8"
-    )
-    return drawing

@@ -17,9 +17,10 @@ from made import HERE, UTM33, RasterWriter, photo
 from geoseg.errors import InputError
 from geoseg.narrator import Narrator
 from geoseg.prepare.coco import stream
-from geoseg.prepare.coco.coco import CocoSet, Form, find_parts, prepare_coco
+from geoseg.prepare.coco.coco import CocoSet, find_parts, prepare_coco
 from geoseg.prepare.dataset import Dataset, read_dataset
 from geoseg.prepare.making import Origin, Workshop
+from geoseg.prepare.outlines import Form
 from geoseg.prepare.picture import read_window
 
 WANTED = CocoSet(Origin("photos", "CC0", "me", "here"), 0.3)

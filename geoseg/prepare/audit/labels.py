@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.prepare.classes import ClassTable
-from geoseg.prepare.dataset import IGNORE, Dataset, Item
+from geoseg.prepare.dataset import Dataset, Item
 from geoseg.prepare.making import Origin
 from geoseg.prepare.picture import SUFFIXES, Picture, opened, picture, read_window
-from geoseg.prepare.vectors import VectorSet, burned, read_area, read_polygons
+from geoseg.prepare.polygons import ClassReader, class_reader
+from geoseg.prepare.vectors import VectorSet, read_areas, read_polygons
 from geoseg.raster.grid import Grid, Window, crs_name, made_up_grid
-
-LabelReader = Callable[[Window], NDArray[np.uint8]]
 
 ASTRAY_PIXELS = 1.0
 
@@ -55,7 +53,7 @@ def refuse_other_ground(name: str, image: Grid, label: Grid) -> None:
         raise InputError(f"{name}: lies {off:,.1f} pixels off its image by its georeference")
 
 
-def label_reader(dataset: Dataset, item: Item, image: Picture) -> LabelReader:
+def label_reader(dataset: Dataset, item: Item, image: Picture) -> ClassReader:
     """What reads the class values of an item's label in a window of its image."""
     if is_vector(item):
         return drawn_label(dataset, item, image)
@@ -68,23 +66,14 @@ def label_reader(dataset: Dataset, item: Item, image: Picture) -> LabelReader:
     return read
 
 
-def drawn_label(dataset: Dataset, item: Item, image: Picture) -> LabelReader:
+def drawn_label(dataset: Dataset, item: Item, image: Picture) -> ClassReader:
     grid = image.grid or made_up_grid(image.shape, item.gsd_m or dataset.gsd_m)
     meanings = {each.name: value for value, each in enumerate(dataset.classes)}
     table = ClassTable(dataset.classes, meanings)
     wanted = VectorSet(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
     polygons = read_polygons(dataset.label_path(item), grid, wanted)
-    area = read_area(dataset.folder / item.labelled, grid) if item.labelled else None
-    tree, area_tree = shapely.STRtree(polygons.shapes), area and shapely.STRtree(area.shapes)
-
-    def read(window: Window) -> NDArray[np.uint8]:
-        place = grid.window(window)
-        values = burned(place, polygons, tree)
-        if area is not None and area_tree is not None:
-            values[burned(place, area, area_tree) == 0] = IGNORE
-        return values
-
-    return read
+    areas = read_areas(dataset.folder / item.labelled, grid) if item.labelled else None
+    return class_reader(grid, polygons, areas)
 
 
 def palette_of(dataset: Dataset, item: Item, values: Iterable[int]) -> Mapping[int, str]:

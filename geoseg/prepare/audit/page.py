@@ -13,10 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from geoseg.prepare.audit.findings import Audit
-from geoseg.prepare.audit.labels import LabelReader, label_reader
+from geoseg.prepare.audit.labels import label_reader
 from geoseg.prepare.audit.look import SIZES_M2
 from geoseg.prepare.dataset import Dataset, Item
 from geoseg.prepare.picture import Picture, band_numbers, picture, read_window
+from geoseg.prepare.polygons import ClassReader
 from geoseg.raster.grid import Window
 
 # The font that comes with the library knows no superscripts: m2 stands for square metres.
@@ -154,7 +155,7 @@ def colour_bands(bands: Sequence[str]) -> tuple[int, int, int]:
     return (0, 1, 2) if len(bands) >= 3 else (0, 0, 0)
 
 
-def telling_window(read_label: LabelReader, image: Picture) -> Window:
+def telling_window(read_label: ClassReader, image: Picture) -> Window:
     """Where a piece of the label holds most boundaries."""
     size_down, size_across = min(TILE, image.height), min(TILE, image.width)
     best, richest = Window(0, 0, size_down, size_across), -1.0

@@ -11,12 +11,12 @@ from typing import Literal
 from geoseg.errors import InputError
 from geoseg.landclass import LandClass
 from geoseg.prepare.coco.contents import Contents, Part, Photo, read
-from geoseg.prepare.coco.drawing import FIELD, Layers, Masks, Meaning, draw_bucket
+from geoseg.prepare.coco.drawing import Layers, Masks, Meaning, draw_bucket
 from geoseg.prepare.dataset import Dataset, Item, Split, refuse_repeated
 from geoseg.prepare.making import Origin, Workshop, scratch, seen_from
+from geoseg.prepare.outlines import Form, with_outlines
 from geoseg.prepare.splits import SplitRule
 
-Form = Literal["masks", "vectors"]
 Crowds = Literal["ignore", "draw"]
 
 
@@ -142,10 +142,7 @@ def item(photo: Photo, part: Part, labels: Masks | Layers, wanted: CocoSet, fold
         place=photo.stem,
         gsd_m=wanted.gsd_m,
     )
-    if isinstance(labels, Masks):
-        return made
-    known = labels.known_path(photo)
-    return replace(made, class_field=FIELD, labelled=seen_from(known, folder) if known.exists() else None)
+    return with_outlines(made, folder) if isinstance(labels, Layers) else made
 
 
 def present(part: Part, contents: Contents, wanted: CocoSet, workshop: Workshop) -> list[Photo]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import geopandas
 import numpy as np
 import shapely
 
@@ -19,10 +17,11 @@ from geoseg.prepare.coco.contents import Photo
 from geoseg.prepare.coco.outlines import outlined
 from geoseg.prepare.coco.shapes import Mask, box, drawn
 from geoseg.prepare.dataset import IGNORE
+from geoseg.prepare.outlines import SUFFIX, write_outlines
 from geoseg.prepare.picture import Picture, picture, write_label
+from geoseg.prepare.polygons import Polygons
 from geoseg.raster.grid import Grid, Window, made_up_grid
 
-FIELD = "class"
 NOTHING = "covers nothing of its image"
 
 T = TypeVar("T")
@@ -102,23 +101,13 @@ class Layers:
     gsd_m: float
 
     def path(self, photo: Photo) -> Path:
-        return self.folder / f"{photo.stem}.fgb"
-
-    def known_path(self, photo: Photo) -> Path:
-        return self.folder / f"{photo.stem}_labelled.fgb"
+        return self.folder / f"{photo.stem}{SUFFIX}"
 
     def write(self, photo: Photo, shapes: Sequence[Shape]) -> list[str]:
         unusable: list[str] = []
         found = list(usable(shapes, lambda each: outline(each, photo), unusable))
         grid = self.grid(photo)
-        known = [(value, shape) for value, shape in found if value != IGNORE]
-        unknown = [shape for value, shape in found if value == IGNORE]
-        outlines = [shape for _, shape in known]
-        if unknown:
-            hidden = shapely.union_all(unknown).difference(shapely.union_all(outlines))
-            whole = shapely.box(0, 0, photo.width, photo.height)
-            write_layer(self.known_path(photo), [whole.difference(hidden)], ["known"], grid)
-        write_layer(self.path(photo), outlines, [self.names[value] for value, _ in known], grid)
+        write_outlines(self.path(photo), on_map(found, grid), self.names, grid)
         return unusable
 
     def grid(self, photo: Photo) -> Grid:
@@ -155,26 +144,11 @@ def usable(shapes: Sequence[Shape], made: Callable[[Any], T], unusable: list[str
             unusable.append(f"annotation {shape.annotation.get('id')}: {error}")
 
 
-def write_layer(path: Path, outlines: Sequence[Any], names: Sequence[str], grid: Grid) -> None:
-    """Write outlines in pixels (x right, y down) as a layer on a grid, in their order, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    placed = shapely.transform(
-        np.array(outlines, object), lambda x, y: grid.transform @ (x, y), interleaved=False
-    )
-    layer = geopandas.GeoDataFrame({FIELD: np.array(names, object)}, geometry=placed, crs=grid.crs)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")  # by another ending GDAL would make a folder
-    try:
-        # An index would bring the outlines into another order, and later ones lie above earlier ones.
-        layer.to_file(
-            unfinished,
-            driver="FlatGeobuf",
-            engine="pyogrio",
-            geometry_type="MultiPolygon",
-            SPATIAL_INDEX="NO",
-        )
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def on_map(found: Sequence[tuple[int, shapely.MultiPolygon]], grid: Grid) -> Polygons:
+    """Shapes in pixels (x right, y down), each after its value, as polygons on a grid."""
+    shapes = np.array([shape for _, shape in found], object)
+    placed = shapely.transform(shapes, lambda x, y: grid.transform @ (x, y), interleaved=False)
+    return Polygons(placed, np.array([value for value, _ in found], np.uint8))
 
 
 def draw_bucket(bucket: Path, photos: Sequence[Photo], meaning: Meaning, labels: Labels) -> list[str]:

@@ -19,7 +19,8 @@ from geoseg.prepare.classes import IGNORED, class_table
 from geoseg.prepare.coco.contents import BACKGROUND
 from geoseg.prepare.making import Origin
 from geoseg.prepare.picture import Picture, picture, read_window, write_raster
-from geoseg.prepare.vectors import VectorSet, outline, read_polygons
+from geoseg.prepare.polygons import outline
+from geoseg.prepare.vectors import VectorSet, read_polygons
 from geoseg.raster.grid import Grid, Window
 from geoseg.writable import check_writable
 

@@ -131,7 +131,7 @@ def warp(source: Source, wanted: LabelSet, folder: Path) -> Warped:
     image = placed(source.image)
     assert image.grid
     meaning = wanted.reflectance or told_reflectance(source.image)
-    label = folder / "labels" / f"{flat(source.name)}.tif"
+    label = folder / wanted.label(source.name)
     sums = warped_before(label, source, wanted)
     if sums is None:
         sums = np.zeros((2, len(wanted.table.classes)))
