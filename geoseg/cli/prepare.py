@@ -194,7 +194,7 @@ def parsed_size(size: str | None) -> tuple[int, int] | None:
 @click.option(
     "--labelled", type=PATH, help="Polygons within which every building is drawn; outside is ignored."
 )
-@as_form("masks")
+@as_form("vectors")
 @making
 @console.command
 def vectors(
@@ -205,7 +205,8 @@ def vectors(
     """Scenes with polygons of buildings, in any CRS: GeoJSON, GeoPackage, FlatGeobuf, GeoParquet, CSV and the like.
 
     Without patterns SOURCE is a folder of SpaceNet. One file for all, even of a whole country, is read around the
-    images only; a layer of several is named as FILE:LAYER. Polygons whose class field is empty are left out.
+    images only; a layer of several is named as FILE:LAYER. Polygons whose class field is empty are left out. Labels are
+    the polygons themselves, so that training can keep houses apart that stand wall to wall; --as masks burns them.
 
     \b
     Examples:

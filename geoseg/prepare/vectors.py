@@ -34,7 +34,7 @@ class VectorSet(MaskSet):
 
     class_field: str | None = None
     labelled: Path | None = None
-    form: Form = "masks"
+    form: Form = "vectors"
 
     @property
     def suffix(self) -> str:

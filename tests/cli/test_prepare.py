@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
 from click.testing import CliRunner, Result
-from made import RasterWriter, photo
+from made import HERE, UTM33, RasterWriter, photo
 
 from geoseg.cli.prepare import command
 from geoseg.prepare.dataset import read_dataset
@@ -65,6 +67,32 @@ def test_demo_places_share_no_ground(tmp_path: Path) -> None:
     summary = json.loads(done.stdout)
     assert summary["problems"] == []
     assert summary["items"] == {"train": 2, "validation": 0, "test": 0}
+
+
+@pytest.mark.parametrize(
+    ("form", "label"), [((), "labels/a.fgb"), (("--as", "vectors"), "labels/a.fgb"), (("--as", "masks"), "labels/a.tif")]
+)  # fmt: skip
+def test_labels_of_polygons_are_outlines_or_masks(
+    write_raster: RasterWriter, tmp_path: Path, form: tuple[str, ...], label: str
+) -> None:
+    write_raster("a.tif", photo(64, 64))
+    house = shapely.transform(shapely.box(10, 10, 30, 30), lambda x, y: HERE @ (x, y), interleaved=False)
+    geopandas.GeoDataFrame(geometry=[house], crs=UTM33).to_file(tmp_path / "houses.gpkg")
+    found = ["--images", "*.tif", "--footprints", tmp_path / "houses.gpkg", "--workers", 0]
+    done = run("vectors", tmp_path, *found, *form, "--out", tmp_path / "set")
+    assert done.exit_code == 0, done.output
+    assert "building 9.8%" in done.stdout
+    dataset = read_dataset(tmp_path / "set")
+    assert dataset.items[0].label == label
+    assert dataset.label_path(dataset.items[0]).is_file()
+
+
+@pytest.mark.parametrize("kind", ["vectors", "coco"])
+def test_another_form_of_labels_is_refused(tmp_path: Path, kind: str) -> None:
+    done = run(kind, tmp_path, "--as", "shapes", "--gsd", 1, "--out", tmp_path / "set")
+    assert done.exit_code == 2
+    assert "'shapes' is not one of 'masks', 'vectors'" in done.stderr
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize(

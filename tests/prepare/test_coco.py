@@ -165,7 +165,7 @@ def test_names_of_categories_mean_what_they_say(source: Callable[..., Path]) -> 
 
 def classes(dataset: Dataset, number: int = 0) -> np.ndarray:
     """An item's label as training reads it."""
-    from geoseg.learn.patches.samples import open_site
+    from geoseg.learn.patches.sites import open_site
     from geoseg.raster.grid import Window
 
     site = open_site(dataset, dataset.items[number], dataset.gsd_m)

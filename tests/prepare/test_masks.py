@@ -14,7 +14,7 @@ from made import RasterWriter, photo
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.learn.patches.samples import open_site
+from geoseg.learn.patches.sites import open_site
 from geoseg.prepare.classes import class_table
 from geoseg.prepare.dataset import Dataset, read_dataset
 from geoseg.prepare.making import Origin, Workshop

@@ -24,7 +24,7 @@ from geoseg.prepare.picture import read_window
 from geoseg.prepare.vectors import VectorSet, prepare_vectors
 
 TABLE = class_table("background=,building=*")
-WANTED = VectorSet(Origin("town", "ODbL", "me", "here"), TABLE, ("red", "green", "blue"))
+WANTED = VectorSet(Origin("town", "ODbL", "me", "here"), TABLE, ("red", "green", "blue"), form="masks")
 
 
 class Heard(Narrator):
