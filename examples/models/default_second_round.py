@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 from geoseg.learn.patches.labels import nearest, seams
-from geoseg.learn.patches.samples import open_site
+from geoseg.learn.patches.sites import open_site
 from geoseg.model.folder import Model, find_model
 from geoseg.model.network import load_network
 from geoseg.prepare.dataset import Dataset, Item, read_dataset, write_dataset
@@ -97,26 +97,25 @@ def corrected(dataset: Dataset, item: Item, seer: Seer, out: Path) -> Item:
     claimed = (patch.classes == 0) & (seer(patch.values, 1) > FORGOTTEN)
     # An alley between two roofs is background, however sure the first model is.
     forgotten = ndimage.binary_opening(claimed, np.ones((NARROWEST_PIXELS, NARROWEST_PIXELS)))
-    parted = seams_of(dataset, item, patch.classes)
-    classes = np.where(forgotten, np.uint8(UNKNOWN), np.where(parted, np.uint8(0), patch.classes))
+    apart = drawn_apart(dataset, item, patch.classes.shape)
+    classes = np.where(forgotten, np.uint8(UNKNOWN), apart)
     label = f"{Path(item.label).stem}-{item.place}.npy"
     np.save(out / label, classes)
-    print(
-        f"{item.image}: {forgotten.mean():.2%} of it may have been forgotten, {parted.mean():.2%} parts buildings"
-    )
+    parts = np.mean((patch.classes == 1) & (apart == 0))
+    print(f"{item.image}: {forgotten.mean():.2%} of it may have been forgotten, {parts:.2%} parts buildings")
     return replace(item, label=label)
 
 
-def seams_of(dataset: Dataset, item: Item, merged: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where two buildings touch that the outlines, or the mask at its own resolution, tell apart."""
+def drawn_apart(dataset: Dataset, item: Item, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An item's classes, with buildings apart that its outlines, or its mask at its own resolution, tell apart."""
     label = dataset.label_path(item)
     if label.suffix == ".geojson":
-        site = open_site(dataset, item, dataset.gsd_m, apart=True)
-        return np.asarray(site.read(Window(0, 0, *merged.shape)).classes != merged)
-    pieces, _ = ndimage.label(np.array(Image.open(label)) == 1)
-    rows, cols = (nearest(0, size, own, size) for size, own in zip(merged.shape, pieces.shape, strict=True))
-    numbers = pieces[np.ix_(rows, cols)].astype(np.int32)
-    return np.asarray(seams(numbers, merged) & (merged == 1))
+        return open_site(dataset, item, dataset.gsd_m, apart=True).read(Window(0, 0, *shape)).classes
+    drawn = np.array(Image.open(label))
+    pieces, _ = ndimage.label(drawn == 1)
+    at = np.ix_(*(nearest(0, size, own, size) for size, own in zip(shape, drawn.shape, strict=True)))
+    classes = drawn[at].astype(np.uint8)
+    return np.where(seams(pieces[at], classes), np.uint8(0), classes)
 
 
 def seen(dataset: Dataset, image: Path, seer: Seer, out: Path) -> Item:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isfinite, sqrt
 
 from affine import Affine
@@ -14,6 +14,12 @@ from geoseg.errors import InputError
 WGS84 = CRS.from_epsg(4326)
 ELLIPSOID = Geod(ellps="WGS84")
 NOWHERE = CRS.from_proj4("+proj=laea +lat_0=0 +lon_0=0 +datum=WGS84 +units=m +no_defs")
+
+
+@lru_cache(maxsize=64)
+def between(source: CRS, target: CRS) -> Transformer:
+    """The way from one CRS to another, x before y. Finding it takes far longer than going it, so it is kept."""
+    return Transformer.from_crs(source, target, always_xy=True)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class Grid:
     def centre_lonlat(self) -> tuple[float, float]:
         """Longitude and latitude of the middle of the grid."""
         x, y = self.transform @ (self.width / 2, self.height / 2)
-        lon, lat = Transformer.from_crs(self.crs, WGS84, always_xy=True).transform(x, y)
+        lon, lat = between(self.crs, WGS84).transform(x, y)
         if not (isfinite(lon) and isfinite(lat)):
             raise InputError(
                 f"the middle of the image ({x:g}, {y:g}) is nowhere on Earth in {crs_name(self.crs)}; "
@@ -100,7 +106,7 @@ class Grid:
     def pixel_size_m(self) -> tuple[float, float]:
         """True ground size (across, down) of the middle pixel, in metres on the ellipsoid."""
         col, row = self.width / 2, self.height / 2
-        to_lonlat = Transformer.from_crs(self.crs, WGS84, always_xy=True)
+        to_lonlat = between(self.crs, WGS84)
         lon, lat = self.centre_lonlat
         sizes = []
         for step in ((1.0, 0.0), (0.0, 1.0)):

@@ -14,17 +14,9 @@ from scipy.stats import chisquare
 from squares import CLASSES, array_set, town
 
 from geoseg.errors import InputError
-from geoseg.learn.patches.samples import (
-    Balance,
-    GridPatches,
-    RandomPatches,
-    Site,
-    class_factors,
-    open_site,
-    open_sites,
-    refuse_shared_ground,
-    total_counts,
-)
+from geoseg.learn.patches import sites
+from geoseg.learn.patches.samples import Balance, GridPatches, RandomPatches, class_factors
+from geoseg.learn.patches.sites import Site, open_site, open_sites, total_counts
 from geoseg.prepare.dataset import Dataset, Item
 from geoseg.raster.grid import Window, made_up_grid
 
@@ -240,49 +232,39 @@ def test_labels_that_cannot_be_meant_are_refused(
         assert complaint in str(told.value)
 
 
+def test_large_sets_are_opened_by_several_processes(
+    write_raster: RasterWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = []
+    for i in range(5):
+        write_raster(f"{i}.tif", town(70, i)[0])
+        outlines(tmp_path, f"{i}.gpkg", [(i, i, i + 20, i + 30)])
+        items.append(Item(f"{i}.tif", f"{i}.gpkg", f"place {i}"))
+    dataset = Dataset("d", "", "", "", 0.3, ("r", "g", "b"), CLASSES, tuple(items), tmp_path)
+    alone = open_sites(dataset, "train", 0.3)
+    monkeypatch.setattr(sites, "WORTH_PROCESSES", 1)
+    together = open_sites(dataset, "train", 0.3)
+    assert [site.item for site in together] == items
+    for one, two in zip(alone, together, strict=True):
+        assert np.array_equal(one.counts, two.counts)
+        window = Window(3, 5, 40, 40)
+        assert np.array_equal(one.read(window).values, two.read(window).values)
+        assert np.array_equal(one.read(window).classes, two.read(window).classes)
+
+
+def test_an_error_in_another_process_is_told_as_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = array_set(tmp_path)
+    np.save(tmp_path / "b-labels.npy", np.full((128, 128), 7, np.uint8))
+    monkeypatch.setattr(sites, "WORTH_PROCESSES", 1)
+    with pytest.raises(InputError, match=r"b-labels.npy: holds the value 7"):
+        open_sites(dataset, "train", 0.3)
+
+
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     dataset = array_set(tmp_path)
     only = replace(dataset, items=dataset.items[:2])
     with pytest.raises(InputError, match="no item is in the split validation"):
         open_sites(only, "validation", 0.3)
-
-
-@pytest.mark.parametrize("shift", [0, 40])
-def test_splits_that_share_ground_are_refused(shift: int, write_raster: RasterWriter, tmp_path: Path) -> None:
-    image, labels = town(256, 1)
-    write_raster("a.tif", image)
-    write_raster("b.tif", image, transform=HERE @ Affine.translation(shift, shift))
-    write_raster("far.tif", image, transform=HERE @ Affine.translation(512, 0))
-    np.save(tmp_path / "labels.npy", labels)
-    items = {name: Item(f"{name}.tif", "labels.npy", name) for name in ("a", "b", "far")}
-    dataset = Dataset("d", "", "", "", 0.3, ("r", "g", "b"), CLASSES, tuple(items.values()), tmp_path)
-    sites = {name: open_site(dataset, item, 0.3) for name, item in items.items()}
-    with pytest.raises(InputError, match=r"a.tif \(train\) and b.tif \(validation\) show the same ground"):
-        refuse_shared_ground({"train": [sites["a"]], "validation": [sites["far"], sites["b"]]})
-    refuse_shared_ground({"train": [sites["a"], sites["b"]], "validation": [sites["far"]]})
-
-
-def test_one_image_may_be_shared_out_by_its_labels(write_raster: RasterWriter, tmp_path: Path) -> None:
-    image, labels = town(256, 1)
-    write_raster("a.tif", image)
-    for name, hidden in (("west", np.s_[:, 128:]), ("east", np.s_[:, :128])):
-        part = labels.copy()
-        part[hidden] = 255
-        np.save(tmp_path / f"{name}.npy", part)
-    items = [Item("a.tif", f"{name}.npy", name) for name in ("west", "east")]
-    dataset = Dataset("d", "", "", "", 0.3, ("r", "g", "b"), CLASSES, tuple(items), tmp_path)
-    west, east = (open_site(dataset, item, 0.3) for item in items)
-    refuse_shared_ground({"train": [west], "validation": [east]})
-
-
-def test_an_image_without_a_place_is_known_again_by_its_pixels(tmp_path: Path) -> None:
-    dataset = array_set(tmp_path)
-    one, two, three = (open_site(dataset, item, 0.3) for item in dataset.items)
-    refuse_shared_ground({"train": [one, two], "validation": [three]})
-    np.save(tmp_path / "copy.npy", np.load(tmp_path / "a.npy"))
-    copy = open_site(dataset, replace(dataset.items[0], image="copy.npy", place="z"), 0.3)
-    with pytest.raises(InputError, match="same ground"):
-        refuse_shared_ground({"train": [one], "validation": [copy]})
 
 
 def drawn_classes(sites: tuple[Site, ...], balance: Balance, count: int = 1500) -> np.ndarray[Any, Any]:

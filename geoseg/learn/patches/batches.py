@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from geoseg.errors import GeosegError
 from geoseg.learn.patches.augment import Recipe, draw, varied
 from geoseg.learn.patches.emphasis import boundary_weights
-from geoseg.learn.patches.samples import Patch, Site
+from geoseg.learn.patches.radiometry import site_range
+from geoseg.learn.patches.sites import Patch, Site
 from geoseg.model.card import Scaling
 from geoseg.model.normalisation import Normalisation
 
@@ -102,11 +103,10 @@ def on(values: Sequence[float], bands: int, device: torch.device) -> Tensor:
 class Shelf(Dataset[Any]):
     """Patches by number, as torch's loader wants them."""
 
-    def __init__(
-        self, patches: Patches, ranges: Sequence[Normalisation], ignore: int, with_weights: bool
-    ) -> None:
-        self.patches, self.ranges = patches, ranges
+    def __init__(self, patches: Patches, scaling: Scaling, ignore: int, with_weights: bool) -> None:
+        self.patches, self.scaling = patches, scaling
         self.ignore, self.with_weights = ignore, with_weights
+        self.ranges: dict[int, Normalisation] = {}
         dtypes = {site.image.dtype for site in patches.sites}
         self.dtype = np.uint8 if dtypes == {"uint8"} else np.float32
 
@@ -118,7 +118,7 @@ class Shelf(Dataset[Any]):
 
     def entry(self, number: int) -> dict[str, Any]:
         site, patch = self.patches[number]
-        scale = self.ranges[site]
+        scale = self.range_of(site)
         flat = np.ones(patch.classes.shape, np.float32)
         return {
             "numbers": number,
@@ -131,6 +131,12 @@ class Shelf(Dataset[Any]):
             "high": np.array(scale.high, np.float32),
             "clip": scale.clip,
         }
+
+    def range_of(self, site: int) -> Normalisation:
+        """How a site's values are scaled: found when its first patch is drawn, since large sets have many sites."""
+        if site not in self.ranges:
+            self.ranges[site] = site_range(self.scaling, self.patches.sites[site])
+        return self.ranges[site]
 
 
 def collated(entries: list[Any]) -> Any:

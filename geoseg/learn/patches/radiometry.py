@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.learn.patches.samples import Site
+from geoseg.learn.patches.sites import Site
 from geoseg.learn.settings import Settings
 from geoseg.model.card import Card, Scaling
 from geoseg.model.normalisation import Normalisation, normalisation, scene_normalisation
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MOST_LOOKED_AT = 100
 PHOTO = ("red", "green", "blue")
 
 
@@ -24,13 +25,18 @@ def scaling_for(settings: Settings, bands: Sequence[str], sites: Sequence[Site])
     elif bytes_among:
         low, high, stretch = 0.0, 255.0, "when-foreign"
     else:
-        (low, high), stretch = pooled_range(sites), "always"
+        (low, high), stretch = pooled_range(some(sites)), "always"
     chosen = stretch if settings.stretch == "auto" else settings.stretch
     bare = Scaling(low, high, stretch=chosen)  # type: ignore[arg-type]
     if settings.weights != "none" and tuple(bands) == PHOTO:
         return Scaling(low, high, IMAGENET_MEAN, IMAGENET_STD, bare.stretch)
-    mean, std = mean_and_std(bare, sites)
+    mean, std = mean_and_std(bare, some(sites))
     return Scaling(low, high, mean, std, bare.stretch)
+
+
+def some(sites: Sequence[Site]) -> Sequence[Site]:
+    """As many sites as it takes to know what all look like, evenly spread."""
+    return sites[:: -(-len(sites) // MOST_LOOKED_AT)]
 
 
 def pooled_range(sites: Sequence[Site]) -> tuple[float, float]:
@@ -45,7 +51,7 @@ def mean_and_std(scaling: Scaling, sites: Sequence[Site]) -> tuple[tuple[float, 
     seen = []
     for site in sites:
         values, valid = site.image.look()
-        ranges = site_range(scaling, site, len(values))
+        ranges = site_range(scaling, site)
         known = values[:, valid][:, ::7].astype(np.float64)
         low, high = (np.array(limits)[:, None] for limits in (ranges.low, ranges.high))
         scaled = (known - low) / (high - low)
@@ -55,9 +61,11 @@ def mean_and_std(scaling: Scaling, sites: Sequence[Site]) -> tuple[tuple[float, 
     return tuple(float(round(m, 4)) for m in mean), tuple(float(round(s, 4)) for s in std)
 
 
-def site_range(scaling: Scaling, site: Site, bands: int) -> Normalisation:
+def site_range(scaling: Scaling, site: Site) -> Normalisation:
+    """How the values of a site are brought to the scale from 0 to 1."""
     plain = Scaling(scaling.low, scaling.high, stretch=scaling.stretch)
     values, valid = site.image.look()
+    bands = len(values)
     if not valid.any():
         return normalisation(plain, (plain.low,) * bands, (plain.high,) * bands, clip=False)
     return scene_normalisation(bandless_card(plain, bands), values, valid, site.item.image)

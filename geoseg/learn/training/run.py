@@ -14,17 +14,10 @@ from geoseg.errors import InputError
 from geoseg.learn.patches.augment import RECIPES, Recipe
 from geoseg.learn.patches.batches import Batch, Kitchen, Shelf, batches
 from geoseg.learn.patches.derived import derived_bands
-from geoseg.learn.patches.radiometry import scaling_for, site_range
-from geoseg.learn.patches.samples import (
-    Balance,
-    GridPatches,
-    RandomPatches,
-    Site,
-    class_factors,
-    open_sites,
-    refuse_shared_ground,
-    total_counts,
-)
+from geoseg.learn.patches.radiometry import scaling_for
+from geoseg.learn.patches.samples import Balance, GridPatches, RandomPatches, class_factors
+from geoseg.learn.patches.shared_ground import refuse_shared_ground
+from geoseg.learn.patches.sites import Site, open_sites, total_counts
 from geoseg.learn.settings import Settings
 from geoseg.learn.training.losses import LossSum, balanced_weights, parse_loss
 from geoseg.learn.training.networks import new_network, refuse_unknown
@@ -32,7 +25,6 @@ from geoseg.learn.training.processes import Team
 from geoseg.learn.training.validation import Examiner
 from geoseg.model.card import Card
 from geoseg.model.network import with_derived_bands
-from geoseg.model.normalisation import Normalisation
 from geoseg.narrator import QUIET, Narrator
 from geoseg.prepare.dataset import Dataset, read_dataset
 
@@ -98,11 +90,7 @@ class Run:
         )
 
     def shelf(self, patches: RandomPatches | GridPatches, with_weights: bool) -> Shelf:
-        ranges = [self.range_of(site) for site in patches.sites]
-        return Shelf(patches, ranges, self.ground.dataset.ignore, with_weights)
-
-    def range_of(self, site: Site) -> Normalisation:
-        return site_range(self.card.scaling, site, len(self.card.bands))
+        return Shelf(patches, self.card.scaling, self.ground.dataset.ignore, with_weights)
 
     def examiner(self) -> Examiner:
         places = tuple(site.place for site in self.ground.validation)
@@ -123,7 +111,9 @@ class Run:
         return with_derived_bands(network, self.card).to(self.device)
 
 
-def open_run(path: Path, out: Path, settings: Settings, device: torch.device, team: Team) -> Run:
+def open_run(
+    path: Path, out: Path, settings: Settings, device: torch.device, team: Team, narrator: Narrator = QUIET
+) -> Run:
     """Settle a run, or say in one line why it cannot be."""
     if settings.batch % (team.size * settings.accumulate):
         raise InputError(
@@ -131,7 +121,7 @@ def open_run(path: Path, out: Path, settings: Settings, device: torch.device, te
             f"{team.size} processes, each cutting its share in {settings.accumulate}"
         )
     refuse_unknown(settings)
-    ground = open_ground(read_dataset(path), settings)
+    ground = open_ground(read_dataset(path), settings, narrator)
     card = first_card(ground, out, settings)
     return Run(
         settings,
@@ -144,14 +134,14 @@ def open_run(path: Path, out: Path, settings: Settings, device: torch.device, te
     )
 
 
-def open_ground(dataset: Dataset, settings: Settings) -> Ground:
+def open_ground(dataset: Dataset, settings: Settings, narrator: Narrator) -> Ground:
     if len(dataset.classes) < 2:
         raise InputError(
             f"{dataset.name}: needs two classes, the background first, not {len(dataset.classes)}"
         )
     gsd_m = settings.gsd or dataset.gsd_m
-    training = open_sites(dataset, "train", gsd_m, settings.keeps_apart(gsd_m))
-    ground = Ground(dataset, training, open_sites(dataset, "validation", gsd_m))
+    training = open_sites(dataset, "train", gsd_m, settings.keeps_apart(gsd_m), narrator)
+    ground = Ground(dataset, training, open_sites(dataset, "validation", gsd_m, narrator=narrator))
     refuse_shared_ground({"train": ground.training, "validation": ground.validation})
     return ground
 

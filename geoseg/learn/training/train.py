@@ -44,7 +44,7 @@ def train(
         checkpoint.board_writer()
     with team(device) as all_of_us:
         speaker = narrator if all_of_us.leads else QUIET
-        run = open_run(dataset, out, settings, device, all_of_us)
+        run = open_run(dataset, out, settings, device, all_of_us, speaker)
         tell(run, speaker)
         network = run.new_network(speaker)
         if all_of_us.leads:
