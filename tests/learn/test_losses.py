@@ -157,6 +157,42 @@ def test_right_answers_cost_nothing_and_wrong_ones_much(name: str, channels: int
     assert loss(name, -right, labels) > 0.3
 
 
+REGIONS = [
+    "dice",
+    "jaccard",
+    "tversky",
+    "lovasz",
+    "unified-focal(weight=1)",
+    "unified-focal-asymmetric(weight=1)",
+]
+
+
+@pytest.mark.parametrize("name", REGIONS)
+@pytest.mark.parametrize(("logits", "labels"), [(LOGITS, LABELS), (MANY_LOGITS, MANY_LABELS)])
+def test_regions_are_compared_with_the_plain_truth(name: str, logits: Tensor, labels: Tensor) -> None:
+    assert loss(name, logits, labels, smoothing=0.3) == loss(name, logits, labels)
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "tversky", "lovasz"])
+def test_a_perfect_answer_costs_nothing_however_labels_are_smoothed(name: str) -> None:
+    """A patch of two classes out of five: the other three are not there, and cost nothing either."""
+    labels = half_true()
+    logits = functional.one_hot(labels, 5).permute(0, 3, 1, 2) * 80.0
+    assert loss(name, logits, labels, smoothing=0.1) == pytest.approx(0, abs=1e-6)
+    assert loss(name, logits[:, 1:2] - 40, labels, smoothing=0.1) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_smoothed_labels_of_single_pixels_by_hand(p: float) -> None:
+    # Labels of 0.9 and 0.1 instead of 1 and 0; half of the pixels are true.
+    true, other = -log(p), -log(1 - p)
+    expected = ((0.9 * true + 0.1 * other) + (0.9 * other + 0.1 * true)) / 2
+    assert loss("bce", constant(p), half_true(), smoothing=0.2) == pytest.approx(expected, rel=1e-5)
+    true, other = true * (1 - p) ** 2, other * p**2
+    expected = ((0.9 * true + 0.1 * other) + (0.9 * other + 0.1 * true)) / 2
+    assert loss("focal", constant(p), half_true(), smoothing=0.2) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_nothing_known_costs_nothing(name: str) -> None:
     logits = LOGITS.clone().requires_grad_()

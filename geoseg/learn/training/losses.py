@@ -25,13 +25,15 @@ SMALLEST = 1e-7
 class Compared:
     """Answers beside the truth, each (patch, class, pixel); yes/no models have two classes here as well.
 
-    `logs` are logarithms of probabilities, `truth` is one for the class of a pixel (less when smoothed) and zero for
-    unknown pixels, `known` (patch, 1, pixel) says which are known, `weight` (patch, 1, pixel) how much each counts, and
-    `class_weights` (class) how much each class counts in the losses of single pixels.
+    `logs` are logarithms of probabilities, `truth` is one for the class of a pixel and zero for unknown pixels, `target`
+    is the truth less certain when smoothed, as the losses of single pixels want it, `known` (patch, 1, pixel) says
+    which are known, `weight` (patch, 1, pixel) how much each counts, and `class_weights` (class) how much each class
+    counts in the losses of single pixels.
     """
 
     logs: Tensor
     truth: Tensor
+    target: Tensor
     known: Tensor
     weight: Tensor
     class_weights: Tensor
@@ -81,11 +83,11 @@ def compared(
     flat = labels.flatten(1).long()
     known = (flat != ignore).unsqueeze(1).float()
     classes = logs.shape[1]
-    certain = functional.one_hot(torch.where(flat == ignore, 0, flat), classes).transpose(1, 2).float()
-    truth = (certain * (1 - smoothing) + smoothing / classes) * known
+    truth = functional.one_hot(torch.where(flat == ignore, 0, flat), classes).transpose(1, 2) * known
     return Compared(
         logs,
         truth,
+        truth * (1 - smoothing) + known * smoothing / classes,
         known,
         torch.ones_like(known) if weight is None else weight.flatten(1).unsqueeze(1).float(),
         torch.ones(classes, device=logits.device)
@@ -96,7 +98,7 @@ def compared(
 
 def cross_entropy(pair: Compared) -> Tensor:
     """Cross-entropy, pixel by pixel; each class with its weight."""
-    return pair.pixel_mean(-pair.truth * pair.logs * by_class(pair))
+    return pair.pixel_mean(-pair.target * pair.logs * by_class(pair))
 
 
 def binary_cross_entropy(pair: Compared) -> Tensor:
@@ -105,13 +107,13 @@ def binary_cross_entropy(pair: Compared) -> Tensor:
         return cross_entropy(pair)
     others = torch.log1p(-pair.logs.exp().clamp(max=1 - SMALLEST))
     classes = pair.logs.shape[1]
-    loss = -(pair.truth * pair.logs + (pair.known - pair.truth) * others) * by_class(pair)
+    loss = -(pair.target * pair.logs + (pair.known - pair.target) * others) * by_class(pair)
     return pair.pixel_mean(loss) / classes
 
 
 def focal(pair: Compared, gamma: float = 2.0) -> Tensor:
     """Cross-entropy that looks away from what is certain already (Lin et al. 2017)."""
-    return pair.pixel_mean(-pair.truth * pair.logs * doubt(pair, gamma) * by_class(pair))
+    return pair.pixel_mean(-pair.target * pair.logs * doubt(pair, gamma) * by_class(pair))
 
 
 def dice(pair: Compared, smooth: float = 1.0) -> Tensor:
@@ -134,10 +136,8 @@ def tversky(pair: Compared, alpha: float = 0.3, beta: float = 0.7, smooth: float
 
 def lovasz(pair: Compared) -> Tensor:
     """The Lovász extension of intersection over union (Berman et al. 2018), patch by patch."""
-    certain = (pair.truth > 0.5).float()
-    errors = (certain - pair.probabilities).abs()
-    errors, order = errors.sort(dim=2, descending=True)
-    return pair.sought_mean((errors * lovasz_slope(certain.gather(2, order), pair.known.sum(2))).sum(2))
+    errors, order = (pair.truth - pair.probabilities).abs().sort(dim=2, descending=True)
+    return pair.sought_mean((errors * lovasz_slope(pair.truth.gather(2, order), pair.known.sum(2))).sum(2))
 
 
 def lovasz_slope(truth: Tensor, known: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def unified_focal(pair: Compared, weight: float = 0.5, delta: float = 0.6, gamma
 
     `gamma` from 0 (cross-entropy and Tversky) to 1 (most focal), `delta` what misses cost against false alarms.
     """
-    pixels = pair.pixel_mean(-pair.truth * pair.logs * doubt(pair, gamma) * importance(pair, delta))
+    pixels = pair.pixel_mean(-pair.target * pair.logs * doubt(pair, gamma) * importance(pair, delta))
     regions = (1 - tversky_index(pair, delta)) ** (1 - gamma)
     return weight * regions.mean(1) + (1 - weight) * pixels
 
@@ -165,7 +165,7 @@ def unified_focal_asymmetric(
     """The asymmetric unified focal loss: the background alone is played down, the rare classes alone are enhanced."""
     rare = is_rare(pair)
     damping = torch.where(rare[:, None], torch.ones_like(pair.logs), doubt(pair, gamma))
-    pixels = pair.pixel_mean(-pair.truth * pair.logs * damping * importance(pair, delta))
+    pixels = pair.pixel_mean(-pair.target * pair.logs * damping * importance(pair, delta))
     distance = 1 - tversky_index(pair, delta)
     regions = torch.where(rare, distance ** (1 - gamma), distance)
     return weight * regions.mean(1) + (1 - weight) * pixels
@@ -173,7 +173,7 @@ def unified_focal_asymmetric(
 
 def boundary(pair: Compared) -> Tensor:
     """Cross-entropy in which gaps between buildings and small buildings count more (Ronneberger et al. 2015)."""
-    return pair.pixel_mean(-pair.truth * pair.logs * by_class(pair) * pair.weight)
+    return pair.pixel_mean(-pair.target * pair.logs * by_class(pair) * pair.weight)
 
 
 def by_class(pair: Compared) -> Tensor:
