@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from math import log
 from typing import Any
 
@@ -225,13 +226,57 @@ def test_pixels_weigh_in_the_boundary_loss_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("1e-1 * dice+bce", "0.1 * dice + bce"),
+        ("1e+1*dice + .5*bce", "10 * dice + 0.5 * bce"),
+        ("2.E+0 * dice", "2 * dice"),
+        ("focal(gamma=1e-3)", "focal(gamma=0.001)"),
+    ],
+)
+def test_numbers_are_written_in_any_way(text: str, plain: str) -> None:
+    assert parse_loss(text, True).terms == parse_loss(plain, True).terms
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "tversky"])
+@pytest.mark.parametrize("label", [0, 255])
+def test_unsmoothed_shares_of_nothing_are_nothing(name: str, label: int) -> None:
+    """Where neither truth nor answer holds a pixel there is 0 of 0."""
+    logits = torch.full((1, 1, 4, 4), -200.0, requires_grad=True)
+    labels = torch.full((1, 4, 4), label)
+    value = parse_loss(f"{name}(smooth=0)", True)(compared(logits, labels))
+    value.backward()
+    assert float(value.detach()) == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_parameters_are_those_of_the_functions() -> None:
+    for kind in LOSSES.values():
+        assert list(inspect.signature(kind.loss).parameters)[1:] == list(kind.limits)
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("hinge", "unknown loss 'hinge'; known are bce"),
         ("bce +", "cannot be read"),
         ("focal(alpha=1)", "no parameter 'alpha'; it has gamma"),
         ("focal(gamma)", "written like"),
-        ("1.2.3 * bce", "number that cannot be read"),
+        ("1.2.3 * bce", "the factor of bce is '1.2.3', which is no number"),
+        ("bce + -1 * dice", "the factor of dice is -1; give a finite number above zero"),
+        ("inf * dice", "the factor of dice is inf; give a finite number above zero"),
+        ("focal(gamma=high)", "gamma of focal is 'high', which is no number"),
+        ("focal(gamma=-1)", "gamma of focal is -1; give a finite number, zero or more"),
+        ("focal(gamma=nan)", "gamma of focal is nan; give"),
+        ("dice(smooth=1e999)", "smooth of dice is 1e999; give"),
+        ("unified-focal(gamma=3)", "gamma of unified-focal is 3; give a number from 0 to 1"),
+        (
+            "unified-focal-asymmetric(delta=1.1)",
+            "delta of unified-focal-asymmetric is 1.1; give a number from 0",
+        ),
+        ("unified-focal(weight=-0.1)", "weight of unified-focal is -0.1; give a number from 0 to 1"),
+        ("tversky(alpha=0,beta=0,smooth=0)", "alpha of tversky is 0; give a finite number above zero"),
     ],
 )
 def test_a_loss_that_cannot_be_meant_is_refused(text: str, complaint: str) -> None:

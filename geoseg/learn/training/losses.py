@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from geoseg.errors import InputError
+from geoseg.learn.limits import ABOVE_ZERO, SHARE, ZERO_OR_MORE, Limits
 
 IGNORE = 255
 SMALLEST = 1e-7
@@ -60,9 +61,6 @@ class Compared:
             return loss[:, 1]
         present = (self.truth.sum(2) > 0).float()
         return (loss * present).sum(1) / present.sum(1).clamp(min=1)
-
-
-Loss = Callable[[Compared], Tensor]
 
 
 def compared(
@@ -119,19 +117,19 @@ def focal(pair: Compared, gamma: float = 2.0) -> Tensor:
 def dice(pair: Compared, smooth: float = 1.0) -> Tensor:
     """One less the Dice score of the patch."""
     hits, missed, wrong = overlaps(pair)
-    return pair.sought_mean(1 - (2 * hits + smooth) / (2 * hits + missed + wrong + smooth))
+    return pair.sought_mean(amiss(2 * hits, missed + wrong, smooth))
 
 
 def jaccard(pair: Compared, smooth: float = 1.0) -> Tensor:
     """One less the intersection over union of the patch."""
     hits, missed, wrong = overlaps(pair)
-    return pair.sought_mean(1 - (hits + smooth) / (hits + missed + wrong + smooth))
+    return pair.sought_mean(amiss(hits, missed + wrong, smooth))
 
 
 def tversky(pair: Compared, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0) -> Tensor:
     """Dice with a price of its own for false alarms (`alpha`) and for what is missed (`beta`)."""
     hits, missed, wrong = overlaps(pair)
-    return pair.sought_mean(1 - (hits + smooth) / (hits + alpha * wrong + beta * missed + smooth))
+    return pair.sought_mean(amiss(hits, alpha * wrong + beta * missed, smooth))
 
 
 def lovasz(pair: Compared) -> Tensor:
@@ -154,9 +152,8 @@ def unified_focal(pair: Compared, weight: float = 0.5, delta: float = 0.6, gamma
 
     `gamma` from 0 (cross-entropy and Tversky) to 1 (most focal), `delta` what misses cost against false alarms.
     """
-    pixels = pair.pixel_mean(-pair.target * pair.logs * doubt(pair, gamma) * importance(pair, delta))
-    regions = (1 - tversky_index(pair, delta)) ** (1 - gamma)
-    return weight * regions.mean(1) + (1 - weight) * pixels
+    focus = torch.full_like(pair.class_weights, gamma)
+    return focal_and_tversky(pair, weight, delta, focus, focus)
 
 
 def unified_focal_asymmetric(
@@ -164,11 +161,18 @@ def unified_focal_asymmetric(
 ) -> Tensor:
     """The asymmetric unified focal loss: the background alone is played down, the rare classes alone are enhanced."""
     rare = is_rare(pair)
-    damping = torch.where(rare[:, None], torch.ones_like(pair.logs), doubt(pair, gamma))
-    pixels = pair.pixel_mean(-pair.target * pair.logs * damping * importance(pair, delta))
-    distance = 1 - tversky_index(pair, delta)
-    regions = torch.where(rare, distance ** (1 - gamma), distance)
-    return weight * regions.mean(1) + (1 - weight) * pixels
+    return focal_and_tversky(pair, weight, delta, gamma * ~rare, gamma * rare)
+
+
+def focal_and_tversky(
+    pair: Compared, weight: float, delta: float, damping: Tensor, enhancement: Tensor
+) -> Tensor:
+    """Single pixels and regions, of which `weight` is the share; how much of each class is played down, and enhanced."""
+    pixels = -pair.target * pair.logs * doubt(pair, damping[:, None]) * importance(pair, delta)
+    hits, missed, wrong = overlaps(pair)
+    distance = amiss(hits, delta * missed + (1 - delta) * wrong, 0.0).clamp(min=SMALLEST)
+    regions = distance ** (1 - enhancement)
+    return weight * regions.mean(1) + (1 - weight) * pair.pixel_mean(pixels)
 
 
 def boundary(pair: Compared) -> Tensor:
@@ -180,7 +184,7 @@ def by_class(pair: Compared) -> Tensor:
     return pair.class_weights[None, :, None]
 
 
-def doubt(pair: Compared, gamma: float) -> Tensor:
+def doubt(pair: Compared, gamma: float | Tensor) -> Tensor:
     """How far each probability is from certainty, to a power; never quite zero, where powers have no slope."""
     return (1 - pair.logs.exp()).clamp(min=SMALLEST) ** gamma
 
@@ -195,11 +199,9 @@ def is_rare(pair: Compared) -> Tensor:
     return torch.arange(pair.logs.shape[1], device=pair.logs.device) > 0
 
 
-def tversky_index(pair: Compared, delta: float) -> Tensor:
-    """For each patch and class: 1 when met in full. Misses cost `delta`, false alarms the rest."""
-    hits, missed, wrong = overlaps(pair)
-    index = (hits + SMALLEST) / (hits + delta * missed + (1 - delta) * wrong + SMALLEST)
-    return index.clamp(max=1 - SMALLEST)
+def amiss(right: Tensor, wrong: Tensor, smooth: float) -> Tensor:
+    """The share of what is wrong; none where there is nothing at all. The smoother, the less small patches tell."""
+    return wrong / (right + wrong + max(smooth, SMALLEST))
 
 
 def overlaps(pair: Compared) -> tuple[Tensor, Tensor, Tensor]:
@@ -209,21 +211,32 @@ def overlaps(pair: Compared) -> tuple[Tensor, Tensor, Tensor]:
     return hits, pair.truth.sum(2) - hits, probabilities.sum(2) - hits
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    "bce": binary_cross_entropy,
-    "cross-entropy": cross_entropy,
-    "focal": focal,
-    "dice": dice,
-    "jaccard": jaccard,
-    "tversky": tversky,
-    "lovasz": lovasz,
-    "unified-focal": unified_focal,
-    "unified-focal-asymmetric": unified_focal_asymmetric,
-    "boundary": boundary,
+@dataclass(frozen=True)
+class Kind:
+    """A loss that can be asked for, and which values its parameters can have."""
+
+    loss: Callable[..., Tensor]
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+
+
+SMOOTH = {"smooth": ZERO_OR_MORE}
+UNIFIED = {"weight": SHARE, "delta": SHARE, "gamma": SHARE}
+LOSSES = {
+    "bce": Kind(binary_cross_entropy),
+    "cross-entropy": Kind(cross_entropy),
+    "focal": Kind(focal, {"gamma": ZERO_OR_MORE}),
+    "dice": Kind(dice, SMOOTH),
+    "jaccard": Kind(jaccard, SMOOTH),
+    "tversky": Kind(tversky, {"alpha": ABOVE_ZERO, "beta": ABOVE_ZERO} | SMOOTH),
+    "lovasz": Kind(lovasz),
+    "unified-focal": Kind(unified_focal, UNIFIED),
+    "unified-focal-asymmetric": Kind(unified_focal_asymmetric, UNIFIED),
+    "boundary": Kind(boundary),
 }
 DEFAULTS = {True: "bce + dice", False: "cross-entropy + dice"}
-TERM = re.compile(r"(?:(?P<factor>[\d.]+)\s*\*\s*)?(?P<name>[a-z-]+)\s*(?:\((?P<values>[^()]*)\))?")
-VALUE = re.compile(r"\s*([a-z]+)\s*=\s*([\d.]+)\s*")
+PLUS = re.compile(r"(?<![\d.][eE])\+")  # not that of 1e+3
+TERM = re.compile(r"(?:(?P<factor>[^*]+)\*)?\s*(?P<name>[a-z-]+)\s*(?:\((?P<values>[^()]*)\))?")
+VALUE = re.compile(r"\s*([a-z]+)\s*=\s*(\S+)\s*")
 
 
 @dataclass(frozen=True)
@@ -235,7 +248,7 @@ class LossTerm:
     values: dict[str, float]
 
     def __call__(self, pair: Compared) -> Tensor:
-        return self.factor * LOSSES[self.name](pair, **self.values).mean()
+        return self.factor * LOSSES[self.name].loss(pair, **self.values).mean()
 
 
 @dataclass(frozen=True)
@@ -257,37 +270,43 @@ class LossSum:
 def parse_loss(text: str, yes_no: bool) -> LossSum:
     """A loss from its description; `auto` is cross-entropy and dice."""
     described = DEFAULTS[yes_no] if text == "auto" else text
-    return LossSum(described, tuple(parse_term(part.strip(), text) for part in described.split("+")))
+    try:
+        return LossSum(described, tuple(parse_term(part.strip()) for part in PLUS.split(described)))
+    except ValueError as error:
+        raise InputError(f"--loss {text}: {error}") from error
 
 
-def parse_term(part: str, text: str) -> LossTerm:
+def parse_term(part: str) -> LossTerm:
     found = TERM.fullmatch(part)
     if found is None:
-        raise InputError(f"--loss {text}: {part!r} cannot be read; write it like 0.5 * bce + focal(gamma=2)")
+        raise ValueError(f"{part!r} cannot be read; write it like 0.5 * bce + focal(gamma=2)")
     name = found["name"]
     if name not in LOSSES:
-        raise InputError(f"--loss {text}: unknown loss {name!r}; known are {', '.join(LOSSES)}")
-    pairs = [VALUE.fullmatch(value) for value in (found["values"] or "").split(",") if value.strip()]
-    if any(pair is None for pair in pairs):
-        raise InputError(f"--loss {text}: parameters of {name} are written like (gamma=2)")
+        raise ValueError(f"unknown loss {name!r}; known are {', '.join(LOSSES)}")
+    factor = number(found["factor"] or "1", f"the factor of {name}", ABOVE_ZERO)
+    return LossTerm(factor, name, dict(parse_values(name, found["values"] or "")))
+
+
+def parse_values(name: str, text: str) -> Iterator[tuple[str, float]]:
+    """The parameters of a loss, each within its limits."""
+    limits = LOSSES[name].limits
+    for part in filter(str.strip, text.split(",")):
+        found = VALUE.fullmatch(part)
+        if found is None:
+            raise ValueError(f"parameters of {name} are written like (gamma=2)")
+        if found[1] not in limits:
+            raise ValueError(f"{name} has no parameter {found[1]!r}; it has {', '.join(limits) or 'none'}")
+        yield found[1], number(found[2], f"{found[1]} of {name}", limits[found[1]])
+
+
+def number(text: str, what: str, limits: Limits) -> float:
     try:
-        values = {pair[1]: float(pair[2]) for pair in pairs if pair is not None}
-        factor = float(found["factor"] or 1)
+        value = float(text)
     except ValueError as error:
-        raise InputError(f"--loss {text}: {part!r} holds a number that cannot be read") from error
-    refuse_unknown_parameters(name, values, text)
-    return LossTerm(factor, name, values)
-
-
-def refuse_unknown_parameters(name: str, values: Sequence[str] | dict[str, float], text: str) -> None:
-    import inspect
-
-    known = list(inspect.signature(LOSSES[name]).parameters)[1:]
-    for value in values:
-        if value not in known:
-            raise InputError(
-                f"--loss {text}: {name} has no parameter {value!r}; it has {', '.join(known) or 'none'}"
-            )
+        raise ValueError(f"{what} is {text.strip()!r}, which is no number") from error
+    if value not in limits:
+        raise ValueError(f"{what} is {text.strip()}; give {limits.words}")
+    return value
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
