@@ -13,6 +13,7 @@ import geopandas
 import numpy as np
 import pytest
 from made import HERE, UTM33, RasterWriter, photo
+from town import Heard
 
 from geoseg.errors import InputError
 from geoseg.narrator import Narrator
@@ -26,14 +27,6 @@ from geoseg.prepare.picture import read_window
 WANTED = CocoSet(Origin("photos", "CC0", "me", "here"), 0.3)
 LAYERS = replace(WANTED, form="vectors")
 SQUARE = [[10, 10, 20, 10, 20, 20, 10, 20]]
-
-
-class Heard(Narrator):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
 
 
 def content(**changes: Any) -> dict[str, Any]:

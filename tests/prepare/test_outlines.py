@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from made import HERE, UTM33, RasterWriter, photo
 from numpy.typing import NDArray
 from scipy import ndimage
+from town import Heard, on_map, square
 
 from geoseg.errors import InputError
 from geoseg.narrator import QUIET, Narrator
@@ -43,22 +44,6 @@ HOUSES = VectorSet(
 )
 KINDS = replace(HOUSES, table=TABLE, class_field="kind")
 BOW = [(0.0, 0.0), (10.0, 10.0), (10.0, 0.0), (0.0, 10.0)]
-
-
-class Heard(Narrator):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
-
-
-def on_map(*pixels: tuple[float, float]) -> shapely.Polygon:
-    return shapely.Polygon([HERE @ corner for corner in pixels])
-
-
-def square(col: float, row: float, size: float) -> shapely.Polygon:
-    return on_map((col, row), (col + size, row), (col + size, row + size), (col, row + size))
 
 
 def layer(path: Path, shapes: list[Any], crs: str = UTM33, **fields: Any) -> Path:
@@ -269,7 +254,7 @@ def test_the_audit_says_of_outlines_what_it_says_of_masks(write_raster: RasterWr
     """Labels beside the edges, empty scenes and copies; --fix mends both alike."""
     chance = np.random.default_rng(1)
     for number in range(3):
-        spots = [square(*chance.uniform(0, 220, 2), 14) for _ in range(25)] if number else []
+        spots = [square(col, row, 14) for col, row in chance.uniform(0, 220, (25, 2))] if number else []
         ground = np.full((240, 240), 60, np.uint8)
         burned = rasterio.features.rasterize(spots, (240, 240), transform=HERE) if spots else ground * 0
         image = np.stack([ground + 120 * burned + chance.integers(0, 9, ground.shape, np.uint8)] * 3)

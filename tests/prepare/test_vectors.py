@@ -13,6 +13,7 @@ import shapely
 from made import HERE, UTM33, RasterWriter, photo
 from numpy.typing import NDArray
 from rasterio.features import rasterize
+from town import Heard, on_map, square
 
 from geoseg.errors import InputError
 from geoseg.narrator import Narrator
@@ -25,22 +26,6 @@ from geoseg.prepare.vectors import VectorSet, prepare_vectors
 
 TABLE = class_table("background=,building=*")
 WANTED = VectorSet(Origin("town", "ODbL", "me", "here"), TABLE, ("red", "green", "blue"), form="masks")
-
-
-class Heard(Narrator):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
-
-
-def on_map(*pixels: tuple[float, float]) -> shapely.Polygon:
-    return shapely.Polygon([HERE @ corner for corner in pixels])
-
-
-def square(col: float, row: float, size: float) -> shapely.Polygon:
-    return on_map((col, row), (col + size, row), (col + size, row + size), (col, row + size))
 
 
 def town(
