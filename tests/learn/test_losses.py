@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.errors import InputError
+from geoseg.learn.settings import Settings
 from geoseg.learn.training import losses
-from geoseg.learn.training.losses import LOSSES, balanced_weights, compared, parse_loss
+from geoseg.learn.training.losses import LOSSES, balanced_weights, compared, parse_loss, unused
 
 GENERATOR = torch.Generator().manual_seed(3)
 LOGITS = torch.randn(3, 1, 8, 8, generator=GENERATOR)
@@ -249,6 +250,32 @@ def test_unsmoothed_shares_of_nothing_are_nothing(name: str, label: int) -> None
     assert float(value.detach()) == 0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("logits", "labels"), [(LOGITS, LABELS), (MANY_LOGITS, MANY_LABELS)])
+def test_settings_that_a_loss_does_not_heed_change_nothing_and_are_told(
+    name: str, logits: Tensor, labels: Tensor
+) -> None:
+    weights = torch.tensor([0.3, 2.0, 1.0, 0.7])[: max(2, logits.shape[1])]
+    changes: dict[str, Any] = {
+        "--class-weights": {"class_weights": weights},
+        "--label-smoothing": {"smoothing": 0.2},
+    }
+    plain = loss(name, logits, labels)
+    idle = {flag for flag, change in changes.items() if loss(name, logits, labels, **change) == plain}
+    told = unused(parse_loss(name, True), Settings(class_weights="auto", label_smoothing=0.2))
+    assert {line.split()[0] for line in told} == idle
+
+
+def test_what_a_loss_does_not_heed_is_told_in_one_line() -> None:
+    (line,) = unused(
+        parse_loss("dice + unified-focal", True), Settings(class_weights="1,4", label_smoothing=0.1)
+    )
+    assert line.startswith("--class-weights 1,4: changes nothing in the loss dice + unified-focal; only ")
+    assert "such as bce, cross-entropy, focal, boundary" in line
+    assert unused(parse_loss("dice", True), Settings()) == []
+    assert unused(parse_loss("auto", True), Settings(class_weights="1,4", label_smoothing=0.1)) == []
 
 
 def test_parameters_are_those_of_the_functions() -> None:

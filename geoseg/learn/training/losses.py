@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from geoseg.errors import InputError
 from geoseg.learn.limits import ABOVE_ZERO, SHARE, ZERO_OR_MORE, Limits
+from geoseg.learn.settings import Settings, flag
 
 IGNORE = 255
 SMALLEST = 1e-7
@@ -213,25 +214,28 @@ def overlaps(pair: Compared) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A loss that can be asked for, and which values its parameters can have."""
+    """A loss that can be asked for, which values its parameters can have, and which settings it heeds."""
 
     loss: Callable[..., Tensor]
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    heeds: frozenset[str] = frozenset()
 
 
+HEEDED = ("class_weights", "label_smoothing")
+BOTH, SMOOTHING = frozenset(HEEDED), frozenset({"label_smoothing"})
 SMOOTH = {"smooth": ZERO_OR_MORE}
 UNIFIED = {"weight": SHARE, "delta": SHARE, "gamma": SHARE}
 LOSSES = {
-    "bce": Kind(binary_cross_entropy),
-    "cross-entropy": Kind(cross_entropy),
-    "focal": Kind(focal, {"gamma": ZERO_OR_MORE}),
+    "bce": Kind(binary_cross_entropy, heeds=BOTH),
+    "cross-entropy": Kind(cross_entropy, heeds=BOTH),
+    "focal": Kind(focal, {"gamma": ZERO_OR_MORE}, BOTH),
     "dice": Kind(dice, SMOOTH),
     "jaccard": Kind(jaccard, SMOOTH),
     "tversky": Kind(tversky, {"alpha": ABOVE_ZERO, "beta": ABOVE_ZERO} | SMOOTH),
     "lovasz": Kind(lovasz),
-    "unified-focal": Kind(unified_focal, UNIFIED),
-    "unified-focal-asymmetric": Kind(unified_focal_asymmetric, UNIFIED),
-    "boundary": Kind(boundary),
+    "unified-focal": Kind(unified_focal, UNIFIED, SMOOTHING),
+    "unified-focal-asymmetric": Kind(unified_focal_asymmetric, UNIFIED, SMOOTHING),
+    "boundary": Kind(boundary, heeds=BOTH),
 }
 DEFAULTS = {True: "bce + dice", False: "cross-entropy + dice"}
 PLUS = re.compile(r"(?<![\d.][eE])\+")  # not that of 1e+3
@@ -265,6 +269,20 @@ class LossSum:
     def needs_weights(self) -> bool:
         """Whether patches must bring how much each of their pixels counts."""
         return any(term.name == "boundary" for term in self.terms)
+
+    def heeds(self, setting: str) -> bool:
+        return any(setting in LOSSES[term.name].heeds for term in self.terms)
+
+
+def unused(loss: LossSum, settings: Settings) -> list[str]:
+    """Complaints about settings that were given, but change nothing in a loss."""
+    given = [name for name in HEEDED if getattr(settings, name)]
+    return [
+        f"{flag(name)} {getattr(settings, name)}: changes nothing in the loss {loss.text}; only losses of single pixels "
+        f"heed it, such as {', '.join(kind for kind in LOSSES if name in LOSSES[kind].heeds)}"
+        for name in given
+        if not loss.heeds(name)
+    ]
 
 
 def parse_loss(text: str, yes_no: bool) -> LossSum:
