@@ -113,6 +113,21 @@ def test_jpeg_artefacts_round_the_cosines_of_scipy() -> None:
     assert np.array_equal(amounts.round(), expected.round())
 
 
+@pytest.mark.parametrize("side", [41, 47, 48, 5])
+def test_jpeg_artefacts_reach_patches_of_any_side(side: int) -> None:
+    images, strength = IMAGES[..., :side, :side], torch.full((6, 1, 1, 1), 25.0)
+    strength[2] = 0
+    squeezed = augment.compressed(images, strength)
+    assert squeezed.shape == images.shape
+    assert torch.equal(squeezed[2], images[2])
+    # Whole blocks are what they are without their neighbours; of the others the last row and column go on.
+    rest = -side % 8
+    filled = np.pad(images[0].numpy(), ((0, 0), (0, rest), (0, rest)), "edge")
+    whole = augment.compressed(torch.from_numpy(filled)[None], strength[:1])
+    assert torch.allclose(squeezed[:1], whole[..., :side, :side], atol=1e-6)
+    assert (squeezed[0, :, -1, -1] - images[0, :, -1, -1]).abs().max() > 1e-4
+
+
 def test_light_and_air_do_as_they_say() -> None:
     base = drawn()
     brighter = seen(IMAGES, replace(base, brightness=torch.full((6, 1, 1, 1), 0.1)))

@@ -277,17 +277,20 @@ def noisy(images: Tensor, drawn: Draw) -> Tensor:
 
 def compressed(images: Tensor, strength: Tensor) -> Tensor:
     """Round the cosines of blocks of 8 x 8 pixels as JPEG does, coarser for the finer ones; 0 leaves a patch as it is."""
-    side = images.shape[-1]
-    if not strength.any() or side % BLOCK or images.shape[-2] % BLOCK:
+    if not strength.any():
         return images
+    strength = strength.to(images.device)
+    height, width = images.shape[-2:]
+    # As JPEG does, the last pixels are repeated to fill the last blocks.
+    filled = functional.pad(images, [0, -width % BLOCK, 0, -height % BLOCK], "replicate")
     cosines = cosine_matrix().to(images.device)
-    blocks = images.unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
+    blocks = filled.unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
     order = torch.arange(BLOCK, device=images.device)
-    steps = strength.to(images.device)[..., None, None] / 255 * (1 + order[:, None] + order[None, :]) / 2
+    steps = strength[..., None, None] / 255 * (1 + order[:, None] + order[None, :]) / 2
     amounts = cosines @ blocks @ cosines.T
     rounded = (amounts / steps.clamp(min=1e-6)).round() * steps
-    restored: Tensor = (cosines.T @ rounded @ cosines).transpose(3, 4).reshape(images.shape)
-    return torch.where(strength.to(images.device) > 0, restored.clamp(0, 1), images)
+    restored: Tensor = (cosines.T @ rounded @ cosines).transpose(3, 4).reshape(filled.shape)
+    return torch.where(strength > 0, restored[..., :height, :width].clamp(0, 1), images)
 
 
 def cosine_matrix() -> Tensor:
