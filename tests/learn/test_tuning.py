@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made import card
+from squares import array_set, quick
+from torch import Tensor, nn
 
 from geoseg.learn.scores.calibrate import LOGITS, Cooling, best_min_area
 from geoseg.learn.scores.confusion import Confusion
-from geoseg.learn.training.tuning import Look, cooling_for, min_area_for, whole_pieces
+from geoseg.learn.training.processes import Team
+from geoseg.learn.training.run import open_run
+from geoseg.learn.training.tuning import Judge, Look, cooling_for, min_area_for, whole_pieces
 from geoseg.learn.training.validation import Validation
 
 MASKS = arrays(np.bool_, (9, 9), elements=st.sampled_from([True, True, False]))
@@ -114,3 +120,45 @@ def test_where_all_ground_is_alike_probabilities_stay_as_they_are(side: int) -> 
     odds = np.zeros((2, len(LOGITS)), np.int64)
     odds[side, 500:530] = 7
     assert cooling_for(counted(odds), card()) == Cooling()
+
+
+class Levels(nn.Module):
+    """Takes each of the towns' brightnesses for a class."""
+
+    def __init__(self, levels: list[float]) -> None:
+        super().__init__()
+        self.levels = torch.tensor(levels).view(1, -1, 1, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (
+            -(inputs[:, :1] - self.levels).abs() if self.levels.shape[1] > 1 else inputs[:, :1] - self.levels
+        )
+
+
+def judge(folder: Path, classes: int, network: nn.Module) -> Judge:
+    array_set(folder / "data", classes=classes)
+    settings = quick(low=0.0, high=200.0, validation_patches=3)
+    return Judge(
+        open_run(folder / "data", folder / "run", settings, torch.device("cpu"), Team()), network, 0.5
+    )
+
+
+def test_the_smallest_area_is_that_of_all_validation_patches(tmp_path: Path) -> None:
+    one = judge(tmp_path, 2, Levels([0.0]))
+    looks = one.looks()
+    assert sorted(look.number for look in looks) == list(range(16))
+    assert sum(len(look.pieces.true) for look in looks) > 0
+
+
+def test_several_classes_have_no_smallest_area(tmp_path: Path) -> None:
+    """Specks would best be dropped from the first class, but whole objects of the second with them."""
+    truth = np.zeros((64, 64), np.uint8)
+    truth[4:14, 4:14] = truth[4:14, 30:40] = 1
+    predicted = truth.copy()
+    predicted[30:60:6, 8] = 1
+    assert min_area_for([judge(tmp_path / "two", 2, Levels([0.0])).look(0, predicted, truth)], 1.0) == 100
+    several = judge(tmp_path / "three", 3, Levels([-1.0, 0.0, 1.0]))
+    assert min_area_for([several.look(0, predicted, truth)], 1.0) == 0
+    looks = several.looks()
+    assert len(looks) == 3
+    assert all(look.confusion.counts.shape == (3, 3) for look in looks)

@@ -65,9 +65,12 @@ class Whole:
     true: Ints
 
 
+NO_PIECES = Whole(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True)
 class Look:
-    """What one validation patch shows: its number, the pieces of its first class, and its confusion table."""
+    """What one validation patch shows: its number, the pieces of what a yes/no model seeks, and its confusion table."""
 
     number: int
     pieces: Whole
@@ -83,14 +86,21 @@ class Judge:
     threshold: float
 
     def looks(self) -> list[Look]:
-        """Some validation patches, evenly spread."""
-        batches = self.run.validation_batches(self.run.settings.validation_patches)
-        classes = max(2, self.run.card.outputs)
+        """All validation patches (of several processes: this one's) of a yes/no model; of several classes, some."""
+        most = None if self.is_yes_no else self.run.settings.validation_patches
         return [
-            Look(number, whole_pieces(predicted == 1, truth), confusion_of(truth, predicted, classes))
-            for batch in batches
+            self.look(number, predicted, truth)
+            for batch in self.run.validation_batches(most)
             for number, predicted, truth in self.answers(batch)
         ]
+
+    def look(self, number: int, predicted: Bytes, truth: Bytes) -> Look:
+        pieces = whole_pieces(predicted == 1, truth) if self.is_yes_no else NO_PIECES
+        return Look(number, pieces, confusion_of(truth, predicted, max(2, self.run.card.outputs)))
+
+    @property
+    def is_yes_no(self) -> bool:
+        return self.run.card.outputs == 1
 
     def answers(self, batch: Batch) -> Iterator[tuple[int, Bytes, Bytes]]:
         """Number, predicted classes and true ones of each patch."""
@@ -107,7 +117,7 @@ class Judge:
     def predicted(self, ready: Ready) -> torch.Tensor:
         self.network.eval()
         logits: torch.Tensor = self.network(ready.inputs).float()
-        if self.run.card.outputs == 1:
+        if self.is_yes_no:
             return (logits[:, 0].sigmoid() >= self.threshold).byte()
         return logits.argmax(1).byte()
 
@@ -119,7 +129,10 @@ def confusion_of(truth: Bytes, predicted: Bytes, classes: int) -> Confusion:
 
 
 def min_area_for(looks: Sequence[Look], gsd_m: float) -> float:
-    """The smallest area of the first class worth keeping, in square metres; never more than most buildings have."""
+    """The smallest area worth keeping of what a yes/no model seeks, in square metres; never more than most of it have.
+
+    0 with several classes: what is too small for a house is not so for a tree, and one area holds for all of them.
+    """
     pieces = [look.pieces for look in looks]
     predicted, true = (
         joined([getattr(each, side) for each in pieces]) * gsd_m**2 for side in ("predicted", "true")
