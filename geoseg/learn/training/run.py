@@ -95,7 +95,9 @@ class Run:
     def examiner(self) -> Examiner:
         places = tuple(site.place for site in self.ground.validation)
         kitchen = self.kitchen(RECIPES["none"])
-        return Examiner(kitchen, self.criterion, places, self.card.outputs, self.device, self.team)
+        return Examiner(
+            kitchen, self.criterion, self.class_weights, places, self.card.outputs, self.device, self.team
+        )
 
     def new_network(self, narrator: Narrator) -> nn.Module:
         """The untrained network; the same in every process."""

@@ -109,10 +109,15 @@ class Counter:
 
 @dataclass(frozen=True)
 class Examiner:
-    """Runs networks over validation patches. `places` are those of each site, `outputs` the network's channels."""
+    """Runs networks over validation patches. `places` are those of each site, `outputs` the network's channels.
+
+    Its loss is the one that is trained with, classes weighing alike, but against labels as they are: smoothed ones
+    would hold a right answer against a network.
+    """
 
     kitchen: Kitchen
     criterion: LossSum
+    class_weights: Tensor | None
     places: tuple[str, ...]
     outputs: int
     device: torch.device
@@ -129,7 +134,9 @@ class Examiner:
             logits = network(ready.inputs).float()
             at = torch.tensor([names.index(self.places[i]) for i in batch.sites.tolist()], device=self.device)
             counter.add(logits, ready.labels, at, ignore)
-            loss = self.criterion(compared(logits, ready.labels, weight=ready.weight, ignore=ignore))
+            loss = self.criterion(
+                compared(logits, ready.labels, self.class_weights, weight=ready.weight, ignore=ignore)
+            )
             counter.loss += torch.stack(
                 [loss.double() * len(batch), torch.ones_like(loss).double() * len(batch)]
             )
