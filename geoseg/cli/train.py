@@ -16,7 +16,7 @@ from geoseg.narrator import Narrator
 def setting_options(function: Callable[..., None]) -> Callable[..., None]:
     """A flag for every setting; one that is not given leaves the file's value, or the default."""
     for name, kind, default, meaning in reversed(described()):
-        shown = "" if "[default" in meaning or default == "" else f" [default: {default}]"
+        shown = "" if "[default" in meaning or default in ("", None) else f" [default: {default}]"
         names = [flag(name), name] + (["--from"] if name == "start_from" else [])
         given: dict[str, Any] = {"type": click_type(kind), "default": None, "help": meaning + shown}
         if kind is bool:

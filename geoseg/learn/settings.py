@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from geoseg.errors import InputError
+from geoseg.learn.limits import ABOVE_ZERO, AT_LEAST_ONE, BELOW_ONE, FINITE, SHARE, ZERO_OR_MORE, Limits
 
 Preset = Literal["none", "light", "strong"]
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
@@ -24,8 +25,8 @@ TABLE = "train.toml"
 SEAMS_BELOW_M = 0.5
 
 
-def setting(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"help": meaning})
+def setting(default: Any, meaning: str, limits: Limits | None = None) -> Any:
+    return field(default=default, metadata={"help": meaning, "limits": limits})
 
 
 @dataclass(frozen=True)
@@ -43,92 +44,87 @@ class Settings:
     start_from: str = setting("", "A geoseg model to start from; it also gives the architecture.")
     derived: str = setting("", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'.")
 
-    patch: int = setting(256, "Side of a patch in pixels.")
-    gsd: float = setting(0.0, "Resolution to train at, in metres. [default: the data set's]")
-    low: float = setting(0.0, "Raw value that becomes 0.")
-    high: float = setting(0.0, "Raw value that becomes 1. [default: 255 for bytes, else the data's]")
+    patch: int = setting(256, "Side of a patch in pixels.", AT_LEAST_ONE)
+    gsd: float = setting(0.0, "Resolution to train at, in metres. [default: the data set's]", ZERO_OR_MORE)
+    low: float | None = setting(
+        None, "Raw value that becomes 0. [default: 0 for bytes, else the data's]", FINITE
+    )
+    high: float | None = setting(
+        None, "Raw value that becomes 1. [default: 255 for bytes, else the data's]", FINITE
+    )
     stretch: Stretch = setting("auto", "When an image's own percentiles replace low and high.")
     oversample: str = setting("", "Draw a class more often: auto, or e.g. building=3,road=2.")
-    empty: float = setting(1.0, "How often ground with nothing but background is drawn, from 0 to 1.")
-    place_balance: float = setting(0.5, "0: places are drawn by their area; 1: all alike.")
+    empty: float = setting(1.0, "How often ground with nothing but background is drawn, from 0 to 1.", SHARE)
+    place_balance: float = setting(0.5, "0: places are drawn by their area; 1: all alike.", SHARE)
     seams: Seams = setting(
         "auto",
         "Where outlines touch, show a line of background one pixel wide, so that the model learns to part buildings; "
         f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m. Masks and validation stay as they are.",
     )
     augment: Preset = setting("strong", "How much patches are varied.")
-    workers: int = setting(2, "Processes that read patches.")
+    workers: int = setting(2, "Processes that read patches.", ZERO_OR_MORE)
 
     loss: str = setting("auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.")
     class_weights: str = setting("", "Weights of the classes in cross-entropy: auto, or e.g. 1,4,2.")
-    label_smoothing: float = setting(0.0, "Share of certainty taken from the labels.")
+    label_smoothing: float = setting(0.0, "Share of certainty taken from the labels.", BELOW_ONE)
 
-    steps: int = setting(3000, "Steps of the optimizer.")
+    steps: int = setting(3000, "Steps of the optimizer.", AT_LEAST_ONE)
     minutes: float = setting(
         0.0,
         "Minutes to train for, where the steps take longer; tuning on all validation patches comes after. The schedule "
         "then goes by the clock, so that no two runs are alike to the last bit. 0: no limit.",
+        ZERO_OR_MORE,
     )
-    batch: int = setting(8, "Patches a step, over all processes.")
-    accumulate: int = setting(1, "Pieces a process cuts its share of a batch into, to need less memory.")
+    batch: int = setting(8, "Patches a step, over all processes.", AT_LEAST_ONE)
+    accumulate: int = setting(
+        1, "Pieces a process cuts its share of a batch into, to need less memory.", AT_LEAST_ONE
+    )
     optimizer: Optimizer = setting("adamw", "What moves the weights.")
-    learning_rate: float = setting(1e-3, "Highest learning rate.")
-    weight_decay: float = setting(1e-2, "Pull of the weights to zero.")
-    momentum: float = setting(0.9, "Momentum of sgd.")
+    learning_rate: float = setting(1e-3, "Highest learning rate.", ABOVE_ZERO)
+    weight_decay: float = setting(1e-2, "Pull of the weights to zero.", ZERO_OR_MORE)
+    momentum: float = setting(0.9, "Momentum of sgd.", BELOW_ONE)
     schedule: Schedule = setting("cosine", "How the learning rate changes.")
-    warmup: int = setting(100, "Steps until the learning rate is at its highest.")
-    step_every: int = setting(1000, "Steps between two drops of the schedule step.")
-    drop: float = setting(0.1, "What the learning rate is multiplied with at a drop (step, plateau).")
-    patience: int = setting(3, "Validations without progress until the schedule plateau drops the rate.")
-    clip: float = setting(1.0, "Longest gradient; 0 leaves gradients as they are.")
-    ema: float = setting(
-        0.0, "Decay of the running mean of weights, e.g. 0.998; 0 takes the weights as they are."
+    warmup: int = setting(100, "Steps until the learning rate is at its highest.", ZERO_OR_MORE)
+    step_every: int = setting(1000, "Steps between two drops of the schedule step.", AT_LEAST_ONE)
+    drop: float = setting(
+        0.1, "What the learning rate is multiplied with at a drop (step, plateau).", ABOVE_ZERO
     )
-    early_stopping: int = setting(0, "Validations without progress until training stops; 0 never.")
+    patience: int = setting(
+        3, "Validations without progress until the schedule plateau drops the rate.", ZERO_OR_MORE
+    )
+    clip: float = setting(1.0, "Longest gradient; 0 leaves gradients as they are.", ZERO_OR_MORE)
+    ema: float = setting(
+        0.0,
+        "Decay of the running mean of weights, e.g. 0.998; 0 takes the weights as they are.",
+        BELOW_ONE,
+    )
+    early_stopping: int = setting(
+        0, "Validations without progress until training stops; 0 never.", ZERO_OR_MORE
+    )
     seed: int = setting(0, "The same seed gives the same run.")
     precision: Mixed = setting("auto", "Arithmetic: bf16 where the processor has it.")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps.")
 
-    validate_every: int = setting(250, "Steps between two validations.")
-    validation_patches: int = setting(200, "Patches of a validation on the way; the last one takes all.")
-    checkpoint_every: int = setting(100, "Steps between two checkpoints.")
+    validate_every: int = setting(250, "Steps between two validations.", AT_LEAST_ONE)
+    validation_patches: int = setting(
+        200, "Patches of a validation on the way; the last one takes all.", AT_LEAST_ONE
+    )
+    checkpoint_every: int = setting(100, "Steps between two checkpoints.", AT_LEAST_ONE)
     tensorboard: bool = setting(False, "Write the numbers for TensorBoard as well.")
     half_weights: bool = setting(False, "Keep the finished weights in 16 bits.")
 
     def __post_init__(self) -> None:
-        for name in (
-            "patch",
-            "steps",
-            "batch",
-            "accumulate",
-            "step_every",
-            "validate_every",
-            "checkpoint_every",
-        ):
-            self.require(getattr(self, name) >= 1, name, "give at least 1")
-        for name in ("learning_rate", "drop"):
-            self.require(getattr(self, name) > 0, name, "give a number above zero")
-        for name in (
-            "workers",
-            "warmup",
-            "weight_decay",
-            "clip",
-            "gsd",
-            "minutes",
-            "early_stopping",
-            "patience",
-        ):
-            self.require(getattr(self, name) >= 0, name, "give zero or more")
-        for name in ("empty", "place_balance"):
-            self.require(0 <= getattr(self, name) <= 1, name, "give a number from 0 to 1")
-        for name in ("label_smoothing", "ema", "momentum"):
-            self.require(0 <= getattr(self, name) < 1, name, "give a number from 0 to below 1")
-        self.require(self.validation_patches >= 1, "validation_patches", "give at least 1")
-        self.require(self.low < self.high or self.high == 0, "high", f"must be above low, {self.low:g}")
+        for entry in fields(self):
+            value, limits = getattr(self, entry.name), entry.metadata["limits"]
+            if limits is not None and value is not None and value not in limits:
+                raise InputError(f"{flag(entry.name)} {value}: give {limits.words}")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise InputError(f"--high {self.high:g}: must be above low, {self.low:g}")
 
-    def require(self, holds: bool, name: str, remedy: str) -> None:
-        if not holds:
-            raise InputError(f"{flag(name)} {getattr(self, name)}: {remedy}")
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the encoder starts from no weights."""
+        return self.weights in ("", "none")
 
     def keeps_apart(self, gsd_m: float) -> bool:
         """Whether outlines that touch are shown apart at a resolution."""
@@ -148,18 +144,26 @@ class Settings:
     def to_toml(self) -> str:
         """The settings as a TOML file that gives them back."""
         return "".join(
-            f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in asdict(self).items()
+            f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
+            for name, value in asdict(self).items()
+            if value is not None
         )
 
     def changed(self, changes: Mapping[str, Any], origin: str = "settings") -> Settings:
         """The settings with some of them replaced, each checked against its type."""
-        hints = get_type_hints(Settings)
+        known = kinds()
         for name in changes:
-            if name not in hints:
-                raise InputError(f"{origin}: unknown setting {name!r}; known are {', '.join(hints)}")
+            if name not in known:
+                raise InputError(f"{origin}: unknown setting {name!r}; known are {', '.join(known)}")
         return replace(
-            self, **{n: fitting(hints[n], value, f"{origin}: {n}") for n, value in changes.items()}
+            self, **{n: fitting(known[n], value, f"{origin}: {n}") for n, value in changes.items()}
         )
+
+
+def kinds() -> dict[str, Any]:
+    """The type of each setting's values; that one may be left open is no type."""
+    hints = get_type_hints(Settings)
+    return {name: float if hint == float | None else hint for name, hint in hints.items()}
 
 
 def fitting(kind: Any, value: Any, place: str) -> Any:
@@ -193,9 +197,9 @@ def flag(name: str) -> str:
 
 def described() -> list[tuple[str, Any, Any, str]]:
     """Name, type, default and meaning of each setting, for whoever offers them to a user."""
-    hints = get_type_hints(Settings)
+    known = kinds()
     return [
-        (entry.name, hints[entry.name], entry.default, entry.metadata["help"])
+        (entry.name, known[entry.name], entry.default, entry.metadata["help"])
         for entry in fields(Settings)
         if entry.default is not MISSING
     ]

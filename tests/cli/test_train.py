@@ -56,6 +56,14 @@ def test_samples_are_shown_as_a_picture(tmp_path: Path, config: Path) -> None:
     ("arguments", "complaint"),
     [
         (["--steps", "0"], "--steps 0: give at least 1"),
+        (["--learning-rate", "inf"], "--learning-rate inf: give a finite number above zero"),
+        (["--learning-rate", "nan"], "--learning-rate nan: give a finite number above zero"),
+        (["--clip", "inf"], "--clip inf: give a finite number, zero or more"),
+        (["--minutes", "-1"], "--minutes -1.0: give a finite number, zero or more"),
+        (["--momentum", "1"], "--momentum 1.0: give a number from 0 to below 1"),
+        (["--empty", "1.5"], "--empty 1.5: give a number from 0 to 1"),
+        (["--low", "nan"], "--low nan: give a finite number"),
+        (["--low", "0", "--high", "0"], "--high 0: must be above low, 0"),
         (["--architecture", "vnet"], "--architecture vnet: unknown; known are unet-plain"),
         (["--loss", "hinge"], "unknown loss 'hinge'"),
         (["--derived", "evi"], "no index 'evi'"),
@@ -98,6 +106,17 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_settings_survive_their_file(tmp_path: Path) -> None:
-    settings = Settings(loss="0.5 * bce + focal(gamma=2)", half_weights=True, description='a "quoted" ä')
+    settings = Settings(
+        loss="0.5 * bce + focal(gamma=2)", half_weights=True, description='a "quoted" ä', high=0.0
+    )
     (tmp_path / "all.toml").write_text(settings.to_toml(), encoding="utf-8")
     assert read_settings(tmp_path / "all.toml", {"steps": None}) == settings
+    assert settings.low is None
+
+
+def test_the_ends_of_a_range_are_numbers_that_may_be_left_open(tmp_path: Path) -> None:
+    (tmp_path / "some.toml").write_text("low = -25\n")
+    assert read_settings(tmp_path / "some.toml", {"high": 0.0}) == Settings(low=-25.0, high=0.0)
+    helped = run("--help").output
+    assert "--low FLOAT" in helped
+    assert "None" not in helped

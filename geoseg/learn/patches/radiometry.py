@@ -3,35 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from geoseg.errors import InputError
+from geoseg.learn.encoders import photo_scaling
 from geoseg.learn.patches.sites import Site
 from geoseg.learn.settings import Settings
 from geoseg.model.card import Card, Scaling
+from geoseg.model.folder import find_model
 from geoseg.model.normalisation import Normalisation, normalisation, scene_normalisation
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 MOST_LOOKED_AT = 100
 PHOTO = ("red", "green", "blue")
+BYTES = (0.0, 255.0)
+
+Range = tuple[float, float]
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def scaling_for(settings: Settings, bands: Sequence[str], sites: Sequence[Site]) -> Scaling:
     """The scaling of a new model: as asked, else bytes as they are, and other images by their own percentiles."""
-    bytes_among = any(site.image.dtype == "uint8" for site in sites)
-    if settings.high:
-        low, high, stretch = settings.low, settings.high, "when-foreign"
-    elif bytes_among:
-        low, high, stretch = 0.0, 255.0, "when-foreign"
-    else:
-        (low, high), stretch = pooled_range(some(sites)), "always"
-    chosen = stretch if settings.stretch == "auto" else settings.stretch
-    bare = Scaling(low, high, stretch=chosen)  # type: ignore[arg-type]
-    if settings.weights != "none" and tuple(bands) == PHOTO:
-        return Scaling(low, high, IMAGENET_MEAN, IMAGENET_STD, bare.stretch)
-    mean, std = mean_and_std(bare, some(sites))
-    return Scaling(low, high, mean, std, bare.stretch)
+    low, high = value_range(settings, sites)
+    as_asked = settings.low is not None or settings.high is not None
+    stretch = settings.stretch
+    if stretch == "auto":
+        stretch = "when-foreign" if as_asked or hold_bytes(sites) else "always"
+    bare = Scaling(low, high, stretch=stretch)
+    mean, std = statistics_for(settings, bands) or mean_and_std(bare, some(sites))
+    return replace(bare, mean=mean, std=std)
+
+
+def value_range(settings: Settings, sites: Sequence[Site]) -> Range:
+    """The raw values that become 0 and 1. One that is not asked for is that of bytes, or that of nearly all the data."""
+    if settings.low is not None and settings.high is not None:
+        return settings.low, settings.high
+    least, most = BYTES if hold_bytes(sites) else pooled_range(some(sites))
+    if settings.low is not None and settings.low >= most:
+        raise InputError(f"--low {settings.low:g}: the data end at {most:g}; give --high as well")
+    if settings.high is not None and settings.high <= least:
+        raise InputError(f"--high {settings.high:g}: the data begin at {least:g}; give --low as well")
+    return (
+        least if settings.low is None else settings.low,
+        most if settings.high is None else settings.high,
+    )
+
+
+def hold_bytes(sites: Sequence[Site]) -> bool:
+    return any(site.image.dtype == "uint8" for site in sites)
+
+
+def statistics_for(settings: Settings, bands: Sequence[str]) -> Statistics | None:
+    """Mean and spread that the weights to start from expect, on the scale from 0 to 1; None if they expect none."""
+    if settings.start_from:
+        card = find_model(settings.start_from).card
+        return (card.scaling.mean, card.scaling.std) if card.bands == tuple(bands) else None
+    if settings.from_scratch or tuple(bands) != PHOTO:
+        return None
+    return photo_scaling(settings.encoder)
 
 
 def some(sites: Sequence[Site]) -> Sequence[Site]:
@@ -39,14 +69,14 @@ def some(sites: Sequence[Site]) -> Sequence[Site]:
     return sites[:: -(-len(sites) // MOST_LOOKED_AT)]
 
 
-def pooled_range(sites: Sequence[Site]) -> tuple[float, float]:
+def pooled_range(sites: Sequence[Site]) -> Range:
     looks = [site.image.look() for site in sites]
     known = np.concatenate([values[:, valid].ravel()[::7] for values, valid in looks])
     low, high = np.percentile(known, (1, 99))
     return float(low), float(high if high > low else low + 1)
 
 
-def mean_and_std(scaling: Scaling, sites: Sequence[Site]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(scaling: Scaling, sites: Sequence[Site]) -> Statistics:
     """Mean and spread of each band over all sites, on the scale from 0 to 1."""
     seen = []
     for site in sites:
