@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from geoseg.bandnames import colour
 from geoseg.errors import InputError
+from geoseg.learn.encoders import refuse_unknown_encoder
 from geoseg.learn.scores.calibrate import Cooling
 from geoseg.learn.settings import Settings
 from geoseg.model.card import Card
@@ -33,6 +34,7 @@ def refuse_unknown(settings: Settings) -> None:
         find_model(settings.start_from)
     elif settings.architecture != PLAIN:
         architecture(settings.architecture)
+        refuse_unknown_encoder(settings.encoder)
     if names_file(settings.weights) and not Path(settings.weights).is_file():
         raise InputError(f"--weights {settings.weights}: no such file")
 
