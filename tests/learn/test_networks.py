@@ -22,6 +22,7 @@ from geoseg.learn.settings import Settings
 from geoseg.learn.training.networks import cooled, new_network, refuse_unknown, started_from
 from geoseg.model.card import Card, Scaling
 from geoseg.model.folder import find_model, save_model
+from geoseg.model.network import architectures, load_network
 from geoseg.narrator import QUIET, Narrator
 
 SMALL = {
@@ -49,6 +50,41 @@ def test_architectures_by_name_for_any_bands_and_classes(name: str, tmp_path: Pa
     with torch.inference_mode():
         assert network(torch.zeros(2, 4, 64, 64)).shape == (2, 4, 64, 64)
     assert save_model(tmp_path, network, given).card.outputs == 4
+
+
+SMALLEST_ENCODER = {"DPT": "tu-vit_tiny_patch16_224", "PlainUnet": "none"}
+SMALLEST_SHAPE = {
+    "DPT": "{'decoder_intermediate_channels': [16, 16, 16, 16], 'decoder_fusion_channels': 16, 'dynamic_img_size': true}",
+    "PlainUnet": "{'encoder_depth': 2, 'width': 8}",
+    "MAnet": "{'decoder_channels': [32, 16, 16, 8, 8]}",
+}
+SIDE = 128
+"""PAN takes no smaller patches."""
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_every_architecture_can_be_trained_calibrated_written_and_read_back(
+    name: str, tmp_path: Path
+) -> None:
+    settings = quick(
+        architecture="unet-plain" if name == "PlainUnet" else name,
+        encoder=SMALLEST_ENCODER.get(name, "tu-mobilenetv3_small_050"),
+        weights="none",
+        arguments=SMALLEST_SHAPE.get(name, "{}"),
+    )
+    given, inputs = water(3), torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    network = new_network(settings, given, QUIET)
+    network(inputs).square().mean().backward()
+    network.eval()
+    with torch.inference_mode():
+        before = network(inputs)
+        cooled(network, Cooling(2.5, 0.7))
+        after = network(inputs)
+    assert before.shape == (2, 3, SIDE, SIDE)
+    assert torch.allclose(after, before / 2.5 + 0.7, atol=1e-4)
+    again = load_network(save_model(tmp_path, network, given))
+    with torch.inference_mode():
+        assert torch.equal(again(inputs), after)
 
 
 class Heard(Narrator):
