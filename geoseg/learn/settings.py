@@ -45,7 +45,9 @@ class Settings:
     derived: str = setting("", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'.")
 
     patch: int = setting(256, "Side of a patch in pixels.", AT_LEAST_ONE)
-    gsd: float = setting(0.0, "Resolution to train at, in metres. [default: the data set's]", ZERO_OR_MORE)
+    gsd: float | None = setting(
+        None, "Resolution to train at, in metres. [default: the data set's]", ABOVE_ZERO
+    )
     low: float | None = setting(
         None, "Raw value that becomes 0. [default: 0 for bytes, else the data's]", FINITE
     )

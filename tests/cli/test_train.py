@@ -61,6 +61,7 @@ def test_samples_are_shown_as_a_picture(tmp_path: Path, config: Path) -> None:
         (["--clip", "inf"], "--clip inf: give a finite number, zero or more"),
         (["--minutes", "-1"], "--minutes -1.0: give a finite number, zero or more"),
         (["--momentum", "1"], "--momentum 1.0: give a number from 0 to below 1"),
+        (["--gsd", "0"], "--gsd 0.0: give a finite number above zero"),
         (["--empty", "1.5"], "--empty 1.5: give a number from 0 to 1"),
         (["--low", "nan"], "--low nan: give a finite number"),
         (["--low", "0", "--high", "0"], "--high 0: must be above low, 0"),
