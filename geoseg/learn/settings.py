@@ -67,8 +67,12 @@ class Settings:
     workers: int = setting(2, "Processes that read patches.", ZERO_OR_MORE)
 
     loss: str = setting("auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.")
-    class_weights: str = setting("", "Weights of the classes in cross-entropy: auto, or e.g. 1,4,2.")
-    label_smoothing: float = setting(0.0, "Share of certainty taken from the labels.", BELOW_ONE)
+    class_weights: str = setting(
+        "", "Weights of the classes in losses of single pixels: auto, or e.g. 1,4,2."
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of certainty taken from the labels in losses of single pixels.", BELOW_ONE
+    )
 
     steps: int = setting(3000, "Steps of the optimizer.", AT_LEAST_ONE)
     minutes: float = setting(
