@@ -21,6 +21,7 @@ from geoseg.learn.patches.images import (
     left_open,
     opened_quietly,
 )
+from geoseg.learn.patches.outlines import class_numbers
 from geoseg.prepare.dataset import Dataset, Item
 from geoseg.raster.grid import Window
 
@@ -255,7 +256,7 @@ def vector_labels(dataset: Dataset, item: Item, image: Image, apart: bool) -> Ve
     return VectorLabels(
         grid,
         outlines.geometry.to_numpy(),
-        class_values(outlines, dataset, item),
+        class_numbers(outlines, item.class_field, [each.name for each in dataset.classes], path),
         labelled.geometry.to_numpy() if labelled is not None else None,
         dataset.ignore,
         apart,
@@ -285,20 +286,3 @@ def refuse_other_world(path: Path, crs: CRS, grid: Grid) -> None:
         raise InputError(
             f"{path}: outlines in {crs_name(crs)} need an image with a place on Earth, and theirs has none"
         )
-
-
-def class_values(outlines: Any, dataset: Dataset, item: Item) -> NDArray[np.uint8]:
-    """The class of each outline: what its field names, or class 1 where no field is named."""
-    path, names = dataset.label_path(item), [each.name for each in dataset.classes]
-    if item.class_field is None:
-        return np.full(len(outlines), min(1, len(names) - 1), np.uint8)
-    if item.class_field not in outlines:
-        fields = ", ".join(map(str, outlines.columns.drop("geometry")))
-        raise InputError(f"{path}: has no field {item.class_field}; it has {fields}")
-    values: dict[object, int] = {i: i for i in range(len(names))}
-    values.update({name: i for i, name in enumerate(names)})
-    written = outlines[item.class_field]
-    unknown = sorted({str(value) for value in written if value not in values})
-    if unknown:
-        raise InputError(f"{path}: {item.class_field} is {unknown[0]!r}, which is none of {', '.join(names)}")
-    return np.array([values[value] for value in written], np.uint8)
