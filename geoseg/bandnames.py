@@ -24,3 +24,11 @@ def named(wanted: str, bands: Sequence[str]) -> str | None:
     """What a colour is called among some bands: exactly so if it can be, else by another of its names."""
     known = {band.lower(): band for band in bands}
     return next((known[name] for name in (wanted, *COLOURS.get(wanted, ())) if name in known), None)
+
+
+def shown(bands: Sequence[str]) -> tuple[int, int, int]:
+    """Which bands, counted from 0, a person sees as red, green and blue: those called so, else the first three."""
+    called = [named(each, bands) for each in ("red", "green", "blue")]
+    found = [bands.index(name) for name in called if name]
+    red, green, blue = (min(place, len(bands) - 1) for place in (found if len(found) == 3 else range(3)))
+    return red, green, blue

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.bandnames import shown
 from geoseg.learn.patches.augment import RECIPES
 from geoseg.learn.patches.batches import Kitchen, Ready, batches
 from geoseg.learn.training.run import Run
@@ -42,13 +43,13 @@ def tinted(ready: Ready, card: Card) -> list[NDArray[np.uint8]]:
 
 
 def visible(inputs: Tensor, card: Card) -> Tensor:
-    """The first three bands of network inputs as they were before they were normalised."""
+    """Red, green and blue of network inputs as they were before they were normalised."""
     bands = inputs.shape[1]
     mean, std = (
         torch.tensor([values[i % len(values)] for i in range(bands)]).view(1, -1, 1, 1)
         for values in (card.scaling.mean, card.scaling.std)
     )
-    return (inputs * std + mean)[:, [0, min(1, bands - 1), min(2, bands - 1)]]
+    return (inputs * std + mean)[:, list(shown(card.bands))]
 
 
 def framed(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
