@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geoseg.cli import console
+from geoseg.errors import InputError
 from geoseg.narrator import Narrator
+
+if TYPE_CHECKING:
+    from geoseg.learn.evaluation.question import Question
 
 
 @click.command("evaluate")
@@ -31,9 +36,7 @@ from geoseg.narrator import Narrator
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
-    default="validation",
-    show_default=True,
-    help="Which part of a data set.",
+    help="Which part of a data set.  [default: validation]",
 )
 @click.option(
     "--place", "places", multiple=True, help="Only this place of a data set; may be given several times."
@@ -47,7 +50,7 @@ from geoseg.narrator import Narrator
     metavar="PIXELS",
     help="Width of boundaries for boundary IoU.  [default: 2 % of the diagonal, at most 14]",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps, for a model.  [default: auto]")
 @click.option("--page", type=click.Path(path_type=Path), help="Draw all of it onto this PNG page.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
 @console.command
@@ -80,21 +83,32 @@ def command(
     from geoseg.learn.evaluation.question import Question
 
     if page:
-        from geoseg.learn.evaluation.page import refuse_page
+        from geoseg.learn.evaluation.page import refuse_page, write_page
 
         refuse_page(page, overwrite)
     question = Question(**options)
-    with evaluate.opened(question, narrator) as comparison:
-        found = evaluate.evaluate(comparison, question, regions, boundary, narrator)
+    both = (
+        [question] if against is None else [question, replace(question, predicted=against, probability=None)]
+    )
+    refuse_unseen_image(both, page)
+    with evaluate.opened_together(both, narrator) as comparisons:
+        found = [
+            evaluate.evaluate(comparison, each, regions, boundary, narrator)
+            for comparison, each in zip(comparisons, both, strict=True)
+        ]
+        apart = None if against is None else evaluate.difference(*found)
         if page:
-            from geoseg.learn.evaluation.page import write_page
+            write_page(page, found[0], comparisons[0], apart)
+    if apart:
+        console.result(apart.summary, as_json, tables.difference_text(apart))
+    else:
+        console.result(found[0].summary, as_json, tables.evaluation_text(found[0]))
 
-            write_page(page, found, comparison)
-    if against is None:
-        console.result(found.summary, as_json, tables.evaluation_text(found))
-        return
-    question = replace(question, predicted=against, probability=None)
-    with evaluate.opened(question, narrator) as comparison:
-        other = evaluate.evaluate(comparison, question, regions, boundary, narrator)
-    apart = evaluate.difference(found, other)
-    console.result(apart.summary, as_json, tables.difference_text(apart))
+
+def refuse_unseen_image(questions: Sequence[Question], page: Path | None) -> None:
+    """An image is there to be predicted or to be shown."""
+    image = questions[0].image
+    if image and not page and not any(question.asks_a_model for question in questions):
+        raise InputError(
+            f"--image {image}: neither a model nor a page would look at it; add --page scores.png"
+        )

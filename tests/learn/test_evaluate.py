@@ -20,12 +20,19 @@ from click.testing import CliRunner, Result
 from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import CRS
 
 from geoseg.cli.evaluate import command
+from geoseg.errors import InputError
 from geoseg.landclass import LandClass
+from geoseg.learn.evaluation import evaluate
+from geoseg.learn.evaluation.page import drawn, headlines_of
+from geoseg.learn.evaluation.pieces import photo as seen_photo
+from geoseg.learn.evaluation.question import Question
 from geoseg.learn.scores.confusion import Confusion
 from geoseg.model.folder import save_model
 from geoseg.prepare.dataset import Dataset, Item, write_dataset
+from geoseg.raster.grid import Grid
 
 BOXES = shapely.box([10, 60, 120], [10, 20, 80], [30, 90, 150], [40, 50, 110])
 SHIFTED = shapely.box([12, 60, 170], [10, 22, 80], [32, 90, 190], [40, 52, 110])
@@ -143,13 +150,68 @@ def test_regions_count_and_measure_footprints(masks: tuple[Path, Path], tmp_path
     )
 
 
+@pytest.mark.parametrize("regions", ["file", "grid:10m"])
+def test_regions_without_a_footprint_have_none(
+    write_raster: RasterWriter, tmp_path: Path, regions: str
+) -> None:
+    zero = write_raster("zero.tif", np.zeros(SHAPE, np.uint8), nodata=255)
+    halves = shapely.box([0, 100], [0, 0], [100, 200], [128, 128])
+    source = layer(tmp_path / "regions.gpkg", halves, name=["west", "east"]) if regions == "file" else regions
+    rows = summary(zero, zero, "--regions", source)["regions"]["building"]
+    assert len(rows) == 2 if regions == "file" else 24 <= len(rows) <= 40
+    assert {(row["predicted"], row["true"], row["true_m2"], row["count_error"]) for row in rows} == {
+        (0, 0, 0, None)
+    }
+
+
 def test_two_predictions_are_compared_on_the_same_ground(masks: tuple[Path, Path]) -> None:
     found = summary(masks[1], masks[1], "--against", masks[0])
-    apart = found["difference"]["building"]["iou"]
-    assert apart["value"] == pytest.approx(1 - found["other"]["classes"][1]["iou"]["value"], abs=1e-6)
+    apart = found["difference"]["building"]
+    assert apart["iou"]["value"] == pytest.approx(1 - found["other"]["classes"][1]["iou"]["value"], abs=1e-6)
+    assert apart["area_error"]["value"] == pytest.approx(
+        -found["other"]["classes"][1]["area_error"]["value"], abs=1e-6
+    )
+    assert apart["count_error"]["value"] == 0
     assert found["one"]["overall_accuracy"]["value"] == 1
-    done = run(masks[1], masks[1], "--against", masks[0])
-    assert "minus" in done.stdout
+    told = run(masks[1], masks[1], "--against", masks[0]).stdout.split("minus")[1]
+    assert f"{apart['iou']['value']:+.3f}" in told
+    assert "area error" in told
+
+
+def test_a_difference_tells_calibration(masks: tuple[Path, Path], write_raster: RasterWriter) -> None:
+    paths = []
+    for name, inside in (("sure", 250), ("unsure", 150)):
+        levels = np.where(mask_of(BOXES) > 0, inside, 0).astype(np.uint8)
+        paths.append(write_raster(f"{name}.tif", levels, nodata=255))
+        with rasterio.open(paths[-1], "r+") as dataset:
+            dataset.scales = (0.004,)
+    asked = (paths[0], masks[1], "--against", paths[1], "--threshold", 0.5)
+    apart = summary(*asked)["difference"]["building"]
+    assert apart["brier"]["value"] == pytest.approx(-mask_of(BOXES).mean() * 0.4**2, abs=1e-6)
+    told = run(*asked).stdout.split("minus")[1]
+    assert "Brier" in told
+    assert f"{apart['brier']['value']:+.3f}" in told
+
+
+def test_many_tiles_tell_how_sure_a_difference_is(write_raster: RasterWriter) -> None:
+    true, predicted = photo(512, 512)[:2] // 129
+    true, predicted = (write_raster(f"{n}.tif", each, nodata=255) for n, each in enumerate((true, predicted)))
+    found = summary(predicted, true, "--against", true)
+    apart = found["difference"]["building"]["iou"]
+    assert found["one"]["intervals"]["number"] == 16
+    assert apart["low"] < apart["value"] < apart["high"] < 0
+    told = run(predicted, true, "--against", true).stdout
+    assert f"{apart['value']:+.3f} ({apart['low']:+.3f} {apart['high']:+.3f})" in told
+    assert "interval over 16 tiles" in told
+
+
+def test_one_tile_tells_no_interval(masks: tuple[Path, Path]) -> None:
+    found = summary(*masks)
+    assert found["intervals"]["number"] == 2
+    assert found["classes"][1]["iou"]["low"] is found["classes"][1]["iou"]["high"] is None
+    told = run(*masks).stdout
+    assert told.count("2 tiles: too few to tell how sure the scores are") == 1
+    assert "(" not in told.split("pixels ")[-1].split("trust")[0]
 
 
 def test_the_table_names_every_class_and_score(masks: tuple[Path, Path]) -> None:
@@ -269,6 +331,38 @@ def test_the_page_shows_pieces_and_scores(
     assert list(tmp_path.glob(".page*")) == []
 
 
+@pytest.mark.parametrize(
+    ("descriptions", "names"), [((), ("B2", "B3", "B4", "B8")), (("blue", "green", "red", "nir"), ())]
+)
+def test_pictures_show_red_as_red(
+    write_raster: RasterWriter, descriptions: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    """Whether the data set or the file says which band that is."""
+    values = np.zeros((4, *SHAPE), np.uint16)
+    values[2, :, :100], values[0, :, 100:] = 3000, 1500
+    path = write_raster("image.tif", values, descriptions=descriptions)
+    grid = Grid(CRS(UTM33), HERE, *SHAPE)
+    picture = seen_photo(str(path), grid, names)
+    assert picture[60, [20, 180]].tolist() == [[255, 0, 0], [0, 0, 128]]
+
+
+def test_a_model_is_given_the_bands_that_a_file_calls_so(
+    tmp_path: Path, tiny_model: Path, write_raster: RasterWriter
+) -> None:
+    """However the file orders them, and by whichever of their names."""
+    values = photo(*SHAPE)
+    write_raster("rgb.tif", values)
+    write_raster("bgr.tif", values[::-1], descriptions=("B2", "B3", "B4"), photometric="MINISBLACK")
+    Image.fromarray(mask_of(BOXES)).save(tmp_path / "label.png")
+    found = [
+        summary(tiny_model, dataset(tmp_path, [Item(image, "label.png", "one", "validation")], bands=bands))[
+            "confusion"
+        ]
+        for image, bands in (("rgb.tif", ("red", "green", "blue")), ("bgr.tif", ("B4", "B3", "B2")))
+    ]
+    assert found[0] == found[1]
+
+
 def test_a_page_without_image_or_probability_is_drawn_all_the_same(
     masks: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -276,6 +370,19 @@ def test_a_page_without_image_or_probability_is_drawn_all_the_same(
     again = run(*masks, "--page", tmp_path / "page.png")
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr
+
+
+def test_the_page_says_what_the_difference_is(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    questions = [Question(str(path), str(masks[1])) for path in masks]
+    with evaluate.opened_together(questions) as comparisons:
+        found = [evaluate.evaluate(*each) for each in zip(comparisons, questions, strict=True)]
+    apart = evaluate.difference(*found)
+    heading, title, building = drawn(found[0], (), headlines_of(apart)).get_suptitle().splitlines()
+    assert heading == "predicted.tif against true.tif"
+    assert title == "predicted.tif minus true.tif"
+    lost = found[0].measures.estimate("iou", 1).value - 1
+    assert building.startswith(f"building: IoU {lost:+.3f}, boundary IoU -")
+    assert run(*masks, "--against", masks[1], "--page", tmp_path / "page.png").exit_code == 0
 
 
 def refused(message: str, *arguments: object) -> None:
@@ -287,6 +394,57 @@ def refused(message: str, *arguments: object) -> None:
 
 def test_a_model_needs_an_image(tiny_model: Path, masks: tuple[Path, Path]) -> None:
     refused("give --image", tiny_model, masks[1])
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        (("--probability", "nowhere.tif"), "is a data set"),
+        (("--image", "nowhere.tif"), "is a data set and has its own images"),
+        (("--gsd", 7), "is a data set and says how large its pixels are"),
+        (("--min-area", -5), "give square metres, 0 or more"),
+        (("--min-area", "nan"), "give square metres"),
+        (("--gsd", 0), "give the side of a pixel in metres"),
+    ],
+)
+def test_options_that_a_data_set_leaves_no_room_for_are_refused(
+    tiny_model: Path, tmp_path: Path, option: tuple[object, ...], why: str
+) -> None:
+    path = dataset(tmp_path, [Item("a", "b", "c", "validation")])
+    refused(why, tiny_model, path, *option)
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        (("--place", "mars"), "--place mars: "),
+        (("--split", "test"), "is no data set"),
+        (("--gsd", 7), "the rasters say where they lie"),
+        (("--device", "cpu"), "only a model runs on a device"),
+        (("--image", "nowhere.tif"), "add --page"),
+    ],
+)
+def test_options_that_masks_leave_no_room_for_are_refused(
+    masks: tuple[Path, Path], option: tuple[object, ...], why: str
+) -> None:
+    refused(why, *masks, *option)
+    refused(why, *masks, "--against", masks[1], *option)
+
+
+def test_options_that_footprints_leave_no_room_for_are_refused(
+    masks: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = layer(tmp_path / "p.gpkg", SHIFTED)
+    refused("footprints have no probability", path, masks[1], "--threshold", 0.5)
+    refused("belongs to a mask", path, masks[1], "--probability", masks[0])
+
+
+def test_an_option_of_either_prediction_is_heeded(
+    tiny_model: Path, masks: tuple[Path, Path], write_raster: RasterWriter
+) -> None:
+    image = write_raster("image.tif", photo(*SHAPE))
+    found = summary(*masks, "--against", tiny_model, "--image", image, "--device", "cpu")
+    assert found["other"]["predicted"] == str(tiny_model)
 
 
 def test_what_is_not_there_is_named(masks: tuple[Path, Path], tmp_path: Path) -> None:
@@ -378,11 +536,42 @@ def test_footprints_without_a_crs_are_refused(masks: tuple[Path, Path], tmp_path
     refused("p.gpkg: has no CRS", path, masks[1])
 
 
-def test_predictions_that_know_different_ground_are_no_pair(
+def test_two_predictions_are_compared_only_where_both_know_something(
+    masks: tuple[Path, Path], write_raster: RasterWriter
+) -> None:
+    """Leaving out what is wrong makes no prediction better."""
+    wise = np.where(mask_of(SHIFTED) == mask_of(BOXES), mask_of(SHIFTED), np.uint8(255))
+    path = write_raster("wise.tif", wise, nodata=255)
+    found = summary(path, masks[1], "--against", masks[0])
+    assert found["one"]["pixels"] == found["other"]["pixels"] == int((wise != 255).sum())
+    assert found["difference"]["building"]["iou"] == {"value": 0, "low": None, "high": None}
+    assert summary(masks[0], masks[1])["pixels"] == SHAPE[0] * SHAPE[1]
+
+
+def test_predictions_of_other_pixels_are_compared_in_the_finest(
+    masks: tuple[Path, Path], tmp_path: Path, write_raster: RasterWriter
+) -> None:
+    """Polygons have no pixels: a coarse prediction and a fine one meet in the fine one's."""
+    coarse = write_raster(
+        "coarse.tif", mask_of(BOXES)[1::2, 1::2], nodata=255, transform=HERE @ Affine.scale(2)
+    )
+    truth = layer(tmp_path / "t.gpkg", BOXES)
+    for one, other in ((coarse, masks[0]), (masks[0], coarse)):
+        found = summary(one, truth, "--against", other)
+        assert found["one"]["pixels"] == found["other"]["pixels"] == SHAPE[0] * SHAPE[1]
+        counts = {str(one): found["one"], str(other): found["other"]}
+        assert counts[str(masks[0])]["confusion"] == summary(masks[0], truth)["confusion"]
+
+
+def test_evaluations_of_different_ground_are_no_pair(
     masks: tuple[Path, Path], write_raster: RasterWriter
 ) -> None:
     part = mask_of(SHIFTED)
     part[:, :140] = 255
-    refused(
-        "know different ground", masks[0], masks[1], "--against", write_raster("part.tif", part, nodata=255)
-    )
+    found = []
+    for path in (masks[0], write_raster("part.tif", part, nodata=255)):
+        question = Question(str(path), str(masks[1]))
+        with evaluate.opened(question) as comparison:
+            found.append(evaluate.evaluate(comparison, question))
+    with pytest.raises(InputError, match="different ground; open both together"):
+        evaluate.difference(*found)

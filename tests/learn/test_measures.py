@@ -64,12 +64,22 @@ def test_alike_tiles_leave_no_doubt() -> None:
 
 
 def test_tiles_without_a_known_pixel_are_no_sample() -> None:
-    tally = counted([70, 60, 50])
+    tally = counted([70, 60, 50] * 4)
     empty = Tally.joined([tally, counted([0], pixels=0)])
     draws = Draws.of(empty)
-    assert draws.units == 3
-    assert (draws.weights[1:, 3] == 0).all()
-    assert (draws.weights[1:].sum(axis=1) == 3).all()
+    assert draws.units == 12
+    assert (draws.weights[1:, 12] == 0).all()
+    assert (draws.weights[1:].sum(axis=1) == 12).all()
+
+
+@pytest.mark.parametrize(("tiles", "sure"), [(1, False), (9, False), (10, True)])
+def test_few_tiles_tell_no_interval(tiles: int, sure: bool) -> None:
+    tally = counted([70] * tiles)
+    draws = Draws.of(tally)
+    found = measure(tally, draws).overall_accuracy
+    assert (draws.units, draws.tell_intervals) == (tiles, sure)
+    assert found.value == 0.7
+    assert np.isnan([found.low, found.high]).tolist() == [not sure, not sure]
 
 
 def test_places_are_drawn_whole_where_there_are_enough() -> None:
@@ -81,7 +91,7 @@ def test_places_are_drawn_whole_where_there_are_enough() -> None:
 
 
 def test_draws_are_the_same_every_time() -> None:
-    tally = counted([50, 60, 70])
+    tally = counted([50, 60, 70] * 4)
     np.testing.assert_array_equal(Draws.of(tally).weights, Draws.of(tally).weights)
 
 
@@ -110,7 +120,7 @@ def test_footprints_follow_from_their_matches() -> None:
 
 def test_average_precision_needs_confidence() -> None:
     tally = replace(
-        counted([50, 50]),
+        counted([50] * 10),
         predicted=buildings([0, 1], [True, False], confidence=0.7),
         true=buildings([0, 1], [True, False]),
     )

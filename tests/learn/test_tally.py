@@ -18,7 +18,7 @@ from scipy.ndimage import binary_dilation
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import open_mask
 from geoseg.learn.evaluation import tally as tally_module
-from geoseg.learn.evaluation.sides import RasterSide, Side, Strip, VectorSide, Within
+from geoseg.learn.evaluation.sides import RasterSide, Side, Strip, VectorSide, only_within
 from geoseg.learn.evaluation.tally import Pair, Tiles, tally
 from geoseg.learn.scores.boundary import boundary
 from geoseg.learn.scores.calibrate import ProbabilityCounts
@@ -140,7 +140,7 @@ def test_polygons_on_unknown_ground_do_not_count() -> None:
 
 def test_outside_of_an_area_nothing_is_known() -> None:
     area = np.array([shapely.box(0, 0, 100, 100)])
-    inside = Within(Array(np.zeros((HEIGHT, WIDTH), dtype=np.uint8)), area, WIDTH)
+    inside = only_within(Array(np.zeros((HEIGHT, WIDTH), dtype=np.uint8)), area, WIDTH)
     labelled = VectorSide("v", Outlines.merged([]), WIDTH, area)
     for truth in (inside, labelled):
         counted = tally(pair(Array(np.zeros((HEIGHT, WIDTH), dtype=np.uint8)), truth), 2)

@@ -28,10 +28,10 @@ from geoseg.learn.evaluation.measures import (
     Measures,
     measure,
 )
-from geoseg.learn.evaluation.opening import open_comparison
+from geoseg.learn.evaluation.opening import open_comparisons
 from geoseg.learn.evaluation.question import Comparison, Question
 from geoseg.learn.evaluation.tally import Buildings, Tally, tally
-from geoseg.learn.scores.calibrate import best_min_area, best_threshold, temperature_of
+from geoseg.learn.scores.calibrate import ProbabilityCounts, best_min_area, best_threshold, temperature_of
 from geoseg.learn.scores.confusion import Floats, ratio
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import WGS84
@@ -129,21 +129,24 @@ class Evaluation:
         return {"best_min_area": {"area_m2": round(area_m2, 2), "f1": number(f1)}}
 
     @property
-    def _has_classes_of_its_own(self) -> bool:
-        """Whether the background has a probability of its own: then no single class tells the temperature."""
+    def _likeliest_counts(self) -> bool:
+        """Whether the background has a probability of its own: then no class has a threshold, nor a temperature alone."""
         return self.tally.probability is not None and bool(self.tally.probability.counts[:, 0].any())
 
     def _probability(self, index: int) -> dict[str, Any]:
         """Reliability and thresholds of a class, where probabilities are known."""
         if self.tally.probability is None or not self.tally.probability.counts[:, index, 1].any():
             return {}
-        counts = type(self.tally.probability)(self.tally.probability.counts[:, index]).total()
+        counts = ProbabilityCounts(self.tally.probability.counts[:, index]).total()
         bins, sweep = counts.reliability(), counts.sweep()
         threshold, iou = best_threshold(counts)
         swept = sweep.places_of(SWEPT)
-        return {
+        of_yes_and_no = {
             "best_threshold": {"threshold": threshold, "iou": iou},
-            **({} if self._has_classes_of_its_own else {"temperature": temperature_of(counts)}),
+            "temperature": temperature_of(counts),
+        }
+        return {
+            **({} if self._likeliest_counts else of_yes_and_no),
             "reliability": [
                 {"pixels": int(n), "said": number(said), "came_true": number(came)}
                 for n, said, came in zip(bins.counts, bins.said, bins.came_true, strict=True)
@@ -168,12 +171,16 @@ class Difference:
     other: Evaluation
 
     @property
+    def title(self) -> str:
+        return f"{self.one.question.predicted} minus {self.other.question.predicted}"
+
+    @property
     def measures(self) -> Measures:
         return self.one.measures.minus(self.other.measures)
 
     @property
     def summary(self) -> dict[str, Any]:
-        names = self.one.known((*PIXELS, *OUTLINES, *FOOTPRINTS, *CALIBRATION))
+        names = self.one.known((*PIXELS, *OUTLINES, *FOOTPRINTS, *ERRORS, *CALIBRATION))
         both = [name for name in names if name in self.measures.scores]
         return {
             "one": self.one.summary,
@@ -188,8 +195,17 @@ class Difference:
 @contextmanager
 def opened(question: Question, narrator: Narrator = QUIET) -> Iterator[Comparison]:
     """The pairs of a question; what was made for them vanishes when the block ends."""
+    with opened_together((question,), narrator) as (comparison,):
+        yield comparison
+
+
+@contextmanager
+def opened_together(
+    questions: Sequence[Question], narrator: Narrator = QUIET
+) -> Iterator[tuple[Comparison, ...]]:
+    """The pairs of several predictions of one truth, on the same pixels and where all of them know something."""
     with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as scratch:
-        yield open_comparison(question, Path(scratch), narrator)
+        yield open_comparisons(questions, Path(scratch), narrator)
 
 
 def evaluate(
@@ -207,10 +223,9 @@ def evaluate(
             f"{question.predicted} and {question.truth} know no pixel in common; do they lie at the same place?"
         )
     draws = Draws.of(counted)
+    homes = homes_by_place(counted) if regions is None else homes_in(regions, counted, comparison, narrator)
     errors = {
-        entry.name: region_errors(counted, index, regions, narrator)
-        for index, entry in enumerate(classes)
-        if index > 0
+        entry.name: region_errors(counted, index, homes) for index, entry in enumerate(classes) if index > 0
     }
     return Evaluation(question, classes, counted, draws, measure(counted, draws), errors)
 
@@ -219,29 +234,50 @@ def difference(one: Evaluation, other: Evaluation) -> Difference:
     """Compare two evaluations of the same truth."""
     if [entry.name for entry in one.classes] != [entry.name for entry in other.classes]:
         raise InputError(f"{one.question.predicted} and {other.question.predicted} know different classes")
-    if not np.array_equal(one.draws.weights, other.draws.weights):
+    if not np.array_equal(one.tally.confusion.pixels, other.tally.confusion.pixels):
         raise InputError(
-            f"{one.question.predicted} and {other.question.predicted} know different ground; compare both with a "
-            "truth that is a raster, and only where both know something (--area)"
+            f"{one.question.predicted} and {other.question.predicted} were compared on different ground; open both "
+            "together"
         )
     return Difference(one, other)
 
 
-def region_errors(counted: Tally, index: int, source: str | None, narrator: Narrator) -> RegionErrors:
-    """Errors per region of a file or grid; without one, per place."""
+@dataclass(frozen=True)
+class Homes:
+    """Names of regions, and which of them the footprints of either side lie in: numbers of footprints and of regions."""
+
+    names: tuple[str, ...]
+    predicted: tuple[NDArray[np.intp], NDArray[np.intp]]
+    true: tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def homes_by_place(counted: Tally) -> Homes:
+    """Each place is a region."""
+    names, place_of_tile = np.unique(counted.places, return_inverse=True)
     sides = counted.predicted, counted.true
-    if source is None:
-        names, place_of_tile = np.unique(counted.places, return_inverse=True)
-        homes = [(np.arange(len(side.tile)), place_of_tile[side.tile]) for side in sides]
-    else:
-        regions = read_regions(source, extent_of(sides), narrator=narrator)
-        names, homes = np.array(regions.names), [in_regions(side, regions) for side in sides]
+    predicted, true = ((np.arange(len(side.tile)), place_of_tile[side.tile]) for side in sides)
+    return Homes(tuple(map(str, names)), predicted, true)
+
+
+def homes_in(source: str, counted: Tally, comparison: Comparison, narrator: Narrator) -> Homes:
+    """The regions of a file or grid."""
+    sides = counted.predicted, counted.true
+    middles = np.concatenate([side.middle for side in sides], axis=1)
+    extent = extent_of(middles if middles.size else corners_of(comparison))
+    regions = read_regions(source, extent, narrator=narrator)
+    predicted, true = (in_regions(side, regions) for side in sides)
+    return Homes(regions.names, predicted, true)
+
+
+def region_errors(counted: Tally, index: int, homes: Homes) -> RegionErrors:
+    """Errors of a class in each region."""
+    sides = (counted.predicted, homes.predicted), (counted.true, homes.true)
     sums = [
-        sums_of(side, index, home, values, len(names))
-        for values in (False, True)
-        for side, home in zip(sides, homes, strict=True)
+        sums_of(side, index, home, as_area, len(homes.names))
+        for as_area in (False, True)
+        for side, home in sides
     ]
-    return RegionErrors(tuple(map(str, names)), *sums)
+    return RegionErrors(homes.names, *sums)
 
 
 def sums_of(
@@ -261,12 +297,21 @@ def in_regions(side: Buildings, regions: Regions) -> tuple[NDArray[np.intp], NDA
     return footprint, region
 
 
-def extent_of(sides: Sequence[Buildings]) -> Extent:
-    """The box around the middle of all footprints."""
-    lon, lat = np.concatenate([side.middle for side in sides], axis=1)
-    if not len(lon):
-        raise InputError("neither side holds a footprint, so regions have nothing to count")
-    return Extent(WGS84, (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())))
+def corners_of(comparison: Comparison) -> Floats:
+    """Longitudes and latitudes of the corners of all scenes."""
+    corners = []
+    for pair in comparison.pairs:
+        left, bottom, right, top = pair.grid.bounds
+        corners.append(
+            transformer(pair.grid.crs, WGS84).transform([left, left, right, right], [bottom, top] * 2)
+        )
+    return np.concatenate(corners, axis=1)
+
+
+def extent_of(lonlat: Floats) -> Extent:
+    """The box around some longitudes and latitudes."""
+    (west, south), (east, north) = lonlat.min(axis=1).tolist(), lonlat.max(axis=1).tolist()
+    return Extent(WGS84, (west, south, east, north))
 
 
 def as_json(estimate: Estimate) -> dict[str, float | None]:

@@ -20,7 +20,8 @@ from geoseg.learn.scores.polygons import SIZES, Flags, average_precision
 DRAWS = 1000
 FEWEST_DRAWS = 100
 MOST_WORK = 50_000_000
-FEWEST_PLACES = 6
+FEWEST_PLACES, FEWEST_TILES = 6, 10
+"""With fewer, an interval would be far too narrow, and one tile would leave no doubt at all."""
 CONFIDENCE = 0.95
 SEED = 20170
 
@@ -88,7 +89,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Draws:
-    """How often each tile is drawn: (draw, tile). In the first draw, each once."""
+    """How often each tile is drawn: (draw, tile). In the first draw, each once; with few of them, that is the only one."""
 
     weights: Floats
     unit: str
@@ -101,11 +102,17 @@ class Draws:
         places, place_of = np.unique(tally.places[seen], return_inverse=True)
         by_place = len(places) >= FEWEST_PLACES
         units = len(places) if by_place else int(seen.sum())
+        draws = draws if by_place or units >= FEWEST_TILES else 0
         drawn = np.random.default_rng(SEED).multinomial(units, np.full(units, 1 / max(units, 1)), size=draws)
         weights = np.zeros((1 + draws, len(seen)))
         weights[0] = 1
         weights[1:, seen] = drawn[:, place_of] if by_place else drawn
         return cls(weights, "place" if by_place else "tile", units)
+
+    @property
+    def tell_intervals(self) -> bool:
+        """Whether there were enough to draw from."""
+        return len(self.weights) > 1
 
 
 def measure(tally: Tally, draws: Draws) -> Measures:

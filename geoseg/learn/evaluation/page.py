@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from geoseg.errors import InputError
 from geoseg.footprints.files.replacing import plain_errors, replacing
-from geoseg.learn.evaluation.evaluate import Evaluation
+from geoseg.learn.evaluation.evaluate import Difference, Evaluation
 from geoseg.learn.evaluation.measures import Estimate
 from geoseg.learn.evaluation.pieces import Piece, telling_pieces
 from geoseg.learn.evaluation.question import Comparison
+from geoseg.learn.evaluation.tables import headlines
 from geoseg.learn.scores.calibrate import ProbabilityCounts
 from geoseg.learn.scores.confusion import ratio
 from geoseg.writable import check_writable
@@ -34,18 +35,28 @@ def refuse_page(path: Path, overwrite: bool) -> None:
     check_writable(path)
 
 
-def write_page(path: Path, found: Evaluation, comparison: Comparison) -> None:
-    """Draw an evaluation and write it, whole or not at all."""
+def write_page(
+    path: Path, found: Evaluation, comparison: Comparison, apart: Difference | None = None
+) -> None:
+    """Draw an evaluation, and in words how it differs from another, and write it, whole or not at all."""
     pieces = list(telling_pieces(comparison, found.tally))
-    figure = drawn(found, pieces)
+    figure = drawn(found, pieces, headlines_of(apart) if apart else ())
     with replacing(path) as folder, plain_errors(path):
         figure.savefig(folder / path.name, dpi=DPI)
 
 
-def drawn(found: Evaluation, pieces: Sequence[Piece]) -> Figure:
+def headlines_of(apart: Difference) -> list[str]:
+    """How much better one is than the other."""
+    one, other = (Path(each.question.predicted).name for each in (apart.one, apart.other))
+    return [f"{one} minus {other}", *headlines(apart)]
+
+
+def drawn(found: Evaluation, pieces: Sequence[Piece], below: Sequence[str] = ()) -> Figure:
+    """The page of an evaluation, with some lines below its title."""
     rows = len(pieces) + 1
     figure = Figure(figsize=(4 * INCH_PER_PIECE, 0.5 + INCH_PER_ROW * rows), layout="constrained")
-    figure.suptitle(f"{Path(found.question.predicted).name} against {Path(found.question.truth).name}")
+    title = f"{Path(found.question.predicted).name} against {Path(found.question.truth).name}"
+    figure.suptitle("\n".join([title, *below]))
     axes = figure.subplots(rows, 4, squeeze=False)
     for row, piece in zip(axes, pieces, strict=False):
         draw_piece(row, piece)

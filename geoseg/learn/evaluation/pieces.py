@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
+from geoseg.bandnames import shown
 from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.question import Comparison
 from geoseg.learn.evaluation.sides import Side
@@ -81,7 +82,7 @@ def around(row: float, col: float, grid: Grid) -> Window:
 def piece(title: str, pair: Pair, window: Window, classes: Sequence[LandClass]) -> Piece:
     """A window of a pair in pictures."""
     truth, predicted = seen(pair.truth, window), seen(pair.predicted, window)
-    image = photo(pair.image, pair.grid.window(window)) if pair.image else None
+    image = photo(pair.image, pair.grid.window(window), pair.bands) if pair.image else None
     return Piece(
         title,
         image,
@@ -114,8 +115,11 @@ def errors(truth: Bytes, predicted: Bytes, legend: Sequence[LandClass]) -> Bytes
     return picture
 
 
-def photo(path: str, grid: Grid) -> Bytes:
-    """An image on a grid in red, green and blue, its values spread over what a screen can show."""
+def photo(path: str, grid: Grid, names: Sequence[str] = ()) -> Bytes:
+    """An image on a grid in red, green and blue, its values spread over what a screen can show.
+
+    `names` are those of its bands, where they are known better than the file tells them.
+    """
     with (
         open_raster(path, path) as dataset,
         WarpedVRT(
@@ -123,9 +127,15 @@ def photo(path: str, grid: Grid) -> Bytes:
             resampling=Resampling.bilinear,
         ) as warped,
     ):  # fmt: skip
-        bands = [1, 2, 3] if warped.count >= 3 else [1, 1, 1]
-        values = warped.read(bands).astype(np.float64)
+        bands = shown(names if len(names) == dataset.count else names_in(dataset))
+        values = warped.read([band + 1 for band in bands]).astype(np.float64)
     return on_screen(values)
+
+
+def names_in(dataset: Any) -> list[str]:
+    """What a file calls its bands: by a description, else by a colour."""
+    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
+    return [text or meant.name for text, meant in described if meant != ColorInterp.alpha]
 
 
 def on_screen(values: NDArray[np.floating[Any]]) -> Bytes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
+from geoseg.errors import InputError
 from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.tally import Pair
-from geoseg.prepare.dataset import Split
+from geoseg.prepare.dataset import FILE, Split
 
 WEIGHTS = (".onnx", ".safetensors", ".pth", ".pt")
 MODEL_FILES = ("card.json", "config.json")
@@ -27,13 +29,26 @@ class Question:
     threshold: float | None = None
     area: str | None = None
     """Polygons within which the truth is complete."""
-    split: Split = "validation"
+    split: Split | None = None
+    """The part of a data set to look at; validation, if none is named."""
     places: tuple[str, ...] = ()
     """The places of a data set to look at; all of the split's if none is named."""
     gsd_m: float | None = None
     """Pixel size to compare at where neither side is a raster, and that of rasters that do not say it."""
     min_area_m2: float | None = None
-    device: str = "auto"
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_area_m2 is not None and not 0 <= self.min_area_m2 < inf:
+            raise InputError(f"--min-area {self.min_area_m2:g}: give square metres, 0 or more")
+        if self.gsd_m is not None and not 0 < self.gsd_m < inf:
+            raise InputError(f"--gsd {self.gsd_m:g}: give the side of a pixel in metres, more than 0")
+
+    @property
+    def against_dataset(self) -> bool:
+        """Whether the truth is a data set."""
+        truth = Path(self.truth)
+        return truth.suffix == ".toml" or (truth.is_dir() and (truth / FILE).exists())
 
     @property
     def asks_a_model(self) -> bool:

@@ -44,7 +44,7 @@ class Side(Protocol):
 
 @dataclass(frozen=True)
 class RasterSide:
-    """A raster of classes; `meaning` says which class each of its values stands for."""
+    """A raster of classes; `meaning` says which class each of its values, and each band of probability, stands for."""
 
     mask: Mask
     meaning: Bytes = field(default_factory=lambda: SAME)
@@ -55,7 +55,8 @@ class RasterSide:
 
     def read(self, rows: slice) -> Strip:
         classes, probabilities = self.mask.read(rows)
-        return Strip(self.meaning[classes], None if probabilities is None else in_250ths(probabilities))
+        levels = None if probabilities is None else by_class(in_250ths(probabilities), self.meaning)
+        return Strip(self.meaning[classes], levels)
 
 
 @dataclass(frozen=True)
@@ -88,21 +89,30 @@ class VectorSide:
 
 
 @dataclass(frozen=True)
-class Within:
-    """A side of which only what lies in an area is known."""
+class Where:
+    """A side of which only what lies on ground that another side knows is known."""
 
     side: Side
-    area: NDArray[np.object_]
-    width: int
+    other: Side
 
     @property
     def name(self) -> str:
         return self.side.name
 
+    @property
+    def whole(self) -> Side:
+        """The side itself, all of it known."""
+        return self.side.whole if isinstance(self.side, Where) else self.side
+
     def read(self, rows: slice) -> Strip:
-        strip = self.side.read(rows)
-        inside = burnt(self.area, np.ones(len(self.area), dtype=np.int64), rows, self.width)
-        return Strip(np.where(inside > 0, strip.classes, np.uint8(UNKNOWN)), strip.probabilities)
+        strip, other = self.side.read(rows), self.other.read(rows)
+        known = other.classes != UNKNOWN
+        return Strip(np.where(known, strip.classes, np.uint8(UNKNOWN)), strip.probabilities)
+
+
+def only_within(side: Side, area: NDArray[np.object_], width: int) -> Where:
+    """A side of which only what lies in some polygons is known."""
+    return Where(side, VectorSide(side.name, Outlines.merged([]), width, area))
 
 
 def burnt(polygons: NDArray[np.object_], values: NDArray[np.int64], rows: slice, width: int) -> Bytes:
@@ -113,6 +123,21 @@ def burnt(polygons: NDArray[np.object_], values: NDArray[np.int64], rows: slice,
     pairs = zip(polygons, values.tolist(), strict=True)
     place = Affine.translation(0, rows.start)
     return np.asarray(rasterio.features.rasterize(pairs, shape, transform=place, dtype="uint8"))
+
+
+def by_class(bands: Bytes, meaning: Bytes) -> Bytes:
+    """Probabilities of classes from those of a raster's values: values that mean the same class share it.
+
+    A single band is that of the only class.
+    """
+    own = meaning[: len(bands)]
+    if len(bands) == 1 or np.array_equal(own, SAME[: len(bands)]):
+        return bands
+    sums = np.zeros((int(own.max()) + 1, *bands.shape[1:]), dtype=np.uint16)
+    for number, band in zip(own, bands, strict=True):
+        sums[number] += band
+    unknown = (bands == UNKNOWN).any(axis=0)
+    return np.where(unknown, UNKNOWN, np.minimum(sums, STEPS)).astype(np.uint8)
 
 
 def in_250ths(probabilities: NDArray[Any]) -> Bytes:

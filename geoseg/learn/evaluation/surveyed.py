@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geoseg.bandnames import colour, named
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import NODATA, Mask, open_mask
-from geoseg.learn.evaluation.layers import Layer, is_vector, renumbered
-from geoseg.learn.evaluation.legend import Legend, land_classes, shared_classes
+from geoseg.learn.evaluation.layers import Layer, is_vector
+from geoseg.learn.evaluation.legend import Legend, Meaning, Words, agreed, words_of_model
 from geoseg.learn.evaluation.placing import has_place, placed, shape_of
 from geoseg.learn.evaluation.question import Comparison
-from geoseg.learn.evaluation.sides import RasterSide, Side
 from geoseg.learn.evaluation.tally import Pair
 from geoseg.learn.evaluation.workbench import Workbench, refuse_missing
 from geoseg.prepare.dataset import Dataset, Item
+from geoseg.raster.bands import matching_bands
 from geoseg.raster.grid import Grid, made_up_grid
 from geoseg.raster.opening import open_scene
 
@@ -27,106 +29,139 @@ SUFFIXES = (".tif", ".tiff", ".png", ".gpkg", ".geojson", ".fgb", ".parquet")
 
 
 @dataclass(frozen=True)
-class OnGrid:
-    """A side, and the grid that it is on."""
-
-    side: Side
-    grid: Grid
-
-
-@dataclass(frozen=True)
 class AgainstDataset:
     """A model, or a folder of results named like the images, against the items of one split."""
 
     bench: Workbench
     dataset: Dataset
 
-    def comparison(self) -> Comparison:
-        question, items = self.bench.question, self._items()
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        return tuple(judged.grid for judged, _ in self._judged)
+
+    def comparison(self, grids: Sequence[Grid]) -> Comparison:
+        pairs = [
+            judged.pair(grid, legend) for (judged, legend), grid in zip(self._judged, grids, strict=True)
+        ]
+        return Comparison(self._judged[0][1].classes, tuple(pairs))
+
+    @cached_property
+    def _judged(self) -> tuple[tuple[Judged, Legend], ...]:
+        """The items, and what classes stand for: known before the work of predicting begins."""
+        question = self.bench.question
         if not question.asks_a_model and not Path(question.predicted).is_dir():
             raise InputError(
                 f"{question.predicted}: is no model and no folder; against a data set give a model, which then sees "
                 "its images, or a folder of results named like the images"
             )
-        return Comparison(self._legend.classes, tuple(self._pair(item) for item in items))
+        items = self._items()
+        if question.asks_a_model:
+            warn_of_known_places(self.bench, items)
+        judged = [Judged(self.bench, self.dataset, item) for item in items]
+        spoken = [self._words_of(each) for each in judged]
+        own = Words(question.truth, self.dataset.classes)
+        legends = {words: agreed(words, own, self.bench.narrator) for words in dict.fromkeys(spoken)}
+        return tuple((each, legends[words]) for each, words in zip(judged, spoken, strict=True))
 
     def _items(self) -> tuple[Item, ...]:
-        question = self.bench.question
-        items = self.dataset.split(question.split)
+        question, split = self.bench.question, self.bench.question.split or "validation"
+        items = self.dataset.split(split)
         there = sorted({item.place for item in items})
         if not items:
-            raise InputError(f"{question.truth}: has no item in the split {question.split}")
+            raise InputError(f"{question.truth}: has no item in the split {split}")
         for place in question.places:
             if place not in there:
-                raise InputError(
-                    f"--place {place}: not in the split {question.split}; there are {', '.join(there)}"
-                )
+                raise InputError(f"--place {place}: not in the split {split}; there are {', '.join(there)}")
         return tuple(item for item in items if not question.places or item.place in question.places)
 
+    def _words_of(self, judged: Judged) -> Words:
+        """Masks of a folder have the numbers of the data set; models and footprints go by names."""
+        question = self.bench.question
+        if question.asks_a_model:
+            return words_of_model(question.predicted, self.bench.card)
+        if isinstance(judged.predicted, Mask):
+            return Words(question.predicted, self.dataset.classes, named=False)
+        return replace(judged.predicted.words, source=question.predicted)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One item of a data set, and what is predicted of it."""
+
+    bench: Workbench
+    dataset: Dataset
+    item: Item
+
     @cached_property
-    def _legend(self) -> Legend:
-        if not self.bench.question.asks_a_model:
-            return Legend(self.dataset.classes)
-        known = land_classes(self.bench.card)
-        return shared_classes(known, self.dataset.classes, self.bench.question.predicted)
-
-    def _pair(self, item: Item) -> Pair:
-        image = self._image(item)
-        prediction = self._prediction(item, image)
-        truth = self._truth(item, image, prediction)
-        return Pair(
-            name=item.image,
-            place=item.place,
-            grid=truth.grid,
-            predicted=self._predicted_side(prediction, truth.grid),
-            truth=self.bench.within_area(truth.side, truth.grid),
-            image=str(image),
-            min_area_m2=self.bench.min_area_m2,
-        )
-
-    def _image(self, item: Item) -> Path:
-        image = self.dataset.image_path(item)
+    def image(self) -> Path:
+        """The image, lying somewhere."""
+        image = self.dataset.image_path(self.item)
         refuse_missing(image)
         if has_place(image):
             return image
-        gsd_m = item.gsd_m or self.dataset.gsd_m
+        gsd_m = self.item.gsd_m or self.dataset.gsd_m
         return placed(image, made_up_grid(shape_of(image), gsd_m), self.bench.scratch)
 
-    def _prediction(self, item: Item, image: Path) -> Mask | Layer:
+    @cached_property
+    def predicted(self) -> Mask | Layer:
         question = self.bench.question
         if question.asks_a_model:
-            return self.bench.predict(image, bands_of(self.bench.card, self.dataset))
-        result = result_for(item, Path(question.predicted))
+            return self.bench.predict(self.image, bands_of(self.bench.card, self.dataset, self.image))
+        result = result_for(self.item, Path(question.predicted))
         if is_vector(str(result)):
             return Layer(str(result))
         if has_place(result):
             return open_mask(str(result), threshold=question.threshold)
-        lying = placed(result, grid_of(image), self.bench.scratch)
+        lying = placed(result, grid_of(self.image), self.bench.scratch)
         return open_mask(str(lying), threshold=question.threshold)
 
-    def _predicted_side(self, prediction: Mask | Layer, grid: Grid) -> Side:
-        if isinstance(prediction, Layer):
-            return prediction.side(grid, narrator=self.bench.narrator)
-        return RasterSide(self.bench.brought(prediction, grid), self._legend.predicted)
-
-    def _truth(self, item: Item, image: Path, prediction: Mask | Layer) -> OnGrid:
-        """The label: a raster on its own pixels, polygons on those of the prediction."""
-        label = self.dataset.label_path(item)
+    @cached_property
+    def true(self) -> Mask | Layer:
+        """The label."""
+        item, label = self.item, self.dataset.label_path(self.item)
         refuse_missing(label)
         if is_vector(str(label)):
-            grid = grid_of(image) if isinstance(prediction, Layer) else prediction.grid
-            return OnGrid(self._true_layer(item, label, grid), grid)
-        grid = open_mask(str(label)).grid if has_place(label) else grid_of(image)
-        meaning = self._legend.true.copy()
-        meaning[self.dataset.ignore] = NODATA
-        lying = placed(label, grid, self.bench.scratch, NODATA)
-        return OnGrid(RasterSide(open_mask(str(lying)), meaning), grid)
+            labelled = str(self.dataset.folder / item.labelled) if item.labelled else None
+            return Layer(str(label), self.dataset.classes, item.class_field, labelled)
+        grid = open_mask(str(label)).grid if has_place(label) else grid_of(self.image)
+        return open_mask(str(placed(label, grid, self.bench.scratch, NODATA)))
 
-    def _true_layer(self, item: Item, label: Path, grid: Grid) -> Side:
-        numbers = {entry.name: number for number, entry in enumerate(self.dataset.classes)}
-        labelled = str(self.dataset.folder / item.labelled) if item.labelled else None
-        layer = Layer(str(label), item.class_field, numbers)
-        return renumbered(layer.side(grid, labelled, self.bench.narrator), self._legend.true)
+    @property
+    def grid(self) -> Grid:
+        """A label that is a raster is compared on its own pixels, polygons on those of the prediction."""
+        rasters = [side for side in (self.true, self.predicted) if isinstance(side, Mask)]
+        return rasters[0].grid if rasters else grid_of(self.image)
+
+    def pair(self, grid: Grid, legend: Legend) -> Pair:
+        bench = self.bench
+        truth = bench.side(self.true, grid, self._meaning(legend))
+        return Pair(
+            name=self.item.image,
+            place=self.item.place,
+            grid=grid,
+            predicted=bench.side(self.predicted, grid, legend.predicted),
+            truth=bench.within_area(truth, grid),
+            image=str(self.image),
+            bands=self.dataset.bands,
+            min_area_m2=bench.min_area_m2,
+        )
+
+    def _meaning(self, legend: Legend) -> Meaning:
+        """What the values of the label stand for; one of them stands for unknown."""
+        meaning = legend.true.copy()
+        meaning[self.dataset.ignore] = NODATA
+        return meaning
+
+
+def warn_of_known_places(bench: Workbench, items: Sequence[Item]) -> None:
+    """Warn where a model is judged at places that it was trained on, as far as their names tell."""
+    learnt = set(bench.card.training.get("places", ()))
+    known = sorted({item.place for item in items} & learnt)
+    if known:
+        bench.narrator.warn(
+            f"{bench.question.predicted} was trained on places called {', '.join(known)}; "
+            "if they are the same, its scores there tell nothing about other places"
+        )
 
 
 def result_for(item: Item, folder: Path) -> Path:
@@ -145,8 +180,11 @@ def grid_of(image: Path) -> Grid:
     return open_scene([str(image)]).native
 
 
-def bands_of(card: Card, dataset: Dataset) -> str | None:
+def bands_of(card: Card, dataset: Dataset, image: Path) -> str | None:
     """The numbers of the bands that a model wants, where the data set names them."""
-    if not set(card.bands) <= set(dataset.bands):
+    wanted = [named(colour(band), dataset.bands) for band in card.bands]
+    if None in wanted:
         return None
-    return ",".join(str(dataset.bands.index(band) + 1) for band in card.bands)
+    numbers = matching_bands(open_scene([str(image)]).all_bands, dataset.bands, str(image))
+    number_of = dict(zip(dataset.bands, numbers, strict=True))
+    return ",".join(str(number_of[name]) for name in wanted if name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isnan
 
 from geoseg.learn.evaluation.evaluate import Difference, Evaluation
@@ -20,6 +20,9 @@ SIZE_COLUMNS = {
 ERROR_COLUMNS = {
     "count error": "count_error", "area error": "area_error", "ECE": "ece", "Brier": "brier",
 }  # fmt: skip
+HEADLINES = {
+    "IoU": "iou", "boundary IoU": "boundary_iou", "footprint F1": "footprint_f1", "area error": "area_error",
+}  # fmt: skip
 MOST_REGIONS = 20
 NAME, GAP = 18, 2
 
@@ -27,7 +30,12 @@ NAME, GAP = 18, 2
 def evaluation_text(found: Evaluation) -> str:
     """All scores of one prediction."""
     pixels = int(found.tally.confusion.pixels.sum())
-    drawn = f"in brackets the 95 % interval over {found.draws.units} {found.draws.unit}s"
+    units = f"{found.draws.units} {found.draws.unit}{'' if found.draws.units == 1 else 's'}"
+    drawn = (
+        f"in brackets the 95 % interval over {units}"
+        if found.draws.tell_intervals
+        else f"{units}: too few to tell how sure the scores are"
+    )
     heading = [
         f"{found.question.predicted} against {found.question.truth}",
         f"{pixels / 1e6:,.2f} million pixels known to both; {drawn}",
@@ -49,27 +57,31 @@ def evaluation_text(found: Evaluation) -> str:
 def difference_text(found: Difference) -> str:
     """Both predictions, and the difference between them."""
     names = [entry.name for entry in found.one.classes]
-    title = (
-        f"{found.one.question.predicted} minus {found.other.question.predicted}, same ground drawn for both"
-    )
+    title = f"{found.title}, both where each of them and the truth are known"
     blocks = [
-        block("pixels", PIXEL_COLUMNS, found.measures, names, mean=True),
-        block("footprints", FOOTPRINT_COLUMNS, found.measures, names),
-        block("AP by size", SIZE_COLUMNS, found.measures, names),
+        block("pixels", PIXEL_COLUMNS, found.measures, names, mean=True, kind=as_gain),
+        block("footprints", FOOTPRINT_COLUMNS, found.measures, names, kind=as_gain),
+        block("AP by size", SIZE_COLUMNS, found.measures, names, kind=as_gain),
+        block("trust", ERROR_COLUMNS, found.measures, names, kind=as_gain),
     ]
     lines = "\n\n".join("\n".join(lines) for lines in blocks if lines)
     return "\n\n".join([evaluation_text(found.one), evaluation_text(found.other), title, lines])
 
 
 def block(
-    title: str, columns: dict[str, str], measures: Measures, names: Sequence[str], mean: bool = False
+    title: str,
+    columns: dict[str, str],
+    measures: Measures,
+    names: Sequence[str],
+    mean: bool = False,
+    kind: Callable[[Estimate], str] | None = None,
 ) -> list[str]:
     """A heading and one line for each class that has such scores, in columns as wide as they need to be."""
     known = {label: name for label, name in columns.items() if name in measures.scores}
     rows = {name: [measures.estimate(score, at) for score in known.values()] for at, name in enumerate(names)}
     if mean:
         rows["mean"] = [measures.mean(score) for score in known.values()]
-    kinds = [as_share if label.endswith("error") else as_score for label in known]
+    kinds = [as_share if label.endswith("error") else kind or as_score for label in known]
     written = {
         name: [kind(estimate) for kind, estimate in zip(kinds, estimates, strict=True)]
         for name, estimates in rows.items()
@@ -86,14 +98,19 @@ def block(
 
 
 def as_score(estimate: Estimate) -> str:
-    """A score and its interval; that of a difference with signs."""
+    """A score and its interval."""
     if isnan(estimate.value):
         return "-"
-    if isnan(estimate.low):
-        return f"{estimate.value:.3f}"
-    if estimate.low < 0:
-        return f"{estimate.value:+.3f} ({estimate.low:+.3f} {estimate.high:+.3f})"
-    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
+    interval = "" if isnan(estimate.low) else f" ({estimate.low:.3f}-{estimate.high:.3f})"
+    return f"{estimate.value:.3f}{interval}"
+
+
+def as_gain(estimate: Estimate) -> str:
+    """A difference of scores and its interval, with signs."""
+    if isnan(estimate.value):
+        return "-"
+    interval = "" if isnan(estimate.low) else f" ({estimate.low:+.3f} {estimate.high:+.3f})"
+    return f"{estimate.value:+.3f}{interval}"
 
 
 def as_share(estimate: Estimate) -> str:
@@ -136,6 +153,19 @@ def regions(found: Evaluation) -> list[str]:
                 for row in rows[:MOST_REGIONS]
             ]
             lines += [f"... and {len(rows) - MOST_REGIONS} more"] if len(rows) > MOST_REGIONS else []
+    return lines
+
+
+def headlines(found: Difference) -> list[str]:
+    """The difference in what matters most, a line for each class."""
+    lines = []
+    for at, entry in enumerate(found.one.classes[1:], start=1):
+        scores = {label: name for label, name in HEADLINES.items() if name in found.measures.scores}
+        told = [
+            f"{label} {(as_share if label.endswith('error') else as_gain)(found.measures.estimate(name, at))}"
+            for label, name in scores.items()
+        ]
+        lines.append(f"{entry.name}: {', '.join(told)}")
     return lines
 
 

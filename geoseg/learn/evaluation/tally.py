@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.footprints.areas.measure import AreaCrs, transformer
-from geoseg.learn.evaluation.sides import Side, Strip, VectorSide, Within, refuse_unknown_classes
+from geoseg.learn.evaluation.sides import Side, Strip, VectorSide, Where, refuse_unknown_classes
 from geoseg.learn.evaluation.tracing import OutlineTracer
 from geoseg.learn.scores.boundary import boundary, boundary_distance
 from geoseg.learn.scores.calibrate import UNKNOWN, ProbabilityCounts
@@ -35,6 +35,8 @@ class Pair:
     predicted: Side
     truth: Side
     image: str | None = None
+    bands: tuple[str, ...] = ()
+    """What the bands of the image are called, where its file may not tell."""
     min_area_m2: float = 0.0
 
 
@@ -214,7 +216,7 @@ class Counter:
             self._probability = ProbabilityCounts.empty(self.tiles.number, self.classes).counts
         known = truth != UNKNOWN
         # A single band is the probability of the one class; of several, the first is the background's.
-        first = 0 if len(bands) == self.classes else 1
+        first = 1 if len(bands) == 1 else 0
         for number, band in enumerate(bands, start=first):
             counted = ProbabilityCounts.of(truth[known] == number, band[known])
             self._probability[tile, number] += counted.counts
@@ -242,7 +244,7 @@ class Footprints:
     """The footprints of a side: a raster's are traced as strips pass by; a layer's are there, if they lie in the known."""
 
     def __init__(self, side: Side, width: int) -> None:
-        whole = side.side if isinstance(side, Within) else side
+        whole = side.whole if isinstance(side, Where) else side
         self._layer = whole if isinstance(whole, VectorSide) else None
         self._known = np.zeros(0 if self._layer is None else len(self._layer.outlines), dtype=bool)
         self._tracer = OutlineTracer(width)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import Mask, open_mask, open_probability
 from geoseg.learn.evaluation.layers import Layer
+from geoseg.learn.evaluation.legend import Meaning
 from geoseg.learn.evaluation.placing import has_place, on_grid, placed, shape_of
 from geoseg.learn.evaluation.question import Question
-from geoseg.learn.evaluation.sides import Side, Within
+from geoseg.learn.evaluation.sides import RasterSide, Side, only_within
 from geoseg.narrator import QUIET, Narrator
 from geoseg.raster.grid import Grid, made_up_grid
 
@@ -49,8 +50,16 @@ class Workbench:
         from geoseg.predict.segment import predict_strips, write_mosaics
 
         question = self.question
+        if question.threshold is not None and self.card.outputs > 1:
+            raise InputError(
+                f"--threshold {question.threshold:g}: {question.predicted} tells several classes apart, of which the "
+                "likeliest counts; leave it out"
+            )
         wishes = Wishes(
-            model=question.predicted, bands=bands, threshold=question.threshold, device=question.device
+            model=question.predicted,
+            bands=bands,
+            threshold=question.threshold,
+            device=question.device or "auto",
         )
         job = plan_job([str(image)], wishes, self.narrator)
         number = len(list(self.scratch.iterdir()))
@@ -101,11 +110,17 @@ class Workbench:
         probability = on_grid(Path(mask.probability.path), grid, self.scratch)
         return replace(moved, probability=open_probability(str(probability), moved))
 
+    def side(self, made: Mask | Layer, grid: Grid, meaning: Meaning) -> Side:
+        """A mask or layer on a grid, its classes renumbered."""
+        if isinstance(made, Layer):
+            return made.side(grid, meaning, self.narrator)
+        return RasterSide(self.brought(made, grid), meaning)
+
     def within_area(self, side: Side, grid: Grid) -> Side:
         """A side, known only in the area that was asked for."""
         if self.question.area is None:
             return side
-        return Within(side, Layer(self.question.area).polygons(grid, self.narrator), grid.width)
+        return only_within(side, Layer(self.question.area).polygons(grid, self.narrator), grid.width)
 
 
 def refuse_missing(path: Path) -> None:
