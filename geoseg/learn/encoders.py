@@ -33,11 +33,10 @@ def photo_scaling(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def refuse_unknown_encoder(encoder: str) -> None:
     """Refuse a name that no encoder has, and tell the nearest ones."""
-    known = encoder_names(of_timm=encoder.startswith(OF_TIMM))
-    bare = encoder.partition(".")[0]  # what follows names one of several sets of weights
-    if bare in known or ":" in encoder or encoder.startswith("timm-"):
+    known = names_like(encoder)
+    if encoder in known or ":" in encoder or encoder.startswith("timm-"):
         return
-    near = get_close_matches(bare, known, n=4, cutoff=0.4)
+    near = get_close_matches(encoder, known, n=4, cutoff=0.4)
     told = f"near it are {', '.join(near)}" if near else f"some are {', '.join(known[:4])}"
     raise InputError(
         f"--encoder {encoder}: unknown; {told}; all are listed by segmentation_models_pytorch, and those of timm are "
@@ -45,11 +44,12 @@ def refuse_unknown_encoder(encoder: str) -> None:
     )
 
 
-def encoder_names(of_timm: bool) -> list[str]:
-    if of_timm:
-        from timm import list_models
+def names_like(encoder: str) -> list[str]:
+    """The encoders of the library that a name is of; where it goes on with a set of weights, so do they."""
+    if encoder.startswith(OF_TIMM):
+        from timm import list_models, list_pretrained
 
-        return [OF_TIMM + name for name in list_models()]
+        return [OF_TIMM + name for name in (list_pretrained() if "." in encoder else list_models())]
     from segmentation_models_pytorch.encoders import get_encoder_names
 
     return list(get_encoder_names())

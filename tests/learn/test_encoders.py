@@ -4,7 +4,7 @@ import pytest
 from squares import quick
 
 from geoseg.errors import InputError
-from geoseg.learn.encoders import encoder_names, refuse_unknown_encoder
+from geoseg.learn.encoders import names_like, photo_scaling, refuse_unknown_encoder
 from geoseg.learn.training.networks import refuse_unknown
 
 
@@ -14,6 +14,7 @@ from geoseg.learn.training.networks import refuse_unknown
         ("resnet19", "resnet18"),
         ("efficientnetb0", "efficientnet-b0"),
         ("tu-resnet19", "tu-resnet18"),
+        ("tu-resnet18.a1_in2k", "tu-resnet18.a1_in1k"),
         ("tu-mobilenet3_small_100", "tu-mobilenetv3_small_100"),
     ],
 )
@@ -29,10 +30,13 @@ def test_where_no_name_is_near_some_are_told() -> None:
         refuse_unknown_encoder("42")
 
 
-@pytest.mark.parametrize("of_timm", [False, True])
-def test_encoders_that_there_are_pass(of_timm: bool) -> None:
-    for name in encoder_names(of_timm)[::20]:
+@pytest.mark.parametrize("one", ["resnet18", "tu-resnet18", "tu-resnet18.a1_in1k"])
+def test_encoders_that_there_are_pass_and_know_their_photographs(one: str) -> None:
+    for name in names_like(one)[::40]:
         refuse_unknown_encoder(name)
+        mean, std = photo_scaling(name)
+        assert all(0 <= each < 1 for each in mean)
+        assert all(0 < each <= 1 for each in std)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,7 @@ def test_encoders_that_there_are_pass(of_timm: bool) -> None:
 )
 def test_other_ways_to_name_an_encoder_pass(encoder: str) -> None:
     refuse_unknown_encoder(encoder)
+    assert len(photo_scaling(encoder)[0]) == 3
 
 
 def test_a_plain_network_has_no_encoder_to_ask_for() -> None:
