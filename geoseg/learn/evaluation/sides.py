@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import rasterio.features
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import Mask
 from geoseg.footprints.trace.pieces import STEPS as FINE_STEPS
+from geoseg.learn.patches.outlines import burnt
 from geoseg.learn.scores.calibrate import STEPS, UNKNOWN
 from geoseg.learn.scores.polygons import Outlines
 
@@ -80,10 +80,11 @@ class VectorSide:
 
     def read(self, rows: slice) -> Strip:
         chosen = np.sort(self.tree.query(shapely.box(0, rows.start, self.width, rows.stop)))
-        outlines = self.outlines
-        classes = burnt(outlines.polygons[chosen], outlines.classes[chosen], rows, self.width)
+        outlines = self.outlines.select(chosen)
+        place = (rows.stop - rows.start, self.width), Affine.translation(0, rows.start)
+        classes = burnt(outlines.polygons, outlines.classes.astype(np.uint8), *place)
         if self.labelled is not None:
-            known = burnt(self.labelled, np.ones(len(self.labelled), dtype=np.int64), rows, self.width)
+            known = burnt(self.labelled, np.ones(len(self.labelled), dtype=np.uint8), *place)
             classes[known == 0] = UNKNOWN
         return Strip(classes)
 
@@ -113,16 +114,6 @@ class Where:
 def only_within(side: Side, area: NDArray[np.object_], width: int) -> Where:
     """A side of which only what lies in some polygons is known."""
     return Where(side, VectorSide(side.name, Outlines.merged([]), width, area))
-
-
-def burnt(polygons: NDArray[np.object_], values: NDArray[np.int64], rows: slice, width: int) -> Bytes:
-    """The value of the polygon that each pixel's middle lies in; 0 in none, the last one's where they overlap."""
-    shape = (rows.stop - rows.start, width)
-    if not len(polygons):
-        return np.zeros(shape, dtype=np.uint8)
-    pairs = zip(polygons, values.tolist(), strict=True)
-    place = Affine.translation(0, rows.start)
-    return np.asarray(rasterio.features.rasterize(pairs, shape, transform=place, dtype="uint8"))
 
 
 def by_class(bands: Bytes, meaning: Bytes) -> Bytes:

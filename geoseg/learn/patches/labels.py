@@ -21,7 +21,7 @@ from geoseg.learn.patches.images import (
     left_open,
     opened_quietly,
 )
-from geoseg.learn.patches.outlines import class_numbers
+from geoseg.learn.patches.outlines import burnt, class_numbers
 from geoseg.prepare.dataset import Dataset, Item
 from geoseg.raster.grid import Window
 
@@ -189,14 +189,8 @@ class VectorLabels:
 
     def numbers(self, place: Grid) -> NDArray[np.int32]:
         """Which outline each pixel of a grid lies in, counted from 1; later ones lie above earlier ones."""
-        from rasterio.features import rasterize
-
         near = within(self.outlines, place)
-        numbers = np.zeros(place.shape, np.int32)
-        if len(near):
-            pairs = zip(self.outlines[near], (near + 1).tolist(), strict=True)
-            rasterize(pairs, out=numbers, transform=place.transform)
-        return numbers
+        return burnt(self.outlines[near], (near + 1).astype(np.int32), place.shape, place.transform)
 
 
 def seams(numbers: NDArray[np.int32], classes: Classes) -> NDArray[np.bool_]:
@@ -217,13 +211,9 @@ def within(outlines: NDArray[Any], place: Grid) -> NDArray[np.int64]:
 
 
 def covered(areas: NDArray[Any], place: Grid) -> NDArray[np.bool_]:
-    from rasterio.features import rasterize
-
+    """Which pixels of a grid lie in some areas."""
     near = within(areas, place)
-    if not len(near):
-        return np.zeros(place.shape, bool)
-    burnt = rasterize(areas[near], out_shape=place.shape, transform=place.transform, dtype="uint8")
-    return np.asarray(burnt, dtype=bool)
+    return burnt(areas[near], np.ones(len(near), np.uint8), place.shape, place.transform) > 0
 
 
 class Held:

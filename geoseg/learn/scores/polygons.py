@@ -39,7 +39,7 @@ class Outlines:
     def __len__(self) -> int:
         return len(self.polygons)
 
-    def select(self, chosen: Flags) -> Outlines:
+    def select(self, chosen: Flags | Ints) -> Outlines:
         return Outlines(self.polygons[chosen], self.classes[chosen], self.confidence[chosen])
 
     @classmethod
