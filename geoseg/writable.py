@@ -6,11 +6,13 @@ import errno
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from geoseg.errors import GeosegError, InputError
 
+LOCK = ".lock"
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 ALMOST_NOTHING_BYTES = 2**20
 FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o error", "quota")
@@ -64,3 +66,30 @@ def check_unlocked(path: Path) -> None:
             base.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         raise GeosegError(f"{path} cannot be replaced: {reason(error, path)}") from None
+
+
+def check_folder(path: Path) -> None:
+    """Refuse early a folder that could be neither made nor written into."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"{path}: {there} is a file; give the name of a folder")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{path}: no right to write into {there}; write elsewhere")
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if need be."""
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise GeosegError(f"{folder}: another run of the same command is at work") from error
+        yield

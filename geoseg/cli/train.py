@@ -72,7 +72,7 @@ def command(
     if show_samples is not None:
         from geoseg.learn.training.train import draw_samples
 
-        draw_samples(dataset, show_samples, settings)
+        draw_samples(dataset, show_samples, settings, narrator)
         console.result({"samples": str(show_samples)}, as_json, f"Samples {show_samples}")
         return
     if out is None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from threading import get_ident
 from typing import Any
 
-from geoseg.errors import GeosegError, InputError
 from geoseg.predict.predictor import StripAnswer
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
+from geoseg.writable import held
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,9 @@ class Journal:
     def beside(cls, out: Path, key: str) -> Journal:
         return cls(out.with_name(f"{out.name}.{key}.parts"))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep a second run of the same job away."""
-        import fcntl
-
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise InputError(f"{self.folder.parent}: cannot be written to ({error.strerror})") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise GeosegError(f"{self.folder}: another run of the same command is at work") from error
-            yield
+        return held(self.folder)
 
     def files(self, strip: Strip) -> StripFiles:
         return StripFiles(

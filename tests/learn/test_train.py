@@ -24,6 +24,7 @@ from geoseg.learn.training.train import Trainer, train
 from geoseg.model.folder import find_model
 from geoseg.model.network import load_network
 from geoseg.narrator import Narrator, Tick
+from geoseg.writable import held
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ class Heard(Narrator):
 
     @contextmanager
     def task(self, what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]:
-        self.total, self.done = total, done
+        self.total, self.done, self.ticks = total, done, []
         yield lambda *ticked: self.ticks.append(Heard.Ticked(*ticked))
 
 
@@ -413,7 +414,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch
         written(state, path)
 
     monkeypatch.setattr(torch, "save", fills_up)
-    with pytest.raises(GeosegError, match="No space left"):
+    with pytest.raises(GeosegError, match="no space left"):
         train(tmp_path / "data", tmp_path / "run", quick(validate_every=12))
     monkeypatch.setattr(torch, "save", written)
     assert checkpoint.load(tmp_path / "run" / "last.pt")["step"] == 3
@@ -429,7 +430,149 @@ def test_a_class_that_validation_lacks_is_told(tmp_path: Path) -> None:
     finished = train(tmp_path / "data", tmp_path / "run", quick(steps=3), narrator=heard)
     assert finished is not None
     assert finished.card.threshold == 0.5
-    assert any("class building is in the validation split" in line for line in heard.warnings)
+    assert any("no pixel of building is in the validation split" in line for line in heard.warnings)
+
+
+def stopped(data: Path, out: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a run, and stop it before its model is written."""
+    with monkeypatch.context() as patched:
+        patched.setattr("geoseg.learn.training.train.finish", lambda *_: None)
+        train(data, out, settings)
+
+
+@pytest.mark.parametrize("changes", [{"classes": 3}, {"bands": 4}, {"side": 96}])
+def test_a_run_does_not_go_on_with_other_data(
+    changes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array_set(tmp_path / "data")
+    array_set(tmp_path / "other", **changes)
+    stopped(tmp_path / "data", tmp_path / "run", quick(steps=3), monkeypatch)
+    with pytest.raises(InputError, match=r"last.pt: belongs to a run on other data"):
+        train(tmp_path / "other", tmp_path / "run", quick(steps=3))
+
+
+def test_a_refused_run_leaves_the_settings_of_the_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array_set(tmp_path / "data")
+    stopped(tmp_path / "data", tmp_path / "run", quick(steps=3), monkeypatch)
+    before = (tmp_path / "run" / "train.toml").read_text()
+    with pytest.raises(InputError, match="learning_rate"):
+        train(tmp_path / "data", tmp_path / "run", quick(steps=3, learning_rate=0.1))
+    assert (tmp_path / "run" / "train.toml").read_text() == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"start_from": "run"}, "is the folder of the run itself"),
+        ({"oversample": "building=0,background=0"}, "--oversample leaves no pixel to draw"),
+        ({"patch": 50}, "--patch 50, --batch 4: the network cannot be trained on such patches"),
+        ({"architecture": "unett"}, "--architecture unett: unknown"),
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_the_finished_model(
+    changes: dict[str, Any], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array_set(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    train(Path("data"), Path("run"), quick(steps=3))
+    before = contents(Path("run"))
+    with pytest.raises(InputError, match=complaint):
+        train(Path("data"), Path("run"), quick(**{"steps": 3, **changes}), overwrite=True)
+    assert contents(Path("run")) == before
+
+
+def test_one_patch_at_a_time_is_refused_where_the_network_needs_two(tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    settings = quick(architecture="deeplabv3+", encoder="resnet18", weights="none", arguments="", batch=1)
+    with pytest.raises(InputError, match=r"--batch 1: the network cannot be trained .* two patches or more"):
+        train(tmp_path / "data", tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_is_kept_out_of_the_folder(tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    with (
+        held(tmp_path / "run"),
+        pytest.raises(GeosegError, match="another run of the same command is at work"),
+    ):
+        train(tmp_path / "data", tmp_path / "run", quick(steps=3))
+    assert train(tmp_path / "data", tmp_path / "run", quick(steps=3)) is not None
+
+
+def test_a_slope_that_is_no_number_stops_the_run_before_it_spoils_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then what may help may differ when the run goes on."""
+    array_set(tmp_path / "data")
+    backward = torch.Tensor.backward
+    count = iter(range(100))
+
+    def spoilt(self: torch.Tensor, *arguments: Any, **options: Any) -> None:
+        backward(self * (float("nan") if next(count) == 5 else 1.0), *arguments, **options)
+
+    monkeypatch.setattr(torch.Tensor, "backward", spoilt)
+    with pytest.raises(GeosegError, match=r"of step 5, or its slope is no number.*training goes on"):
+        train(tmp_path / "data", tmp_path / "run", quick())
+    state = checkpoint.load(tmp_path / "run" / "last.pt")
+    assert state["step"] == 3
+    assert all(torch.isfinite(tensor).all() for tensor in state["network"].values())
+    assert train(tmp_path / "data", tmp_path / "run", quick(learning_rate=1e-3)) is not None
+    assert [step for step, _ in losses(tmp_path / "run")] == list(range(12))
+
+
+def test_a_model_owes_to_the_one_it_started_from(tmp_path: Path) -> None:
+    array_set(tmp_path / "data", bands=4, licence="ODbL-1.0")
+    train(tmp_path / "data", tmp_path / "first", quick(steps=3, derived="ndvi"))
+    array_set(tmp_path / "more", bands=4, name="more")
+    heard = Heard()
+    settings = quick(steps=3, start_from=str(tmp_path / "first"))
+    train(tmp_path / "more", tmp_path / "next", settings, narrator=heard)
+    card = find_model(str(tmp_path / "next")).card
+    assert card.licence == "ODbL-1.0; CC0"
+    assert [source["name"] for source in card.sources] == ["squares", "more"]
+    assert [band.formula for band in card.derived] == ["(nir - red) / (nir + red)"]
+    assert "architecture" not in card.training["settings"]
+    assert any("say --licence" in line for line in heard.warnings)
+    assert any(line.startswith("--architecture unet-plain: not used") for line in heard.warnings)
+
+
+@pytest.mark.parametrize("file", ["metrics.csv", "bad-batch.pt"])
+def test_a_disk_that_is_full_is_told_whatever_is_written(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array_set(tmp_path / "data")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if file == "metrics.csv":
+        monkeypatch.setattr(csv.DictWriter, "writerow", full)
+    else:
+        monkeypatch.setattr(torch, "save", full)
+    rate = 1e30 if file == "bad-batch.pt" else 1e-3
+    settings = quick(learning_rate=rate, clip=0.0, warmup=0, validate_every=12, checkpoint_every=12)
+    with pytest.raises(GeosegError, match=rf"{file}: cannot be written \(no space left on the disk"):
+        train(tmp_path / "data", tmp_path / "run", settings)
+    assert not (tmp_path / "run" / "bad-batch.pt").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_the_right_to_write_is_told_first(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0o500)
+    with pytest.raises(InputError, match="no right to write"):
+        train(tmp_path / "nowhere", tmp_path / "shut" / "run", quick())
+
+
+def test_a_file_where_the_folder_should_be_is_told_first(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match="taken is a file; give the name of a folder"):
+        train(tmp_path / "nowhere", tmp_path / "taken", quick())
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.learn.settings import Settings
+from geoseg.writable import reason
 
 LAST = "last.pt"
 BEST = "best.pt"
 METRICS = "metrics.csv"
+BAD_BATCH = "bad-batch.pt"
 BOARD = "tensorboard"
 NO_BOARD = "--tensorboard: TensorBoard is not installed; pip install 'geoseg[train]', or leave the flag out"
 COLUMNS = ("step", "loss", "learning_rate", "seconds", "validation_loss", "validation_iou")
@@ -24,21 +27,30 @@ COLUMNS = ("step", "loss", "learning_rate", "seconds", "validation_loss", "valid
 FREE = {
     "workers", "device", "checkpoint_every", "tensorboard", "name", "description", "licence", "half_weights",
 }  # fmt: skip
+MENDING = {"learning_rate", "clip", "precision"}
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write beside, then rename."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(dict(state), unfinished)
-        unfinished.replace(path)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
-        raise GeosegError(
-            f"{path}: the checkpoint cannot be written ({str(error).splitlines()[0]}); free some space and give the "
-            "same command again: training goes on from the last checkpoint"
-        ) from error
+        with told(path):
+            torch.save(dict(state), unfinished)
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say of a file of the run that it could not be written, and what then."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        raise GeosegError(
+            f"{path}: cannot be written ({reason(error, path)}); then give the same command again: training goes on from "
+            "the last checkpoint"
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -52,14 +64,25 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def refuse_other_run(path: Path, written: Mapping[str, Any], settings: Settings) -> None:
-    """Refuse to go on with a run under other settings; one that was not there yet had its default."""
+    """Refuse to go on with a run under other settings; one that was not there yet had its default.
+
+    After a stop for a loss that was no number, what can mend that may differ.
+    """
     now = vars(settings)
+    free = FREE | MENDING if path.with_name(BAD_BATCH).exists() else FREE
     for name, value in {**vars(Settings()), **written}.items():
-        if name not in FREE and now.get(name) != value:
+        if name not in free and now.get(name) != value:
             raise InputError(
                 f"{path}: belongs to a run with {name} {value}, not {now.get(name)}; choose another --out, or start "
                 "over with --overwrite"
             )
+
+
+def refuse_other_ground(path: Path, written: str, now: str) -> None:
+    if written != now:
+        raise InputError(
+            f"{path}: belongs to a run on other data; choose another --out, or start over with --overwrite"
+        )
 
 
 class Log:
@@ -69,7 +92,7 @@ class Log:
         self.path = folder / METRICS
         rows = [row for row in read_log(self.path) if int(row["step"]) < first_step]
         unfinished = self.path.with_name(f".{METRICS}")
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
+        with told(self.path), unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
@@ -79,8 +102,9 @@ class Log:
         self.board = open_board(folder / BOARD, first_step) if for_tensorboard else None
 
     def write(self, row: Mapping[str, float]) -> None:
-        self.writer.writerow(row)
-        self.file.flush()
+        with told(self.path):
+            self.writer.writerow(row)
+            self.file.flush()
         for name, value in row.items():
             if self.board is not None and name != "step":
                 self.board.add_scalar(name, value, row["step"])
@@ -89,7 +113,8 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        with suppress(OSError):  # what could not be written has been told
+            self.file.close()
         if self.board is not None:
             self.board.close()
 

@@ -15,7 +15,7 @@ from geoseg.bandnames import colour
 from geoseg.errors import InputError
 from geoseg.learn.encoders import refuse_unknown_encoder
 from geoseg.learn.scores.calibrate import Cooling
-from geoseg.learn.settings import Settings
+from geoseg.learn.settings import Settings, flag
 from geoseg.model.card import Card
 from geoseg.model.folder import Model, find_model
 from geoseg.model.network import OWN, architectures, build, full_precision, read_tensors, read_weights
@@ -25,6 +25,7 @@ from geoseg.narrator import Narrator
 
 PLAIN = "unet-plain"
 PHOTO = ("red", "green", "blue")
+SHAPE = ("architecture", "encoder", "arguments")
 WEIGHT_FILES = {".safetensors", ".pth", ".pt", ".bin"}
 
 
@@ -37,6 +38,16 @@ def refuse_unknown(settings: Settings) -> None:
         refuse_unknown_encoder(settings.encoder)
     if names_file(settings.weights) and not Path(settings.weights).is_file():
         raise InputError(f"--weights {settings.weights}: no such file")
+
+
+def unused_shape(settings: Settings) -> list[str]:
+    """Complaints about an architecture that is asked for beside a model to start from, which has its own."""
+    asked = [name for name in SHAPE if getattr(settings, name) != getattr(Settings(), name)]
+    return [
+        f"{flag(name)} {getattr(settings, name)}: not used, since --from {settings.start_from} has its own"
+        for name in asked
+        if settings.start_from
+    ]
 
 
 def names_file(weights: str) -> bool:

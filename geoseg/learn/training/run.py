@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,9 @@ from geoseg.learn.training.losses import LossSum, balanced_weights, parse_loss
 from geoseg.learn.training.networks import new_network, refuse_unknown
 from geoseg.learn.training.processes import Team
 from geoseg.learn.training.validation import Examiner
-from geoseg.model.card import Card
+from geoseg.model.bands import Formula
+from geoseg.model.card import Card, DerivedBand
+from geoseg.model.folder import find_model
 from geoseg.model.network import with_derived_bands
 from geoseg.narrator import QUIET, Narrator
 from geoseg.prepare.dataset import Dataset, read_dataset
@@ -53,6 +56,17 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         return RECIPES[self.settings.augment]
+
+    @property
+    def fingerprint(self) -> str:
+        """What the run learns from and is judged by, told from any other: what goes on after a stop must be the same."""
+        dataset, digest = self.ground.dataset, hashlib.blake2b(digest_size=16)
+        digest.update(repr((dataset.bands, dataset.classes, dataset.ignore, self.card.scaling)).encode())
+        for site in (*self.ground.training, *self.ground.validation):
+            digest.update(
+                repr((site.item.split, site.place, site.image.shape)).encode() + site.counts.tobytes()
+            )
+        return digest.hexdigest()
 
     def kitchen(self, recipe: Recipe) -> Kitchen:
         return Kitchen(
@@ -103,10 +117,6 @@ class Run:
         """The untrained network; the same in every process."""
         torch.manual_seed(self.settings.seed)
         return new_network(self.settings, self.card, narrator)
-
-    def bare_network(self) -> nn.Module:
-        """One of the same shape, whose weights are still to be filled in: there is no need to fetch any."""
-        return new_network(replace(self.settings, weights="none"), self.card, QUIET)
 
     def behind_card(self, network: nn.Module) -> nn.Module:
         """The network as it takes a scene's own bands."""
@@ -168,6 +178,7 @@ def missing_classes(ground: Ground) -> list[str]:
 def first_card(ground: Ground, out: Path, settings: Settings) -> Card:
     """What can be said of a model before it is trained."""
     dataset, gsd_m = ground.dataset, settings.gsd or ground.dataset.gsd_m
+    start = find_model(settings.start_from).card if settings.start_from else None
     smallest, largest = RECIPES[settings.augment].scale
     reach = (1 / largest, 1 / smallest) if smallest < 1 else (0.8, 1.25)
     return Card(
@@ -179,18 +190,35 @@ def first_card(ground: Ground, out: Path, settings: Settings) -> Card:
         description=settings.description,
         patch=settings.patch,
         scaling=scaling_for(settings, dataset.bands, ground.training),
-        derived=derived_bands(settings.derived, dataset.bands),
+        derived=derived_bands(settings.derived, dataset.bands) or inherited_bands(start, dataset.bands),
         activation="sigmoid" if len(dataset.classes) == 2 else "softmax",
-        licence=settings.licence or dataset.licence,
-        sources=(
-            {
-                "name": dataset.name,
-                "licence": dataset.licence,
-                "attribution": dataset.attribution,
-                "source": dataset.source,
-            },
-        ),
+        licence=settings.licence or all_licences(start, dataset),
+        sources=(*(start.sources if start else ()), source_of(dataset)),
     )
+
+
+def inherited_bands(start: Card | None, bands: Sequence[str]) -> tuple[DerivedBand, ...]:
+    """Derived bands of a model to start from, where the data have what they are made of."""
+    try:
+        for band in start.derived if start else ():
+            Formula.parse(band.formula, bands)
+    except ValueError:
+        return ()
+    return start.derived if start else ()
+
+
+def all_licences(start: Card | None, dataset: Dataset) -> str:
+    """Weights owe to the data, and to the model that they started from."""
+    return "; ".join(dict.fromkeys(filter(None, (start.licence if start else "", dataset.licence))))
+
+
+def source_of(dataset: Dataset) -> dict[str, str]:
+    return {
+        "name": dataset.name,
+        "licence": dataset.licence,
+        "attribution": dataset.attribution,
+        "source": dataset.source,
+    }
 
 
 def class_weights(settings: Settings, ground: Ground) -> Tensor | None:

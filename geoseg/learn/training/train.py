@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,18 +18,20 @@ from torch import Tensor, nn
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.learn.patches.batches import Batch, Kitchen, Ready
-from geoseg.learn.settings import TABLE, Settings
+from geoseg.learn.settings import Settings
 from geoseg.learn.training import checkpoint
-from geoseg.learn.training.checkpoint import BEST, BOARD, LAST, METRICS, Log, NoLog
+from geoseg.learn.training.checkpoint import BAD_BATCH, BEST, LAST, Log, NoLog
 from geoseg.learn.training.finish import Finished, finish
 from geoseg.learn.training.losses import compared
+from geoseg.learn.training.networks import SHAPE, unused_shape
 from geoseg.learn.training.processes import Team, own_device, team, unshared
 from geoseg.learn.training.rates import Average, Progress, optimizer_for, rate_at, reached
 from geoseg.learn.training.run import Run, missing_classes, open_run
-from geoseg.model.folder import CARD
+from geoseg.learn.training.run_folder import check_out, clear, keep_settings
+from geoseg.model.reason import reason
 from geoseg.narrator import QUIET, Narrator, Tick
+from geoseg.writable import check_writable, held
 
-BAD_BATCH = "bad-batch.pt"
 RECENT_SHARE = 0.05
 LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -38,8 +41,7 @@ def train(
 ) -> Finished | None:
     """Train a model on a data set and write it as a folder. Only the leading one of several processes gets an answer."""
     device = own_device(settings.device)
-    if not overwrite:
-        refuse_finished(out)
+    check_out(out, settings, overwrite)
     if settings.tensorboard:
         checkpoint.board_writer()
     with team(device) as all_of_us:
@@ -47,40 +49,57 @@ def train(
         run = open_run(dataset, out, settings, device, all_of_us, speaker)
         tell(run, speaker)
         network = run.new_network(speaker)
-        if all_of_us.leads:
-            make_room(out, settings, overwrite)
-        all_of_us.wait()
-        trainer = Trainer.begin(run, network, out, speaker)
-        trainer.loop()
-        return finish(run, trainer.best_network(), trainer.record(), out, speaker)
+        rehearse(run, network)
+        with held(out) if all_of_us.leads else nullcontext():
+            if overwrite and all_of_us.leads:
+                clear(out)
+            all_of_us.wait()
+            trainer = Trainer.begin(run, network, out, speaker)
+            with enough_memory(settings):
+                trainer.loop()
+                return finish(run, trainer.best_network(), trainer.record(), out, speaker)
 
 
-def draw_samples(dataset: Path, path: Path, settings: Settings) -> None:
+def draw_samples(dataset: Path, path: Path, settings: Settings, narrator: Narrator = QUIET) -> None:
     """Write a picture of patches as a network would be shown them."""
     from geoseg.learn.training.shown import show_samples
 
-    show_samples(open_run(dataset, Path("samples"), settings, torch.device("cpu"), Team()), path)
+    check_writable(path)
+    show_samples(open_run(dataset, Path("samples"), settings, torch.device("cpu"), Team(), narrator), path)
 
 
-def refuse_finished(out: Path) -> None:
-    if (out / CARD).exists():
+def rehearse(run: Run, network: nn.Module) -> None:
+    """Draw a place and show the network two patches of nothing: what cannot work is told before anything is written."""
+    run.patches().place(0)
+    settings, side = run.settings, run.settings.patch
+    inputs = torch.zeros(min(2, settings.batch // settings.accumulate), run.card.inputs, side, side)
+    try:
+        answer = deepcopy(network).train()(inputs)
+    except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"--out {out}: holds a finished model; choose another folder, or replace it with --overwrite"
+            f"--patch {side}, --batch {settings.batch}: the network cannot be trained on such patches "
+            f"({reason(error)}); try a multiple of 32, and two patches or more at a time"
+        ) from error
+    if answer.shape[1:] != (run.card.outputs, side, side):
+        raise InputError(
+            f"--patch {side}: the network answers with {tuple(answer.shape[2:])} pixels; try a multiple of 32"
         )
 
 
-def make_room(out: Path, settings: Settings, overwrite: bool) -> None:
-    """A folder for the run: new, emptied where that was asked for, or that of the same run, to go on with."""
-    if overwrite:
-        for name in (CARD, LAST, BEST, METRICS):
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / BOARD, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / TABLE).write_text(settings.to_toml(), encoding="utf-8")
+@contextmanager
+def enough_memory(settings: Settings) -> Iterator[None]:
+    """Say what to do where a GPU's memory does not suffice."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise GeosegError(
+            f"--batch {settings.batch}: the GPU's memory does not suffice; give --accumulate {2 * settings.accumulate}, "
+            "or a smaller --batch or --patch"
+        ) from error
 
 
 def tell(run: Run, narrator: Narrator) -> None:
-    for complaint in missing_classes(run.ground):
+    for complaint in (*missing_classes(run.ground), *unused_shape(run.settings)):
         narrator.warn(complaint)
     for name, sites in (("Learning  ", run.ground.training), ("Validating", run.ground.validation)):
         places = sorted({site.place for site in sites})
@@ -88,16 +107,26 @@ def tell(run: Run, narrator: Narrator) -> None:
         narrator.say(
             f"{name} {len(sites)} images of {', '.join(places)}: {pixels / 1e6:,.1f} labelled megapixels"
         )
+    if (
+        run.settings.start_from
+        and not run.settings.licence
+        and run.card.licence != run.ground.dataset.licence
+    ):
+        narrator.warn(
+            f"the licence of the new model is that of {run.settings.start_from} and that of the data: {run.card.licence}; "
+            "where you know better, say --licence"
+        )
     narrator.say(f"Loss       {run.criterion.text}, on {run.device}, {run.team.size} process(es)")
 
 
 @dataclass
 class Trainer:
-    """A run under way."""
+    """A run under way. `bare` is the network itself, `network` what is trained, `blank` one to fill with kept weights."""
 
     run: Run
     out: Path
     narrator: Narrator
+    blank: nn.Module
     bare: nn.Module
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -112,16 +141,19 @@ class Trainer:
     def begin(cls, run: Run, fresh: nn.Module, out: Path, narrator: Narrator) -> Trainer:
         """Start anew, or from the last checkpoint."""
         settings = run.settings
+        blank = deepcopy(fresh)
         bare = fresh.to(run.device).to(memory_format=torch.channels_last)
         network = run.team.joined(run.behind_card(bare), run.device)
         trainer = cls(
-            run, out, narrator, bare, network,
+            run, out, narrator, blank, bare, network,
             optimizer_for(network, settings),
             torch.amp.GradScaler(run.device.type, enabled=precision_of(run) == "fp16"),
             Average(bare, settings.ema) if settings.ema else None,
         )  # fmt: skip
         if (out / LAST).exists():
             trainer.resume(checkpoint.load(out / LAST))
+        if run.team.leads:
+            keep_settings(out, settings)
         return trainer
 
     def loop(self) -> None:
@@ -195,11 +227,12 @@ class Trainer:
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         total = self.run.team.summed(total) / self.run.team.size
-        if not torch.isfinite(total):
-            self.give_up(batch)
         self.scaler.unscale_(self.optimizer)
-        if self.run.settings.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.run.settings.clip)
+        length = nn.utils.clip_grad_norm_(self.network.parameters(), self.run.settings.clip or inf)
+        # In half precision a gradient may overflow now and then; the scaler leaves such a step out.
+        is_sound = torch.isfinite(total) and (torch.isfinite(length) or self.scaler.is_enabled())
+        if not is_sound:
+            self.give_up(batch)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -217,11 +250,12 @@ class Trainer:
         )
 
     def give_up(self, batch: Batch) -> None:
-        path = self.out / BAD_BATCH
-        torch.save({name: tensor.cpu() for name, tensor in vars(batch).items()}, path)
+        path, settings = self.out / BAD_BATCH, self.run.settings
+        checkpoint.save(path, {name: tensor.cpu() for name, tensor in vars(batch).items()})
         raise GeosegError(
-            f"{path}: the loss of this batch, of step {self.step}, is no number; try a lower --learning-rate than "
-            f"{self.run.settings.learning_rate:g}, --clip 1 or --precision fp32"
+            f"{path}: the loss of this batch, of step {self.step}, or its slope is no number; give the command again with "
+            f"a lower --learning-rate than {settings.learning_rate:g}, --clip 1 or --precision fp32: training goes on from "
+            "the last checkpoint"
         )
 
     def validate(self) -> dict[str, float]:
@@ -242,14 +276,16 @@ class Trainer:
     def candidate(self) -> nn.Module:
         if self.average is None:
             return self.bare
-        network = self.run.bare_network()
-        network.load_state_dict(self.average.state)
-        return network.to(self.run.device)
+        return self.with_weights(self.average.state)
 
     def best_network(self) -> nn.Module:
         self.run.team.wait()
-        network = self.run.bare_network()
-        network.load_state_dict(checkpoint.load(self.out / BEST))
+        return self.with_weights(checkpoint.load(self.out / BEST))
+
+    def with_weights(self, state: dict[str, Tensor]) -> nn.Module:
+        """A network of its own with some weights."""
+        network = deepcopy(self.blank)
+        network.load_state_dict(state)
         return network.to(self.run.device)
 
     def save(self) -> None:
@@ -257,6 +293,7 @@ class Trainer:
             return
         state = {
             "settings": asdict(self.run.settings),
+            "ground": self.run.fingerprint,
             "step": self.step,
             "seconds": self.seconds,
             "network": self.bare.state_dict(),
@@ -269,6 +306,7 @@ class Trainer:
 
     def resume(self, state: dict[str, Any]) -> None:
         checkpoint.refuse_other_run(self.out / LAST, state["settings"], self.run.settings)
+        checkpoint.refuse_other_ground(self.out / LAST, state["ground"], self.run.fingerprint)
         self.bare.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -280,6 +318,7 @@ class Trainer:
 
     def record(self) -> dict[str, Any]:
         """How the model came to be, for its card."""
+        unused = (*SHAPE, "weights") if self.run.settings.start_from else ()
         return {
             "command": shlex.join(["geoseg", *sys.argv[1:]]),
             "seed": self.run.settings.seed,
@@ -289,7 +328,9 @@ class Trainer:
             "processes": self.run.team.size,
             "parameters": sum(p.numel() for p in self.bare.parameters()),
             "loss": self.run.criterion.text,
-            "settings": asdict(self.run.settings),
+            "settings": {
+                name: value for name, value in asdict(self.run.settings).items() if name not in unused
+            },
         }
 
 
