@@ -194,7 +194,7 @@ def test_a_difference_tells_calibration(masks: tuple[Path, Path], write_raster: 
 
 
 def test_many_tiles_tell_how_sure_a_difference_is(write_raster: RasterWriter) -> None:
-    true, predicted = photo(512, 512)[:2] // 129
+    true, predicted = np.kron(photo(32, 32)[:2] // 129, np.ones((16, 16), np.uint8))
     true, predicted = (write_raster(f"{n}.tif", each, nodata=255) for n, each in enumerate((true, predicted)))
     found = summary(predicted, true, "--against", true)
     apart = found["difference"]["building"]["iou"]
@@ -451,6 +451,16 @@ def test_what_is_not_there_is_named(masks: tuple[Path, Path], tmp_path: Path) ->
     refused("nowhere.tif: no such file", tmp_path / "nowhere.tif", masks[1])
     refused("nowhere.gpkg", masks[0], tmp_path / "nowhere.gpkg")
     refused("no such folder and no built-in model", "no-such-model", masks[1], "--image", masks[0])
+
+
+def test_a_second_prediction_is_looked_for_before_the_first_is_made(
+    tiny_model: Path, masks: tuple[Path, Path], tmp_path: Path
+) -> None:
+    image = tmp_path / "no-image.tif"
+    asked = (tiny_model, masks[1], "--image", image, "--against")
+    refused("nowhere.gpkg: no such file", *asked, tmp_path / "nowhere.gpkg")
+    refused("no such folder and no built-in model", *asked, "no-such-model")
+    refused("no-image.tif: no such file", *asked, masks[0])
 
 
 def test_a_mask_against_a_data_set_is_refused(masks: tuple[Path, Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import rasterio.features
 import segmentation_models_pytorch as smp
 import shapely
@@ -22,6 +23,7 @@ from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.legend import Words, agreed, numbered_classes, worded_classes
 from geoseg.learn.evaluation.sides import SAME, by_class
 from geoseg.model.folder import save_model
+from geoseg.narrator import Narrator
 from geoseg.prepare.dataset import Dataset, Item, write_dataset
 
 SHAPE = (128, 200)
@@ -126,6 +128,22 @@ def test_bands_of_one_class_are_summed() -> None:
     np.testing.assert_array_equal(swapped, bands[[0, 2, 1]])
     assert by_class(bands, SAME) is bands
     assert by_class(bands + np.uint8(0), np.array([0, 0, 1], dtype=np.uint8)).max() == 255
+
+
+def test_a_probability_may_know_classes_that_neither_mask_holds(
+    tmp_path: Path, write_raster: RasterWriter
+) -> None:
+    mask = write_raster("mask.tif", (burnt() > 0).astype(np.uint8), nodata=255)
+    levels = np.zeros((3, *SHAPE), np.uint8)
+    levels[1], levels[0] = np.where(burnt() > 0, 200, 0), np.where(burnt() > 0, 50, 250)
+    path = write_raster("probability.tif", levels, nodata=255)
+    with rasterio.open(path, "r+") as probability:
+        probability.scales = (0.004,) * 3
+    found = scores_by_name(summary(mask, mask, "--probability", path))
+    share = (burnt() > 0).mean()
+    for name in ("background", "building"):
+        assert found[name]["brier"]["value"] == pytest.approx(share * 0.2**2, abs=1e-6)
+    assert found["class 2"]["brier"]["value"] == 0
 
 
 @pytest.mark.parametrize("column", [["water", "building", "building"], [1, 2, 2], ["1", "2", "2"]])
@@ -239,6 +257,20 @@ def test_places_that_a_model_learnt_from_are_told(
     write_raster("label.tif", burnt())
     assert "was trained on places called one;" in run(model, dataset(tmp_path, "label.tif", NAMES)).stderr
     assert run(model, dataset(tmp_path, "label.tif", NAMES, place="three")).stderr == ""
+
+
+def test_what_only_one_side_knows_is_told() -> None:
+    told: list[str] = []
+
+    class Listener(Narrator):
+        def say(self, line: str) -> None:
+            told.append(line)
+
+    agreed(Words("model", classes(*NAMES)), Words("set", classes("ground", "tent", "water")), Listener())
+    assert told == [
+        "building of model: not known to set, so counted as background",
+        "tent of set: not known to model, so counted as background",
+    ]
 
 
 def test_bare_numbers_stand_for_the_classes_of_the_side_that_names_them() -> None:

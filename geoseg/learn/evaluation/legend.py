@@ -73,6 +73,8 @@ def agreed(predicted: Words, true: Words, narrator: Narrator = QUIET) -> Legend:
         return as_one_class(predicted, true, narrator)
     kept = [entry for entry in true.classes[1:] if entry.name in known or not predicted.are_all]
     classes = (true.classes[0], *kept)
+    for side, other in ((predicted, true), (true, predicted)):
+        tell_left_out(side, other, classes, narrator)
     numbers = {entry.name: number for number, entry in enumerate(classes)}
     return Legend(classes, meaning_of(predicted.classes, numbers), meaning_of(true.classes, numbers))
 
@@ -81,6 +83,15 @@ def warn_of_other_name(predicted: Words, true: Words, narrator: Narrator) -> Non
     said, meant = predicted.classes[1].name, true.classes[1].name
     if predicted.named and true.named and said != meant:
         narrator.warn(f"{predicted.source} knows {said}, {true.source} {meant}; they are taken for the same")
+
+
+def tell_left_out(side: Words, other: Words, classes: Sequence[LandClass], narrator: Narrator) -> None:
+    compared = {entry.name for entry in classes}
+    left_out = [entry.name for entry in side.classes[1:] if entry.name not in compared]
+    if left_out:
+        narrator.say(
+            f"{', '.join(left_out)} of {side.source}: not known to {other.source}, so counted as background"
+        )
 
 
 def as_one_class(predicted: Words, true: Words, narrator: Narrator) -> Legend:

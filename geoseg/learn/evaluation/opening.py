@@ -41,7 +41,10 @@ def open_comparisons(
 ) -> tuple[Comparison, ...]:
     """Open several predictions of one truth on the same pixels; what has to be made for it lies in the scratch folder."""
     refuse_idle(questions)
-    opened = [against(Workbench(question, scratch, narrator)) for question in questions]
+    benches = [Workbench(question, scratch, narrator) for question in questions]
+    for bench in benches:
+        bench.find_prediction()
+    opened = [against(bench) for bench in benches]
     finest = [
         min(grids, key=lambda grid: grid.gsd_m)
         for grids in zip(*(each.grids for each in opened), strict=True)

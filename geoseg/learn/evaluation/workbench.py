@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.errors import InputError
+from geoseg.footprints.regions.regions import path_and_layer
 from geoseg.footprints.trace.mask import Mask, open_mask, open_probability
-from geoseg.learn.evaluation.layers import Layer
+from geoseg.learn.evaluation.layers import Layer, is_vector
 from geoseg.learn.evaluation.legend import Meaning
 from geoseg.learn.evaluation.placing import has_place, on_grid, placed, shape_of
 from geoseg.learn.evaluation.question import Question
@@ -35,6 +36,15 @@ class Workbench:
         from geoseg.model.folder import find_model
 
         return find_model(self.question.predicted).card
+
+    def find_prediction(self) -> None:
+        """Refuse a prediction that is not there, before long work on another begins."""
+        if self.question.asks_a_model:
+            _ = self.card
+        elif is_vector(self.question.predicted):
+            refuse_missing(path_and_layer(self.question.predicted)[0])
+        else:
+            refuse_missing(Path(self.question.predicted))
 
     @property
     def min_area_m2(self) -> float:
