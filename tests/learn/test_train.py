@@ -16,6 +16,7 @@ import pytest
 import torch
 from made import RasterWriter
 from squares import array_set, quick, town
+from torch import nn
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.learn.settings import Settings
@@ -573,6 +574,28 @@ def test_a_file_where_the_folder_should_be_is_told_first(tmp_path: Path) -> None
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="taken is a file; give the name of a folder"):
         train(tmp_path / "nowhere", tmp_path / "taken", quick())
+
+
+def test_answers_that_are_no_numbers_stop_a_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array_set(tmp_path / "data")
+    sound = nn.Conv2d.forward
+
+    def broken(self: nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
+        answers = sound(self, inputs)
+        return answers if self.training else answers * float("inf")
+
+    monkeypatch.setattr(nn.Conv2d, "forward", broken)
+    with pytest.raises(GeosegError, match="validation patches with what is no number"):
+        train(tmp_path / "data", tmp_path / "run", quick())
+
+
+@pytest.mark.parametrize("weights", ["0,0", "1", "1,x", "-1,2", "1,inf"])
+def test_class_weights_that_cannot_be_meant_are_refused(weights: str, tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    with pytest.raises(InputError, match=f"--class-weights {weights}: give"):
+        train(tmp_path / "data", tmp_path / "run", quick(class_weights=weights))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module
         if names_file(settings.weights):
             return with_file(settings, given, card)
         return with_encoder(settings, given, narrator)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(
             f"--architecture {settings.architecture} --encoder {settings.encoder}: {reason(error)}"
         ) from error
@@ -74,7 +74,7 @@ def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module
 def with_encoder(settings: Settings, given: dict[str, Any], narrator: Narrator) -> nn.Module:
     """A network of segmentation_models_pytorch; from scratch where its encoder's weights cannot be had."""
     kind = architecture(settings.architecture)
-    if settings.weights not in ("", "none"):
+    if not settings.from_scratch:
         # Encoders of timm know one set of weights each, and want no name of it.
         wanted = True if settings.encoder.startswith("tu-") else settings.weights
         narrator.say(

@@ -234,6 +234,8 @@ def class_weights(settings: Settings, ground: Ground) -> Tensor | None:
             f"--class-weights {settings.class_weights}: give auto, or numbers such as 1,4"
         ) from error
     count = len(ground.dataset.classes)
-    if len(weights) != count or (weights < 0).any() or not np.isfinite(weights).all():
-        raise InputError(f"--class-weights {settings.class_weights}: give {count} numbers of zero or more")
+    if len(weights) != count or (weights < 0).any() or not 0 < weights.sum() < np.inf:
+        raise InputError(
+            f"--class-weights {settings.class_weights}: give {count} numbers of zero or more, not all of them zero"
+        )
     return torch.from_numpy(weights).float()

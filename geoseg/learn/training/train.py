@@ -22,7 +22,7 @@ from geoseg.learn.settings import Settings
 from geoseg.learn.training import checkpoint
 from geoseg.learn.training.checkpoint import BAD_BATCH, BEST, LAST, Log, NoLog
 from geoseg.learn.training.finish import Finished, finish
-from geoseg.learn.training.losses import compared
+from geoseg.learn.training.losses import compared, unused
 from geoseg.learn.training.networks import SHAPE, unused_shape
 from geoseg.learn.training.processes import Team, own_device, team, unshared
 from geoseg.learn.training.rates import Average, Progress, optimizer_for, rate_at, reached
@@ -75,7 +75,7 @@ def rehearse(run: Run, network: nn.Module) -> None:
     inputs = torch.zeros(min(2, settings.batch // settings.accumulate), run.card.inputs, side, side)
     try:
         answer = deepcopy(network).train()(inputs)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         raise InputError(
             f"--patch {side}, --batch {settings.batch}: the network cannot be trained on such patches "
             f"({reason(error)}); try a multiple of 32, and two patches or more at a time"
@@ -99,7 +99,10 @@ def enough_memory(settings: Settings) -> Iterator[None]:
 
 
 def tell(run: Run, narrator: Narrator) -> None:
-    for complaint in (*missing_classes(run.ground), *unused_shape(run.settings)):
+    complaints = (
+        *missing_classes(run.ground), *unused_shape(run.settings), *unused(run.criterion, run.settings)
+    )  # fmt: skip
+    for complaint in complaints:
         narrator.warn(complaint)
     for name, sites in (("Learning  ", run.ground.training), ("Validating", run.ground.validation)):
         places = sorted({site.place for site in sites})

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from geoseg.errors import GeosegError
 from geoseg.learn.patches.batches import Batch, Kitchen
 from geoseg.learn.scores.calibrate import LOGITS, STEPS, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, macro
@@ -132,6 +133,11 @@ class Examiner:
         for batch in batches:
             ready = self.kitchen(batch)
             logits = network(ready.inputs).float()
+            if not torch.isfinite(logits).all():
+                raise GeosegError(
+                    "the network answers validation patches with what is no number; train with a lower --learning-rate, "
+                    "--clip 1 or --precision fp32"
+                )
             at = torch.tensor([names.index(self.places[i]) for i in batch.sites.tolist()], device=self.device)
             counter.add(logits, ready.labels, at, ignore)
             loss = self.criterion(
