@@ -43,9 +43,7 @@ class Words:
 
     @property
     def listed(self) -> str:
-        names = [entry.name for entry in self.classes[1:]]
-        more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-        return ", ".join(names[:MOST_LISTED]) + more
+        return listed([entry.name for entry in self.classes[1:]])
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def tell_left_out(side: Words, other: Words, classes: Sequence[LandClass], narra
     left_out = [entry.name for entry in side.classes[1:] if entry.name not in compared]
     if left_out:
         narrator.say(
-            f"{', '.join(left_out)} of {side.source}: not known to {other.source}, so counted as background"
+            f"{listed(left_out)} of {side.source}: not known to {other.source}, so counted as background"
         )
 
 
@@ -112,6 +110,12 @@ def meaning_of(classes: Sequence[LandClass], numbers: Mapping[str, int]) -> Mean
     meaning = SAME.copy()
     meaning[: len(classes)] = [0, *(numbers.get(entry.name, 0) for entry in classes[1:])]
     return meaning
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a line, the first few of many."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more
 
 
 def words_of_model(model: str, card: Card) -> Words:

@@ -12,7 +12,7 @@ from geoseg.bandnames import colour, named
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import NODATA, Mask, open_mask
 from geoseg.learn.evaluation.layers import Layer, is_vector
-from geoseg.learn.evaluation.legend import Legend, Meaning, Words, agreed, words_of_model
+from geoseg.learn.evaluation.legend import Legend, Meaning, Words, agreed, listed, words_of_model
 from geoseg.learn.evaluation.placing import has_place, placed, shape_of
 from geoseg.learn.evaluation.question import Comparison
 from geoseg.learn.evaluation.tally import Pair
@@ -159,7 +159,7 @@ def warn_of_known_places(bench: Workbench, items: Sequence[Item]) -> None:
     known = sorted({item.place for item in items} & learnt)
     if known:
         bench.narrator.warn(
-            f"{bench.question.predicted} was trained on places called {', '.join(known)}; "
+            f"{bench.question.predicted} was trained on places called {listed(known)}; "
             "if they are the same, its scores there tell nothing about other places"
         )
 
