@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
-from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.footprints.areas.measure import Extent, transformer
-from geoseg.footprints.regions.regions import Regions, read_regions
 from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.measures import (
     CALIBRATION,
@@ -24,50 +20,18 @@ from geoseg.learn.evaluation.measures import (
     OUTLINES,
     PIXELS,
     Draws,
-    Estimate,
     Measures,
     measure,
+    number,
 )
 from geoseg.learn.evaluation.opening import open_comparisons
+from geoseg.learn.evaluation.per_region import RegionErrors, homes_by_place, homes_in, region_errors
 from geoseg.learn.evaluation.question import Comparison, Question
-from geoseg.learn.evaluation.tally import Buildings, Tally, tally
+from geoseg.learn.evaluation.tally import Tally, tally
 from geoseg.learn.scores.calibrate import ProbabilityCounts, best_min_area, best_threshold, temperature_of
-from geoseg.learn.scores.confusion import Floats, ratio
 from geoseg.narrator import QUIET, Narrator
-from geoseg.raster.grid import WGS84
 
 SWEPT = np.arange(0.05, 1, 0.05)
-
-
-@dataclass(frozen=True)
-class RegionErrors:
-    """Count and area of footprints, predicted and true, of one class per region."""
-
-    names: tuple[str, ...]
-    predicted: Floats
-    true: Floats
-    predicted_m2: Floats
-    true_m2: Floats
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """One row a region, with relative errors."""
-        count_error, area_error = (
-            ratio(self.predicted, self.true) - 1,
-            ratio(self.predicted_m2, self.true_m2) - 1,
-        )
-        return [
-            {
-                "region": name,
-                "predicted": int(self.predicted[at]),
-                "true": int(self.true[at]),
-                "count_error": number(count_error[at]),
-                "predicted_m2": round(float(self.predicted_m2[at]), 1),
-                "true_m2": round(float(self.true_m2[at]), 1),
-                "area_error": number(area_error[at]),
-            }
-            for at, name in enumerate(self.names)
-        ]
 
 
 @dataclass(frozen=True)
@@ -91,9 +55,9 @@ class Evaluation:
             "pixels": pixels,
             "places": len(np.unique(self.tally.places)),
             "intervals": {"confidence": 0.95, "drawn": self.draws.unit, "number": self.draws.units},
-            "overall_accuracy": as_json(self.measures.overall_accuracy),
+            "overall_accuracy": self.measures.overall_accuracy.summary,
             "mean": {
-                name: as_json(self.measures.mean(name))
+                name: self.measures.mean(name).summary
                 for name in self.known((*PIXELS, *OUTLINES, *FOOTPRINTS))
             },
             "classes": [self._class(index) for index in range(len(self.classes))],
@@ -107,7 +71,7 @@ class Evaluation:
 
     def _class(self, index: int) -> dict[str, Any]:
         names = self.known((*PIXELS, *OUTLINES, *FOOTPRINTS, *ERRORS, *CALIBRATION))
-        scores = {name: as_json(self.measures.estimate(name, index)) for name in names}
+        scores = {name: self.measures.estimate(name, index).summary for name in names}
         total = self.tally.confusion.total()
         true, predicted = int(total.true[index]), int(total.predicted[index])
         return {
@@ -186,7 +150,7 @@ class Difference:
             "one": self.one.summary,
             "other": self.other.summary,
             "difference": {
-                entry.name: {name: as_json(self.measures.estimate(name, index)) for name in both}
+                entry.name: {name: self.measures.estimate(name, index).summary for name in both}
                 for index, entry in enumerate(self.one.classes)
             },
         }
@@ -240,84 +204,3 @@ def difference(one: Evaluation, other: Evaluation) -> Difference:
             "together"
         )
     return Difference(one, other)
-
-
-@dataclass(frozen=True)
-class Homes:
-    """Names of regions, and which of them the footprints of either side lie in: numbers of footprints and of regions."""
-
-    names: tuple[str, ...]
-    predicted: tuple[NDArray[np.intp], NDArray[np.intp]]
-    true: tuple[NDArray[np.intp], NDArray[np.intp]]
-
-
-def homes_by_place(counted: Tally) -> Homes:
-    """Each place is a region."""
-    names, place_of_tile = np.unique(counted.places, return_inverse=True)
-    sides = counted.predicted, counted.true
-    predicted, true = ((np.arange(len(side.tile)), place_of_tile[side.tile]) for side in sides)
-    return Homes(tuple(map(str, names)), predicted, true)
-
-
-def homes_in(source: str, counted: Tally, comparison: Comparison, narrator: Narrator) -> Homes:
-    """The regions of a file or grid."""
-    sides = counted.predicted, counted.true
-    middles = np.concatenate([side.middle for side in sides], axis=1)
-    extent = extent_of(middles if middles.size else corners_of(comparison))
-    regions = read_regions(source, extent, narrator=narrator)
-    predicted, true = (in_regions(side, regions) for side in sides)
-    return Homes(regions.names, predicted, true)
-
-
-def region_errors(counted: Tally, index: int, homes: Homes) -> RegionErrors:
-    """Errors of a class in each region."""
-    sides = (counted.predicted, homes.predicted), (counted.true, homes.true)
-    sums = [
-        sums_of(side, index, home, as_area, len(homes.names))
-        for as_area in (False, True)
-        for side, home in sides
-    ]
-    return RegionErrors(homes.names, *sums)
-
-
-def sums_of(
-    side: Buildings, index: int, home: tuple[NDArray[np.intp], NDArray[np.intp]], as_area: bool, regions: int
-) -> Floats:
-    """How many footprints of a class each region holds, or how large they are together."""
-    footprint, region = home
-    own = side.classes[footprint] == index
-    weights = side.area_m2[footprint[own]] if as_area else np.ones(int(own.sum()))
-    return np.bincount(region[own], weights=weights, minlength=regions).astype(np.float64)
-
-
-def in_regions(side: Buildings, regions: Regions) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Footprints and the regions in which their middle lies."""
-    points = shapely.points(*transformer(WGS84, regions.crs).transform(*side.middle))
-    footprint, region = shapely.STRtree(regions.shapes).query(points, predicate="intersects")
-    return footprint, region
-
-
-def corners_of(comparison: Comparison) -> Floats:
-    """Longitudes and latitudes of the corners of all scenes."""
-    corners = []
-    for pair in comparison.pairs:
-        left, bottom, right, top = pair.grid.bounds
-        corners.append(
-            transformer(pair.grid.crs, WGS84).transform([left, left, right, right], [bottom, top] * 2)
-        )
-    return np.concatenate(corners, axis=1)
-
-
-def extent_of(lonlat: Floats) -> Extent:
-    """The box around some longitudes and latitudes."""
-    (west, south), (east, north) = lonlat.min(axis=1).tolist(), lonlat.max(axis=1).tolist()
-    return Extent(WGS84, (west, south, east, north))
-
-
-def as_json(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": number(estimate.value), "low": number(estimate.low), "high": number(estimate.high)}
-
-
-def number(value: float) -> float | None:
-    """A number as JSON knows it: nan is None."""
-    return None if np.isnan(value) else round(float(value), 6)

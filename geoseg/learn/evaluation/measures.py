@@ -58,6 +58,11 @@ class Estimate:
         low, high = np.quantile(known, [tail, 1 - tail])
         return cls(float(value), float(low), float(high))
 
+    @property
+    def summary(self) -> dict[str, float | None]:
+        """As a program reads it; what is not known is None."""
+        return {"value": number(self.value), "low": number(self.low), "high": number(self.high)}
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -223,3 +228,8 @@ class FootprintScores:
         for draw in range(min(len(result), 1 + max(FEWEST_DRAWS, MOST_WORK // (10 * max(1, len(chosen)))))):
             result[draw] = average_precision(right, self.draws.weights[draw, tile] * counted, true[draw])
         return result
+
+
+def number(value: float) -> float | None:
+    """A number as JSON knows it: nan is None."""
+    return None if np.isnan(value) else round(float(value), 6)
