@@ -24,6 +24,7 @@ from geoseg.footprints.straight.regularize import regularize
 from geoseg.footprints.straight.shape import shape_attributes
 from geoseg.footprints.trace.pieces import STEPS
 from geoseg.footprints.trace.traced import Traced
+from geoseg.footprints.valid import mended
 from geoseg.raster.grid import Grid
 
 
@@ -140,7 +141,7 @@ class Finisher:
 
     def _on_earth(self, flat: Polygons) -> Polygons:
         to_crs = self.grid.transform @ ~self._plane
-        return transformed(moved(flat, to_crs), self.grid.crs, self.crs)
+        return mended(transformed(moved(flat, to_crs), self.grid.crs, self.crs))
 
     @cached_property
     def _plane(self) -> Affine:

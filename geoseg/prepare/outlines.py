@@ -16,7 +16,7 @@ import shapely
 from pyproj import CRS
 
 from geoseg.footprints.files.replacing import replacing
-from geoseg.footprints.regions.regions import polygonal
+from geoseg.footprints.valid import polygonal
 from geoseg.prepare.dataset import IGNORE, Item
 from geoseg.prepare.polygons import Polygons, Shapes, outline
 from geoseg.raster.grid import Grid

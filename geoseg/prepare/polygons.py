@@ -11,7 +11,7 @@ import rasterio.features
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.regions.regions import polygonal
+from geoseg.footprints.valid import polygonal
 from geoseg.prepare.dataset import IGNORE
 from geoseg.raster.grid import Grid, Window
 

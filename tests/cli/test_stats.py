@@ -142,7 +142,7 @@ def test_an_area_crs_that_distorts_is_warned_about(buildings: Path, districts: P
     ("arguments", "words"),
     [
         (["missing.gpkg", "--regions", "grid:1km"], "no such file of footprints"),
-        (["{buildings}", "--regions", "missing.gpkg"], "no such file of regions"),
+        (["{buildings}", "--regions", "missing.gpkg"], "there is no such file"),
         (["{buildings}", "--regions", "grid:1parsec"], "grid:500m or grid:1km"),
         (["{buildings}", "--regions", "{districts}", "--region-id", "nom"], "no column nom"),
         (["{buildings}", "--regions", "{districts}", "--mask", "{districts}"], "not a raster"),

@@ -79,7 +79,7 @@ def test_invalid_regions_are_repaired_counted_and_said(tmp_path: Path) -> None:
     regions = read_regions(str(path), Extent(LONLAT, (0, 0, 3, 1)), None, listener)
     assert all(shape.is_valid for shape in regions.shapes)
     assert regions.shapes[0].area == pytest.approx(0.5)
-    assert "1 of 2 regions had invalid geometry and were repaired" in listener.warned[0]
+    assert "1 of 2 polygons had invalid geometry and were repaired" in listener.warned[0]
 
 
 def test_empty_regions_are_left_out_and_said(tmp_path: Path) -> None:

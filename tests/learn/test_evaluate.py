@@ -67,6 +67,16 @@ def masks(write_raster: RasterWriter) -> tuple[Path, Path]:
     )
 
 
+def test_footprints_that_touch_themselves_are_compared_in_any_crs(tmp_path: Path) -> None:
+    """Their rings cross by the last digit once they are moved to the truth's CRS."""
+    touching = shapely.Polygon([(0, 0), (100, 0), (100, 30), (0, 100)], [[(50, 65), (40, 50), (50, 50)]])
+    there = shapely.transform(touching, lambda points: points * 10 + (392_000, 5_820_000))
+    for crs in (3857, 32633):
+        gpd.GeoDataFrame(geometry=[there], crs=UTM33).to_crs(crs).to_file(tmp_path / f"{crs}.gpkg")
+    found = summary(tmp_path / "32633.gpkg", tmp_path / "3857.gpkg", "--gsd", "5")
+    assert found["classes"][1]["footprint_f1"]["value"] == 1
+
+
 def test_two_masks_are_compared_pixel_by_pixel(masks: tuple[Path, Path]) -> None:
     found = summary(*masks)
     expected = Confusion.empty(2)

@@ -17,10 +17,9 @@ from geoseg.footprints.areas.measure import (
     AreaCrs,
     latitude_limits,
     metres_per_unit,
-    transformer,
 )
 from geoseg.footprints.straight.ragged import Floats
-from geoseg.raster.grid import WGS84
+from geoseg.raster.grid import WGS84, between
 
 SMALL_M = 500.0
 
@@ -50,8 +49,8 @@ def _scales(x: Floats, y: Floats, crs: CRS) -> tuple[Floats, Floats, Floats]:
 
 
 def _in_space(x: Floats, y: Floats, crs: CRS) -> Floats:
-    lon, lat = transformer(crs, WGS84).transform(x, y)
-    return np.stack(transformer(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
+    lon, lat = between(crs, WGS84).transform(x, y)
+    return np.stack(between(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
 
 
 def _lengths(polygons: Polygons, a: Floats, b: Floats, c: Floats) -> Floats:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import hypot
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
 from geoseg.narrator import QUIET, Narrator
-from geoseg.raster.grid import WGS84, Grid, crs_name
+from geoseg.raster.grid import WGS84, Grid, between, crs_name
 
 Floats: TypeAlias = NDArray[np.float64]
 Polygons: TypeAlias = NDArray[np.object_]
@@ -99,7 +98,7 @@ class AreaCrs:
         """Square metres of ground that one square unit of `crs` covers at each point."""
         step = PROBE_M / metres_per_unit(crs)
         y = np.clip(y, *latitude_limits(crs, step))
-        here = transformer(crs, self.crs)
+        here = between(crs, self.crs)
         east, west = here.transform(x + step, y), here.transform(x - step, y)
         north, south = here.transform(x, y + step), here.transform(x, y - step)
         (ax, ay), (bx, by) = np.subtract(east, west), np.subtract(north, south)
@@ -164,14 +163,14 @@ def equal_area_crs(place: Located) -> CRS:
     kind = f"laea +lat_0={lat}"
     if reach > 90:  # cut Earth open on the far side of the box's middle, where there are no data
         left, bottom, right, top = place.bounds
-        lon = transformer(place.crs, WGS84).transform((left + right) / 2, (bottom + top) / 2)[0]
+        lon = between(place.crs, WGS84).transform((left + right) / 2, (bottom + top) / 2)[0]
         kind = "cea +lat_ts=0"
     return CRS.from_proj4(f"+proj={kind} +lon_0={lon} +datum=WGS84 +units=m +no_defs")
 
 
 def centre_and_reach(place: Located) -> tuple[float, float, float]:
     """The middle of a place (longitude, latitude, rounded to 0.1 degree) and how many degrees it reaches from there."""
-    lon, lat = transformer(place.crs, WGS84).transform(*sample_points(place))
+    lon, lat = between(place.crs, WGS84).transform(*sample_points(place))
     lon, lat = (np.radians(angle[np.isfinite(lon) & np.isfinite(lat)]) for angle in (lon, lat))
     if not lon.size:
         raise InputError(f"the data lie nowhere on Earth in {crs_name(place.crs)}; is the CRS the right one?")
@@ -223,7 +222,7 @@ def transformed(polygons: Polygons, source: CRS, target: CRS) -> Polygons:
     """The same polygons with their vertices in another CRS."""
     if source == target:
         return polygons
-    moved: Polygons = shapely.transform(polygons, transformer(source, target).transform, interleaved=False)
+    moved: Polygons = shapely.transform(polygons, between(source, target).transform, interleaved=False)
     return moved
 
 
@@ -231,14 +230,8 @@ def ground_lengths(polygons: Polygons, crs: CRS) -> Floats:
     """Length in metres of each polygon's rings, as chords through space between neighbouring vertices."""
     rings, owners = shapely.get_rings(polygons, return_index=True)
     (x, y), ring_of = shapely.get_coordinates(rings).T, shapely.get_coordinates(rings, return_index=True)[1]
-    lon, lat = transformer(crs, WGS84).transform(x, y)
-    space = np.stack(transformer(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
+    lon, lat = between(crs, WGS84).transform(x, y)
+    space = np.stack(between(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
     steps = np.sqrt((np.diff(space) ** 2).sum(axis=0))
     steps[np.diff(ring_of) != 0] = 0.0
     return np.bincount(owners[ring_of[1:]], weights=steps, minlength=len(polygons)).astype(np.float64)
-
-
-@cache
-def transformer(source: CRS, target: CRS) -> Transformer:
-    """The way from one CRS to another, coordinates in the order x, y."""
-    return Transformer.from_crs(source, target, always_xy=True)

@@ -9,8 +9,8 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from geoseg.footprints.areas.measure import Floats, Polygons, transformer
-from geoseg.raster.grid import WGS84
+from geoseg.footprints.areas.measure import Floats, Polygons
+from geoseg.raster.grid import WGS84, between
 
 
 def full_turn(crs: CRS) -> float:
@@ -22,7 +22,7 @@ def full_turn(crs: CRS) -> float:
         return float("inf")
     if crs.is_geographic:
         return 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor)
-    x, _ = transformer(WGS84, crs).transform([0.0, 90.0], [0.0, 0.0])
+    x, _ = between(WGS84, crs).transform([0.0, 90.0], [0.0, 0.0])
     return float(4 * abs(x[1] - x[0]))
 
 

@@ -21,7 +21,8 @@ from geoseg.footprints.areas.measure import (
     transformed,
 )
 from geoseg.footprints.areas.turns import brought_near, full_turn, laid_out
-from geoseg.footprints.regions.regions import Regions, merged, polygonal
+from geoseg.footprints.regions.regions import Regions, merged
+from geoseg.footprints.valid import mended, polygonal
 from geoseg.raster.grid import Grid, Window
 
 BLOCK_PIXELS = 4_000_000
@@ -142,9 +143,7 @@ def shapes_on(grid: Grid, regions: Regions) -> Polygons:
     turn = full_turn(grid.crs)
     left, _, right, _ = grid.bounds
     parts, owners = shapely.get_parts(moved, return_index=True)
-    parts = brought_near(laid_out(parts, turn), (left + right) / 2, turn)
-    broken = ~shapely.is_valid(parts)
-    parts[broken] = shapely.make_valid(parts[broken], method="structure", keep_collapsed=False)
+    parts = mended(brought_near(laid_out(parts, turn), (left + right) / 2, turn))
     corners = [
         grid.transform @ corner for corner in ((0, 0), (grid.width, 0), grid.shape[::-1], (0, grid.height))
     ]

@@ -26,11 +26,11 @@ from geoseg.footprints.areas.measure import (
     metres_per_unit,
     sample_points,
     transformed,
-    transformer,
 )
 from geoseg.footprints.areas.turns import brought_near, full_turn, laid_out, shifted
+from geoseg.footprints.valid import mended, polygonal
 from geoseg.narrator import QUIET, Narrator
-from geoseg.raster.grid import WGS84
+from geoseg.raster.grid import WGS84, between
 
 NAME_COLUMNS = ("region", "name", "id")
 MOST_SQUARES = 1_000_000
@@ -80,11 +80,11 @@ class Regions:
     def middle(self, place: Located) -> float:
         """The x of a place's middle."""
         lon, lat, _ = centre_and_reach(place)
-        return float(transformer(WGS84, self.crs).transform(lon, lat)[0])
+        return float(between(WGS84, self.crs).transform(lon, lat)[0])
 
     def box_around(self, place: Located) -> shapely.Polygon:
         """A box in the regions' CRS that holds a place, with some room."""
-        x, y = transformer(place.crs, self.crs).transform(*sample_points(place, count=33))
+        x, y = between(place.crs, self.crs).transform(*sample_points(place, count=33))
         x, y = (values[np.isfinite(x) & np.isfinite(y)] for values in (x, y))
         if not x.size:
             raise InputError("the regions' CRS does not reach the footprints; reproject the regions")
@@ -98,7 +98,7 @@ class Regions:
         moved = transformed(polygons, crs, self.crs)
         if not np.isfinite(shapely.total_bounds(moved)).all() and len(moved):
             raise InputError("the regions' CRS does not reach all footprints; reproject the regions")
-        return brought_near(laid_out(moved, self.turn), self.middle(place), self.turn)
+        return mended(brought_near(laid_out(moved, self.turn), self.middle(place), self.turn))
 
 
 def merged(pieces: Polygons, owners: np.ndarray, count: int) -> Polygons:
@@ -143,7 +143,7 @@ def path_and_layer(source: str) -> tuple[Path, str | None]:
 def read_frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     """A layer of a vector file."""
     if not path.exists():
-        raise InputError(f"{path}: there is no such file of regions")
+        raise InputError(f"{path}: there is no such file")
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return gpd.read_parquet(path)
@@ -165,27 +165,13 @@ def valid_polygons(shapes: Polygons, path: Path, narrator: Narrator) -> Polygons
     """Shapes made valid, only their polygons kept."""
     kinds = set(shapely.get_type_id(shapes)) - {-1}
     if kinds & {0, 1, 2, 4, 5}:
-        raise InputError(f"{path} holds points or lines; regions are polygons")
+        raise InputError(f"{path} holds points or lines; polygons are needed")
     broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
     if broken.any():
         narrator.warn(
-            f"{path}: {int(broken.sum())} of {len(shapes)} regions had invalid geometry and were repaired"
+            f"{path}: {int(broken.sum())} of {len(shapes)} polygons had invalid geometry and were repaired"
         )
-    mended = shapes.copy()
-    mended[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
-    mended[shapely.is_missing(shapes)] = shapely.MultiPolygon()
-    return polygonal(shapely.force_2d(mended))
-
-
-def polygonal(shapes: Polygons) -> Polygons:
-    """Shapes without the points and lines that a cut or a repair left over."""
-    mixed = np.flatnonzero(shapely.get_type_id(shapes) == 7)
-    result = shapes.copy()
-    for index in mixed:
-        parts = shapely.get_parts(shapes[index])
-        result[index] = shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
-    result[shapely.get_dimensions(result) < 2] = shapely.MultiPolygon()
-    return result
+    return polygonal(mended(shapely.force_2d(shapes)))
 
 
 def region_names(frame: gpd.GeoDataFrame, region_id: str | None, path: Path) -> np.ndarray:
@@ -231,7 +217,7 @@ def squares(side_m: float, place: Located) -> Regions:
     """
     crs = place.crs if is_faithful(place) else equal_area_crs(place)
     side = side_m / metres_per_unit(crs)
-    x, y = transformer(place.crs, crs).transform(*sample_points(place, count=33))
+    x, y = between(place.crs, crs).transform(*sample_points(place, count=33))
     tolerance = 1e-9 * side
     low, high = (
         np.floor([x.min() / side + tolerance, y.min() / side + tolerance]),

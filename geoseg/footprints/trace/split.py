@@ -29,7 +29,7 @@ LEAST_REACH_PIXELS = 3.0
 """A body reaches at least this far from its middle to its edge."""
 VALLEY_PIXELS = 7
 """A valley of the probability between two roofs is narrower than this."""
-DEEP = 0.15
+DEEP = 0.25
 """... and the probability at least this much lower in it."""
 LARGEST_WINDOW_PIXELS = 16_000_000
 """A footprint that spreads further than this is no row of houses, and stays whole."""

@@ -16,6 +16,7 @@ from pyproj import CRS
 from geoseg.errors import InputError
 from geoseg.footprints.areas.measure import Extent, equal_area_crs, transformed
 from geoseg.footprints.regions.regions import path_and_layer, read_frame, valid_polygons
+from geoseg.footprints.valid import mended
 from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.legend import (
     BACKGROUND,
@@ -140,4 +141,4 @@ def in_pixels(frame: gpd.GeoDataFrame, grid: Grid, source: str, narrator: Narrat
     shapes = valid_polygons(np.asarray(frame.geometry.array), Path(source), narrator)
     moved = transformed(shapes, CRS(frame.crs), grid.crs)
     back = ~grid.transform
-    return np.asarray(shapely.transform(moved, lambda x, y: back @ (x, y), interleaved=False))
+    return mended(np.asarray(shapely.transform(moved, lambda x, y: back @ (x, y), interleaved=False)))

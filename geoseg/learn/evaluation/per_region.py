@@ -9,14 +9,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.areas.measure import Extent, transformer
+from geoseg.footprints.areas.measure import Extent
 from geoseg.footprints.regions.regions import Regions, read_regions
 from geoseg.learn.evaluation.measures import number
 from geoseg.learn.evaluation.question import Comparison
 from geoseg.learn.evaluation.tally import Buildings, Tally
 from geoseg.learn.scores.confusion import Floats, ratio
 from geoseg.narrator import Narrator
-from geoseg.raster.grid import WGS84
+from geoseg.raster.grid import WGS84, between
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def sums_of(
 
 def in_regions(side: Buildings, regions: Regions) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Footprints and the regions in which their middle lies."""
-    points = shapely.points(*transformer(WGS84, regions.crs).transform(*side.middle))
+    points = shapely.points(*between(WGS84, regions.crs).transform(*side.middle))
     footprint, region = shapely.STRtree(regions.shapes).query(points, predicate="intersects")
     return footprint, region
 
@@ -110,9 +110,7 @@ def corners_of(comparison: Comparison) -> Floats:
     corners = []
     for pair in comparison.pairs:
         left, bottom, right, top = pair.grid.bounds
-        corners.append(
-            transformer(pair.grid.crs, WGS84).transform([left, left, right, right], [bottom, top] * 2)
-        )
+        corners.append(between(pair.grid.crs, WGS84).transform([left, left, right, right], [bottom, top] * 2))
     return np.concatenate(corners, axis=1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.footprints.areas.measure import AreaCrs, transformer
+from geoseg.footprints.areas.measure import AreaCrs
 from geoseg.learn.evaluation.sides import Side, Strip, VectorSide, Where, refuse_unknown_classes
 from geoseg.learn.evaluation.tracing import OutlineTracer
 from geoseg.learn.scores.boundary import boundary, boundary_distance
@@ -18,7 +18,7 @@ from geoseg.learn.scores.calibrate import UNKNOWN, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, Counts, Floats
 from geoseg.learn.scores.polygons import IOU_THRESHOLDS, Flags, Ints, Outlines, Sized, by_size, matched
 from geoseg.narrator import QUIET, Narrator
-from geoseg.raster.grid import WGS84, Grid
+from geoseg.raster.grid import WGS84, Grid, between
 
 TILES_ALONG = 20
 SMALLEST_TILE = 128
@@ -234,7 +234,7 @@ class Counter:
         x, y = centres(outlines)
         tile = self.tiles.at(np.floor(y).astype(np.int64), np.floor(x).astype(np.int64))
         sizes = areas_m2(outlines, self.pair.grid, area)
-        middle = transformer(self.pair.grid.crs, WGS84).transform(*on_map(x, y, self.pair.grid))
+        middle = between(self.pair.grid.crs, WGS84).transform(*on_map(x, y, self.pair.grid))
         return Buildings(
             outlines.classes, tile, sizes, outlines.confidence, found, np.stack(middle), sized.counted, sized.matched
         )  # fmt: skip

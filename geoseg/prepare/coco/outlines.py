@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.features import shapes as traced
 
-from geoseg.footprints.regions.regions import polygonal
+from geoseg.footprints.valid import polygonal
 from geoseg.prepare.coco.shapes import from_run_lengths, polygons
 
 
