@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from geoseg.errors import InputError
@@ -23,6 +24,7 @@ Seams = Literal["auto", "always", "never"]
 
 TABLE = "train.toml"
 SEAMS_BELOW_M = 0.5
+MOST_WORKERS = 8
 
 
 def setting(default: Any, meaning: str, limits: Limits | None = None) -> Any:
@@ -64,7 +66,9 @@ class Settings:
         f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m. Masks and validation stay as they are.",
     )
     augment: Preset = setting("strong", "How much patches are varied.")
-    workers: int = setting(2, "Processes that read patches.", ZERO_OR_MORE)
+    workers: int | None = setting(
+        None, f"Processes that read patches. [default: one a processor, at most {MOST_WORKERS}]", ZERO_OR_MORE
+    )
 
     loss: str = setting("auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.")
     class_weights: str = setting(
@@ -169,7 +173,7 @@ class Settings:
 def kinds() -> dict[str, Any]:
     """The type of each setting's values; that one may be left open is no type."""
     hints = get_type_hints(Settings)
-    return {name: float if hint == float | None else hint for name, hint in hints.items()}
+    return {name: get_args(hint)[0] if NoneType in get_args(hint) else hint for name, hint in hints.items()}
 
 
 def fitting(kind: Any, value: Any, place: str) -> Any:

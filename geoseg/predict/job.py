@@ -124,6 +124,10 @@ def plan_job(paths: Sequence[str], wishes: Wishes, narrator: Narrator = QUIET) -
     threshold = card.threshold if wishes.threshold is None else wishes.threshold
     if not 0 < threshold < 1:
         raise InputError(f"--threshold {threshold:g}: give a probability between 0 and 1")
+    if wishes.threshold is not None and card.outputs > 1:
+        raise InputError(
+            f"--threshold {threshold:g}: {card.name} tells several classes, of which the likeliest counts; leave it out"
+        )
     if wishes.batch is not None and wishes.batch < 1:
         raise InputError(f"--batch {wishes.batch}: give at least 1")
     devices = ["cpu"] if model.is_onnx and wishes.device == "auto" else find_devices(wishes.device)

@@ -422,6 +422,16 @@ def test_a_bad_option_gives_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif"}
 
 
+def test_a_threshold_for_a_model_of_several_classes_gives_one_line(
+    run: Run, write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    scene = write_raster("ten.tif", photo(64, 64, 4), transform=HERE @ Affine.scale(100 / 3))
+    options = {"model": "sentinel2-builtup", "bands": "1,2,3,4", "threshold": 0.4}
+    one_line(
+        run(scene, mask=tmp_path / "m.tif", **options), 2, "--threshold 0.4: sentinel2-builtup tells several"
+    )
+
+
 def test_bad_outputs_give_one_line(run: Run, scene: Path, tmp_path: Path) -> None:
     (tmp_path / "there.tif").write_text("precious")
     (tmp_path / "folder.tif").mkdir()

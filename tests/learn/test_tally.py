@@ -130,6 +130,15 @@ def test_polygons_and_their_raster_count_alike() -> None:
     np.testing.assert_array_equal(of_polygons.boundary, of_raster.boundary)
 
 
+def test_background_drawn_above_a_building_hides_it_and_is_no_footprint() -> None:
+    boxes = shapely.box([10, 20], [20, 30], [60, 40], [70, 50])
+    courtyard = VectorSide("v", Outlines(boxes, np.array([1, 0]), np.full(2, np.nan)), WIDTH)
+    values = rasterio.features.rasterize(zip(boxes, [1, 0], strict=True), (HEIGHT, WIDTH)).astype(np.uint8)
+    seen = tally(pair(courtyard, Array(values)), 2)
+    assert seen.confusion.counts.sum(axis=0).tolist() == [[HEIGHT * WIDTH - 2100, 0], [0, 2100]]
+    assert len(seen.predicted.area_m2) == 1
+
+
 def test_polygons_on_unknown_ground_do_not_count() -> None:
     boxes = shapely.box([10, 300], [20, 20], [40, 340], [50, 50])
     side = VectorSide("v", Outlines(boxes, np.array([1, 1]), np.full(2, np.nan)), WIDTH)

@@ -89,11 +89,11 @@ class Layer:
         return None if CLASS not in self.frame else classes_in(self.frame[CLASS])
 
     def side(self, grid: Grid, meaning: Meaning = SAME, narrator: Narrator = QUIET) -> VectorSide:
-        """The layer on a grid, its classes renumbered; polygons that are background are left out."""
+        """The layer on a grid, its classes renumbered."""
         frame, classes = self.frame, meaning[self.numbers].astype(np.int64)
         sure = frame["confidence"].to_numpy(float) if "confidence" in frame else np.full(len(frame), np.nan)
         outlines = Outlines(self.polygons(grid, narrator), classes, sure)
-        there = ~shapely.is_empty(outlines.polygons) & (classes > 0)
+        there = ~shapely.is_empty(outlines.polygons)
         area = Layer(self.labelled).polygons(grid, narrator) if self.labelled else None
         return VectorSide(self.source, outlines.select(there), grid.width, area)
 

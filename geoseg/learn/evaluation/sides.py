@@ -61,16 +61,24 @@ class RasterSide:
 
 @dataclass(frozen=True)
 class VectorSide:
-    """Polygons in the grid's pixels (x = column, y = row). Outside `labelled`, where it is given, nothing is known."""
+    """Polygons in the grid's pixels (x = column, y = row). Outside `labelled`, where it is given, nothing is known.
+
+    Those of class 0 are background: a courtyard above a house hides a part of it, but is no footprint.
+    """
 
     name: str
-    outlines: Outlines
+    drawn: Outlines
     width: int
     labelled: NDArray[np.object_] | None = None
 
     @cached_property
+    def outlines(self) -> Outlines:
+        """The footprints."""
+        return self.drawn.select(self.drawn.classes > 0)
+
+    @cached_property
     def tree(self) -> shapely.STRtree:
-        return shapely.STRtree(self.outlines.polygons)
+        return shapely.STRtree(self.drawn.polygons)
 
     @cached_property
     def points(self) -> NDArray[np.int64]:
@@ -80,7 +88,7 @@ class VectorSide:
 
     def read(self, rows: slice) -> Strip:
         chosen = np.sort(self.tree.query(shapely.box(0, rows.start, self.width, rows.stop)))
-        outlines = self.outlines.select(chosen)
+        outlines = self.drawn.select(chosen)
         place = (rows.stop - rows.start, self.width), Affine.translation(0, rows.start)
         classes = burnt(outlines.polygons, outlines.classes.astype(np.uint8), *place)
         if self.labelled is not None:

@@ -229,7 +229,7 @@ class Held:
         return isinstance(other, Held) and other.array is self.array
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def tree_of(held: Held) -> Any:
     import shapely
 

@@ -101,9 +101,13 @@ def open_sites(
 
 
 def processes_for(count: int) -> int:
-    """How many processes open so many sites; those that train together on one machine share it."""
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return available_processors() // beside if count >= WORTH_PROCESSES else 0
+    """How many processes open so many sites."""
+    return processors_of_mine() if count >= WORTH_PROCESSES else 0
+
+
+def processors_of_mine() -> int:
+    """How many processors fall to this process; those that train together on one machine share it."""
+    return max(1, available_processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def told(sites: Iterable[Site], done: Tick) -> Iterator[Site]:

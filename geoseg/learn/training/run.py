@@ -18,8 +18,8 @@ from geoseg.learn.patches.derived import derived_bands
 from geoseg.learn.patches.radiometry import scaling_for
 from geoseg.learn.patches.samples import Balance, GridPatches, RandomPatches, class_factors
 from geoseg.learn.patches.shared_ground import refuse_shared_ground
-from geoseg.learn.patches.sites import Site, open_sites, total_counts
-from geoseg.learn.settings import Settings
+from geoseg.learn.patches.sites import Site, open_sites, processors_of_mine, total_counts
+from geoseg.learn.settings import MOST_WORKERS, Settings
 from geoseg.learn.training.losses import LossSum, balanced_weights, parse_loss
 from geoseg.learn.training.networks import new_network, refuse_unknown
 from geoseg.learn.training.processes import Team
@@ -73,6 +73,13 @@ class Run:
             self.card.scaling, recipe, self.settings.seed, self.settings.patch, self.ground.dataset.ignore
         )
 
+    @property
+    def readers(self) -> int:
+        """How many processes read patches."""
+        if self.settings.workers is not None:
+            return self.settings.workers
+        return min(MOST_WORKERS, processors_of_mine())
+
     def patches(self) -> RandomPatches:
         """The patches to learn from."""
         names = [each.name for each in self.card.classes]
@@ -89,7 +96,7 @@ class Run:
             for step in range(first_step, settings.steps)
         ]
         return batches(
-            self.shelf(self.patches(), self.criterion.needs_weights), numbers, settings.workers, self.device
+            self.shelf(self.patches(), self.criterion.needs_weights), numbers, self.readers, self.device
         )
 
     def validation_batches(self, most: int | None = None) -> Iterator[Batch]:
@@ -99,9 +106,7 @@ class Run:
             self.team.rank :: self.team.size
         ]
         numbers = [chosen[i : i + self.settings.batch] for i in range(0, len(chosen), self.settings.batch)]
-        return batches(
-            self.shelf(patches, self.criterion.needs_weights), numbers, self.settings.workers, self.device
-        )
+        return batches(self.shelf(patches, self.criterion.needs_weights), numbers, self.readers, self.device)
 
     def shelf(self, patches: RandomPatches | GridPatches, with_weights: bool) -> Shelf:
         return Shelf(patches, self.card.scaling, self.ground.dataset.ignore, with_weights)
