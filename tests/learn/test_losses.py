@@ -13,7 +13,8 @@ from torch.nn import functional
 from geoseg.errors import InputError
 from geoseg.learn.settings import Settings
 from geoseg.learn.training import losses
-from geoseg.learn.training.losses import LOSSES, balanced_weights, compared, parse_loss, unused
+from geoseg.learn.training.loss_sums import LOSSES, parse_loss, unused
+from geoseg.learn.training.losses import balanced_weights, compared
 
 GENERATOR = torch.Generator().manual_seed(3)
 LOGITS = torch.randn(3, 1, 8, 8, generator=GENERATOR)

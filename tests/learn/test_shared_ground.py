@@ -35,10 +35,30 @@ def test_splits_that_share_ground_are_refused(shift: int, write_raster: RasterWr
     refuse_shared_ground({"train": [sites["a"], sites["b"]], "validation": [sites["far"]]})
 
 
-def test_one_image_may_be_shared_out_by_its_labels(write_raster: RasterWriter, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "col", "side", "shared"), [(70, 90, 45, True), (226, 0, 128, True), (250, 0, 128, False)]
+)
+def test_a_crop_and_a_neighbour_that_laps_over_are_refused(
+    *, row: int, col: int, side: int, shared: bool, write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    image, labels = town(256, 1)
+    write_raster("whole.tif", image)
+    write_raster("part.tif", image[:, :side, :side], transform=HERE @ Affine.translation(col, row))
+    np.save(tmp_path / "whole.npy", labels)
+    np.save(tmp_path / "part.npy", labels[:side, :side])
+    items = [Item(f"{name}.tif", f"{name}.npy", name) for name in ("whole", "part")]
+    dataset = Dataset("d", "", "", "", 0.3, ("r", "g", "b"), CLASSES, tuple(items), tmp_path)
+    whole, part = (open_site(dataset, item, 0.3) for item in items)
+    assert shares_ground(whole, part) == shares_ground(part, whole) == shared
+
+
+@pytest.mark.parametrize("border", [128, 100])
+def test_one_image_may_be_shared_out_by_its_labels(
+    border: int, write_raster: RasterWriter, tmp_path: Path
+) -> None:
     image, labels = town(256, 1)
     write_raster("a.tif", image)
-    for name, hidden in (("west", np.s_[:, 128:]), ("east", np.s_[:, :128])):
+    for name, hidden in (("west", np.s_[:, border:]), ("east", np.s_[:, :border])):
         part = labels.copy()
         part[hidden] = 255
         np.save(tmp_path / f"{name}.npy", part)

@@ -424,6 +424,32 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch
     assert [step for step, _ in losses(tmp_path / "run")] == list(range(12))
 
 
+def test_a_disk_that_really_is_full_leaves_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run was stopped at step 7; no file of the process that goes on can grow beyond a few kilobytes."""
+    array_set(tmp_path / "data")
+    learn = Trainer.learn
+
+    def dies(self: Trainer, *arguments: Any) -> float:
+        if self.step == 7:
+            raise KeyboardInterrupt
+        return learn(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "learn", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "data", tmp_path / "run", quick())
+    good = (tmp_path / "run" / "last.pt").read_bytes()
+    cramped = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+    command = [*COMMAND[:2], cramped + COMMAND[2], str(tmp_path / "data"), *flags(quick(), tmp_path)]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "last.pt: cannot be written (no space left on the disk" in done.stderr
+    assert (tmp_path / "run" / "last.pt").read_bytes() == good
+
+
 def test_a_class_that_validation_lacks_is_told(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     np.save(tmp_path / "data" / "c-labels.npy", np.zeros((128, 128), np.uint8))

@@ -16,6 +16,10 @@ from geoseg.learn.patches.sites import CELL, Site
 from geoseg.raster.grid import Grid, Window, between
 
 EARTH_RADIUS_M = 6_378_137.0
+STEP = 16
+"""Pixels between two points at which ground is compared."""
+MOST_LOOKED_AT = 300
+SHARED = 0.05
 GENEROUS = 1.1
 """Circles around sites are drawn a little larger, since the middle of a grid tells its scale only nearly."""
 
@@ -76,24 +80,49 @@ def reach_of(site: Site) -> float:
 
 
 def shares_ground(one: Site, two: Site) -> bool:
-    """Whether cells that are mostly labelled in one site are so in the other, too."""
+    """Whether more than a twentieth of what is labelled in the smaller of two sites is so in the other, too.
+
+    Told by points on a lattice, of which some are looked at: two may share an image, each with labels of its own.
+    """
     mine, theirs = one.image.grid, two.image.grid
     assert mine is not None
     assert theirs is not None
     if not boxes_meet(mine, theirs):
         return False
-    rows, cols = np.nonzero(mostly_known(one))
-    across, down = (cols + 0.5) * CELL, (rows + 0.5) * CELL
+    own = labelled_points(one)
     a, b, c, d, e, f, *_ = mine.transform
-    own = pixels_at(theirs, mine, a * across + b * down + c, d * across + e * down + f)
-    cells = np.floor(own / CELL).astype(np.int64)
-    known = mostly_known(two)
-    here = ((cells >= 0) & (cells < np.array(known.shape)[:, None])).all(axis=0)
-    return bool(known[tuple(cells[:, here])].any())
+    xs, ys = a * own[1] + b * own[0] + c, d * own[1] + e * own[0] + f
+    other = pixels_at(theirs, mine, xs, ys)
+    here = near_labels(two, other)
+    common = int(here.sum())
+    if not common:
+        return False
+    looked = np.flatnonzero(here)[:: -(-common // MOST_LOOKED_AT)]
+    both = np.mean([knows(one, own[:, i]) and knows(two, other[:, i]) for i in looked])
+    return bool(both * common * STEP**2 > SHARED * min(one.known, two.known))
 
 
-def mostly_known(site: Site) -> NDArray[np.bool_]:
-    return np.asarray(site.counts.sum(axis=2) > CELL * CELL / 2)
+def labelled_points(site: Site) -> NDArray[np.float64]:
+    """Points (row, col) in the cells of a site that hold labels, a lattice through its image."""
+    rows, cols = (np.arange(STEP / 2, size, STEP) for size in site.image.shape)
+    points = np.stack([each.ravel() for each in np.meshgrid(rows, cols, indexing="ij")])
+    return points[:, near_labels(site, points)]
+
+
+def near_labels(site: Site, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points (row, col) lie in a cell of a site that holds labels."""
+    shape = np.array(site.image.shape)[:, None]
+    inside = np.flatnonzero(((points >= 0) & (points < shape)).all(axis=0))
+    cells = np.floor(points[:, inside] / CELL).astype(np.int64)
+    near = np.zeros(points.shape[1], dtype=bool)
+    near[inside] = (site.counts.sum(axis=2) > 0)[tuple(cells)]
+    return near
+
+
+def knows(site: Site, point: NDArray[np.float64]) -> bool:
+    """Whether the pixel at a point (row, col) has a label."""
+    row, col = (int(value) for value in point)
+    return bool(site.read(Window(row, col, 1, 1)).classes[0, 0] != site.ignore)
 
 
 def boxes_meet(one: Grid, two: Grid) -> bool:

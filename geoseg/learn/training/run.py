@@ -20,7 +20,8 @@ from geoseg.learn.patches.samples import Balance, GridPatches, RandomPatches, cl
 from geoseg.learn.patches.shared_ground import refuse_shared_ground
 from geoseg.learn.patches.sites import Site, open_sites, processors_of_mine, total_counts
 from geoseg.learn.settings import MOST_WORKERS, Settings
-from geoseg.learn.training.losses import LossSum, balanced_weights, parse_loss
+from geoseg.learn.training.loss_sums import LossSum, parse_loss
+from geoseg.learn.training.losses import balanced_weights
 from geoseg.learn.training.networks import new_network, refuse_unknown
 from geoseg.learn.training.processes import Team
 from geoseg.learn.training.validation import Examiner

@@ -16,19 +16,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import GeosegError
 from geoseg.learn.patches.batches import Batch, Kitchen, Ready
 from geoseg.learn.settings import Settings
 from geoseg.learn.training import checkpoint
 from geoseg.learn.training.checkpoint import BAD_BATCH, BEST, LAST, Log, NoLog
 from geoseg.learn.training.finish import Finished, finish
-from geoseg.learn.training.losses import compared, unused
+from geoseg.learn.training.loss_sums import unused
+from geoseg.learn.training.losses import compared
 from geoseg.learn.training.networks import SHAPE, unused_shape
 from geoseg.learn.training.processes import Team, own_device, team, unshared
 from geoseg.learn.training.rates import Average, Progress, optimizer_for, rate_at, reached
+from geoseg.learn.training.rehearsal import rehearse
 from geoseg.learn.training.run import Run, missing_classes, open_run
 from geoseg.learn.training.run_folder import check_out, clear, keep_settings
-from geoseg.model.reason import reason
 from geoseg.narrator import QUIET, Narrator, Tick
 from geoseg.writable import check_writable, held
 
@@ -66,24 +67,6 @@ def draw_samples(dataset: Path, path: Path, settings: Settings, narrator: Narrat
 
     check_writable(path)
     show_samples(open_run(dataset, Path("samples"), settings, torch.device("cpu"), Team(), narrator), path)
-
-
-def rehearse(run: Run, network: nn.Module) -> None:
-    """Draw a place and show the network two patches of nothing: what cannot work is told before anything is written."""
-    run.patches().place(0)
-    settings, side = run.settings, run.settings.patch
-    inputs = torch.zeros(min(2, settings.batch // settings.accumulate), run.card.inputs, side, side)
-    try:
-        answer = deepcopy(network).train()(inputs)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise InputError(
-            f"--patch {side}, --batch {settings.batch}: the network cannot be trained on such patches "
-            f"({reason(error)}); try a multiple of 32, and two patches or more at a time"
-        ) from error
-    if answer.shape[1:] != (run.card.outputs, side, side):
-        raise InputError(
-            f"--patch {side}: the network answers with {tuple(answer.shape[2:])} pixels; try a multiple of 32"
-        )
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from geoseg.errors import GeosegError
 from geoseg.learn.patches.batches import Batch, Kitchen
 from geoseg.learn.scores.calibrate import LOGITS, STEPS, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, macro
-from geoseg.learn.training.losses import IGNORE, LossSum, compared
+from geoseg.learn.training.loss_sums import LossSum
+from geoseg.learn.training.losses import IGNORE, compared
 from geoseg.learn.training.processes import Team
 
 SAMPLED = 64
