@@ -408,11 +408,11 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch
     written = torch.save
     count = iter(range(100))
 
-    def fills_up(state: Any, path: Any) -> None:
+    def fills_up(state: Any, file: Any) -> None:
         if next(count) >= 1:
-            Path(path).write_bytes(b"half a che")
+            file.write(b"half a che")
             raise OSError(28, "No space left on device")
-        written(state, path)
+        written(state, file)
 
     monkeypatch.setattr(torch, "save", fills_up)
     with pytest.raises(GeosegError, match="no space left"):

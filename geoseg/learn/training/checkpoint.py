@@ -35,7 +35,8 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with told(path):
-            torch.save(dict(state), unfinished)
+            with unfinished.open("wb") as file:
+                torch.save(dict(state), file)
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -46,9 +47,11 @@ def told(path: Path) -> Iterator[None]:
     """Say of a file of the run that it could not be written, and what then."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+    except (OSError, RuntimeError) as error:
+        # torch tells a full disk as an error of its own, behind which stands the one of the file
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise GeosegError(
-            f"{path}: cannot be written ({reason(error, path)}); then give the same command again: training goes on from "
+            f"{path}: cannot be written ({reason(cause, path)}); then give the same command again: training goes on from "
             "the last checkpoint"
         ) from error
 
