@@ -1,8 +1,10 @@
 """How the library tells what it is doing without ever printing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
+
+MOST_LISTED = 6
 
 
 class Tick(Protocol):
@@ -31,3 +33,9 @@ class Narrator:
 
 
 QUIET = Narrator()
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a line, the first few of many."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more

@@ -126,7 +126,7 @@ def plan_job(paths: Sequence[str], wishes: Wishes, narrator: Narrator = QUIET) -
         raise InputError(f"--threshold {threshold:g}: give a probability between 0 and 1")
     if wishes.threshold is not None and card.outputs > 1:
         raise InputError(
-            f"--threshold {threshold:g}: {card.name} tells several classes, of which the likeliest counts; leave it out"
+            f"--threshold {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
         )
     if wishes.batch is not None and wishes.batch < 1:
         raise InputError(f"--batch {wishes.batch}: give at least 1")

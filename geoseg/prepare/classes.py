@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.landclass import LandClass
+from geoseg.narrator import listed
 from geoseg.prepare.dataset import IGNORE
 
 COLORS = (
@@ -95,9 +96,8 @@ class ClassTable:
         return looked_up
 
     def _refusal(self, name: object, unknown: list[str]) -> str:
-        shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         return (
-            f"{name}: holds {shown}, which the class table does not name; name it in --classes, give it to "
+            f"{name}: holds {listed(unknown)}, which the class table does not name; name it in --classes, give it to "
             f"{IGNORED}, or let one class take the rest, e.g. background=*"
         )
 

@@ -13,14 +13,13 @@ from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import Mask, values_in
 from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.sides import SAME
-from geoseg.narrator import QUIET, Narrator
+from geoseg.narrator import QUIET, Narrator, listed
 
 if TYPE_CHECKING:
     from geoseg.model.card import Card
 
 BACKGROUND, BUILDING = LandClass("background", "#000000"), LandClass("building", "#e4572e")
 COLOURS = ("#4c78a8", "#54a24b", "#eeca3b", "#b279a2", "#72b7b2", "#9d755d", "#ff9da6")
-MOST_LISTED = 6
 
 Meaning = NDArray[np.uint8]
 
@@ -110,12 +109,6 @@ def meaning_of(classes: Sequence[LandClass], numbers: Mapping[str, int]) -> Mean
     meaning = SAME.copy()
     meaning[: len(classes)] = [0, *(numbers.get(entry.name, 0) for entry in classes[1:])]
     return meaning
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a line, the first few of many."""
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(names[:MOST_LISTED]) + more
 
 
 def words_of_model(model: str, card: Card) -> Words:

@@ -12,11 +12,12 @@ from geoseg.bandnames import colour, named
 from geoseg.errors import InputError
 from geoseg.footprints.trace.mask import NODATA, Mask, open_mask
 from geoseg.learn.evaluation.layers import Layer, is_vector
-from geoseg.learn.evaluation.legend import Legend, Meaning, Words, agreed, listed, words_of_model
+from geoseg.learn.evaluation.legend import Legend, Meaning, Words, agreed, words_of_model
 from geoseg.learn.evaluation.placing import has_place, placed, shape_of
 from geoseg.learn.evaluation.question import Comparison
 from geoseg.learn.evaluation.tally import Pair
 from geoseg.learn.evaluation.workbench import Workbench, refuse_missing
+from geoseg.narrator import listed
 from geoseg.prepare.dataset import Dataset, Item
 from geoseg.raster.bands import matching_bands
 from geoseg.raster.grid import Grid, made_up_grid

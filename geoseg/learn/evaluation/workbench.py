@@ -60,11 +60,6 @@ class Workbench:
         from geoseg.predict.segment import predict_strips, write_mosaics
 
         question = self.question
-        if question.threshold is not None and self.card.outputs > 1:
-            raise InputError(
-                f"--threshold {question.threshold:g}: {question.predicted} tells several classes apart, of which the "
-                "likeliest counts; leave it out"
-            )
         wishes = Wishes(
             model=question.predicted,
             bands=bands,

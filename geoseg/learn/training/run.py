@@ -29,7 +29,7 @@ from geoseg.model.bands import Formula
 from geoseg.model.card import Card, DerivedBand
 from geoseg.model.folder import find_model
 from geoseg.model.network import with_derived_bands
-from geoseg.narrator import QUIET, Narrator
+from geoseg.narrator import QUIET, Narrator, listed
 from geoseg.prepare.dataset import Dataset, read_dataset
 
 
@@ -175,7 +175,7 @@ def missing_classes(ground: Ground) -> list[str]:
         )
     ]
     return [
-        f"no pixel of {', '.join(lacking)} is in the {split} split; nothing can be {verb} of that"
+        f"no pixel of {listed(lacking)} is in the {split} split; nothing can be {verb} of that"
         for split, verb, lacking in missing
         if lacking
     ]

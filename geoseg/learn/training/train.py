@@ -30,7 +30,7 @@ from geoseg.learn.training.rates import Average, Progress, optimizer_for, rate_a
 from geoseg.learn.training.rehearsal import rehearse
 from geoseg.learn.training.run import Run, missing_classes, open_run
 from geoseg.learn.training.run_folder import check_out, clear, keep_settings
-from geoseg.narrator import QUIET, Narrator, Tick
+from geoseg.narrator import QUIET, Narrator, Tick, listed
 from geoseg.writable import check_writable, held
 
 RECENT_SHARE = 0.05
@@ -83,26 +83,29 @@ def enough_memory(settings: Settings) -> Iterator[None]:
 
 def tell(run: Run, narrator: Narrator) -> None:
     complaints = (
-        *missing_classes(run.ground), *unused_shape(run.settings), *unused(run.criterion, run.settings)
-    )  # fmt: skip
+        *missing_classes(run.ground),
+        *unused_shape(run.settings),
+        *unused(run.criterion, run.settings),
+        *borrowed_licence(run),
+    )
     for complaint in complaints:
         narrator.warn(complaint)
     for name, sites in (("Learning  ", run.ground.training), ("Validating", run.ground.validation)):
         places = sorted({site.place for site in sites})
-        pixels = sum(site.known for site in sites)
+        megapixels = sum(site.known for site in sites) / 1e6
+        digits = 1 if megapixels >= 1 else 4
         narrator.say(
-            f"{name} {len(sites)} images of {', '.join(places)}: {pixels / 1e6:,.1f} labelled megapixels"
-        )
-    if (
-        run.settings.start_from
-        and not run.settings.licence
-        and run.card.licence != run.ground.dataset.licence
-    ):
-        narrator.warn(
-            f"the licence of the new model is that of {run.settings.start_from} and that of the data: {run.card.licence}; "
-            "where you know better, say --licence"
+            f"{name} {len(sites):,} images of {listed(places)}: {megapixels:,.{digits}f} labelled megapixels"
         )
     narrator.say(f"Loss       {run.criterion.text}, on {run.device}, {run.team.size} process(es)")
+
+
+def borrowed_licence(run: Run) -> list[str]:
+    """A complaint about a model that owes to another one as well as to its data."""
+    if run.settings.licence or run.card.licence == run.ground.dataset.licence:
+        return []
+    both = f"{run.settings.start_from} and that of the data: {run.card.licence}"
+    return [f"the licence of the new model is that of {both}; where you know better, say --licence"]
 
 
 @dataclass
