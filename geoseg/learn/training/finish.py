@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from geoseg import __version__
-from geoseg.errors import GeosegError
 from geoseg.learn.patches.batches import Batch
 from geoseg.learn.scores.calibrate import Cooling, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, macro
@@ -26,6 +25,7 @@ from geoseg.learn.training.tuning import Judge, Look, cooling_for, min_area_for,
 from geoseg.learn.training.validation import Validation
 from geoseg.model.card import Card
 from geoseg.model.folder import save_model
+from geoseg.model.reason import reason
 from geoseg.narrator import Narrator
 
 CHECKED = 8
@@ -93,12 +93,12 @@ def kept(network: nn.Module, in_half: bool) -> nn.Module:
 
 def drawn(judge: Judge, looks: Sequence[Look], out: Path, narrator: Narrator) -> tuple[Path, ...]:
     """Curves and samples; a model is worth having without them."""
-    from geoseg.learn.training.pictures import draw_curves, draw_samples
-
     try:
+        from geoseg.learn.training.pictures import draw_curves, draw_samples
+
         return draw_curves(out), draw_samples(judge, looks, out)
-    except GeosegError as error:
-        narrator.warn(str(error))
+    except Exception as error:  # noqa: BLE001 - what draws fails in the ways of many libraries
+        narrator.warn(f"no pictures of the training: {reason(error)}")
         return ()
 
 
