@@ -42,6 +42,22 @@ def losses(folder: Path) -> list[tuple[int, float]]:
         return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
 
 
+@contextmanager
+def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever trains here presses Ctrl-C at a step."""
+    learn = Trainer.learn
+
+    def dies(self: Trainer, *arguments: Any) -> float:
+        if self.step == step:
+            raise KeyboardInterrupt
+        return learn(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "learn", dies)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
 class Heard(Narrator):
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -118,17 +134,8 @@ def test_a_run_goes_on_exactly_where_it_was_stopped(
     array_set(tmp_path / "data")
     settings = quick(ema=0.9, schedule=schedule, validate_every=2, patience=1, optimizer="adamax")
     train(tmp_path / "data", tmp_path / "whole", settings)
-    learn = Trainer.learn
-
-    def dies(self: Trainer, *arguments: Any) -> float:
-        if self.step == step:
-            raise KeyboardInterrupt
-        return learn(self, *arguments)
-
-    monkeypatch.setattr(Trainer, "learn", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at(step, monkeypatch):
         train(tmp_path / "data", tmp_path / "broken", settings)
-    monkeypatch.setattr(Trainer, "learn", learn)
     train(tmp_path / "data", tmp_path / "broken", settings)
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
     one, two = (find_model(str(tmp_path / name)) for name in ("whole", "broken"))
@@ -302,17 +309,8 @@ def test_a_run_of_minutes_goes_on_with_those_it_has_left(
     array_set(tmp_path / "data")
     monkeypatch.setattr("geoseg.learn.training.train.time", Clock())
     settings = quick(steps=1000, minutes=1 / 6, validate_every=500)
-    learn = Trainer.learn
-
-    def dies(self: Trainer, *arguments: Any) -> float:
-        if self.step == 7:
-            raise KeyboardInterrupt
-        return learn(self, *arguments)
-
-    monkeypatch.setattr(Trainer, "learn", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at(7, monkeypatch):
         train(tmp_path / "data", tmp_path / "run", settings)
-    monkeypatch.setattr(Trainer, "learn", learn)
     heard = Heard()
     train(tmp_path / "data", tmp_path / "run", settings, narrator=heard)
     assert heard.done == 6
@@ -360,17 +358,8 @@ def test_the_numbers_can_be_read_by_tensorboard(tmp_path: Path, monkeypatch: pyt
 
     array_set(tmp_path / "data")
     settings = quick(tensorboard=True)
-    learn = Trainer.learn
-
-    def dies(self: Trainer, *arguments: Any) -> float:
-        if self.step == 8:
-            raise KeyboardInterrupt
-        return learn(self, *arguments)
-
-    monkeypatch.setattr(Trainer, "learn", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at(8, monkeypatch):
         train(tmp_path / "data", tmp_path / "run", settings)
-    monkeypatch.setattr(Trainer, "learn", learn)
     train(tmp_path / "data", tmp_path / "run", settings)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     rows = checkpoint.read_log(tmp_path / "run" / "metrics.csv")
@@ -429,15 +418,7 @@ def test_a_disk_that_really_is_full_leaves_the_last_good_checkpoint(
 ) -> None:
     """A run was stopped at step 7; no file of the process that goes on can grow beyond a few kilobytes."""
     array_set(tmp_path / "data")
-    learn = Trainer.learn
-
-    def dies(self: Trainer, *arguments: Any) -> float:
-        if self.step == 7:
-            raise KeyboardInterrupt
-        return learn(self, *arguments)
-
-    monkeypatch.setattr(Trainer, "learn", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at(7, monkeypatch):
         train(tmp_path / "data", tmp_path / "run", quick())
     good = (tmp_path / "run" / "last.pt").read_bytes()
     cramped = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
