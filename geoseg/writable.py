@@ -72,7 +72,7 @@ def check_folder(path: Path) -> None:
     """Refuse early a folder that could be neither made nor written into."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not there.is_dir():
-        raise InputError(f"{path}: {there} is a file; give the name of a folder")
+        raise InputError(f"{there}: is a file where a folder is needed; give another name")
     if not os.access(there, os.W_OK):
         raise InputError(f"{path}: no right to write into {there}; write elsewhere")
 

@@ -97,7 +97,7 @@ def find_model(name: str) -> Model:
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return model_folder(fetched(name), name)
     raise InputError(
-        f"--model {name}: no such folder and no built-in model; built in are {', '.join(builtin_names())}"
+        f"model {name}: no such folder and no built-in model; built in are {', '.join(builtin_names())}"
     )
 
 
@@ -168,7 +168,7 @@ def fetched(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[CARD, CONFIG, WEIGHTS, ONNX, CHECK]))
     except Exception as error:  # the hub's client raises errors of many libraries
         raise InputError(
-            f"--model {name}: neither a folder nor reachable on the hub ({reason(error)}); built in are "
+            f"model {name}: neither a folder nor reachable on the hub ({reason(error)}); built in are "
             f"{', '.join(builtin_names())}"
         ) from error
 

@@ -124,7 +124,7 @@ def test_a_model_becomes_onnx_once(tiny_model: Path, tmp_path: Path) -> None:
 def test_a_missing_model_gives_one_line(arguments: list[str]) -> None:
     run = models(*arguments)
     assert run.exit_code == 2
-    assert run.stderr.startswith("Error: --model missing: no such folder and no built-in model; built in are")
+    assert run.stderr.startswith("Error: model missing: no such folder and no built-in model; built in are")
     assert run.stderr.count("\n") == 1
 
 

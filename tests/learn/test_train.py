@@ -579,7 +579,7 @@ def test_a_folder_without_the_right_to_write_is_told_first(tmp_path: Path) -> No
 
 def test_a_file_where_the_folder_should_be_is_told_first(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(InputError, match="taken is a file; give the name of a folder"):
+    with pytest.raises(InputError, match="taken: is a file where a folder is needed"):
         train(tmp_path / "nowhere", tmp_path / "taken", quick())
 
 

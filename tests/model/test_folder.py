@@ -46,7 +46,7 @@ def test_a_built_in_name_wins_over_a_stray_folder(
 def test_a_hub_name_without_a_network_gives_one_line_soon(name: str) -> None:
     began = time.monotonic()
     with pytest.raises(
-        InputError, match=f"--model {name}: neither a folder nor reachable on the hub"
+        InputError, match=f"model {name}: neither a folder nor reachable on the hub"
     ) as caught:
         find_model(name)
     assert "\n" not in str(caught.value)

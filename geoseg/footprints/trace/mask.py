@@ -194,7 +194,8 @@ def chosen_band(dataset: Any, path: str, band: int | None) -> int:
         return int(usable[0])
     if band is None:
         raise InputError(
-            f"{path}: has {len(usable)} bands, a mask has one; choose it with --band 1 to {dataset.count}"
+            f"{path}: has {len(usable)} bands, a mask has one; geoseg vectorize takes one with --band 1 to "
+            f"{dataset.count}, gdal_translate -b cuts it out"
         )
     if band not in dataset.indexes:
         raise InputError(f"--band {band}: {path} has bands 1 to {dataset.count}")
