@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+PHOTO = ("red", "green", "blue")
 COLOURS = {
     "blue": ("b", "b2", "b02"),
     "green": ("g", "b3", "b03"),
@@ -28,7 +29,7 @@ def named(wanted: str, bands: Sequence[str]) -> str | None:
 
 def shown(bands: Sequence[str]) -> tuple[int, int, int]:
     """Which bands, counted from 0, a person sees as red, green and blue: those called so, else the first three."""
-    called = [named(each, bands) for each in ("red", "green", "blue")]
+    called = [named(each, bands) for each in PHOTO]
     found = [bands.index(name) for name in called if name]
     red, green, blue = (min(place, len(bands) - 1) for place in (found if len(found) == 3 else range(3)))
     return red, green, blue

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from geoseg.bandnames import PHOTO
 from geoseg.errors import InputError
 from geoseg.learn.encoders import photo_scaling
 from geoseg.learn.patches.sites import Site
@@ -16,7 +17,6 @@ from geoseg.model.folder import find_model
 from geoseg.model.normalisation import Normalisation, normalisation, scene_normalisation
 
 MOST_LOOKED_AT = 100
-PHOTO = ("red", "green", "blue")
 BYTES = (0.0, 255.0)
 
 Range = tuple[float, float]

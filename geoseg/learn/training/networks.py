@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.bandnames import colour
+from geoseg.bandnames import PHOTO, colour
 from geoseg.errors import InputError
 from geoseg.learn.encoders import refuse_unknown_encoder
 from geoseg.learn.scores.calibrate import Cooling
@@ -24,7 +24,6 @@ from geoseg.model.reason import reason
 from geoseg.narrator import Narrator
 
 PLAIN = "unet-plain"
-PHOTO = ("red", "green", "blue")
 SHAPE = ("architecture", "encoder", "arguments")
 WEIGHT_FILES = {".safetensors", ".pth", ".pt", ".bin"}
 

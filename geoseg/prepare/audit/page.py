@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from geoseg.bandnames import shown
 from geoseg.prepare.audit.findings import Audit
 from geoseg.prepare.audit.labels import label_reader
 from geoseg.prepare.audit.look import SIZES_M2
@@ -32,7 +33,6 @@ INK, FAINT, PAPER, ALARM = "#1b1b1b", "#8a8a8a", "#ffffff", "#b3261e"
 BAR_HEIGHT = 120
 OPACITY = 0.35
 MOST_TROUBLED = 1000
-COLOUR_NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("b4", "b3", "b2"), ("b04", "b03", "b02"))
 
 
 def write_page(audited: Audit, path: Path) -> None:
@@ -142,17 +142,8 @@ def overlay(dataset: Dataset, item: Item) -> NDArray[np.uint8]:
     read_label = label_reader(dataset, item, image)
     window = telling_window(read_label, image)
     values = read_window(image.path, window)[np.array(band_numbers(image, dataset.bands)) - 1]
-    shown = stretched(values[list(colour_bands(dataset.bands))])
-    return framed(tinted(shown, read_label(window), dataset))
-
-
-def colour_bands(bands: Sequence[str]) -> tuple[int, int, int]:
-    """Which bands to show as red, green and blue: those of that name, else the first three, else the only one."""
-    names = [band.lower() for band in bands]
-    for colours in COLOUR_NAMES:
-        if set(colours) <= set(names):
-            return names.index(colours[0]), names.index(colours[1]), names.index(colours[2])
-    return (0, 1, 2) if len(bands) >= 3 else (0, 0, 0)
+    seen = stretched(values[list(shown(dataset.bands))])
+    return framed(tinted(seen, read_label(window), dataset))
 
 
 def telling_window(read_label: ClassReader, image: Picture) -> Window:
