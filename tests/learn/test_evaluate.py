@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ import segmentation_models_pytorch as smp
 import shapely
 import torch
 from affine import Affine
-from click.testing import CliRunner, Result
+from evaluating import run, summary
 from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import CRS
 
-from geoseg.cli.evaluate import command
 from geoseg.errors import InputError
 from geoseg.landclass import LandClass
 from geoseg.learn.evaluation import evaluate
@@ -37,16 +35,6 @@ from geoseg.raster.grid import Grid
 BOXES = shapely.box([10, 60, 120], [10, 20, 80], [30, 90, 150], [40, 50, 110])
 SHIFTED = shapely.box([12, 60, 170], [10, 22, 80], [32, 90, 190], [40, 52, 110])
 SHAPE = (128, 200)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(command, ["-q", *map(str, arguments)])
-
-
-def summary(*arguments: object) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return dict(json.loads(done.stdout))
 
 
 def mask_of(boxes: NDArray[np.object_]) -> NDArray[np.uint8]:

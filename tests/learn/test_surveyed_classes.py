@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ import rasterio.features
 import segmentation_models_pytorch as smp
 import shapely
 import torch
-from click.testing import CliRunner, Result
+from evaluating import run, summary
 from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
 
-from geoseg.cli.evaluate import command
 from geoseg.landclass import LandClass
 from geoseg.learn.evaluation.legend import Words, agreed, numbered_classes, worded_classes
 from geoseg.learn.evaluation.sides import SAME, by_class
@@ -30,16 +28,6 @@ SHAPE = (128, 200)
 BOXES = shapely.box([10, 60, 120], [10, 20, 80], [30, 90, 150], [40, 50, 110])
 KINDS = np.array([1, 2, 2])
 NAMES = ("ground", "water", "building")
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(command, ["-q", *map(str, arguments)])
-
-
-def summary(*arguments: object) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return dict(json.loads(done.stdout))
 
 
 def burnt(kinds: NDArray[Any] = KINDS) -> NDArray[np.uint8]:

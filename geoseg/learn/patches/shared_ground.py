@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from math import cos, hypot, radians, sin
 
 import numpy as np
@@ -27,7 +27,7 @@ GENEROUS = 1.1
 def refuse_shared_ground(splits: Mapping[str, Sequence[Site]]) -> None:
     """Refuse sites of two splits that hold labels of the same ground, or the very same image."""
     for (name, sites), (other, others) in combinations(splits.items(), 2):
-        for one, two in (*same_pictures(sites, others), *same_places(sites, others)):
+        for one, two in chain(same_pictures(sites, others), same_places(sites, others)):
             raise InputError(
                 f"{one.item.image} ({name}) and {two.item.image} ({other}) show the same ground; "
                 "give both to one split, or a model will be judged by what it has learnt by heart"
