@@ -146,7 +146,7 @@ def to_strips(tracer: Vectorizer, job: Job) -> StripListener:
 
     def listen(files: StripFiles) -> None:
         strip = files.strip
-        outputs = job.model.card.outputs
+        outputs = job.model.card.class_channels
         tracer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, outputs))
 
     return listen

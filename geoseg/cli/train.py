@@ -77,8 +77,10 @@ def command(
         return
     if out is None:
         raise click.UsageError("Missing option '--out': the folder of the run.")
+    from geoseg.cli.memory import keep_large_buffers
     from geoseg.learn.training.train import train
 
+    keep_large_buffers()
     finished = train(dataset, out, settings, overwrite, narrator)
     if finished is not None:
         console.result(finished.summary, as_json, str(finished))

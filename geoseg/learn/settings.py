@@ -15,12 +15,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from geoseg.errors import InputError
 from geoseg.learn.limits import ABOVE_ZERO, AT_LEAST_ONE, BELOW_ONE, FINITE, SHARE, ZERO_OR_MORE, Limits
 
-Preset = Literal["none", "light", "strong"]
+Preset = Literal["none", "light", "strong", "sensors"]
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
 Schedule = Literal["cosine", "constant", "step", "plateau", "one-cycle"]
 Stretch = Literal["auto", "never", "when-foreign", "always"]
 Mixed = Literal["auto", "fp32", "bf16", "fp16"]
 Seams = Literal["auto", "always", "never"]
+Separate = Literal["auto", "always", "never"]
 
 TABLE = "train.toml"
 SEAMS_BELOW_M = 0.5
@@ -63,7 +64,13 @@ class Settings:
     seams: Seams = setting(
         "auto",
         "Where outlines touch, show a line of background one pixel wide, so that the model learns to part buildings; "
-        f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m. Masks and validation stay as they are.",
+        f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m and the network has no outputs that part buildings. Masks "
+        "and validation stay as they are.",
+    )
+    separate: Separate = setting(
+        "auto",
+        "Whether the network also learns where one building ends, as two further outputs: its boundary, and the distance "
+        "to it. auto: with two classes, where there are outlines, or numbers of single buildings, to learn it from.",
     )
     augment: Preset = setting("strong", "How much patches are varied.")
     workers: int | None = setting(
@@ -71,6 +78,12 @@ class Settings:
     )
 
     loss: str = setting("auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.")
+    boundary_weight: float = setting(
+        0.7, "What the output boundary counts beside the loss of classes.", ZERO_OR_MORE
+    )
+    distance_weight: float = setting(
+        2.0, "What the output distance counts beside the loss of classes.", ZERO_OR_MORE
+    )
     class_weights: str = setting(
         "", "Weights of the classes in losses of single pixels: auto, or e.g. 1,4,2."
     )

@@ -14,6 +14,7 @@ from geoseg.landclass import LandClass
 from geoseg.model.record import read_record, require
 
 Activation = Literal["sigmoid", "softmax"]
+Separator = Literal["boundary", "distance"]
 Stretch = Literal["never", "when-foreign", "always"]
 
 # A mask keeps classes in bytes, and 255 means nodata.
@@ -65,7 +66,11 @@ class DerivedBand:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model was made for, and what is known about it."""
+    """What a model was made for, and what is known about it.
+
+    `separators` are further outputs of the network, after those of the classes, that tell where one building ends: the
+    probability of its boundary, and the distance to it, from 0 there to 1 deep inside.
+    """
 
     name: str
     bands: tuple[str, ...]
@@ -77,6 +82,7 @@ class Card:
     scaling: Scaling = field(default_factory=Scaling)
     derived: tuple[DerivedBand, ...] = ()
     activation: Activation = "sigmoid"
+    separators: tuple[Separator, ...] = ()
     threshold: float = 0.5
     min_area_m2: float = 0.0
     licence: str = ""
@@ -112,6 +118,11 @@ class Card:
         require(len(set(names)) == len(names), "classes has two of the same name")
         yes_or_no = self.activation != "sigmoid" or len(names) == 2
         require(yes_or_no, "activation sigmoid needs two classes: the background and what is sought")
+        require(
+            not self.separators or self.activation == "sigmoid",
+            "separators need the activation sigmoid and two classes",
+        )
+        require(len(set(self.separators)) == len(self.separators), "separators has two of the same name")
 
     def refuse_unusable_scale(self) -> None:
         finest, coarsest = self.gsd_range_m
@@ -120,9 +131,15 @@ class Card:
         require(self.patch >= 1, f"patch {self.patch} is no size")
 
     @property
-    def outputs(self) -> int:
-        """How many channels the network gives: one for a yes/no model, else one a class."""
-        return 1 if self.activation == "sigmoid" else len(self.classes)
+    def outputs(self) -> tuple[str, ...]:
+        """What each channel of the network is about: the class that is sought, or every class, then the separators."""
+        names = tuple(entry.name for entry in self.classes)
+        return (*(names[1:] if self.activation == "sigmoid" else names), *self.separators)
+
+    @property
+    def class_channels(self) -> int:
+        """How many of the network's channels are about classes: one for a yes/no model, else one a class."""
+        return len(self.outputs) - len(self.separators)
 
     @property
     def inputs(self) -> int:

@@ -110,7 +110,7 @@ def class_names(written: Any, outputs: int) -> list[str]:
 
 
 def metadata_of(card: Card) -> dict[str, str]:
-    """What a file says to Deepness, and to geoseg, about a model."""
+    """What a file says to Deepness, and to geoseg, about a model; it answers with classes alone."""
     scale = fixed_normalisation(card)
     neutral, gain = np.array(scale.neutral), np.array(scale.gain)
     keys = {
@@ -125,5 +125,5 @@ def metadata_of(card: Card) -> dict[str, str]:
         "standardization_std": (1 / gain / 255).tolist(),
         "seg_thresh": card.threshold,
     }
-    own = replace(card, weights_sha256="").to_json()
+    own = replace(card, weights_sha256="", separators=()).to_json()
     return {CARD_KEY: own} | {name: json.dumps(value) for name, value in keys.items()}

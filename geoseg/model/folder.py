@@ -153,10 +153,10 @@ def refuse_contradiction(model: Model) -> None:
         raise InputError(
             f"{model.weights.parent}: {CARD} names {card.inputs} bands, but {CONFIG} a network of {bands}"
         )
-    if outputs != card.outputs:
+    if outputs != len(card.outputs):
         raise InputError(
-            f"{model.weights.parent}: {CARD} has {len(card.classes)} classes by {card.activation}, which is "
-            f"{card.outputs} channels, but {CONFIG} names a network of {outputs}"
+            f"{model.weights.parent}: {CARD} names {len(card.outputs)} outputs ({', '.join(card.outputs)}), but {CONFIG} "
+            f"a network of {outputs}"
         )
 
 

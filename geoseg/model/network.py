@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import InputError
 from geoseg.model.bands import WithDerivedBands
-from geoseg.model.card import Activation, Card
+from geoseg.model.card import Card
 from geoseg.model.folder import Model
 from geoseg.model.normalisation import Normalisation
 from geoseg.model.plain_unet import PlainUnet
@@ -121,16 +121,17 @@ def plain_state(checkpoint: object) -> dict[str, Tensor]:
 
 
 class Activated(nn.Module):
-    """A network that answers with probabilities."""
+    """A network that answers with the probabilities of classes."""
 
-    def __init__(self, network: nn.Module, activation: Activation) -> None:
+    def __init__(self, network: nn.Module, card: Card) -> None:
         super().__init__()
         self.network = network
-        self.activation = activation
+        self.activation = card.activation
+        self.channels = card.class_channels
 
     def forward(self, inputs: Tensor) -> Tensor:
         answer = self.network(inputs)
-        logits: Tensor = (answer[0] if isinstance(answer, tuple) else answer).float()
+        logits: Tensor = (answer[0] if isinstance(answer, tuple) else answer)[:, : self.channels].float()
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
 
 

@@ -80,7 +80,7 @@ def refuse_other_input(model: Model, network: Signature, patch: int) -> None:
 
 
 def refuse_other_output(model: Model, answer: Tensor, patch: int) -> None:
-    expected = (1, model.card.outputs, patch, patch)
+    expected = (1, model.card.class_channels, patch, patch)
     if tuple(answer.shape) != expected:
         raise InputError(
             f"{model.weights}: answers a patch of {patch} pixels with {' x '.join(map(str, answer.shape[1:]))} values "

@@ -22,7 +22,7 @@ LARGEST_DIFFERENCE = 1e-3
 def export_onnx(model: Model, out: Path, overwrite: bool = False) -> float:
     """Write a model as ONNX, its probabilities included; returns the largest difference to torch on random patches."""
     refuse(model, out, overwrite)
-    network = Activated(load_network(model), model.card.activation).eval()
+    network = Activated(load_network(model), model.card).eval()
     example = example_patches(model)
     unfinished = out.with_name(f".{out.stem}.{os.getpid()}.onnx")
     try:

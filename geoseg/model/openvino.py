@@ -68,7 +68,7 @@ def convert(model: Model, patch: int) -> Any:
     """Trace the torch network at one patch size."""
     import openvino
 
-    network = Activated(load_network(model), model.card.activation).eval()
+    network = Activated(load_network(model), model.card).eval()
     example = torch.zeros(1, len(model.card.bands), patch, patch)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of every Python number it fixes

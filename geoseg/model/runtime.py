@@ -79,7 +79,7 @@ def open_runtime(model: Model, patches: RawPatches, kind: RuntimeKind) -> Runtim
         return OpenVinoRuntime(
             taking_raw_values(network, patches.normalisation, patches.dtype), kind.precision
         )
-    network = Activated(load_network(model), model.card.activation)
+    network = Activated(load_network(model), model.card)
     return TorchRuntime(Normalised(network, patches.normalisation), kind.device, kind.precision)
 
 

@@ -46,7 +46,7 @@ def estimate(job: Job) -> Estimate:
 
 def memory_bytes(job: Job) -> int:
     plan, width = job.plan, job.scene.grid.width
-    outputs = job.model.card.outputs
+    outputs = job.model.card.class_channels
     rows = min(job.scene.grid.height, plan.strip_patch_rows * plan.stride + plan.overlap)
     raw = rows * width * (len(job.scene.bands) * np.dtype(job.scene.dtype).itemsize + 1)
     answer = rows * width * (outputs + 1)
@@ -56,7 +56,7 @@ def memory_bytes(job: Job) -> int:
 
 def disk_bytes(job: Job) -> int:
     """At most: every strip stored once beside the output and once in it, probabilities hardly compressing."""
-    return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.model.card.outputs + 0.1))
+    return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.model.card.class_channels + 0.1))
 
 
 def seconds(job: Job) -> float:

@@ -68,7 +68,7 @@ class Job:
 
     @property
     def decision(self) -> Decision:
-        return Decision(self.model.card.outputs, self.threshold)
+        return Decision(self.model.card.class_channels, self.threshold)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def plan_job(paths: Sequence[str], wishes: Wishes, narrator: Narrator = QUIET) -
     threshold = card.threshold if wishes.threshold is None else wishes.threshold
     if not 0 < threshold < 1:
         raise InputError(f"--threshold {threshold:g}: give a probability between 0 and 1")
-    if wishes.threshold is not None and card.outputs > 1:
+    if wishes.threshold is not None and card.class_channels > 1:
         raise InputError(
             f"--threshold {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
         )

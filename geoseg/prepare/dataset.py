@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -27,7 +28,9 @@ class Item:
     """An image and its label.
 
     `place` is what splits go by. `gsd_m` is the ground size of the image's pixels, where its file cannot tell it.
-    A vector label names the field that holds the class and, in `labelled`, the polygons it is complete in.
+    A vector label names the field that holds the class and, in `labelled`, the polygons it is complete in. A label of
+    pixels may have a second file beside it, `buildings`, that holds the number of the building each pixel lies in, so
+    that a model can learn where one ends. `weight` says how often a patch is drawn here for one drawn elsewhere.
     """
 
     image: str
@@ -37,6 +40,8 @@ class Item:
     gsd_m: float | None = None
     class_field: str | None = None
     labelled: str | None = None
+    buildings: str | None = None
+    weight: float | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -50,6 +55,10 @@ class Item:
         require(
             self.gsd_m is None or self.gsd_m > 0,
             f"item {self.image}: gsd_m is {self.gsd_m}, must be above zero",
+        )
+        require(
+            self.weight is None or 0 < self.weight < inf,
+            f"item {self.image}: weight is {self.weight}, must be above zero",
         )
 
 

@@ -70,12 +70,12 @@ def write_set(folder: Path) -> None:
 
 def patches_a_second(run: Run, seconds: float) -> float:
     """Once each worker has given its first batch."""
-    kitchen, batches = run.kitchen(RECIPES["none"]), run.batches(0)
+    transform, batches = run.transform(RECIPES["none"]), run.batches(0)
     for _ in range(1 + run.settings.workers):
-        kitchen(next(batches))
+        transform(next(batches))
     start, count = time.monotonic(), 0
     while time.monotonic() - start < seconds:
-        count += len(kitchen(next(batches)).inputs)
+        count += len(transform(next(batches)).inputs)
         if run.device.type == "cuda":
             torch.cuda.synchronize()
     return count / (time.monotonic() - start)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from geoseg.learn.patches import augment
-from geoseg.learn.patches.augment import RECIPES, Draw, Recipe, draw, laid, seen, varied
+from geoseg.learn.patches.augment import RECIPES, Draw, Recipe, draw, seen
 
 NUMBERS = range(6)
 GENERATOR = torch.Generator().manual_seed(2)
@@ -23,55 +23,15 @@ def drawn(numbers: Any = NUMBERS, **recipe: Any) -> Draw:
 
 
 def test_nothing_asked_leaves_patches_as_they_are() -> None:
-    images, planes = varied(IMAGES, IMAGES[:, :1], drawn(), 48)
-    assert torch.allclose(images, IMAGES, atol=1e-6)
-    assert torch.equal(planes, IMAGES[:, :1])
+    assert torch.allclose(seen(IMAGES, drawn()), IMAGES, atol=1e-6)
 
 
-def test_turns_are_the_eight_of_a_square_and_labels_turn_alike() -> None:
-    images, planes = laid(IMAGES, IMAGES[:, :2], drawn(turns=True), 48)
-    assert torch.equal(images[:, :2], planes)
-    for one, turned in zip(IMAGES, images, strict=True):
-        eight = [torch.rot90(view, k, (-2, -1)) for view in (one, one.flip(-1)) for k in range(4)]
-        assert any(torch.equal(turned, each) for each in eight)
-    many = drawn(range(400), turns=True)
-    assert np.bincount(many.mirrored * 4 + many.quarter_turns).min() > 25
-
-
-def test_free_turns_move_a_spot_where_geometry_says() -> None:
-    image = torch.zeros(1, 1, 65, 65)
-    image[..., 32, 52] = 1  # twenty pixels right of the middle
-    one = drawn(range(1), angle=90.0)
-    turned, planes = laid(image, image, replace(one, angle=np.array([90.0], np.float32)), 65)
-    row, col = np.unravel_index(int(turned[0, 0].argmax()), (65, 65))
-    assert (abs(row - 32), col) == (20, 32)
-    assert torch.equal(planes > 0.5, turned > 0.5)
-
-
-def test_scaling_up_enlarges() -> None:
-    image = torch.zeros(1, 1, 64, 64)
-    image[..., 24:40, 24:40] = 1
-    _, planes = laid(image, image, replace(drawn(range(1)), scale=np.array([2.0], np.float32)), 64)
-    assert float(planes.sum()) == 32 * 32
-    _, cut = laid(image, image, replace(drawn(range(1)), scale=np.array([2.0], np.float32)), 32)
-    assert float(cut.sum()) == 32 * 32
-
-
-def test_planes_keep_their_values_whatever_the_turn() -> None:
-    labels = torch.randint(0, 2, (6, 1, 64, 64), generator=GENERATOR).float() * 255
-    _, planes = laid(labels, labels, drawn(angle=180.0, scale=(0.5, 2.0), turns=True), 48)
-    assert planes.shape == (6, 1, 48, 48)
-    assert set(planes.unique().tolist()) == {0.0, 255.0}
-
-
-@pytest.mark.parametrize("preset", ["none", "light", "strong"])
+@pytest.mark.parametrize("preset", ["none", "light", "strong", "sensors"])
 def test_a_patch_is_varied_alike_in_whatever_batch_it_comes(preset: Any) -> None:
     recipe = RECIPES[preset]
-    together, _ = varied(IMAGES, IMAGES[:, :1], draw(recipe, 7, range(6), 3), 32)
+    together = seen(IMAGES, draw(recipe, 7, range(6), 3))
     for number in range(6):
-        alone, _ = varied(
-            IMAGES[number : number + 1], IMAGES[number : number + 1, :1], draw(recipe, 7, [number], 3), 32
-        )
+        alone = seen(IMAGES[number : number + 1], draw(recipe, 7, [number], 3))
         assert torch.allclose(alone[0], together[number], atol=1e-4)
     assert torch.isfinite(together).all()
 
@@ -83,12 +43,26 @@ def test_another_seed_varies_otherwise() -> None:
 
 def test_presets_go_from_nothing_to_much() -> None:
     changes = [
-        float((varied(IMAGES, IMAGES[:, :1], draw(RECIPES[p], 0, NUMBERS, 3), 48)[0] - IMAGES).abs().mean())
+        float((seen(IMAGES, draw(RECIPES[p], 0, NUMBERS, 3)) - IMAGES).abs().mean())
         for p in ("none", "light", "strong")
     ]
     assert changes[0] < 1e-6
     assert 1e-2 < changes[1] < changes[2]
-    assert RECIPES["strong"].side_read(256) > RECIPES["light"].side_read(256) == 256
+
+
+def test_a_coarser_sensor_shows_no_detail_of_its_own_pixels_and_the_same_amount_of_light() -> None:
+    stripes = torch.zeros(2, 3, 64, 64)
+    stripes[..., ::2] = 1
+    factors = torch.tensor([2.5, 0.0]).view(2, 1, 1, 1)
+    coarse = augment.coarsened(stripes, factors)
+    assert torch.equal(coarse[1], stripes[1])
+    assert float(coarse[0].std()) < 0.1 * float(stripes.std())
+    assert float(coarse[0].mean()) == pytest.approx(0.5, abs=0.01)
+    half = torch.zeros(1, 1, 64, 64)
+    half[..., 32:] = 1
+    step = augment.coarsened(half, torch.full((1, 1, 1, 1), 3.0))[0, 0, 32]
+    assert (step[:26] < 0.1).all()
+    assert (step[38:] > 0.9).all()
 
 
 def test_blur_is_the_gaussian_of_scipy() -> None:

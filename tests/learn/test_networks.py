@@ -49,7 +49,7 @@ def test_architectures_by_name_for_any_bands_and_classes(name: str, tmp_path: Pa
     network = new_network(settings, given, QUIET).eval()
     with torch.inference_mode():
         assert network(torch.zeros(2, 4, 64, 64)).shape == (2, 4, 64, 64)
-    assert save_model(tmp_path, network, given).card.outputs == 4
+    assert save_model(tmp_path, network, given).card.class_channels == 4
 
 
 SMALLEST_ENCODER = {"DPT": "tu-vit_tiny_patch16_224", "PlainUnet": "none"}
@@ -78,7 +78,7 @@ def test_every_architecture_can_be_trained_calibrated_written_and_read_back(
     network.eval()
     with torch.inference_mode():
         before = network(inputs)
-        cooled(network, Cooling(2.5, 0.7))
+        cooled(network, Cooling(2.5, 0.7), 3)
         after = network(inputs)
     assert before.shape == (2, 3, SIDE, SIDE)
     assert torch.allclose(after, before / 2.5 + 0.7, atol=1e-4)
@@ -192,7 +192,7 @@ def test_cooling_changes_the_logits() -> None:
         inputs = torch.randn(1, 3, 64, 64)
         with torch.inference_mode():
             before = network(inputs)
-            cooled(network, Cooling(2.5, 0.7))
+            cooled(network, Cooling(2.5, 0.7), 3)
             assert torch.allclose(network(inputs), before / 2.5 + 0.7, atol=1e-5)
 
 

@@ -41,12 +41,13 @@ def test_training_sees_raw_values_as_inference_does(
             tmp_path / f"{place}.npy",
             (np.load(tmp_path / f"{place}.npy").astype(float) * factor).astype(dtype),
         )
-    run = open_run(tmp_path, tmp_path / "out", quick(**changes), torch.device("cpu"), Team())
+    run = open_run(tmp_path, tmp_path / "out", quick(augment="none", **changes), torch.device("cpu"), Team())
     patches = run.patches()
-    batch = next(batches(run.shelf(patches, False), [range(3)], 0, run.device))
-    inputs = run.kitchen(RECIPES["none"])(batch).inputs
+    batch = next(batches(run.patch_dataset(patches), [range(3)], 0, run.device))
+    inputs = run.transform(RECIPES["none"])(batch).inputs
     for number in range(3):
-        site, patch = patches[number]
+        site, window = patches.place(number)
+        patch = patches.sites[site].read(window)
         values, valid = patches.sites[site].image.look()
         rule = scene_normalisation(run.card, values, valid, "scene")
         seen = Normalised(nn.Identity(), rule)(torch.from_numpy(patch.values.astype(np.float32))[None])[0]
@@ -59,8 +60,8 @@ def test_unknown_pixels_look_like_the_mean(tmp_path: Path) -> None:
     image[:, :64] = np.nan
     np.save(tmp_path / "a.npy", image)
     run = open_run(tmp_path, tmp_path / "out", quick(empty=1.0), torch.device("cpu"), Team())
-    batch = next(batches(run.shelf(run.patches(), False), [range(40)], 0, run.device))
-    ready = run.kitchen(RECIPES["strong"])(batch)
+    batch = next(batches(run.patch_dataset(run.patches()), [range(40)], 0, run.device))
+    ready = run.transform(RECIPES["strong"])(batch)
     assert torch.isfinite(ready.inputs).all()
     unknown = ready.labels == 255
     assert unknown.any()

@@ -16,7 +16,7 @@ from squares import CLASSES, array_set, town
 from geoseg.errors import InputError
 from geoseg.learn.patches import sites
 from geoseg.learn.patches.samples import Balance, GridPatches, RandomPatches, class_factors
-from geoseg.learn.patches.sites import Site, open_site, open_sites, total_counts
+from geoseg.learn.patches.sites import Patch, Site, open_site, open_sites, total_counts
 from geoseg.prepare.dataset import Dataset, Item
 from geoseg.raster.grid import Window, made_up_grid
 
@@ -316,18 +316,25 @@ def test_empty_ground_is_drawn_less_where_asked(tmp_path: Path) -> None:
     assert all(patches.middle(number)[1] < 64 for number in range(200))
 
 
+def drawn(patches: RandomPatches | GridPatches, number: int) -> Patch:
+    site, window = patches.place(number)
+    return patches.sites[site].read(window)
+
+
 def test_the_seed_and_the_number_decide_a_patch(tmp_path: Path) -> None:
     sites = open_sites(array_set(tmp_path), "train", 0.3)
     one, two, other = (RandomPatches(sites, 48, Balance((1.0, 1.0)), seed) for seed in (3, 3, 4))
-    assert all(np.array_equal(one[number][1].values, two[number][1].values) for number in (0, 7, 7, 3))
+    assert all(
+        np.array_equal(drawn(one, number).values, drawn(two, number).values) for number in (0, 7, 7, 3)
+    )
     assert any(one.place(number) != other.place(number) for number in range(5))
-    assert all(one[number][1].valid.all() for number in range(20))
+    assert all(drawn(one, number).valid.all() for number in range(20))
 
 
 def test_a_grid_covers_every_labelled_pixel_once(tmp_path: Path) -> None:
     sites = open_sites(array_set(tmp_path, side=100), "train", 0.3)
     patches = GridPatches(sites, 48)
-    seen = sum(int((patch.classes != 255).sum()) for _, patch in (patches[i] for i in range(len(patches))))
+    seen = sum(int((drawn(patches, number).classes != 255).sum()) for number in range(len(patches)))
     assert seen == 2 * 100 * 100
     assert patches.spread(3) == [0, 8, 17]
     assert patches.spread(1000) == list(range(18))

@@ -67,7 +67,7 @@ def test_inference_computes_the_derived_bands_of_a_card(tmp_path: Path) -> None:
     red, nir = scaled[:, :1], scaled[:, 1:]
     ratio = (nir / red).clamp(0, 4) / 2 - 1
     expected = network(torch.cat([normalised, (nir - red) / (nir + red), ratio], 1)).sigmoid()
-    answer = Activated(load_network(find_model(str(model.weights.parent))), "sigmoid")(normalised)
+    answer = Activated(load_network(find_model(str(model.weights.parent))), model.card)(normalised)
     assert torch.allclose(answer, expected, atol=1e-5)
 
 

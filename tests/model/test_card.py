@@ -53,14 +53,14 @@ def test_five_fields_make_a_card() -> None:
     }
     short = Card.parse(json.dumps(raw), "card.json")
     assert short.scaling == Scaling()
-    assert short.outputs == 1
+    assert short.class_channels == 1
     assert short.gsd_m == 1.0
     assert short.classes[1].rgb == (255, 0, 0)
 
 
 def test_a_network_has_a_channel_a_class_or_one() -> None:
-    assert card().outputs == 1
-    assert FULL.outputs == 3
+    assert card().class_channels == 1
+    assert FULL.class_channels == 3
 
 
 @pytest.mark.parametrize(

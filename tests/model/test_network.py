@@ -55,10 +55,10 @@ def test_segmentation_models_pytorch_opens_the_same_folder(
 def test_answers_are_probabilities(saved: Saver, small_unet: Callable[..., Any]) -> None:
     inputs = torch.randn(1, 3, 64, 64)
     for outputs in (1, 3):
-        network = load_network(saved(small_unet(classes=outputs), outputs=outputs))
-        activation = "sigmoid" if outputs == 1 else "softmax"
+        model = saved(small_unet(classes=outputs), outputs=outputs)
+        network = load_network(model)
         with torch.inference_mode():
-            logits, answer = network(inputs), Activated(network, activation)(inputs)
+            logits, answer = network(inputs), Activated(network, model.card)(inputs)
         exp = logits.double().exp()
         expected = exp / (1 + exp) if outputs == 1 else exp / exp.sum(1, keepdim=True)
         assert torch.allclose(answer.double(), expected, atol=1e-6)
@@ -77,7 +77,7 @@ def test_a_network_that_also_names_the_whole_patch_is_used_for_its_mask(
     model = saved(network)
     inputs = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        answer = Activated(load_network(model), "sigmoid")(inputs)
+        answer = Activated(load_network(model), model.card)(inputs)
         assert torch.equal(answer, network.eval()(inputs)[0].sigmoid())
 
 

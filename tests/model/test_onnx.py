@@ -96,9 +96,9 @@ def test_the_keys_of_deepness_amount_to_a_card(write_onnx: OnnxWriter) -> None:
 @pytest.mark.parametrize(
     ("changes", "attribute", "expected"),
     [
-        ({"class_names": b"{0: 'background', 1: 'roof'}"}, "outputs", 1),
-        ({"class_names": ["roof"]}, "outputs", 1),
-        ({"model_type": "segmentor"}, "outputs", 1),
+        ({"class_names": b"{0: 'background', 1: 'roof'}"}, "class_channels", 1),
+        ({"class_names": ["roof"]}, "class_channels", 1),
+        ({"model_type": "segmentor"}, "class_channels", 1),
         ({"tiles_size": None, "tile_size": 128}, "patch", 128),
         ({"tiles_size": None}, "patch", 512),
         ({"tiles_size": None, "side": 96}, "patch", 96),

@@ -1,12 +1,13 @@
-"""Variations of patches, computed in batches on the device: of how they lie, of light and air, of the sensor.
+"""Variations of how patches look, computed in batches on the device: of light and air, of optics, sensor and file.
 
 What a patch undergoes follows from its number and the seed alone, so that runs can be repeated, resumed and shared out.
+How patches lie is varied where they are read (`pose`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, log
 
 import numpy as np
@@ -17,8 +18,12 @@ from torch.nn import functional
 
 from geoseg.learn.settings import Preset
 
+STREAM = 2
+"""Looks draw from a stream of their own: what else is drawn for a patch leaves them as they are."""
 FIELD = 4
 BLOCK = 8
+OPTICS = 0.35
+"""How much a coarser sensor blurs, in its own pixels, before it samples (measured on pansharpened satellite images)."""
 LEAST_SPAN = 0.15
 Range = tuple[float, float]
 
@@ -37,6 +42,8 @@ class Recipe:
     gamma: Range = (1.0, 1.0)
     blur_chance: float = 0.0
     blur: Range = (0.3, 1.5)
+    coarser_chance: float = 0.0
+    coarser: Range = (1.3, 3.2)
     sharpen_chance: float = 0.0
     sharpen: Range = (0.2, 1.0)
     noise_chance: float = 0.0
@@ -50,15 +57,6 @@ class Recipe:
     stretch_chance: float = 0.0
     stretch: Range = (0.5, 4.0)
     dropout_chance: float = 0.0
-
-    @property
-    def is_free(self) -> bool:
-        """Whether patches are turned or scaled by any amount, which needs pixels from around them."""
-        return self.angle > 0 or self.scale != (1.0, 1.0)
-
-    def side_read(self, side: int) -> int:
-        """How much must be read for a patch; corners that lie even further out are mirrored."""
-        return ceil(side * max(1.4, 1 / self.scale[0]) / 2) * 2 if self.is_free else side
 
 
 RECIPES: dict[Preset, Recipe] = {
@@ -90,22 +88,20 @@ RECIPES: dict[Preset, Recipe] = {
         dropout_chance=0.03,
     ),
 }
+RECIPES["sensors"] = replace(RECIPES["strong"], coarser_chance=0.3)
 
 
 @dataclass(frozen=True)
 class Draw:
     """What happens to each patch of a batch: one entry a patch, neutral where it is left as it is."""
 
-    mirrored: NDArray[np.bool_]
-    quarter_turns: NDArray[np.int64]
-    angle: NDArray[np.float32]
-    scale: NDArray[np.float32]
     brightness: Tensor
     contrast: Tensor
     band_gain: Tensor
     saturation: Tensor
     gamma: Tensor
     blur: Tensor
+    coarser: Tensor
     sharpen: Tensor
     noise: Tensor
     jpeg: Tensor
@@ -119,7 +115,7 @@ class Draw:
 
 def draw(recipe: Recipe, seed: int, numbers: Sequence[int], bands: int) -> Draw:
     """Draw what happens to the patches of some numbers."""
-    chances = [np.random.default_rng([seed, number, 1]) for number in numbers]
+    chances = [np.random.default_rng([seed, number, STREAM]) for number in numbers]
 
     def each(least: float, most: float, count: int = 1) -> Tensor:
         drawn = np.stack([chance.uniform(least, most, count) for chance in chances])
@@ -133,16 +129,13 @@ def draw(recipe: Recipe, seed: int, numbers: Sequence[int], bands: int) -> Draw:
 
     dropped = (each(0, 1) < recipe.dropout_chance).flatten().numpy()
     return Draw(
-        mirrored=(each(0, 1) < 0.5).flatten().numpy() & recipe.turns,
-        quarter_turns=each(0, 4).flatten().numpy().astype(np.int64) * recipe.turns,
-        angle=each(-recipe.angle, recipe.angle).flatten().numpy(),
-        scale=factor(recipe.scale).flatten().numpy(),
         brightness=each(-recipe.brightness, recipe.brightness),
         contrast=factor(recipe.contrast),
         band_gain=factor(recipe.band_gain, bands),
         saturation=factor(recipe.saturation),
         gamma=factor(recipe.gamma),
         blur=at_times(recipe.blur_chance, recipe.blur),
+        coarser=at_times(recipe.coarser_chance, recipe.coarser),
         sharpen=at_times(recipe.sharpen_chance, recipe.sharpen),
         noise=at_times(recipe.noise_chance, recipe.noise),
         jpeg=at_times(recipe.jpeg_chance, recipe.jpeg),
@@ -155,58 +148,27 @@ def draw(recipe: Recipe, seed: int, numbers: Sequence[int], bands: int) -> Draw:
     )
 
 
-def varied(images: Tensor, planes: Tensor, drawn: Draw, side: int) -> tuple[Tensor, Tensor]:
-    """Vary images (patch, band, row, col), from 0 to 1, and lay whatever belongs to their pixels, `planes`, alike."""
-    images, planes = laid(images, planes, drawn, side)
-    return seen(images, drawn), planes
-
-
-def laid(images: Tensor, planes: Tensor, drawn: Draw, side: int) -> tuple[Tensor, Tensor]:
-    """Mirror, turn and scale. Planes keep their values: each pixel takes the one of the nearest."""
-    images, planes = (
-        torch.stack(
-            [
-                turned(one, m, int(k))
-                for one, m, k in zip(batch, drawn.mirrored, drawn.quarter_turns, strict=True)
-            ]
-        )
-        for batch in (images, planes)
-    )
-    if not (drawn.angle.any() or (drawn.scale != 1).any()):
-        return cropped(images, side), cropped(planes, side)
-    grid = places(drawn, side, images.shape[-1]).to(images.device)
-    return (
-        functional.grid_sample(images, grid, "bilinear", "reflection", align_corners=False),
-        functional.grid_sample(planes, grid, "nearest", "reflection", align_corners=False),
-    )
-
-
-def turned(image: Tensor, mirrored: bool, quarter_turns: int) -> Tensor:
-    return torch.rot90(image.flip(-1) if mirrored else image, quarter_turns, (-2, -1))
-
-
-def cropped(images: Tensor, side: int) -> Tensor:
-    margin = (images.shape[-1] - side) // 2
-    return images[..., margin : margin + side, margin : margin + side]
-
-
-def places(drawn: Draw, side: int, side_read: int) -> Tensor:
-    """Where each pixel of the turned and scaled patches lies in those read, as `grid_sample` counts."""
-    turn = torch.from_numpy(np.deg2rad(drawn.angle))
-    reach = torch.from_numpy(side / side_read / drawn.scale)
-    cos, sin, zero = turn.cos() * reach, turn.sin() * reach, torch.zeros_like(turn)
-    matrices = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-    return functional.affine_grid(matrices, [len(turn), 1, side, side], align_corners=False)
-
-
 def seen(images: Tensor, drawn: Draw) -> Tensor:
     """Vary light, air, optics, sensor and file, in the order in which they come into a picture."""
     images = lit(images, drawn)
     images = hazy(shaded(images, drawn), drawn)
     images = coloured(images, drawn)
-    images = sharpened(blurred(images, drawn.blur), drawn.sharpen)
+    images = some(blurred, images, drawn.blur)
+    images = coarsened(images, drawn.coarser)
+    images = some(sharpened, images, drawn.sharpen)
     images = noisy(images, drawn)
-    return without_bands(stretched(compressed(images, drawn.jpeg), drawn.stretch), drawn.dropped)
+    images = some(compressed, images, drawn.jpeg)
+    return without_bands(stretched(images, drawn.stretch), drawn.dropped)
+
+
+def some(vary: Callable[[Tensor, Tensor], Tensor], images: Tensor, amounts: Tensor) -> Tensor:
+    """Vary those patches alone that are to be varied at all."""
+    chosen = torch.nonzero(amounts.flatten() > 0).flatten()
+    if not len(chosen):
+        return images
+    images = images.clone()
+    images[chosen] = vary(images[chosen], amounts[chosen])
+    return images
 
 
 def lit(images: Tensor, drawn: Draw) -> Tensor:
@@ -249,8 +211,6 @@ def hazy(images: Tensor, drawn: Draw) -> Tensor:
 
 def blurred(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur each patch by its own Gaussian; a sigma of 0 leaves it as it is."""
-    if not sigma.any():
-        return images
     reach = min(ceil(3 * float(sigma.max())), images.shape[-1] - 1)
     steps = torch.arange(-reach, reach + 1, device=images.device)
     kernels = torch.exp(-(steps**2) / (2 * sigma.to(images.device).view(-1, 1).clamp(min=1e-3) ** 2))
@@ -261,9 +221,21 @@ def blurred(images: Tensor, sigma: Tensor) -> Tensor:
     return functional.conv2d(down, kernels[:, None, None, :], groups=len(kernels))[0].view_as(images)
 
 
-def sharpened(images: Tensor, strength: Tensor) -> Tensor:
-    if not strength.any():
+def coarsened(images: Tensor, factors: Tensor) -> Tensor:
+    """Show patches as a sensor of larger pixels would have: blurred by its optics, sampled, brought back smoothly."""
+    if not factors.any():
         return images
+    images, side = images.clone(), images.shape[-1]
+    for i in torch.nonzero(factors.flatten() > 0).flatten().tolist():
+        factor = float(factors.flatten()[i])
+        soft = blurred(images[i : i + 1], torch.full((1, 1, 1, 1), OPTICS * factor))
+        small = max(2, round(side / factor))
+        sampled = functional.interpolate(soft, size=(small, small), mode="area")
+        images[i] = functional.interpolate(sampled, size=(side, side), mode="bicubic", align_corners=False)[0]
+    return images
+
+
+def sharpened(images: Tensor, strength: Tensor) -> Tensor:
     return images + strength.to(images.device) * (images - blurred(images, torch.ones_like(strength)))
 
 
@@ -277,8 +249,6 @@ def noisy(images: Tensor, drawn: Draw) -> Tensor:
 
 def compressed(images: Tensor, strength: Tensor) -> Tensor:
     """Round the cosines of blocks of 8 x 8 pixels as JPEG does, coarser for the finer ones; 0 leaves a patch as it is."""
-    if not strength.any():
-        return images
     strength = strength.to(images.device)
     height, width = images.shape[-2:]
     # As JPEG does, the last pixels are repeated to fill the last blocks.

@@ -1,4 +1,4 @@
-"""Batches: patches read by worker processes, sent to the device as they are and made ready there."""
+"""Batches: patches read and laid by worker processes, sent to the device and made ready there."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from geoseg.errors import GeosegError
-from geoseg.learn.patches.augment import Recipe, draw, varied
+from geoseg.learn.patches.augment import Recipe, draw, seen
 from geoseg.learn.patches.emphasis import boundary_weights
+from geoseg.learn.patches.pose import Pose, lay_image, lay_labels
 from geoseg.learn.patches.radiometry import site_range
+from geoseg.learn.patches.separation import Separation, separate
 from geoseg.learn.patches.sites import Patch, Site
 from geoseg.model.card import Scaling
 from geoseg.model.normalisation import Normalisation
+from geoseg.raster.grid import Window
 
 
 class Patches(Protocol):
-    """Numbered patches of some sites."""
+    """Numbered patches of some sites: which site each is of, what is read for it, and how it lies there."""
 
     @property
     def sites(self) -> tuple[Site, ...]: ...
 
-    def __getitem__(self, number: int) -> tuple[int, Patch]: ...
+    @property
+    def side(self) -> int: ...
+
+    def place(self, number: int) -> tuple[int, Window]: ...
+
+    def pose(self, number: int) -> Pose: ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Batch:
     classes: Tensor
     valid: Tensor
     weight: Tensor
+    boundary: Tensor
+    distance: Tensor
     low: Tensor
     high: Tensor
     clip: Tensor
@@ -58,34 +69,33 @@ class Batch:
 
 @dataclass(frozen=True)
 class Ready:
-    """What a network is trained with: inputs (patch, band, row, col), labels and weights (patch, row, col)."""
+    """What a network is trained with: inputs (patch, band, row, col), and for each pixel (patch, row, col) its label,
+    its weight, and what tells buildings apart (`Separation`).
+    """
 
     inputs: Tensor
     labels: Tensor
     weight: Tensor
+    boundary: Tensor
+    distance: Tensor
 
 
 @dataclass(frozen=True)
-class Kitchen:
+class BatchTransform:
     """Makes batches ready on their device: scaled, varied, normalised; what is unknown looks like the mean."""
 
     scaling: Scaling
     recipe: Recipe
     seed: int
-    side: int
-    ignore: int
 
     def __call__(self, batch: Batch) -> Ready:
         bands = batch.values.shape[1]
         images = self.scaled(batch)
-        planes = torch.stack([batch.classes.float(), batch.valid.float(), batch.weight], 1)
         if self.recipe != Recipe():
-            drawn = draw(self.recipe, self.seed, batch.numbers.tolist(), bands)
-            images, planes = varied(images, planes, drawn, self.side)
-        known = planes[:, 1] > 0.5
-        labels = torch.where(known, planes[:, 0], float(self.ignore)).to(torch.uint8)
+            images = seen(images, draw(self.recipe, self.seed, batch.numbers.tolist(), bands))
         mean, std = (on(values, bands, images.device) for values in (self.scaling.mean, self.scaling.std))
-        return Ready((images - mean) / std * known[:, None], labels, planes[:, 2])
+        inputs = (images - mean) / std * batch.valid[:, None]
+        return Ready(inputs, batch.classes, batch.weight, batch.boundary, batch.distance)
 
     def scaled(self, batch: Batch) -> Tensor:
         """Values from 0 to 1, unknown ones at the mean."""
@@ -100,12 +110,20 @@ def on(values: Sequence[float], bands: int, device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1).expand(1, bands, 1, 1)
 
 
-class Shelf(Dataset[Any]):
+@dataclass(frozen=True)
+class Wanted:
+    """What is worked out for each pixel beside its class."""
+
+    weights: bool = False
+    separation: bool = False
+
+
+class PatchDataset(Dataset[Any]):
     """Patches by number, as torch's loader wants them."""
 
-    def __init__(self, patches: Patches, scaling: Scaling, ignore: int, with_weights: bool) -> None:
+    def __init__(self, patches: Patches, scaling: Scaling, ignore: int, wanted: Wanted) -> None:
         self.patches, self.scaling = patches, scaling
-        self.ignore, self.with_weights = ignore, with_weights
+        self.ignore, self.wanted = ignore, wanted
         self.ranges: dict[int, Normalisation] = {}
         dtypes = {site.image.dtype for site in patches.sites}
         self.dtype = np.uint8 if dtypes == {"uint8"} else np.float32
@@ -117,26 +135,64 @@ class Shelf(Dataset[Any]):
             return error
 
     def entry(self, number: int) -> dict[str, Any]:
-        site, patch = self.patches[number]
-        scale = self.range_of(site)
-        flat = np.ones(patch.classes.shape, np.float32)
+        index, window = self.patches.place(number)
+        scale, side = self.range_of(index), self.patches.side
+        patch = self.patches.sites[index].read(window, self.wanted.separation)
+        pose = self.patches.pose(number)
+        classes, valid, buildings = laid_labels(patch, pose, side, self.ignore)
+        separation = (
+            Separation.unknown(classes.shape)
+            if buildings is None or not self.wanted.separation
+            else separate(buildings, classes != self.ignore)
+        )
         return {
             "numbers": number,
-            "sites": site,
-            "values": patch.values.astype(self.dtype),
-            "classes": patch.classes,
-            "valid": patch.valid,
-            "weight": boundary_weights(patch.classes, self.ignore) if self.with_weights else flat,
+            "sites": index,
+            "values": as_dtype(lay_image(self.filled(patch, scale), pose, side), self.dtype),
+            "classes": classes,
+            "valid": valid,
+            "weight": boundary_weights(classes, self.ignore)
+            if self.wanted.weights
+            else np.ones(classes.shape, np.float32),
+            "boundary": separation.boundary,
+            "distance": separation.distance,
             "low": np.array(scale.low, np.float32),
             "high": np.array(scale.high, np.float32),
             "clip": scale.clip,
         }
+
+    def filled(self, patch: Patch, scale: Normalisation) -> NDArray[np.float32]:
+        """The values of a patch; what is unknown shows as the mean, so that nothing else bleeds into what is known."""
+        values = patch.values.astype(np.float32)
+        if patch.valid.all():
+            return values
+        low, high = np.array(scale.low), np.array(scale.high)
+        neutral = (low + np.array(self.scaling.mean) * (high - low)).astype(np.float32)
+        return np.where(patch.valid, values, neutral[:, None, None])
 
     def range_of(self, site: int) -> Normalisation:
         """How a site's values are scaled: found when its first patch is drawn, since large sets have many sites."""
         if site not in self.ranges:
             self.ranges[site] = site_range(self.scaling, self.patches.sites[site])
         return self.ranges[site]
+
+
+def laid_labels(
+    patch: Patch, pose: Pose, side: int, ignore: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Classes, which pixels are known, and buildings of a patch as it lies; what the image does not show has no class."""
+    planes = [patch.classes, patch.valid, *([] if patch.buildings is None else [patch.buildings])]
+    classes, valid, *buildings = lay_labels(planes, pose, side)
+    known = valid > 0.5
+    return (
+        np.where(known, classes, ignore).astype(np.uint8),
+        known,
+        buildings[0].astype(np.int32) if buildings else None,
+    )
+
+
+def as_dtype(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    return values.round().clip(0, 255).astype(np.uint8) if dtype == np.uint8 else values
 
 
 def collated(entries: list[Any]) -> Any:
@@ -147,11 +203,11 @@ def collated(entries: list[Any]) -> Any:
 
 
 def batches(
-    shelf: Shelf, numbers: Sequence[Sequence[int]], workers: int, device: torch.device
+    dataset: PatchDataset, numbers: Sequence[Sequence[int]], workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """The patches of each row of numbers as a batch on the device, read ahead by worker processes."""
     loader = DataLoader(
-        shelf,
+        dataset,
         batch_sampler=[list(row) for row in numbers],
         num_workers=workers,
         collate_fn=collated,

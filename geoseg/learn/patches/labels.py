@@ -37,23 +37,56 @@ ALL, NEXT, LAST = slice(None), slice(1, None), slice(-1)
 BESIDE = (((NEXT, ALL), (LAST, ALL)), ((ALL, NEXT), (ALL, LAST)))
 
 Classes = NDArray[np.uint8]
+Numbers = NDArray[np.int32]
 
 
 class Labels(Protocol):
-    """Which class each pixel of an image is of."""
+    """Which class each pixel of an image is of, and which building it lies in where that is known."""
+
+    @property
+    def tells_buildings_apart(self) -> bool: ...
 
     def read(self, window: Window) -> Classes:
         """Classes (row, col) of a window inside the image."""
+
+    def buildings(self, window: Window) -> Numbers | None:
+        """The number of the building each pixel lies in, 0 where there is none; None where nobody knows."""
 
 
 def open_labels(dataset: Dataset, item: Item, image: Image, apart: bool = False) -> Labels:
     """The labels of an item, on the grid of its image; outlines that touch merge unless they are to be kept apart."""
     path = dataset.label_path(item)
+    if path.suffix.lower() in VECTORS and path.exists():
+        return vector_labels(dataset, item, image, apart)
+    classes = open_pixels(path, item, image)
+    if item.buildings is None:
+        return classes
+    return NumberedLabels(classes, open_pixels(dataset.folder / item.buildings, item, image))
+
+
+def open_pixels(path: Path, item: Item, image: Image) -> ArrayLabels | RasterLabels:
+    """A file of labels that are pixels."""
     if not path.exists():
         raise InputError(f"{path}: no such label; the image {item.image} needs one")
-    if path.suffix.lower() in VECTORS:
-        return vector_labels(dataset, item, image, apart)
     return ArrayLabels(path, image.shape) if path.suffix == ARRAY else raster_labels(path, image)
+
+
+@dataclass(frozen=True)
+class NumberedLabels:
+    """Classes, and in a file of its own the number of the building each pixel lies in."""
+
+    classes: ArrayLabels | RasterLabels
+    numbers: ArrayLabels | RasterLabels
+
+    @property
+    def tells_buildings_apart(self) -> bool:
+        return True
+
+    def read(self, window: Window) -> Classes:
+        return self.classes.read(window)
+
+    def buildings(self, window: Window) -> Numbers:
+        return self.numbers.values(window).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -69,10 +102,22 @@ class ArrayLabels:
             raise InputError(f"{self.path}: holds {native}, not (row, col)")
         refuse_other_proportions(self.path, native, self.shape)
 
+    @property
+    def tells_buildings_apart(self) -> bool:
+        return False
+
     def read(self, window: Window) -> Classes:
+        return as_classes(self.values(window), self.path)
+
+    def buildings(self, _: Window) -> None:
+        """A mask does not tell buildings apart that touch."""
+
+    def values(self, window: Window) -> NDArray[Any]:
         array = array_of(self.path)
+        if array.shape == self.shape:
+            return np.array(array[window.slices])
         rows, cols = (nearest(*along) for along in axes(window, array.shape, self.shape))
-        return as_classes(array[np.ix_(rows, cols)], self.path)
+        return np.asarray(array[np.ix_(rows, cols)])
 
 
 def axes(window: Window, native: tuple[int, ...], shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
@@ -96,7 +141,17 @@ class RasterLabels:
     native: tuple[int, int]
     shape: tuple[int, int]
 
+    @property
+    def tells_buildings_apart(self) -> bool:
+        return False
+
     def read(self, window: Window) -> Classes:
+        return as_classes(self.values(window), self.path)
+
+    def buildings(self, _: Window) -> None:
+        """A mask does not tell buildings apart that touch."""
+
+    def values(self, window: Window) -> NDArray[Any]:
         from rasterio.enums import Resampling
         from rasterio.windows import Window as Place
 
@@ -106,10 +161,11 @@ class RasterLabels:
         width = min(window.width * across, self.native[1] - left)
         kernel = Resampling.mode if down > 1 else Resampling.nearest
         shape = (window.height, window.width)
-        values = opened_label(os.getpid(), self.path).read(
-            1, window=Place(left, top, width, height), out_shape=shape, resampling=kernel
+        return np.asarray(
+            opened_label(os.getpid(), self.path).read(
+                1, window=Place(left, top, width, height), out_shape=shape, resampling=kernel
+            )
         )
-        return as_classes(values, self.path)
 
 
 @lru_cache(maxsize=32)
@@ -175,6 +231,14 @@ class VectorLabels:
     labelled: NDArray[Any] | None
     ignore: int
     apart: bool
+
+    @property
+    def tells_buildings_apart(self) -> bool:
+        return True
+
+    def buildings(self, window: Window) -> Numbers:
+        numbers = self.numbers(self.grid.window(window))
+        return np.where(np.concatenate([np.zeros(1, np.uint8), self.values])[numbers] > 0, numbers, 0)
 
     def read(self, window: Window) -> Classes:
         # One more row and column, so that seams do not depend on where windows begin.

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.learn.patches.sites import CELL, Patch, Site, read_known
+from geoseg.learn.patches.augment import Recipe
+from geoseg.learn.patches.pose import Pose, draw_pose
+from geoseg.learn.patches.sites import CELL, Site
 from geoseg.raster.grid import Window
+
+AS_THEY_ARE = Recipe()
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,18 @@ class RandomPatches:
     side: int
     balance: Balance
     seed: int
+    recipe: Recipe = AS_THEY_ARE
 
-    def __getitem__(self, number: int) -> tuple[int, Patch]:
-        """The patch of a number, and which site it is of."""
-        site, window = self.place(number)
-        return site, self.sites[site].read(window)
+    def pose(self, number: int) -> Pose:
+        """How the patch of a number lies."""
+        return draw_pose(self.recipe, self.seed, number)
 
     def place(self, number: int) -> tuple[int, Window]:
-        """Which site a patch is drawn from, and where."""
+        """Which site a patch is drawn from, and what has to be read for it."""
         site, row, col, _ = self.middle(number)
         height, width = self.sites[site].image.shape
-        return site, Window(start(row, self.side, height), start(col, self.side, width), self.side, self.side)
+        side = self.pose(number).side_read(self.side)
+        return site, Window(start(row, side, height), start(col, side, width), side, side)
 
     def middle(self, number: int) -> tuple[int, int, int, int]:
         """The pixel around which a patch is drawn: its site, row, column and class."""
@@ -75,8 +80,10 @@ class RandomPatches:
         site = self.sites[index]
         cell, wanted = divmod(drawn - self.starts[index], site.counts.shape[2])
         window = cell_window(int(cell), site)
-        classes = read_known(site.image, site.labels, window, site.ignore)[2]
-        rows, cols = np.nonzero(classes == wanted)
+        if site.counts[divmod(int(cell), site.counts.shape[1])][wanted] == window.height * window.width:
+            anywhere = [int(chance.integers(size)) for size in (window.height, window.width)]
+            return index, window.row + anywhere[0], window.col + anywhere[1], int(wanted)
+        rows, cols = np.nonzero(site.labels.read(window) == wanted)
         # A label that is resampled with its window may differ by a pixel from the strip it was counted in.
         at = int(chance.integers(len(rows))) if len(rows) else -1
         row, col = (rows[at], cols[at]) if at >= 0 else (window.height // 2, window.width // 2)
@@ -100,7 +107,7 @@ class RandomPatches:
         return total
 
     def weights(self, site: Site) -> NDArray[np.float64]:
-        weights = site.counts * np.array(self.balance.classes)
+        weights = site.counts * np.array(self.balance.classes) * (site.item.weight or 1.0)
         only_background = site.counts[..., 1:].sum(axis=2) == 0
         weights[only_background] *= self.balance.empty
         return np.asarray(weights.ravel())
@@ -127,10 +134,13 @@ class GridPatches:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: int) -> tuple[int, Patch]:
-        """The patch of a number, and which site it is of."""
-        site, window = self.places[number]
-        return site, self.sites[site].read(window)
+    def pose(self, _: int) -> Pose:
+        """Patches of a grid lie as the image does."""
+        return Pose()
+
+    def place(self, number: int) -> tuple[int, Window]:
+        """Which site a patch is of, and where."""
+        return self.places[number]
 
     @cached_property
     def places(self) -> list[tuple[int, Window]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.trace.workers import Workers, available_processors
 from geoseg.learn.patches.images import Image, open_image
-from geoseg.learn.patches.labels import Classes, Labels, open_labels
+from geoseg.learn.patches.labels import Classes, Labels, Numbers, open_labels
 from geoseg.narrator import QUIET, Narrator, Tick
 from geoseg.prepare.dataset import Dataset, Item, Split
 from geoseg.raster.grid import Window
@@ -27,11 +27,15 @@ WORTH_PROCESSES = 200
 
 @dataclass(frozen=True)
 class Patch:
-    """What a network learns from: raw values (band, row, col), classes (row, col), and what is known of the image."""
+    """What a network learns from: raw values (band, row, col), classes (row, col), and what is known of the image.
+
+    `buildings` says which building each pixel lies in, 0 for none; it is None where that is not known.
+    """
 
     values: NDArray[Any]
     classes: Classes
     valid: NDArray[np.bool_]
+    buildings: Numbers | None = None
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,25 @@ class Site:
         """How many of its pixels have a label."""
         return int(self.counts.sum())
 
-    def read(self, window: Window) -> Patch:
+    def read(self, window: Window, with_buildings: bool = False) -> Patch:
         """A patch anywhere; beyond the image nothing is known."""
-        values, valid, classes = read_known(
-            self.image, self.labels, inside(window, self.image.shape), self.ignore
-        )
+        within = inside(window, self.image.shape)
+        values, valid, classes = read_known(self.image, self.labels, within, self.ignore)
+        buildings = self.buildings(within, classes) if with_buildings else None
         around = margins(window, self.image.shape)
         return Patch(
             np.pad(values, ((0, 0), *around)),
             np.pad(classes, around, constant_values=self.ignore),
             np.pad(valid, around),
+            None if buildings is None else np.pad(buildings, around),
         )
+
+    def buildings(self, window: Window, classes: Classes) -> Numbers | None:
+        """The building each pixel of a window lies in; a mask knows it where it shows none."""
+        if self.labels.tells_buildings_apart:
+            return self.labels.buildings(window)
+        is_empty = not ((classes != 0) & (classes != self.ignore)).any()
+        return np.zeros(classes.shape, np.int32) if is_empty else None
 
 
 def open_site(dataset: Dataset, item: Item, gsd_m: float, apart: bool = False) -> Site:

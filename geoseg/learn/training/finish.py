@@ -66,7 +66,7 @@ def finish(
     examine, standing = run.examiner(), run.behind_card(network)
     before = examine(standing, run.validation_batches())
     cooling = Cooling(*run.team.told(astuple(cooling_for(before, run.card)), run.device))
-    cooled(network, cooling)
+    cooled(network, cooling, run.card.class_channels)
     after = examine(standing, run.validation_batches())
     threshold = threshold_for(after, run.card, narrator)
     if not run.team.leads:
@@ -77,7 +77,7 @@ def finish(
         run.card,
         threshold=threshold,
         min_area_m2=min_area_for(looks, run.card.gsd_m),
-        metrics=metrics_of(after.at(threshold) if run.card.outputs == 1 else after, run.card),
+        metrics=metrics_of(after.at(threshold) if run.card.class_channels == 1 else after, run.card),
         calibration=calibration_of(before, after, cooling),
         training={**record, **circumstances(run)},
     )

@@ -14,8 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from geoseg.learn.patches.separation import STEPS
+
 IGNORE = 255
 SMALLEST = 1e-7
+BOUNDARY_POSITIVE = 2.0
+"""A pixel of a boundary counts as two others: one in ten is one."""
+DISTANCE_BETA = 0.1
+"""Errors above a tenth of the deepest count in proportion, smaller ones less: the exact wall is uncertain by a pixel."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,29 @@ def focal_and_tversky(
 def boundary(pair: Compared) -> Tensor:
     """Cross-entropy in which gaps between buildings and small buildings count more (Ronneberger et al. 2015)."""
     return pair.pixel_mean(-pair.target * pair.logs * by_class(pair) * pair.weight)
+
+
+def boundary_loss(logits: Tensor, boundary: Tensor) -> Tensor:
+    """Cross-entropy of buildings' boundaries (patch, row, col), which are few and so count more."""
+    known = boundary != IGNORE
+    positive = torch.tensor(BOUNDARY_POSITIVE, device=logits.device)
+    loss = functional.binary_cross_entropy_with_logits(
+        logits, boundary.clamp(max=1).float(), reduction="none", pos_weight=positive
+    )
+    return mean_of_patches(loss, known)
+
+
+def distance_loss(logits: Tensor, distance: Tensor) -> Tensor:
+    """How far the distance to a building's boundary (patch, row, col), in 250ths, is from the one that is said."""
+    known = distance != IGNORE
+    said, true = logits.sigmoid(), distance.clamp(max=STEPS).float() / STEPS
+    return mean_of_patches(functional.smooth_l1_loss(said, true, reduction="none", beta=DISTANCE_BETA), known)
+
+
+def mean_of_patches(loss: Tensor, known: Tensor) -> Tensor:
+    """The mean over patches of the mean over each one's known pixels."""
+    counted = (loss * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
+    return counted.mean()
 
 
 def by_class(pair: Compared) -> Tensor:

@@ -57,7 +57,7 @@ def new_network(settings: Settings, card: Card, narrator: Narrator) -> nn.Module
     """The network that the settings ask for, fit for the card's bands and classes."""
     if settings.start_from:
         return started_from(find_model(settings.start_from), card, narrator)
-    given = {"in_channels": card.inputs, "classes": card.outputs, **settings.architecture_arguments}
+    given = {"in_channels": card.inputs, "classes": len(card.outputs), **settings.architecture_arguments}
     try:
         if settings.architecture == PLAIN:
             return PlainUnet(**given)
@@ -155,11 +155,11 @@ def started_from(model: Model, card: Card, narrator: Narrator) -> nn.Module:
         raise InputError(
             f"--start-from {model.name}: ONNX models cannot be trained; start from a torch model"
         )
-    network = build(model, in_channels=card.inputs, classes=card.outputs)
+    network = build(model, in_channels=card.inputs, classes=len(card.outputs))
     old = {name: full_precision(tensor) for name, tensor in read_weights(model.weights).items()}
     fresh = network.state_dict()
     inputs = matching(channels(model.card), channels(card))
-    outputs = matching(answers(model.card), answers(card))
+    outputs = matching(model.card.outputs, card.outputs)
     fitted = {name: fitted_to(old.get(name), tensor, inputs, outputs) for name, tensor in fresh.items()}
     network.load_state_dict(fitted)
     strange = sum(1 for name, tensor in fresh.items() if name not in old or old[name].dim() != tensor.dim())
@@ -171,12 +171,6 @@ def started_from(model: Model, card: Card, narrator: Narrator) -> nn.Module:
 def channels(card: Card) -> list[str]:
     """What each input channel of a network shows, by colour where its name stands for one: B4 is red."""
     return [colour(name) for name in (*card.bands, *(band.name for band in card.derived))]
-
-
-def answers(card: Card) -> list[str]:
-    """What each output channel of a network is about."""
-    names = [each.name for each in card.classes]
-    return names[1:] if card.outputs == 1 else names
 
 
 def matching(old: Sequence[str], new: Sequence[str]) -> list[int | None]:
@@ -207,11 +201,11 @@ def fitted_to(
     return old if old.shape == fresh.shape else fresh
 
 
-def cooled(network: nn.Module, cooling: Cooling) -> None:
-    """Change a network's logits inside its last layer, so that its probabilities come true."""
+def cooled(network: nn.Module, cooling: Cooling, channels: int) -> None:
+    """Change a network's logits of classes, its first channels, inside its last layer, so that its probabilities come true."""
     head = network.get_submodule("segmentation_head")
     last = [layer for layer in head.modules() if isinstance(layer, nn.Conv2d)][-1]
     assert last.bias is not None, "the last layer of every architecture has a bias"
     with torch.no_grad():
-        last.weight /= cooling.temperature
-        last.bias.copy_(last.bias / cooling.temperature + cooling.offset)
+        last.weight[:channels] /= cooling.temperature
+        last.bias[:channels] = last.bias[:channels] / cooling.temperature + cooling.offset

@@ -92,10 +92,10 @@ def telling_numbers(looks: Sequence[Look]) -> list[tuple[int, float]]:
 def sample(judge: Judge, number: int, score: float) -> Piece:
     """One validation patch in pictures."""
     run = judge.run
-    shelf = run.shelf(GridPatches(run.ground.validation, run.settings.patch), False)
-    batch = next(batches(shelf, [[number]], 0, run.device))
+    dataset = run.patch_dataset(GridPatches(run.ground.validation, run.settings.patch))
+    batch = next(batches(dataset, [[number]], 0, run.device))
     ((_, predicted, truth),) = judge.answers(batch)
-    image = visible(judge.kitchen(batch).inputs.cpu(), run.card)[0].numpy()
+    image = visible(judge.transform(batch).inputs.cpu(), run.card)[0].numpy()
     place, classes = run.ground.validation[int(batch.sites[0])].place, run.card.classes
     title = place if np.isnan(score) else f"{place}, mean IoU {score:.2f}"
     return Piece(

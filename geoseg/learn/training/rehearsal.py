@@ -24,7 +24,7 @@ def rehearse(run: Run, network: nn.Module) -> None:
             f"--patch {side}, --batch {settings.batch}: the network cannot be trained on such patches "
             f"({reason(error)}); try a multiple of 32, and two patches or more at a time"
         ) from error
-    if answer.shape[1:] != (run.card.outputs, side, side):
+    if answer.shape[1:] != (len(run.card.outputs), side, side):
         raise InputError(
             f"--patch {side}: the network answers with {tuple(answer.shape[2:])} pixels; try a multiple of 32"
         )

@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from geoseg.errors import InputError
 from geoseg.learn.patches.augment import RECIPES, Recipe
-from geoseg.learn.patches.batches import Batch, Kitchen, Shelf, batches
+from geoseg.learn.patches.batches import Batch, BatchTransform, PatchDataset, Wanted, batches
 from geoseg.learn.patches.derived import derived_bands
 from geoseg.learn.patches.radiometry import scaling_for
 from geoseg.learn.patches.samples import Balance, GridPatches, RandomPatches, class_factors
 from geoseg.learn.patches.shared_ground import refuse_shared_ground
 from geoseg.learn.patches.sites import Site, open_sites, processors_of_mine, total_counts
 from geoseg.learn.settings import MOST_WORKERS, Settings
+from geoseg.learn.training.arithmetic import Arithmetic, arithmetic_of
 from geoseg.learn.training.loss_sums import LossSum, parse_loss
 from geoseg.learn.training.losses import balanced_weights
 from geoseg.learn.training.networks import new_network, refuse_unknown
 from geoseg.learn.training.processes import Team
 from geoseg.learn.training.validation import Examiner
 from geoseg.model.bands import Formula
-from geoseg.model.card import Card, DerivedBand
+from geoseg.model.card import Card, DerivedBand, Separator
 from geoseg.model.folder import find_model
 from geoseg.model.network import with_derived_bands
 from geoseg.narrator import QUIET, Narrator, listed
@@ -55,6 +56,10 @@ class Run:
     team: Team
 
     @property
+    def arithmetic(self) -> Arithmetic:
+        return arithmetic_of(self.settings.precision, self.device)
+
+    @property
     def recipe(self) -> Recipe:
         return RECIPES[self.settings.augment]
 
@@ -69,10 +74,13 @@ class Run:
             )
         return digest.hexdigest()
 
-    def kitchen(self, recipe: Recipe) -> Kitchen:
-        return Kitchen(
-            self.card.scaling, recipe, self.settings.seed, self.settings.patch, self.ground.dataset.ignore
-        )
+    def transform(self, recipe: Recipe) -> BatchTransform:
+        return BatchTransform(self.card.scaling, recipe, self.settings.seed)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the losses need beside the class of each pixel."""
+        return Wanted(self.criterion.needs_weights, bool(self.card.separators))
 
     @property
     def readers(self) -> int:
@@ -86,8 +94,9 @@ class Run:
         names = [each.name for each in self.card.classes]
         factors = class_factors(self.settings.oversample, names, total_counts(self.ground.training))
         balance = Balance(factors, self.settings.empty, self.settings.place_balance)
-        side = self.recipe.side_read(self.settings.patch)
-        return RandomPatches(self.ground.training, side, balance, self.settings.seed)
+        return RandomPatches(
+            self.ground.training, self.settings.patch, balance, self.settings.seed, self.recipe
+        )
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """The batch of each step, or what of it falls to this process."""
@@ -96,9 +105,7 @@ class Run:
             self.team.share(range(step * settings.batch, (step + 1) * settings.batch))
             for step in range(first_step, settings.steps)
         ]
-        return batches(
-            self.shelf(self.patches(), self.criterion.needs_weights), numbers, self.readers, self.device
-        )
+        return batches(self.patch_dataset(self.patches()), numbers, self.readers, self.device)
 
     def validation_batches(self, most: int | None = None) -> Iterator[Batch]:
         """Patches to validate on, all or some evenly spread, or what of them falls to this process."""
@@ -107,17 +114,17 @@ class Run:
             self.team.rank :: self.team.size
         ]
         numbers = [chosen[i : i + self.settings.batch] for i in range(0, len(chosen), self.settings.batch)]
-        return batches(self.shelf(patches, self.criterion.needs_weights), numbers, self.readers, self.device)
+        return batches(self.patch_dataset(patches), numbers, self.readers, self.device)
 
-    def shelf(self, patches: RandomPatches | GridPatches, with_weights: bool) -> Shelf:
-        return Shelf(patches, self.card.scaling, self.ground.dataset.ignore, with_weights)
+    def patch_dataset(self, patches: RandomPatches | GridPatches) -> PatchDataset:
+        return PatchDataset(patches, self.card.scaling, self.ground.dataset.ignore, self.wanted)
 
     def examiner(self) -> Examiner:
         places = tuple(site.place for site in self.ground.validation)
-        kitchen = self.kitchen(RECIPES["none"])
         return Examiner(
-            kitchen, self.criterion, self.class_weights, places, self.card.outputs, self.device, self.team
-        )
+            self.transform(RECIPES["none"]), self.criterion, self.class_weights, places, self.card.class_channels,
+            self.ground.dataset.ignore, self.device, self.team, self.arithmetic,
+        )  # fmt: skip
 
     def new_network(self, narrator: Narrator) -> nn.Module:
         """The untrained network; the same in every process."""
@@ -145,7 +152,7 @@ def open_run(
         settings,
         ground,
         card,
-        parse_loss(settings.loss, card.outputs == 1),
+        parse_loss(settings.loss, card.class_channels == 1),
         class_weights(settings, ground),
         device,
         team,
@@ -158,7 +165,8 @@ def open_ground(dataset: Dataset, settings: Settings, narrator: Narrator) -> Gro
             f"{dataset.name}: needs two classes, the background first, not {len(dataset.classes)}"
         )
     gsd_m = settings.gsd or dataset.gsd_m
-    training = open_sites(dataset, "train", gsd_m, settings.keeps_apart(gsd_m), narrator)
+    seams = settings.keeps_apart(gsd_m) and not (len(dataset.classes) == 2 and settings.separate != "never")
+    training = open_sites(dataset, "train", gsd_m, seams, narrator)
     ground = Ground(dataset, training, open_sites(dataset, "validation", gsd_m, narrator=narrator))
     refuse_shared_ground({"train": ground.training, "validation": ground.validation})
     return ground
@@ -198,9 +206,22 @@ def first_card(ground: Ground, out: Path, settings: Settings) -> Card:
         scaling=scaling_for(settings, dataset.bands, ground.training),
         derived=derived_bands(settings.derived, dataset.bands) or inherited_bands(start, dataset.bands),
         activation="sigmoid" if len(dataset.classes) == 2 else "softmax",
+        separators=separators_of(ground, settings),
         licence=settings.licence or all_licences(start, dataset),
         sources=(*(start.sources if start else ()), source_of(dataset)),
     )
+
+
+def separators_of(ground: Ground, settings: Settings) -> tuple[Separator, ...]:
+    """What the network learns beside the class, to part buildings that touch."""
+    tells_apart = any(site.labels.tells_buildings_apart for site in ground.training)
+    possible = len(ground.dataset.classes) == 2 and tells_apart
+    if settings.separate == "always" and not possible:
+        raise InputError(
+            f"--separate always: {ground.dataset.name} needs two classes, and outlines or numbers of single buildings "
+            "to learn from"
+        )
+    return ("boundary", "distance") if possible and settings.separate != "never" else ()
 
 
 def inherited_bands(start: Card | None, bands: Sequence[str]) -> tuple[DerivedBand, ...]:

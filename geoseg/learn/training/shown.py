@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from geoseg.bandnames import shown
 from geoseg.learn.patches.augment import RECIPES
-from geoseg.learn.patches.batches import Kitchen, Ready, batches
+from geoseg.learn.patches.batches import Ready, batches
 from geoseg.learn.training.run import Run
 from geoseg.model.card import Card
 
@@ -22,13 +23,12 @@ GAP = 4
 def show_samples(run: Run, path: Path) -> None:
     """Write a picture of patches as they are, and below them as each preset varies them, labels tinted in."""
     patches = run.patches()
-    shelf = run.shelf(patches, False)
-    batch = next(batches(shelf, [range(SHOWN)], 0, torch.device("cpu")))
     rows = []
     for recipe in RECIPES.values():
-        side = run.settings.patch
-        ready = Kitchen(run.card.scaling, recipe, run.settings.seed, side, run.ground.dataset.ignore)(batch)
-        rows.append(np.concatenate([framed(picture, side) for picture in tinted(ready, run.card)], axis=1))
+        dataset = run.patch_dataset(replace(patches, recipe=recipe))
+        batch = next(batches(dataset, [range(SHOWN)], 0, torch.device("cpu")))
+        ready = run.transform(recipe)(batch)
+        rows.append(np.concatenate([framed(picture) for picture in tinted(ready, run.card)], axis=1))
     save_picture(path, np.concatenate(rows))
 
 
@@ -52,11 +52,9 @@ def visible(inputs: Tensor, card: Card) -> Tensor:
     return (inputs * std + mean)[:, list(shown(card.bands))]
 
 
-def framed(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture in the middle of its cell; one that was read larger is cut."""
-    margin = (picture.shape[0] - side) // 2
-    cut = picture[margin : margin + side, margin : margin + side]
-    return np.pad(cut, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+def framed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture with white beside and below it."""
+    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
 def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:

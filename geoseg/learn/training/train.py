@@ -11,19 +11,20 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from geoseg.errors import GeosegError
-from geoseg.learn.patches.batches import Batch, Kitchen, Ready
+from geoseg.learn.patches.batches import Batch, BatchTransform, Ready
 from geoseg.learn.settings import Settings
 from geoseg.learn.training import checkpoint
+from geoseg.learn.training.arithmetic import quicken
 from geoseg.learn.training.checkpoint import BAD_BATCH, BEST, LAST, Log, NoLog
 from geoseg.learn.training.finish import Finished, finish
 from geoseg.learn.training.loss_sums import unused
-from geoseg.learn.training.losses import compared
+from geoseg.learn.training.losses import boundary_loss, compared, distance_loss
 from geoseg.learn.training.networks import SHAPE, unused_shape
 from geoseg.learn.training.processes import Team, own_device, team, unshared
 from geoseg.learn.training.rates import Average, Progress, optimizer_for, rate_at, reached
@@ -34,7 +35,6 @@ from geoseg.narrator import QUIET, Narrator, Tick, listed
 from geoseg.writable import check_writable, held
 
 RECENT_SHARE = 0.05
-LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
@@ -131,12 +131,12 @@ class Trainer:
         """Start anew, or from the last checkpoint."""
         settings = run.settings
         blank = deepcopy(fresh)
-        bare = fresh.to(run.device).to(memory_format=torch.channels_last)
+        bare = quicken(fresh, run.arithmetic).to(run.device).to(memory_format=torch.channels_last)
         network = run.team.joined(run.behind_card(bare), run.device)
         trainer = cls(
             run, out, narrator, blank, bare, network,
             optimizer_for(network, settings),
-            torch.amp.GradScaler(run.device.type, enabled=precision_of(run) == "fp16"),
+            torch.amp.GradScaler(run.device.type, enabled=run.arithmetic.precision == "fp16"),
             Average(bare, settings.ema) if settings.ema else None,
         )  # fmt: skip
         if (out / LAST).exists():
@@ -148,7 +148,7 @@ class Trainer:
     def loop(self) -> None:
         """Draw, answer, compare, step; validate and save now and then."""
         settings = self.run.settings
-        kitchen, started = self.run.kitchen(self.run.recipe), time.monotonic() - self.seconds
+        transform, started = self.run.transform(self.run.recipe), time.monotonic() - self.seconds
         with self.open_log() as log, self.task() as tick:
             for batch in self.run.batches(self.step):
                 if self.is_over():
@@ -158,7 +158,7 @@ class Trainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
                 self.network.train()
-                loss = self.learn(batch, kitchen)
+                loss = self.learn(batch, transform)
                 (self.seconds,) = self.run.team.told([time.monotonic() - started], self.run.device)
                 row = {
                     "step": self.step,
@@ -205,14 +205,14 @@ class Trainer:
             parts.append(f"{self.seconds / 60:.1f} of {self.run.settings.minutes:g} minutes")
         return ", ".join(parts)
 
-    def learn(self, batch: Batch, kitchen: Kitchen) -> float:
+    def learn(self, batch: Batch, transform: BatchTransform) -> float:
         """One step of the optimizer; returns the loss of the whole batch."""
         total = torch.zeros((), device=self.run.device)
         self.optimizer.zero_grad(set_to_none=True)
         count = self.run.settings.accumulate
         for i, piece in enumerate(batch.pieces(count)):
             with unshared(self.network, last=i == count - 1):
-                loss = self.loss(kitchen(piece)) / count
+                loss = self.loss(transform(piece)) / count
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         total = self.run.team.summed(total) / self.run.team.size
@@ -229,14 +229,20 @@ class Trainer:
         return float(total)
 
     def loss(self, piece: Ready) -> Tensor:
-        run = self.run
-        lower = LOWER.get(precision_of(run))
-        with torch.autocast(run.device.type, dtype=lower, enabled=lower is not None):
-            logits = self.network(piece.inputs.contiguous(memory_format=torch.channels_last))
-        weights, smoothing = run.class_weights, run.settings.label_smoothing
-        return run.criterion(
-            compared(logits, piece.labels, weights, smoothing, piece.weight, run.ground.dataset.ignore)
-        )
+        run, settings = self.run, self.run.settings
+        logits = run.arithmetic(self.network, piece.inputs)
+        classes = logits[:, : run.card.class_channels]
+        loss = run.criterion(
+            compared(
+                classes, piece.labels, run.class_weights, settings.label_smoothing, piece.weight,
+                run.ground.dataset.ignore,
+            )
+        )  # fmt: skip
+        if run.card.separators:
+            boundary, distance = logits[:, run.card.class_channels :].unbind(1)
+            loss = loss + settings.boundary_weight * boundary_loss(boundary, piece.boundary)
+            loss = loss + settings.distance_weight * distance_loss(distance, piece.distance)
+        return loss
 
     def give_up(self, batch: Batch) -> None:
         path, settings = self.out / BAD_BATCH, self.run.settings
@@ -321,13 +327,3 @@ class Trainer:
                 name: value for name, value in asdict(self.run.settings).items() if name not in unused
             },
         }
-
-
-def precision_of(run: Run) -> Literal["fp32", "bf16", "fp16"]:
-    """The arithmetic of a run: as asked, else bf16 where the device is quick at it."""
-    if run.settings.precision != "auto":
-        return run.settings.precision
-    if run.device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    quick = run.device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16" if quick else "fp32"

@@ -14,7 +14,7 @@ from torch import nn
 
 from geoseg.errors import InputError
 from geoseg.learn.patches.augment import RECIPES
-from geoseg.learn.patches.batches import Batch, Kitchen, Ready
+from geoseg.learn.patches.batches import Batch, BatchTransform, Ready
 from geoseg.learn.scores.calibrate import (
     LOGITS,
     Cooling,
@@ -40,14 +40,14 @@ Ints = NDArray[np.int64]
 
 def cooling_for(found: Validation, card: Card) -> Cooling:
     """What makes probabilities come true; nothing where validation holds only one side of the question."""
-    if card.outputs == 1:
+    if card.class_channels == 1:
         return fit_cooling(LOGITS, found.odds) if found.odds.any(axis=1).all() else Cooling()
     return Cooling(fit_temperature(found.logits, found.truth)) if len(found.truth) else Cooling()
 
 
 def threshold_for(found: Validation, card: Card, narrator: Narrator) -> float:
     """The threshold of the best IoU; one half where there is nothing to tell."""
-    if card.outputs > 1:
+    if card.class_channels > 1:
         return 0.5
     try:
         return best_threshold(ProbabilityCounts(found.levels))[0]
@@ -96,27 +96,27 @@ class Judge:
 
     def look(self, number: int, predicted: Bytes, truth: Bytes) -> Look:
         pieces = whole_pieces(predicted == 1, truth) if self.is_yes_no else NO_PIECES
-        return Look(number, pieces, confusion_of(truth, predicted, max(2, self.run.card.outputs)))
+        return Look(number, pieces, confusion_of(truth, predicted, max(2, self.run.card.class_channels)))
 
     @property
     def is_yes_no(self) -> bool:
-        return self.run.card.outputs == 1
+        return self.run.card.class_channels == 1
 
     def answers(self, batch: Batch) -> Iterator[tuple[int, Bytes, Bytes]]:
         """Number, predicted classes and true ones of each patch."""
-        ready = self.kitchen(batch)
-        truth = torch.where(ready.labels == self.kitchen.ignore, IGNORE, ready.labels)
+        ready = self.transform(batch)
+        truth = torch.where(ready.labels == self.run.ground.dataset.ignore, IGNORE, ready.labels)
         columns = batch.numbers.tolist(), self.predicted(ready).cpu().numpy(), truth.cpu().numpy()
         yield from zip(*columns, strict=True)
 
     @property
-    def kitchen(self) -> Kitchen:
-        return self.run.kitchen(RECIPES["none"])
+    def transform(self) -> BatchTransform:
+        return self.run.transform(RECIPES["none"])
 
     @torch.inference_mode()
     def predicted(self, ready: Ready) -> torch.Tensor:
         self.network.eval()
-        logits: torch.Tensor = self.network(ready.inputs).float()
+        logits = self.run.arithmetic(self.network, ready.inputs)[:, : self.run.card.class_channels]
         if self.is_yes_no:
             return (logits[:, 0].sigmoid() >= self.threshold).byte()
         return logits.argmax(1).byte()

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.errors import GeosegError
-from geoseg.learn.patches.batches import Batch, Kitchen
+from geoseg.learn.patches.batches import Batch, BatchTransform
 from geoseg.learn.scores.calibrate import LOGITS, STEPS, ProbabilityCounts
 from geoseg.learn.scores.confusion import Confusion, macro
+from geoseg.learn.training.arithmetic import Arithmetic
 from geoseg.learn.training.loss_sums import LossSum
 from geoseg.learn.training.losses import IGNORE, compared
 from geoseg.learn.training.processes import Team
@@ -111,29 +112,31 @@ class Counter:
 
 @dataclass(frozen=True)
 class Examiner:
-    """Runs networks over validation patches. `places` are those of each site, `outputs` the network's channels.
+    """Runs networks over validation patches. `places` are those of each site, `channels` those that are about classes.
 
     Its loss is the one that is trained with, classes weighing alike, but against labels as they are: smoothed ones
     would hold a right answer against a network.
     """
 
-    kitchen: Kitchen
+    transform: BatchTransform
     criterion: LossSum
     class_weights: Tensor | None
     places: tuple[str, ...]
-    outputs: int
+    channels: int
+    ignore: int
     device: torch.device
     team: Team
+    arithmetic: Arithmetic
 
     @torch.inference_mode()
     def __call__(self, network: nn.Module, batches: Iterable[Batch]) -> Validation:
         """Count over this process's batches, and add up what all have counted."""
         network.eval()
         names = tuple(sorted(set(self.places)))
-        counter, ignore = Counter(len(names), self.outputs, self.device), self.kitchen.ignore
+        counter, ignore = Counter(len(names), self.channels, self.device), self.ignore
         for batch in batches:
-            ready = self.kitchen(batch)
-            logits = network(ready.inputs).float()
+            ready = self.transform(batch)
+            logits = self.arithmetic(network, ready.inputs)[:, : self.channels]
             if not torch.isfinite(logits).all():
                 raise GeosegError(
                     "the network answers validation patches with what is no number; train with a lower --learning-rate, "
