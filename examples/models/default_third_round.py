@@ -74,8 +74,7 @@ def main(second_model: str, first_round: Path, imagery: Path, out: Path) -> None
 def drawn_by_people(first: Dataset, imagery: Path, second_model: str, out: Path) -> Iterator[Item]:
     """What the first two rounds learnt from and were judged by."""
     seer, work = Seer(find_model(second_model)), out / "work"
-    for item in first.items:
-        item = located(first, item)
+    for item in (located(first, each) for each in first.items):
         if item.place.startswith("accra"):
             yield packed(first, with_numbers(item, work), out, accra_part(item.place))
         elif item.split == "train":
