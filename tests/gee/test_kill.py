@@ -28,9 +28,14 @@ def start(server, out, most_file_bytes=0):
     arguments = ["export", *SMALL, "--out", str(out), "--endpoint", server.url, "--workers", "2"]
     command = [sys.executable, "-c", RUN, str(most_file_bytes), *arguments]
     environment = {**os.environ, "GDAL_PAM_ENABLED": "NO"}
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
+    # Where these tests were started in the background, SIGINT is ignored, and what they start would ignore it, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(server, out, most_file_bytes=0):
