@@ -62,12 +62,14 @@ class Seer:
     def __call__(self, values: NDArray[np.uint8], views: int) -> NDArray[np.float32]:
         """The probability of a building for each pixel of an image (band, row, col)."""
         height, width = values.shape[1:]
-        step = SIDE - 2 * MARGIN
+        # Small images are looked at whole: nothing is gained by a wide frame around them.
+        side = min(SIDE, -(-max(height, width) // 32) * 32 + 2 * MARGIN)
+        step = side - 2 * MARGIN
         padded = np.pad(values, ((0, 0), (MARGIN, MARGIN + step), (MARGIN, MARGIN + step)), mode="reflect")
         answer = np.zeros((height, width), np.float32)
         for row in range(0, height, step):
             for col in range(0, width, step):
-                piece = padded[:, row : row + SIDE, col : col + SIDE]
+                piece = padded[:, row : row + side, col : col + side]
                 found = self.looked(torch.from_numpy(piece.copy())[None].float(), views)
                 part = answer[row : row + step, col : col + step]
                 part[:] = found[MARGIN : MARGIN + part.shape[0], MARGIN : MARGIN + part.shape[1]]
