@@ -1,4 +1,4 @@
-"""Large areas: Earth Engine exports them by itself; we start the task once, watch it, and fetch what can be fetched."""
+"""Batch tasks: Earth Engine exports a large area by itself; the task is started once, watched and its files fetched."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
 
-from gee.faults import AlreadyStartedError, FlakyError
-from gee.geotiff import Form
-from gee.parts import Parts
+from gee.errors import AlreadyStartedError, FlakyError
+from gee.geotiff import GeoTiffFormat, TileFolder
 from gee.session import Session
 from geoseg.errors import GeosegError, InputError
-from geoseg.narrator import QUIET, Narrator
+from geoseg.progress import track
 from geoseg.raster.grid import Window
 
 FILE_SIDE = 8192
@@ -52,7 +51,7 @@ class Destination:
         return self.via == "direct"
 
     @property
-    def comes_here(self) -> bool:
+    def is_fetchable(self) -> bool:
         """Whether a result can be fetched, rather than lie where only the user can reach it."""
         return self.via in {"direct", "gcs"}
 
@@ -84,11 +83,11 @@ class Destination:
 
 
 @dataclass(frozen=True)
-class Task:
+class BatchTask:
     """One layer as a batch task. Its name holds the hash of its settings, so the same task is found again."""
 
     image: ee.Image
-    form: Form
+    form: GeoTiffFormat
     name: str
     sha256: str
     destination: Destination
@@ -141,24 +140,28 @@ class Task:
         )
 
 
-def start(session: Session, task: Task) -> str:
+def start_task(session: Session, task: BatchTask) -> str:
     """The name of the operation that makes this layer: one already under way or done, else a new one."""
-    earlier = [operation for operation in operations(session) if description(operation) == task.description]
-    alive = [operation for operation in earlier if state(operation) not in DEAD]
+    earlier = [
+        operation for operation in list_operations(session) if read_description(operation) == task.description
+    ]
+    alive = [operation for operation in earlier if read_state(operation) not in DEAD]
     if alive:
         return str(alive[0]["name"])
     request = task.request()
     try:
-        started = session.insist(lambda: ee.data.exportImage(task.request_id(len(earlier)), dict(request)))
+        started = session.call_with_retries(
+            lambda: ee.data.exportImage(task.request_id(len(earlier)), dict(request))
+        )
     except AlreadyStartedError:
-        return found_again(session, task)
+        return find_started_task(session, task)
     return str(started["name"])
 
 
-def found_again(session: Session, task: Task) -> str:
+def find_started_task(session: Session, task: BatchTask) -> str:
     """The operation that an earlier, lost answer started."""
-    for operation in operations(session):
-        if description(operation) == task.description and state(operation) not in DEAD:
+    for operation in list_operations(session):
+        if read_description(operation) == task.description and read_state(operation) not in DEAD:
             return str(operation["name"])
     raise GeosegError(
         f"Earth Engine has started {task.description} before but does not list it; see the task list at "
@@ -166,58 +169,58 @@ def found_again(session: Session, task: Task) -> str:
     )
 
 
-def operations(session: Session) -> list[Mapping[str, Any]]:
+def list_operations(session: Session) -> list[Mapping[str, Any]]:
     """Every batch task of the project, the newest first."""
-    listed: list[Mapping[str, Any]] = session.insist(ee.data.listOperations)
+    listed: list[Mapping[str, Any]] = session.call_with_retries(ee.data.listOperations)
     return sorted(
         listed, key=lambda operation: str(operation["metadata"].get("createTime", "")), reverse=True
     )
 
 
-def description(operation: Mapping[str, Any]) -> str:
+def read_description(operation: Mapping[str, Any]) -> str:
     return str(operation.get("metadata", {}).get("description", ""))
 
 
-def state(operation: Mapping[str, Any]) -> str:
+def read_state(operation: Mapping[str, Any]) -> str:
     return str(operation.get("metadata", {}).get("state", "PENDING"))
 
 
-def asked(session: Session, name: str) -> Mapping[str, Any]:
+def get_operation(session: Session, name: str) -> Mapping[str, Any]:
     """How an operation stands."""
-    operation: Mapping[str, Any] = session.insist(lambda: ee.data.getOperation(name))
+    operation: Mapping[str, Any] = session.call_with_retries(lambda: ee.data.getOperation(name))
     return operation
 
 
-def watch(session: Session, name: str, narrator: Narrator = QUIET) -> Mapping[str, Any]:
+def watch_task(session: Session, name: str) -> Mapping[str, Any]:
     """Follow an operation to its end; a failed one says why."""
     poll_s, done = FIRST_POLL_S, 0.0
-    with narrator.task("Earth Engine", 100, "%") as advance:
-        while not (operation := asked(session, name)).get("done"):
+    with track("Earth Engine", 100, "%") as advance:
+        while not (operation := get_operation(session, name)).get("done"):
             progress = 100 * float(operation["metadata"].get("progress", 0))
             advance(progress - done)
             done = progress
             session.patience.pause(
-                session.patience.draw.uniform(0.5, 1) * poll_s, f"{name} is {state(operation)}"
+                session.patience.draw.uniform(0.5, 1) * poll_s, f"{name} is {read_state(operation)}"
             )
             poll_s = min(LONGEST_POLL_S, poll_s * 1.5)
         advance(100 - done)
     if error := operation.get("error"):
         raise GeosegError(
-            f"Earth Engine could not finish {description(operation)}: {error.get('message', state(operation))}; "
+            f"Earth Engine could not finish {read_description(operation)}: {error.get('message', read_state(operation))}; "
             "the same command starts it again"
         )
     return operation
 
 
-def fetch(session: Session, task: Task, parts: Parts) -> None:
+def fetch_task_files(session: Session, task: BatchTask, parts: TileFolder) -> None:
     """Bring the files of a finished task from its bucket, each whole or not at all."""
     where = task.destination.where(task.stem)
     try:
-        files = listed_files(session, task.destination, task.stem)
+        files = list_files(session, task.destination, task.stem)
         if not files:
             raise GeosegError(f"{where} is empty, although the task is done")
         for file in files:
-            bring(session, file, parts)
+            fetch_file(session, file, parts)
     except (GoogleAPIError, GoogleAuthError) as error:
         raise GeosegError(f"{where} cannot be fetched: {error}") from None
     covered = sum(tile.height * tile.width for tile in parts.finished())
@@ -225,27 +228,27 @@ def fetch(session: Session, task: Task, parts: Parts) -> None:
         raise GeosegError(f"{where} does not cover the grid: files are missing")
 
 
-def listed_files(session: Session, destination: Destination, stem: str) -> list[storage.Blob]:
+def list_files(session: Session, destination: Destination, stem: str) -> list[storage.Blob]:
     """The files of a result in its bucket."""
-    client = bucket_client(session)
+    client = make_bucket_client(session)
     return list(client.list_blobs(destination.bucket, prefix=destination.prefix(stem)))
 
 
-def bring(session: Session, file: storage.Blob, parts: Parts) -> None:
+def fetch_file(session: Session, file: storage.Blob, parts: TileFolder) -> None:
     """Bring one file, unless it is there from an earlier run."""
-    corner = corner_of(file.name)
+    corner = parse_corner(file.name)
     if all((tile.row, tile.col) != corner for tile in parts.finished()):
-        keep(session.patience.insist(lambda: downloaded(file)), corner, parts)
+        keep_file(session.patience.call_with_retries(lambda: download_blob(file)), corner, parts)
 
 
-def bucket_client(session: Session) -> storage.Client:
+def make_bucket_client(session: Session) -> storage.Client:
     """A client of Cloud Storage, anonymous where an emulator stands in for it."""
     is_emulated = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
     credentials = AnonymousCredentials() if is_emulated else session.identity.credentials  # type: ignore[no-untyped-call]
     return storage.Client(project=session.project, credentials=credentials)
 
 
-def downloaded(blob: storage.Blob) -> bytes:
+def download_blob(blob: storage.Blob) -> bytes:
     """A file's bytes, as long as the bucket says it is."""
     try:
         content: bytes = blob.download_as_bytes()
@@ -256,13 +259,13 @@ def downloaded(blob: storage.Blob) -> bytes:
     return content
 
 
-def corner_of(name: str) -> tuple[int, int]:
+def parse_corner(name: str) -> tuple[int, int]:
     """The first row and column that a result's file holds, by its name."""
     match = SHARD_NAME.search(name)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def keep(content: bytes, corner: tuple[int, int], parts: Parts) -> None:
+def keep_file(content: bytes, corner: tuple[int, int], parts: TileFolder) -> None:
     """Keep a fetched file as the tile that it is."""
     with rasterio.MemoryFile(content) as file, file.open() as tile:
         parts.keep(Window(*corner, *tile.shape), content)

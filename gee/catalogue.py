@@ -1,4 +1,4 @@
-"""What can be exported: every source as data, with its bands, pixels, dates, licence and defaults."""
+"""The catalogue: every source that can be exported, with its bands, pixels, dates, licence and defaults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AssetType = Literal["IMAGE", "IMAGE_COLLECTION", "TABLE"]
 
 
 @dataclass(frozen=True)
-class Band:
+class LayerBand:
     """One band, by Earth Engine's name and by the name other tools know its colour by."""
 
     name: str
@@ -20,7 +20,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelFormat:
     """How a layer's numbers lie in a file: valid ones between `lowest` and `highest`, else `nodata`."""
 
     dtype: str
@@ -34,10 +34,10 @@ class Pixels:
             raise InputError(f"nodata {self.nodata:g} would hide valid pixels of {self.dtype}")
 
 
-REFLECTANCE = Pixels("uint16", 0, 1, 65535, 0.0001)
-PHOTOGRAPH = Pixels("uint8", 0, 1, 255)
-MASK = Pixels("uint8", 255, 0, 254)
-OWN_CODES = Pixels("uint8", 0, 1, 255)
+REFLECTANCE = PixelFormat("uint16", 0, 1, 65535, 0.0001)
+PHOTOGRAPH = PixelFormat("uint8", 0, 1, 255)
+MASK = PixelFormat("uint8", 255, 0, 254)
+OWN_CODES = PixelFormat("uint8", 0, 1, 255)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Source:
     name: str
     title: str
     asset: str
-    bands: tuple[Band, ...]
+    bands: tuple[LayerBand, ...]
     scale_m: float
     first: date
     last: date | None
@@ -67,7 +67,7 @@ class Source:
         """Where the data set is described."""
         return f"https://developers.google.com/earth-engine/datasets/catalog/{self.asset.replace('/', '_')}"
 
-    def chosen(self, names: tuple[str, ...]) -> tuple[Band, ...]:
+    def chosen(self, names: tuple[str, ...]) -> tuple[LayerBand, ...]:
         """The bands of these names, in this order."""
         known = {band.name: band for band in self.bands}
         for name in names:
@@ -82,7 +82,7 @@ class Source:
 class Imagery(Source):
     """Pictures: a collection of scenes to be made into one image."""
 
-    pixels: Pixels
+    pixels: PixelFormat
     default_bands: tuple[str, ...]
     clouds: tuple[str, ...] = ("none",)
     lattice_m: float | None = None
@@ -125,7 +125,7 @@ CC_BY = "CC-BY-4.0"
 JRC = Licence(CC_BY, "European Commission, Joint Research Centre: GHSL Data Package 2023")
 
 SENTINEL2_BANDS = tuple(
-    Band(name, common)
+    LayerBand(name, common)
     for name, common in {
         "B1": "coastal",
         "B2": "blue",
@@ -142,11 +142,11 @@ SENTINEL2_BANDS = tuple(
         "B12": "swir22",
     }.items()
 )
-RGB = (Band("R", "red"), Band("G", "green"), Band("B", "blue"))
-NRG = (Band("N", "nir"), Band("R", "red"), Band("G", "green"))
+RGB = (LayerBand("R", "red"), LayerBand("G", "green"), LayerBand("B", "blue"))
+NRG = (LayerBand("N", "nir"), LayerBand("R", "red"), LayerBand("G", "green"))
 
 
-def photographs(name: str, title: str, asset: str, scale_m: float, years: tuple[int, int]) -> Imagery:
+def make_photographs(name: str, title: str, asset: str, scale_m: float, years: tuple[int, int]) -> Imagery:
     """Aerial photographs in red, green and blue whose provider has terms of its own."""
     return Imagery(
         name=name,
@@ -162,7 +162,7 @@ def photographs(name: str, title: str, asset: str, scale_m: float, years: tuple[
     )
 
 
-def open_photographs(photos: Imagery, attribution: str) -> Imagery:
+def make_open_photographs(photos: Imagery, attribution: str) -> Imagery:
     """The same photographs, under CC-BY-4.0."""
     return Imagery(**{**vars(photos), "licence": Licence(CC_BY, attribution)})
 
@@ -202,7 +202,7 @@ IMAGERY: dict[str, Imagery] = {
             name="naip",
             title="National Agriculture Imagery Program, conterminous United States",
             asset="USDA/NAIP/DOQQ",
-            bands=(*RGB, Band("N", "nir")),
+            bands=(*RGB, LayerBand("N", "nir")),
             scale_m=0.6,
             first=date(2002, 6, 15),
             last=None,
@@ -214,7 +214,7 @@ IMAGERY: dict[str, Imagery] = {
             name="brandenburg",
             title="Orthophotos of Brandenburg and Berlin",
             asset="Germany/Brandenburg/orthos/20cm",
-            bands=(*RGB, Band("N", "nir")),
+            bands=(*RGB, LayerBand("N", "nir")),
             scale_m=0.2,
             first=date(2021, 8, 23),
             last=date(2023, 1, 20),
@@ -222,14 +222,14 @@ IMAGERY: dict[str, Imagery] = {
             pixels=PHOTOGRAPH,
             default_bands=("R", "G", "B"),
         ),
-        photographs(
+        make_photographs(
             "estonia", "Estonian Land Board orthophotos", "Estonia/Maamet/orthos/rgb", 0.4, (1993, 2021)
         ),
-        open_photographs(
-            photographs("latvia", "Latvian orthophotos", "Latvia/Maamet/orthos/rgb", 0.2, (2007, 2018)),
+        make_open_photographs(
+            make_photographs("latvia", "Latvian orthophotos", "Latvia/Maamet/orthos/rgb", 0.2, (2007, 2018)),
             "Latvian Geospatial Information Agency",
         ),
-        photographs("finland", "Finnish NLS orthophotos", "Finland/SMK/V/50cm", 0.5, (2015, 2023)),
+        make_photographs("finland", "Finnish NLS orthophotos", "Finland/SMK/V/50cm", 0.5, (2015, 2023)),
         Imagery(
             name="finland-cir",
             title="Finnish NLS orthophotos in false colour",
@@ -242,13 +242,13 @@ IMAGERY: dict[str, Imagery] = {
             pixels=PHOTOGRAPH,
             default_bands=("N", "R", "G"),
         ),
-        photographs("slovakia", "Slovak orthophotos", "Slovakia/orthos/25cm", 0.25, (2017, 2020)),
-        photographs("spain", "Spanish PNOA orthophotos", "Spain/PNOA/PNOA10", 0.1, (2007, 2019)),
-        photographs(
+        make_photographs("slovakia", "Slovak orthophotos", "Slovakia/orthos/25cm", 0.25, (2017, 2020)),
+        make_photographs("spain", "Spanish PNOA orthophotos", "Spain/PNOA/PNOA10", 0.1, (2007, 2019)),
+        make_photographs(
             "switzerland", "SWISSIMAGE, swisstopo", "Switzerland/SWISSIMAGE/orthos/10cm", 0.1, (2017, 2021)
         ),
-        open_photographs(
-            photographs(
+        make_open_photographs(
+            make_photographs(
                 "netherlands", "Luchtfoto", "Netherlands/Beeldmateriaal/LUCHTFOTO_RGB", 0.08, (2021, 2022)
             ),
             "Beeldmateriaal Nederland",
@@ -261,7 +261,7 @@ ESM = Label(
     title="European Settlement Map",
     asset="",
     asset_type="IMAGE",
-    bands=(Band("built"),),
+    bands=(LayerBand("built"),),
     scale_m=10,
     first=date(2014, 1, 1),
     last=date(2019, 12, 31),
@@ -279,7 +279,7 @@ LABELS: dict[str, Label] = {
             title="GHSL built-up surface, 10 m, 2018",
             asset="JRC/GHSL/P2023A/GHS_BUILT_S_10m/2018",
             asset_type="IMAGE",
-            bands=(Band("built_surface"),),
+            bands=(LayerBand("built_surface"),),
             scale_m=10,
             first=date(2018, 1, 1),
             last=date(2018, 12, 31),
@@ -291,7 +291,7 @@ LABELS: dict[str, Label] = {
             title="GHSL settlement characteristics, 10 m, 2018",
             asset="JRC/GHSL/P2023A/GHS_BUILT_C/2018",
             asset_type="IMAGE",
-            bands=(Band("built_characteristics"),),
+            bands=(LayerBand("built_characteristics"),),
             scale_m=10,
             first=date(2018, 1, 1),
             last=date(2018, 12, 31),
@@ -305,7 +305,7 @@ LABELS: dict[str, Label] = {
             title="World Settlement Footprint 2015",
             asset="DLR/WSF/WSF2015/v1",
             asset_type="IMAGE",
-            bands=(Band("settlement"),),
+            bands=(LayerBand("settlement"),),
             scale_m=10,
             first=date(2015, 1, 1),
             last=date(2015, 12, 31),
@@ -318,7 +318,7 @@ LABELS: dict[str, Label] = {
             name="wsf2019",
             title="World Settlement Footprint 2019",
             asset="projects/sat-io/open-datasets/WSF/WSF_2019",
-            bands=(Band("b1"),),
+            bands=(LayerBand("b1"),),
             scale_m=10,
             first=date(2019, 1, 1),
             last=date(2019, 12, 31),
@@ -331,7 +331,7 @@ LABELS: dict[str, Label] = {
             name="worldcover",
             title="ESA WorldCover 2021",
             asset="ESA/WorldCover/v200",
-            bands=(Band("Map"),),
+            bands=(LayerBand("Map"),),
             scale_m=10,
             first=date(2021, 1, 1),
             last=date(2021, 12, 31),
@@ -343,7 +343,7 @@ LABELS: dict[str, Label] = {
             name="worldcover2020",
             title="ESA WorldCover 2020",
             asset="ESA/WorldCover/v100",
-            bands=(Band("Map"),),
+            bands=(LayerBand("Map"),),
             scale_m=10,
             first=date(2020, 1, 1),
             last=date(2020, 12, 31),
@@ -355,7 +355,7 @@ LABELS: dict[str, Label] = {
             name="dynamic-world",
             title="Dynamic World, mean probability of built ground over the period",
             asset="GOOGLE/DYNAMICWORLD/V1",
-            bands=(Band("built"),),
+            bands=(LayerBand("built"),),
             scale_m=10,
             first=date(2015, 6, 27),
             last=None,
@@ -365,7 +365,7 @@ LABELS: dict[str, Label] = {
             name="open-buildings",
             title="Open Buildings 2.5D Temporal, presence of buildings",
             asset="GOOGLE/Research/open-buildings-temporal/v1",
-            bands=(Band("building_presence"),),
+            bands=(LayerBand("building_presence"),),
             scale_m=4,
             first=date(2016, 6, 30),
             last=date(2023, 6, 30),
@@ -377,7 +377,7 @@ LABELS: dict[str, Label] = {
             title="Open Buildings v3 polygons, rasterised",
             asset="GOOGLE/Research/open-buildings/v3/polygons",
             asset_type="TABLE",
-            bands=(Band("built"),),
+            bands=(LayerBand("built"),),
             scale_m=0.5,
             first=date(2023, 5, 1),
             last=date(2023, 5, 31),
@@ -387,19 +387,3 @@ LABELS: dict[str, Label] = {
         ESM,
     )
 }
-
-RETIRED = {"COPERNICUS/S2_SR": "sentinel2", "COPERNICUS/S2": "sentinel2-l1c"}
-
-
-def imagery(name: str) -> Imagery:
-    """The imagery of this name."""
-    if name not in IMAGERY:
-        raise InputError(f"there is no source {name}; choose from {', '.join(IMAGERY)}")
-    return IMAGERY[name]
-
-
-def label(name: str) -> Label:
-    """The label of this name."""
-    if name not in LABELS:
-        raise InputError(f"there is no label {name}; choose from {', '.join(LABELS)}")
-    return LABELS[name]

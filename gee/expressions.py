@@ -10,7 +10,7 @@ from typing import Any
 
 import ee
 
-from gee.catalogue import Band, Imagery, Label, Pixels
+from gee.catalogue import Imagery, Label, LayerBand, PixelFormat
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
 
@@ -24,7 +24,7 @@ LEAST_CONFIDENCE = 0.7
 
 
 @dataclass(frozen=True)
-class Score:
+class CloudScore:
     """A collection that scores the clouds of each scene, pixel by pixel."""
 
     asset: str
@@ -33,8 +33,8 @@ class Score:
 
 
 SCORES = {
-    "csplus": Score("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf", is_high_when_clear=True),
-    "s2cloudless": Score("COPERNICUS/S2_CLOUD_PROBABILITY", "probability", is_high_when_clear=False),
+    "csplus": CloudScore("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf", is_high_when_clear=True),
+    "s2cloudless": CloudScore("COPERNICUS/S2_CLOUD_PROBABILITY", "probability", is_high_when_clear=False),
 }
 
 
@@ -64,7 +64,7 @@ class Period:
 
 
 @dataclass(frozen=True)
-class Clouds:
+class CloudMask:
     """How clouds are told from ground, and the score from which a pixel counts as clear (or as cloud)."""
 
     method: str = "csplus"
@@ -84,7 +84,7 @@ class Clouds:
         return DEFAULT_THRESHOLDS[self.method] if self.threshold is None else self.threshold
 
     @classmethod
-    def parse(cls, text: str) -> Clouds:
+    def parse(cls, text: str) -> CloudMask:
         """`csplus`, or with a threshold of one's own `csplus:0.65`."""
         method, _, threshold = text.partition(":")
         try:
@@ -94,12 +94,12 @@ class Clouds:
 
 
 @dataclass(frozen=True)
-class Look:
+class CompositeOptions:
     """How scenes become one image."""
 
-    bands: tuple[Band, ...]
+    bands: tuple[LayerBand, ...]
     period: Period
-    clouds: Clouds
+    clouds: CloudMask
     composite: str
     most_cloud_cover: float | None = None
     bilinear: bool = False
@@ -128,23 +128,25 @@ class Marking:
             raise InputError(f"--built-from {self.least_share * 100:g} must lie between 0 and 100 percent")
 
 
-def ground(grid: Grid) -> ee.Geometry:
+def make_grid_rectangle(grid: Grid) -> ee.Geometry:
     """The grid's own rectangle: exact, small, and safe across the antimeridian."""
-    rectangle: ee.Geometry = ee.Geometry.Rectangle(list(grid.bounds), projection(grid), False)
+    rectangle: ee.Geometry = ee.Geometry.Rectangle(list(grid.bounds), make_projection(grid), False)
     return rectangle
 
 
-def projection(grid: Grid) -> Any:
+def make_projection(grid: Grid) -> Any:
     """The grid's CRS as Earth Engine takes it: a code where there is one, else WKT."""
     authority = grid.crs.to_authority()
     return ":".join(authority) if authority else ee.Projection(grid.crs.to_wkt("WKT1_GDAL"))
 
 
-def sieve(source: Imagery, look: Look, grid: Grid) -> list[tuple[str, ee.ImageCollection]]:
+def filter_scenes(
+    source: Imagery, look: CompositeOptions, grid: Grid
+) -> list[tuple[str, ee.ImageCollection]]:
     """The scenes left after each filter, with what the filter does in words."""
-    scenes = ee.ImageCollection(source.asset).filterBounds(ground(grid))
+    scenes = ee.ImageCollection(source.asset).filterBounds(make_grid_rectangle(grid))
     steps = [("over the area", scenes)]
-    scenes = within(scenes, look.period)
+    scenes = filter_period(scenes, look.period)
     steps.append((f"from {look.period}", scenes))
     if "N" in look.names:
         scenes = scenes.filter(ee.Filter.listContains("system:band_names", "N"))
@@ -155,19 +157,19 @@ def sieve(source: Imagery, look: Look, grid: Grid) -> list[tuple[str, ee.ImageCo
     return steps
 
 
-def partners(look: Look, grid: Grid) -> ee.ImageCollection:
+def filter_cloud_scores(look: CompositeOptions, grid: Grid) -> ee.ImageCollection:
     """The cloud scores over the same ground and days."""
-    scores = ee.ImageCollection(SCORES[look.clouds.method].asset).filterBounds(ground(grid))
-    return within(scores, look.period)
+    scores = ee.ImageCollection(SCORES[look.clouds.method].asset).filterBounds(make_grid_rectangle(grid))
+    return filter_period(scores, look.period)
 
 
-def within(images: ee.ImageCollection, period: Period) -> ee.ImageCollection:
+def filter_period(images: ee.ImageCollection, period: Period) -> ee.ImageCollection:
     """The images of a period."""
     found: ee.ImageCollection = images.filterDate(str(period.start), str(period.stop))
     return found
 
 
-def clear(scenes: ee.ImageCollection, clouds: Clouds) -> ee.ImageCollection:
+def mask_clouds(scenes: ee.ImageCollection, clouds: CloudMask) -> ee.ImageCollection:
     """The scenes with their clouds masked out."""
     if clouds.method == "none":
         return scenes
@@ -175,13 +177,13 @@ def clear(scenes: ee.ImageCollection, clouds: Clouds) -> ee.ImageCollection:
         scenes = scenes.linkCollection(ee.ImageCollection(score.asset), [score.band])
 
     def masked(scene: ee.Image) -> ee.Image:
-        return scene.updateMask(clear_pixels(scene, clouds))
+        return scene.updateMask(find_clear_pixels(scene, clouds))
 
     unclouded: ee.ImageCollection = scenes.map(masked)
     return unclouded
 
 
-def clear_pixels(scene: ee.Image, clouds: Clouds) -> ee.Image:
+def find_clear_pixels(scene: ee.Image, clouds: CloudMask) -> ee.Image:
     """Where a scene shows the ground: 1 there, else 0."""
     if clouds.method == "scl":
         mask: ee.Image = scene.select("SCL").remap(list(CLOUDY_CLASSES), [0] * len(CLOUDY_CLASSES), 1)
@@ -191,9 +193,9 @@ def clear_pixels(scene: ee.Image, clouds: Clouds) -> ee.Image:
     return values.gte(clouds.level) if score.is_high_when_clear else values.lt(clouds.level)
 
 
-def composite(source: Imagery, look: Look, grid: Grid) -> ee.Image:
+def build_composite(source: Imagery, look: CompositeOptions, grid: Grid) -> ee.Image:
     """One image from many scenes, in the source's own numbers, on no grid yet."""
-    scenes = clear(sieve(source, look, grid)[-1][1], look.clouds)
+    scenes = mask_clouds(filter_scenes(source, look, grid)[-1][1], look.clouds)
     if look.composite == "least-cloudy":
         scenes = scenes.sort(CLOUD_COVER, False)
     elif look.composite == "latest":
@@ -201,10 +203,10 @@ def composite(source: Imagery, look: Look, grid: Grid) -> ee.Image:
     scenes = scenes.select(look.names)
     if look.bilinear:
         scenes = scenes.map(lambda scene: scene.resample("bilinear"))
-    return settled(reduced(scenes, look), source.pixels)
+    return fill_and_cast(reduce_scenes(scenes, look), source.pixels)
 
 
-def reduced(scenes: ee.ImageCollection, look: Look) -> ee.Image:
+def reduce_scenes(scenes: ee.ImageCollection, look: CompositeOptions) -> ee.Image:
     """Many scenes to one image, the bands keeping their names."""
     if look.composite == "median":
         return scenes.median()
@@ -213,21 +215,23 @@ def reduced(scenes: ee.ImageCollection, look: Look) -> ee.Image:
     return scenes.mosaic()
 
 
-def clear_looks(source: Imagery, look: Look, grid: Grid, pixels: Pixels) -> ee.Image:
+def count_clear_looks(source: Imagery, look: CompositeOptions, grid: Grid, pixels: PixelFormat) -> ee.Image:
     """How many clear scenes each pixel has: what a composite is worth there."""
-    scenes = clear(sieve(source, look, grid)[-1][1], look.clouds)
-    return settled(scenes.select([look.names[0]]).count().rename(["clear_looks"]).unmask(0, False), pixels)
+    scenes = mask_clouds(filter_scenes(source, look, grid)[-1][1], look.clouds)
+    return fill_and_cast(
+        scenes.select([look.names[0]]).count().rename(["clear_looks"]).unmask(0, False), pixels
+    )
 
 
-def settled(image: ee.Image, pixels: Pixels) -> ee.Image:
+def fill_and_cast(image: ee.Image, pixels: PixelFormat) -> ee.Image:
     """Whole numbers in the valid range, nodata elsewhere, and the cast outermost."""
     if pixels.dtype.startswith(("uint", "int")):
         image = image.round()
     image = image.clamp(pixels.lowest, pixels.highest).unmask(pixels.nodata, False)
-    return cast(image, pixels.dtype)
+    return cast_image(image, pixels.dtype)
 
 
-def cast(image: ee.Image, dtype: str) -> ee.Image:
+def cast_image(image: ee.Image, dtype: str) -> ee.Image:
     """The image in a type of numpy's name."""
     casts = {
         "uint8": image.toUint8,
@@ -242,46 +246,46 @@ def cast(image: ee.Image, dtype: str) -> ee.Image:
     return casts[dtype]()
 
 
-def marked(source: Label, marking: Marking, period: Period, grid: Grid) -> ee.Image:
+def build_label(source: Label, marking: Marking, period: Period, grid: Grid) -> ee.Image:
     """A label as 0 and 1, or in its own values (percent for shares, codes for classes)."""
-    native = label_image(source, period, grid)
+    native = load_label(source, period, grid)
     if not (marking.as_mask or source.is_share):
         return native
-    share = on_grid(built_share(source, native), source, grid)
+    share = resample_to_grid(compute_built_share(source, native), source, grid)
     return share.gte(marking.least_share) if marking.as_mask else share.multiply(100)
 
 
-def label_image(source: Label, period: Period, grid: Grid) -> ee.Image:
+def load_label(source: Label, period: Period, grid: Grid) -> ee.Image:
     """The label as Earth Engine holds it: one image, its native projection kept."""
     if source.asset_type == "TABLE":
-        return painted(source, grid)
+        return paint_polygons(source, grid)
     if source.asset_type == "IMAGE":
         native: ee.Image = ee.Image(source.asset).select([source.band])
         return native
-    images = label_images(source, period, grid)
+    images = load_label_collection(source, period, grid)
     image: ee.Image = images.mean() if source.is_share else images.mosaic()
     return image.setDefaultProjection(images.first().projection())
 
 
-def label_images(source: Label, period: Period, grid: Grid) -> ee.ImageCollection:
+def load_label_collection(source: Label, period: Period, grid: Grid) -> ee.ImageCollection:
     """The images of a label over the grid, of the period where there are several."""
-    images = ee.ImageCollection(source.asset).filterBounds(ground(grid))
+    images = ee.ImageCollection(source.asset).filterBounds(make_grid_rectangle(grid))
     if not source.is_of_one_date:
-        images = within(images, period)
+        images = filter_period(images, period)
     chosen: ee.ImageCollection = images.select([source.band])
     return chosen
 
 
-def painted(source: Label, grid: Grid) -> ee.Image:
+def paint_polygons(source: Label, grid: Grid) -> ee.Image:
     """Polygons drawn at their native scale in the grid's own CRS."""
-    polygons = ee.FeatureCollection(source.asset).filterBounds(ground(grid))
+    polygons = ee.FeatureCollection(source.asset).filterBounds(make_grid_rectangle(grid))
     confident = polygons.filter(ee.Filter.gte(source.property_name, LEAST_CONFIDENCE))
-    fine = ee.Projection(projection(grid)).atScale(min(source.scale_m, grid.gsd_m))
+    fine = ee.Projection(make_projection(grid)).atScale(min(source.scale_m, grid.gsd_m))
     drawn: ee.Image = ee.Image.constant(0).toByte().paint(confident, 1)
     return drawn.setDefaultProjection(fine)
 
 
-def built_share(source: Label, native: ee.Image) -> ee.Image:
+def compute_built_share(source: Label, native: ee.Image) -> ee.Image:
     """The share of each native pixel that is built, from 0 to 1; codes that are not known are nodata."""
     if source.is_share:
         return native.divide(source.full)
@@ -291,7 +295,7 @@ def built_share(source: Label, native: ee.Image) -> ee.Image:
     return native.remap(codes, [int(code in source.built) for code in codes])
 
 
-def on_grid(share: ee.Image, source: Label, grid: Grid) -> ee.Image:
+def resample_to_grid(share: ee.Image, source: Label, grid: Grid) -> ee.Image:
     """A share taken to the grid: averaged where the grid is coarser, else nearest for what came from classes."""
     coarser = grid.gsd_m / source.scale_m
     if coarser > SAME_SCALE:
@@ -300,6 +304,25 @@ def on_grid(share: ee.Image, source: Label, grid: Grid) -> ee.Image:
     return share.resample("bilinear") if source.is_share else share
 
 
-def day(milliseconds: float) -> str:
+def format_time(milliseconds: float) -> str:
     """A moment of Earth Engine's as RFC 3339 text."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def encode_grid(grid: Grid) -> dict[str, Any]:
+    """A grid as Earth Engine's REST interface writes it."""
+    transform = grid.transform
+    authority = grid.crs.to_authority()
+    crs = {"crsCode": ":".join(authority)} if authority else {"crsWkt": grid.crs.to_wkt("WKT1_GDAL")}
+    return {
+        "dimensions": {"width": grid.width, "height": grid.height},
+        "affineTransform": {
+            "scaleX": transform.a,
+            "shearX": transform.b,
+            "translateX": transform.c,
+            "shearY": transform.d,
+            "scaleY": transform.e,
+            "translateY": transform.f,
+        },
+        **crs,
+    }

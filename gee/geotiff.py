@@ -1,16 +1,18 @@
-"""GeoTIFFs: answers checked, tiles laid together, one cloud-optimised file at the end."""
+"""GeoTIFFs of an export: tiles checked and kept, laid together, and one cloud-optimised file at the end."""
 
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from shutil import rmtree
+from typing import IO, Any
 
 import numpy as np
-import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
@@ -18,10 +20,32 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
-from gee.catalogue import Band, Pixels
-from gee.faults import FlakyError
+from gee.catalogue import LayerBand, PixelFormat
+from gee.errors import FlakyError
 from geoseg.errors import GeosegError
-from geoseg.raster.grid import Grid, Window, crs_name
+from geoseg.raster.grid import Grid, Window, format_crs
+
+WHOLE_NUMBERS = {
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "uint16": (0, 65535),
+    "int32": (-(2**31), 2**31 - 1),
+}
+LOWEST_FLOAT = -3.4028234663852886e38
+
+
+def choose_pixel_format(types: list[Mapping[str, Any]]) -> PixelFormat:
+    """The smallest type that holds every value of the bands and one more, for nodata."""
+    if any(band["precision"] != "int" for band in types):
+        return PixelFormat("float32", LOWEST_FLOAT, -3.4e38, 3.4e38)
+    lowest, highest = (
+        pick(band.get(edge, 0) for band in types) for pick, edge in ((min, "min"), (max, "max"))
+    )
+    for dtype, (first, last) in WHOLE_NUMBERS.items():
+        if first <= lowest and highest < last:
+            return PixelFormat(dtype, last, lowest, highest)
+    return PixelFormat("float64", LOWEST_FLOAT, lowest, highest)
+
 
 BLOCK = 512
 CACHE_BYTES = 64_000_000
@@ -29,13 +53,24 @@ HASH_TAG = "GEOSEG_SHA256"
 NEARLY = 1e-6
 
 
+MOSAIC_OPTIONS = {
+    "tiled": True,
+    "blockxsize": BLOCK,
+    "blockysize": BLOCK,
+    "compress": "deflate",
+    "zlevel": 1,
+    "sparse_ok": True,
+    "bigtiff": "IF_SAFER",
+}
+
+
 @dataclass(frozen=True)
-class Form:
+class GeoTiffFormat:
     """What a finished file is like: its grid, bands, pixels and tags."""
 
     grid: Grid
-    bands: tuple[Band, ...]
-    pixels: Pixels
+    bands: tuple[LayerBand, ...]
+    pixels: PixelFormat
     is_picture: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,12 +88,12 @@ class Form:
             "nodata": self.pixels.nodata,
         }
 
-    def window(self, window: Window) -> Form:
+    def window(self, window: Window) -> GeoTiffFormat:
         """The form of one window of the file."""
-        return Form(self.grid.window(window), self.bands, self.pixels, self.is_picture, self.tags)
+        return GeoTiffFormat(self.grid.window(window), self.bands, self.pixels, self.is_picture, self.tags)
 
 
-def check_tile(content: bytes, form: Form) -> None:
+def check_tile(content: bytes, form: GeoTiffFormat) -> None:
     """See that an answer is the tile that was asked for, down to its last pixel."""
     try:
         with MemoryFile(content) as file, file.open() as tile:
@@ -69,47 +104,49 @@ def check_tile(content: bytes, form: Form) -> None:
         raise FlakyError(f"Earth Engine sent a tile that cannot be read: {error}") from None
     asked = (len(form.bands), *form.grid.shape, form.pixels.dtype)
     if found != asked:
-        raise FlakyError(f"Earth Engine sent a tile of {describe(found)} instead of {describe(asked)}")
+        raise FlakyError(
+            f"Earth Engine sent a tile of {describe_tile(found)} instead of {describe_tile(asked)}"
+        )
     pixel = abs(form.grid.transform.a)
     if not lies.is_identity and not lies.almost_equals(form.grid.transform, pixel * NEARLY * form.grid.width):
         raise FlakyError(f"Earth Engine sent a tile of another place: {lies[:6]}")
 
 
-def describe(kind: tuple[int, int, int, str]) -> str:
+def describe_tile(kind: tuple[int, int, int, str]) -> str:
     """A tile's kind in words."""
     count, height, width, dtype = kind
     return f"{count} bands of {width} x {height} pixels in {dtype}"
 
 
-def assemble(tiles: Mapping[Window, Path], form: Form, path: Path) -> None:
+def assemble_tiles(tiles: Mapping[Window, Path], form: GeoTiffFormat, path: Path) -> None:
     """Lay tiles together, block rows at a time, and leave a cloud-optimised file at `path`."""
-    with beside(path, "mosaic") as mosaic:
-        with rasterio.open(mosaic, "w", **form.profile, **TEMPORARY) as target:
-            for window in bands_of_rows(form.grid):
-                target.write(gathered(tiles, form, window), window=as_rasterio(window))
-        finish(mosaic, form, path)
+    with reserve_temporary_file(path, "mosaic") as mosaic:
+        with rasterio.open(mosaic, "w", **form.profile, **MOSAIC_OPTIONS) as target:
+            for window in split_rows(form.grid):
+                target.write(read_tiles(tiles, form, window), window=make_rasterio_window(window))
+        write_cog(mosaic, form, path)
 
 
-def bands_of_rows(grid: Grid) -> Iterator[Window]:
+def split_rows(grid: Grid) -> Iterator[Window]:
     """The grid in whole block rows, from the top."""
     for row in range(0, grid.height, BLOCK):
         yield Window(row, 0, min(BLOCK, grid.height - row), grid.width)
 
 
-def gathered(tiles: Mapping[Window, Path], form: Form, window: Window) -> NDArray[Any]:
+def read_tiles(tiles: Mapping[Window, Path], form: GeoTiffFormat, window: Window) -> NDArray[Any]:
     """The pixels of a window, from every tile that reaches into it; nodata where there is none."""
     shape = (len(form.bands), window.height, window.width)
     pixels = np.full(shape, form.pixels.nodata, form.pixels.dtype)
     for tile, path in tiles.items():
-        shared = overlap(tile, window)
+        shared = intersect_windows(tile, window)
         if shared:
             rows, cols = shared.within(window).slices
             with rasterio.open(path) as source:
-                pixels[:, rows, cols] = source.read(window=as_rasterio(shared.within(tile)))
+                pixels[:, rows, cols] = source.read(window=make_rasterio_window(shared.within(tile)))
     return pixels
 
 
-def overlap(one: Window, other: Window) -> Window | None:
+def intersect_windows(one: Window, other: Window) -> Window | None:
     """The pixels that two windows share."""
     row, col = max(one.row, other.row), max(one.col, other.col)
     height = min(one.stop_row, other.stop_row) - row
@@ -117,29 +154,18 @@ def overlap(one: Window, other: Window) -> Window | None:
     return Window(row, col, height, width) if height > 0 and width > 0 else None
 
 
-def as_rasterio(window: Window) -> RasterWindow:
+def make_rasterio_window(window: Window) -> RasterWindow:
     """A window in rasterio's own terms."""
     return RasterWindow(window.col, window.row, window.width, window.height)
 
 
-TEMPORARY = {
-    "tiled": True,
-    "blockxsize": BLOCK,
-    "blockysize": BLOCK,
-    "compress": "deflate",
-    "zlevel": 1,
-    "sparse_ok": True,
-    "bigtiff": "IF_SAFER",
-}
-
-
-def finish(mosaic: Path, form: Form, path: Path) -> None:
+def write_cog(mosaic: Path, form: GeoTiffFormat, path: Path) -> None:
     """Describe the bands, and copy the mosaic to a cloud-optimised file at its final name."""
     with rasterio.open(mosaic, "r+") as target:
         target.descriptions = [band.name for band in form.bands]
         target.scales = [form.pixels.scale] * len(form.bands)
         target.update_tags(**form.tags)
-    with beside(path, "cog") as cog, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with reserve_temporary_file(path, "cog") as cog, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         rasterio.shutil.copy(
             mosaic,
             cog,
@@ -154,7 +180,7 @@ def finish(mosaic: Path, form: Form, path: Path) -> None:
 
 
 @contextmanager
-def beside(path: Path, what: str) -> Iterator[Path]:
+def reserve_temporary_file(path: Path, what: str) -> Iterator[Path]:
     """A temporary file in the same folder, gone afterwards; a failure to write tells what to do."""
     temporary = path.with_name(f".{path.stem}.{what}.{os.getpid()}.tif")
     try:
@@ -168,7 +194,7 @@ def beside(path: Path, what: str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def made_of(path: Path) -> str | None:
+def read_settings_hash(path: Path) -> str | None:
     """The hash of the settings that a finished file was made with; None where there is no such file."""
     if not path.exists():
         return None
@@ -179,6 +205,77 @@ def made_of(path: Path) -> str | None:
         return ""
 
 
-def short(grid: Grid) -> str:
+def describe_grid(grid: Grid) -> str:
     """A grid in a few words."""
-    return f"{grid.width} x {grid.height} pixels of {grid.transform.a:g} in {crs_name(grid.crs)}"
+    return f"{grid.width} x {grid.height} pixels of {grid.transform.a:g} in {format_crs(grid.crs)}"
+
+
+TILE_NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)\.tif")
+
+
+@dataclass(frozen=True)
+class TileFolder:
+    """A folder of tiles, named by where they lie. The folder's own name carries the hash of what they show."""
+
+    folder: Path
+
+    def path(self, window: Window) -> Path:
+        """The file of a tile."""
+        return self.folder / f"{window.row}_{window.col}_{window.height}_{window.width}.tif"
+
+    def finished(self) -> dict[Window, Path]:
+        """Every tile that was kept."""
+        tiles = {}
+        for path in self.folder.glob("*.tif"):
+            if match := TILE_NAME.fullmatch(path.name):
+                tiles[Window(*map(int, match.groups()))] = path
+        return tiles
+
+    def keep(self, window: Window, content: bytes) -> None:
+        """Write a tile so that it is there whole or not at all, whatever happens."""
+        write_atomically(self.path(window), content)
+
+    def clear(self) -> None:
+        """Forget the tiles: they are in the finished file."""
+        rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second run out. The system itself lifts the lock of a run that was killed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as file:
+            try:
+                lock_file(file)
+            except OSError:
+                raise GeosegError(
+                    f"{self.folder} is in use by another geoseg export; wait for it, or export to another --out"
+                ) from None
+            yield
+
+
+def lock_file(file: IO[str]) -> None:
+    """Take a file for this process alone, or raise OSError."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside its place, see it on disk, then move it there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise GeosegError(
+            f"{path} cannot be written: {error.strerror}; make room and run the same command again to go on"
+        ) from None

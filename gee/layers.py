@@ -1,7 +1,8 @@
-"""A layer: one file of an export, and how Earth Engine is asked for it."""
+"""A layer: one file of an export, and how Earth Engine makes it from scenes, labels or any other asset."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -9,31 +10,40 @@ from typing import Any, Protocol
 
 import ee
 
-from gee import expressions
-from gee.catalogue import (
-    MASK,
-    OWN_CODES,
-    RETIRED,
-    Band,
-    Imagery,
-    Label,
-    Licence,
-    Pixels,
-    Source,
+from gee.catalogue import MASK, OWN_CODES, Imagery, Label, LayerBand, Licence, PixelFormat, Source
+from gee.expressions import (
+    SCORES,
+    CompositeOptions,
+    Marking,
+    Period,
+    build_composite,
+    build_label,
+    count_clear_looks,
+    fill_and_cast,
+    filter_cloud_scores,
+    filter_period,
+    filter_scenes,
+    format_time,
+    load_label_collection,
+    make_grid_rectangle,
 )
-from gee.expressions import Look, Marking, Period
+from gee.geotiff import choose_pixel_format
+from gee.grid import compute_largest_side
 from gee.session import Session
-from gee.tiles import largest_side
 from geoseg.errors import InputError
-from geoseg.narrator import Narrator
 from geoseg.raster.grid import Grid
+
+log = logging.getLogger(__name__)
+
+RETIRED_ASSETS = {"COPERNICUS/S2_SR": "sentinel2", "COPERNICUS/S2": "sentinel2-l1c"}
+
 
 COMPOSITE_SIDE = 1024
 FIRST_DAY = date(1972, 1, 1)
 
 
 @dataclass(frozen=True)
-class Survey:
+class LayerScenes:
     """What a layer is made of: scenes by id, and the first and last moment they show."""
 
     scenes: tuple[str, ...] = ()
@@ -41,29 +51,29 @@ class Survey:
     end: str = ""
 
 
-class Recipe(Protocol):
+class LayerRecipe(Protocol):
     """How a layer is made on Earth Engine."""
 
     def image(self, grid: Grid) -> ee.Image:
         """The expression that Earth Engine computes."""
 
-    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
+    def find_scenes(self, session: Session, grid: Grid) -> LayerScenes:
         """Look at what there is, and refuse what would be empty."""
 
     @property
-    def story(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         """How it was made, for the record."""
 
 
 @dataclass(frozen=True)
-class Layer:
+class ExportLayer:
     """One file of an export."""
 
     name: str
     source: Source
-    bands: tuple[Band, ...]
-    pixels: Pixels
-    recipe: Recipe
+    bands: tuple[LayerBand, ...]
+    pixels: PixelFormat
+    recipe: LayerRecipe
 
     @property
     def names(self) -> list[str]:
@@ -76,7 +86,7 @@ class Layer:
     @property
     def first_side(self) -> int:
         """The tile to begin with: composites cost memory on the service, stored pixels only bytes."""
-        side = largest_side(self.dtypes)
+        side = compute_largest_side(self.dtypes)
         is_composite = isinstance(self.source, Imagery) and self.source.is_cloudy
         return min(side, COMPOSITE_SIDE) if is_composite else side
 
@@ -87,25 +97,25 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Composite:
+class CompositeRecipe:
     """Scenes of a period made into one image."""
 
     source: Imagery
-    look: Look
+    look: CompositeOptions
 
     def image(self, grid: Grid) -> ee.Image:
-        return expressions.composite(self.source, self.look, grid)
+        return build_composite(self.source, self.look, grid)
 
-    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
-        scenes = expressions.sieve(self.source, self.look, grid)[-1][1]
+    def find_scenes(self, session: Session, grid: Grid) -> LayerScenes:
+        scenes = filter_scenes(self.source, self.look, grid)[-1][1]
         found = session.value(ee.Dictionary(self.questions(scenes, grid)))
         if not found["scenes"]:
-            raise InputError(self.emptied(session, grid))
-        self.compare_with_partners(found, narrator)
+            raise InputError(self.explain_no_scenes(session, grid))
+        self.report_missing_scores(found)
         moments = [moment for moment in found["times"] if moment is not None]
-        start, end = (expressions.day(edge(moments)) if moments else "" for edge in (min, max))
-        narrator.say(f"{self.source.name}: {len(found['scenes'])} scenes, {start[:10]} to {end[:10]}")
-        return Survey(tuple(found["scenes"]), start, end)
+        start, end = (format_time(edge(moments)) if moments else "" for edge in (min, max))
+        log.info(f"{self.source.name}: {len(found['scenes'])} scenes, {start[:10]} to {end[:10]}")
+        return LayerScenes(tuple(found["scenes"]), start, end)
 
     def questions(self, scenes: ee.ImageCollection, grid: Grid) -> dict[str, Any]:
         """What is asked before anything is fetched, in one request."""
@@ -113,32 +123,30 @@ class Composite:
             "scenes": scenes.aggregate_array("system:index"),
             "times": scenes.aggregate_array("system:time_start"),
         }
-        if self.look.clouds.method in expressions.SCORES:
-            questions["partners"] = expressions.partners(self.look, grid).aggregate_array("system:index")
+        if self.look.clouds.method in SCORES:
+            questions["partners"] = filter_cloud_scores(self.look, grid).aggregate_array("system:index")
         return questions
 
-    def compare_with_partners(self, found: Mapping[str, Any], narrator: Narrator) -> None:
+    def report_missing_scores(self, found: Mapping[str, Any]) -> None:
         """Scenes without a cloud score are masked out whole: say how many."""
         if "partners" not in found:
             return
         scenes = set(found["scenes"])
         lost = len(scenes - set(found["partners"]))
-        others = " or ".join(
-            f"--mask {other}" for other in self.source.clouds if other not in expressions.SCORES
-        )
+        others = " or ".join(f"--mask {other}" for other in self.source.clouds if other not in SCORES)
         if lost == len(scenes):
             raise InputError(
                 f"none of the {lost} scenes has a cloud score ({self.look.clouds.method}): use {others}"
             )
         if lost:
-            narrator.warn(
+            log.warning(
                 f"{lost} of {len(scenes)} scenes have no cloud score ({self.look.clouds.method}) and are left out; "
                 f"to use them all: {others}"
             )
 
-    def emptied(self, session: Session, grid: Grid) -> str:
+    def explain_no_scenes(self, session: Session, grid: Grid) -> str:
         """Which filter left no scene."""
-        steps = expressions.sieve(self.source, self.look, grid)
+        steps = filter_scenes(self.source, self.look, grid)
         counts = session.value(ee.List([scenes.size() for _, scenes in steps]))
         told = ", ".join(f"{count} {words}" for count, (words, _) in zip(counts, steps, strict=True))
         culprit = steps[counts.index(0)][0]
@@ -148,7 +156,7 @@ class Composite:
         )
 
     @property
-    def story(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         look = self.look
         return {
             "composite": look.composite,
@@ -161,39 +169,39 @@ class Composite:
 
 
 @dataclass(frozen=True)
-class ClearLooks(Composite):
+class ClearLooksRecipe(CompositeRecipe):
     """How many clear scenes each pixel of a composite has."""
 
     def image(self, grid: Grid) -> ee.Image:
-        return expressions.clear_looks(self.source, self.look, grid, MASK)
+        return count_clear_looks(self.source, self.look, grid, MASK)
 
 
 @dataclass(frozen=True)
-class Marked:
+class LabelRecipe:
     """A label on the grid."""
 
     source: Label
     marking: Marking
     period: Period
-    band: Band
-    pixels: Pixels
+    band: LayerBand
+    pixels: PixelFormat
 
     def image(self, grid: Grid) -> ee.Image:
-        image = expressions.marked(self.source, self.marking, self.period, grid)
-        return expressions.settled(image.rename([self.band.name]), self.pixels)
+        image = build_label(self.source, self.marking, self.period, grid)
+        return fill_and_cast(image.rename([self.band.name]), self.pixels)
 
-    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
+    def find_scenes(self, session: Session, grid: Grid) -> LayerScenes:
         if self.source.asset_type != "IMAGE_COLLECTION":
-            return Survey((self.source.asset,), *self.moments)
-        images = expressions.label_images(self.source, self.period, grid)
+            return LayerScenes((self.source.asset,), *self.moments)
+        images = load_label_collection(self.source, self.period, grid)
         scenes = session.value(images.aggregate_array("system:index"))
         if not scenes:
             when = "" if self.source.is_of_one_date else f" from {self.period}"
             raise InputError(
                 f"the label {self.source.name} has nothing over the area{when}; choose another --label"
             )
-        narrator.say(f"{self.source.name}: {len(scenes)} images")
-        return Survey(tuple(scenes), *self.moments)
+        log.info(f"{self.source.name}: {len(scenes)} images")
+        return LayerScenes(tuple(scenes), *self.moments)
 
     @property
     def moments(self) -> tuple[str, str]:
@@ -203,7 +211,7 @@ class Marked:
         return f"{start}T00:00:00Z", f"{end}T23:59:59Z"
 
     @property
-    def story(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         if not self.marking.as_mask:
             return {"values": self.band.name}
         return {
@@ -214,40 +222,40 @@ class Marked:
 
 
 @dataclass(frozen=True)
-class Plain:
+class AssetRecipe:
     """An asset as it is: an image, or the latest pixels of a collection."""
 
     source: Source
-    bands: tuple[Band, ...]
-    pixels: Pixels
+    bands: tuple[LayerBand, ...]
+    pixels: PixelFormat
     period: Period | None = None
 
     def images(self, grid: Grid) -> ee.ImageCollection:
-        images = ee.ImageCollection(self.source.asset).filterBounds(expressions.ground(grid))
-        return expressions.within(images, self.period) if self.period else images
+        images = ee.ImageCollection(self.source.asset).filterBounds(make_grid_rectangle(grid))
+        return filter_period(images, self.period) if self.period else images
 
     def image(self, grid: Grid) -> ee.Image:
         is_image = self.source.asset_type == "IMAGE"
         image = ee.Image(self.source.asset) if is_image else self.images(grid).mosaic()
-        return expressions.settled(image.select([band.name for band in self.bands]), self.pixels)
+        return fill_and_cast(image.select([band.name for band in self.bands]), self.pixels)
 
-    def survey(self, session: Session, grid: Grid, narrator: Narrator) -> Survey:
+    def find_scenes(self, session: Session, grid: Grid) -> LayerScenes:
         if self.source.asset_type == "IMAGE":
-            return Survey((self.source.asset,))
+            return LayerScenes((self.source.asset,))
         scenes = session.value(self.images(grid).aggregate_array("system:index"))
         if not scenes:
             raise InputError(
                 f"{self.source.asset} has no image over the area {self.period or ''}; change the dates"
             )
-        narrator.say(f"{self.source.asset}: {len(scenes)} images, the latest on top")
-        return Survey(tuple(scenes))
+        log.info(f"{self.source.asset}: {len(scenes)} images, the latest on top")
+        return LayerScenes(tuple(scenes))
 
     @property
-    def story(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         return {"composite": "latest", "period": str(self.period) if self.period else "all"}
 
 
-def imagery_layer(source: Imagery, look: Look) -> Layer:
+def make_imagery_layer(source: Imagery, look: CompositeOptions) -> ExportLayer:
     """The picture layer of an export."""
     if look.clouds.method not in source.clouds:
         raise InputError(
@@ -257,29 +265,29 @@ def imagery_layer(source: Imagery, look: Look) -> Layer:
         raise InputError(
             f"{source.name} does not say how cloudy its scenes are; use --composite latest or median"
         )
-    return Layer(source.name, source, look.bands, source.pixels, Composite(source, look))
+    return ExportLayer(source.name, source, look.bands, source.pixels, CompositeRecipe(source, look))
 
 
-def looks_layer(source: Imagery, look: Look) -> Layer:
+def make_looks_layer(source: Imagery, look: CompositeOptions) -> ExportLayer:
     """The layer that counts clear looks, beside the picture layer."""
-    name, bands = f"{source.name}_looks", (Band("clear_looks"),)
-    return Layer(name, source, bands, MASK, ClearLooks(source, look))
+    name, bands = f"{source.name}_looks", (LayerBand("clear_looks"),)
+    return ExportLayer(name, source, bands, MASK, ClearLooksRecipe(source, look))
 
 
-def label_layer(source: Label, marking: Marking, period: Period) -> Layer:
+def make_label_layer(source: Label, marking: Marking, period: Period) -> ExportLayer:
     """A label layer of an export."""
     pixels = MASK
     if marking.as_mask:
-        band = Band("built")
+        band = LayerBand("built")
     elif source.is_share:
-        band = Band("built_percent")
+        band = LayerBand("built_percent")
     else:
         band, pixels = source.bands[0], OWN_CODES if 255 in source.built else MASK
-    recipe = Marked(source, marking, label_period(source, period), band, pixels)
-    return Layer(source.name, source, (band,), pixels, recipe)
+    recipe = LabelRecipe(source, marking, choose_label_period(source, period), band, pixels)
+    return ExportLayer(source.name, source, (band,), pixels, recipe)
 
 
-def label_period(source: Label, period: Period) -> Period:
+def choose_label_period(source: Label, period: Period) -> Period:
     """The days a label is asked for: whole years for one that comes once a year, within what there is."""
     if not source.yearly:
         return period
@@ -297,21 +305,23 @@ class Asset:
     period: Period | None = None
 
     def __post_init__(self) -> None:
-        if self.path in RETIRED:
-            raise InputError(f"{self.path} is retired; use --source {RETIRED[self.path]}")
+        if self.path in RETIRED_ASSETS:
+            raise InputError(f"{self.path} is retired; use --source {RETIRED_ASSETS[self.path]}")
 
-    def layer(self, session: Session) -> Layer:
+    def layer(self, session: Session) -> ExportLayer:
         """The layer of this asset, its bands and pixels as Earth Engine describes them."""
-        kind = session.insist(lambda: ee.data.getAsset(self.path))["type"]
+        kind = session.call_with_retries(lambda: ee.data.getAsset(self.path))["type"]
         if kind not in {"IMAGE", "IMAGE_COLLECTION"}:
             raise InputError(f"{self.path} is a {kind.lower()}, neither an image nor an image collection")
         first = ee.Image(self.path) if kind == "IMAGE" else ee.ImageCollection(self.path).first()
         types = session.value(first.bandTypes())
-        source = replace(UNLISTED, asset=self.path, asset_type=kind, bands=tuple(map(Band, types)))
+        source = replace(UNLISTED, asset=self.path, asset_type=kind, bands=tuple(map(LayerBand, types)))
         source = replace(source, name=self.path.rsplit("/", 1)[-1])
         bands = source.chosen(self.bands or tuple(types))
-        pixels = pixels_for([types[band.name] for band in bands])
-        return Layer(source.name, source, bands, pixels, Plain(source, bands, pixels, self.period))
+        pixels = choose_pixel_format([types[band.name] for band in bands])
+        return ExportLayer(
+            source.name, source, bands, pixels, AssetRecipe(source, bands, pixels, self.period)
+        )
 
 
 UNLISTED = Source(
@@ -324,23 +334,3 @@ UNLISTED = Source(
     last=None,
     licence=Licence("other", "see the asset's own description"),
 )
-WHOLE_NUMBERS = {
-    "uint8": (0, 255),
-    "int16": (-32768, 32767),
-    "uint16": (0, 65535),
-    "int32": (-(2**31), 2**31 - 1),
-}
-LOWEST_FLOAT = -3.4028234663852886e38
-
-
-def pixels_for(types: list[Mapping[str, Any]]) -> Pixels:
-    """The smallest type that holds every value of the bands and one more, for nodata."""
-    if any(band["precision"] != "int" for band in types):
-        return Pixels("float32", LOWEST_FLOAT, -3.4e38, 3.4e38)
-    lowest, highest = (
-        pick(band.get(edge, 0) for band in types) for pick, edge in ((min, "min"), (max, "max"))
-    )
-    for dtype, (first, last) in WHOLE_NUMBERS.items():
-        if first <= lowest and highest < last:
-            return Pixels(dtype, last, lowest, highest)
-    return Pixels("float64", LOWEST_FLOAT, lowest, highest)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import rasterio
+from heard import Heard, listening
 from hypothesis import settings
 from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
@@ -22,6 +23,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """What geoseg says and reports while the test runs."""
+    with listening() as listener:
+        yield listener
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import segmentation_models_pytorch as smp
     import torch
 
-    from geoseg.model.folder import save_model
+    from geoseg.models.store import save_model
 
     torch.manual_seed(0)
     network = smp.Unet(

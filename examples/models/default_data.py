@@ -24,8 +24,8 @@ import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.landclass import LandClass
-from geoseg.prepare.dataset import Dataset, Item, Split, write_dataset
+from geoseg.datasets.schema import Dataset, Item, Split, write_dataset
+from geoseg.raster.palette import ClassEntry
 
 UNKNOWN = 255
 ACCRA_WEST = 1792
@@ -55,7 +55,7 @@ def main(imagery: Path, out: Path) -> None:
             source="doi 10.34911/rdnt.f94cxb; openaerialmap.org; openstreetmap.org; humansintheloop.org",
             gsd_m=0.3,
             bands=("red", "green", "blue"),
-            classes=(LandClass("background", "#000000"), LandClass("building", "#e4572e")),
+            classes=(ClassEntry("background", "#000000"), ClassEntry("building", "#e4572e")),
             items=items,
         ),
         out,

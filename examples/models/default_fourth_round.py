@@ -21,8 +21,8 @@ from default_second_round import Seer
 from default_third_round import UNKNOWN
 from numpy.typing import NDArray
 
-from geoseg.model.folder import find_model
-from geoseg.prepare.dataset import Item, read_dataset, write_dataset
+from geoseg.datasets.schema import Item, read_dataset, write_dataset
+from geoseg.models.store import find_model
 
 VIEWS = 4
 BUILDING, AT_LEAST = 0.6, 0.35

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from geoseg.learn.patches.labels import nearest, seams
-from geoseg.learn.patches.sites import open_site
-from geoseg.model.folder import Model, find_model
-from geoseg.model.network import load_network
-from geoseg.prepare.dataset import Dataset, Item, read_dataset, write_dataset
+from geoseg.datasets.reading.labels import find_nearest_pixels, find_seams
+from geoseg.datasets.reading.sites import open_site
+from geoseg.datasets.schema import Dataset, Item, read_dataset, write_dataset
+from geoseg.models.network import load_network
+from geoseg.models.store import Model, find_model
 from geoseg.raster.grid import Window
 
 UNKNOWN = 255
@@ -115,9 +115,11 @@ def drawn_apart(dataset: Dataset, item: Item, shape: tuple[int, ...]) -> NDArray
         return open_site(dataset, item, dataset.gsd_m, apart=True).read(Window(0, 0, *shape)).classes
     drawn = np.array(Image.open(label))
     pieces, _ = ndimage.label(drawn == 1)
-    at = np.ix_(*(nearest(0, size, own, size) for size, own in zip(shape, drawn.shape, strict=True)))
+    at = np.ix_(
+        *(find_nearest_pixels(0, size, own, size) for size, own in zip(shape, drawn.shape, strict=True))
+    )
     classes = drawn[at].astype(np.uint8)
-    return np.where(seams(pieces[at], classes), np.uint8(0), classes)
+    return np.where(find_seams(pieces[at], classes), np.uint8(0), classes)
 
 
 def seen(dataset: Dataset, image: Path, seer: Seer, out: Path) -> Item:

@@ -30,12 +30,12 @@ from PIL import Image
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from geoseg.demo.landscape import Layout
-from geoseg.demo.render import render, truth_polygons
-from geoseg.learn.patches.sites import open_site
-from geoseg.model.folder import find_model
-from geoseg.prepare.dataset import Dataset, Item, Split, read_dataset, write_dataset
+from geoseg.datasets.reading.sites import open_site
+from geoseg.datasets.schema import Dataset, Item, Split, read_dataset, write_dataset
+from geoseg.models.store import find_model
 from geoseg.raster.grid import Window
+from geoseg.synthetic.landscape import Layout
+from geoseg.synthetic.render import list_truth_polygons, render_photo
 
 UNKNOWN = 255
 GSD_M = 0.3
@@ -160,10 +160,10 @@ def drawn(out: Path) -> Iterator[Item]:
     window = Window(0, 0, DRAWN_SIDE, DRAWN_SIDE)
     for seed in DRAWN_SEEDS:
         layout, name = Layout(seed, GSD_M), f"drawn-{seed}"
-        outlines = [outline for _, outline in truth_polygons(layout, window)]
+        outlines = [outline for _, outline in list_truth_polygons(layout, window)]
         numbers: NDArray[np.int32] = np.zeros((DRAWN_SIDE, DRAWN_SIDE), np.int32)
         rasterize(zip(outlines, range(1, len(outlines) + 1), strict=True), out=numbers)
-        np.save(out / f"{name}.npy", render(layout, window))
+        np.save(out / f"{name}.npy", render_photo(layout, window))
         np.save(out / f"{name}-classes.npy", (numbers > 0).astype(np.uint8))
         np.save(out / f"{name}-buildings.npy", numbers)
         yield Item(

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.demo.landscape import Layout
-from geoseg.demo.render import render
-from geoseg.model.card import Card
-from geoseg.model.folder import CARD, CHECK
+from geoseg.models.card import Card
+from geoseg.models.store import CARD_FILE, CHECK_FILE
 from geoseg.raster.grid import Window
+from geoseg.synthetic.landscape import Layout
+from geoseg.synthetic.render import render_photo
 
 KEPT = ("config.json", "model.safetensors")
 SCORES = ("iou", "precision", "recall", "boundary_iou", "footprint_f1", "count_error", "area_error")
@@ -42,12 +42,13 @@ def main() -> None:
             shutil.copyfile(wanted.model / name, wanted.out / name)
     if facts.get("checked_on_drawn_scenes"):
         np.save(
-            wanted.out / CHECK, np.stack([render(Layout(seed), Window(0, 0, 256, 256)) for seed in range(4)])
+            wanted.out / CHECK_FILE,
+            np.stack([render_photo(Layout(seed), Window(0, 0, 256, 256)) for seed in range(4)]),
         )
-    card = told(Card.read(wanted.model / CARD), facts)
+    card = told(Card.read(wanted.model / CARD_FILE), facts)
     measured = {path.stem: measures(json.loads(path.read_text())) for path in wanted.scores}
     metrics = {**card.metrics, "measured afterwards (value, and 95 % interval over tiles)": measured}
-    (wanted.out / CARD).write_text(replace(card, metrics=metrics).to_json(), encoding="utf-8")
+    (wanted.out / CARD_FILE).write_text(replace(card, metrics=metrics).to_json(), encoding="utf-8")
 
 
 def measures(evaluation: dict[str, Any]) -> dict[str, dict[str, list[float]]]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from geoseg.landclass import LandClass
-from geoseg.prepare.dataset import Dataset, Item, Split, write_dataset
+from geoseg.datasets.schema import Dataset, Item, Split, write_dataset
+from geoseg.raster.palette import ClassEntry
 
 UNKNOWN = 255
 DRAWN = {"not drawn": 0, "built-up": 1, "vegetation": 2, "water": 3}
@@ -43,9 +43,9 @@ def main(imagery: Path, out: Path) -> None:
             gsd_m=10,
             bands=("B4", "B3", "B2", "B8"),
             classes=(
-                LandClass("other", "#000000"),
-                LandClass("built-up", "#e4572e"),
-                LandClass("water", "#3c6edc"),
+                ClassEntry("other", "#000000"),
+                ClassEntry("built-up", "#e4572e"),
+                ClassEntry("water", "#3c6edc"),
             ),
             items=tuple(items),
         ),

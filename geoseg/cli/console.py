@@ -1,55 +1,142 @@
-"""What every command shares: how it tells its progress, gives its results and reports errors."""
+"""What every command shares: progress bars and messages on stderr, results on stdout, one line for an error."""
 
 from __future__ import annotations
 
 import functools
 import json
+import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any, ParamSpec
 
 import click
 
-from geoseg.cli import progress
 from geoseg.errors import GeosegError
-from geoseg.narrator import Narrator, Tick
+from geoseg.progress import SILENT, Advance, use_reporter
+
+BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
+SECONDS_PER_LINE = 30.0
+MANY = 100
+
+
+def print_line(text: str) -> None:
+    """Write a line, above the bar where there is one."""
+    if not sys.stderr.isatty():
+        click.echo(text, err=True)
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        click.echo(text, err=True)
+
+
+@contextmanager
+def show_bar(what: str, total: float, unit: str, done: float = 0) -> Iterator[Advance]:
+    """A bar that moves in place."""
+    from tqdm import tqdm
+
+    with tqdm(
+        desc=what,
+        total=total,
+        unit=unit,
+        initial=done,
+        bar_format=BAR_FORMAT,
+        file=sys.stderr,
+        mininterval=0.5,
+    ) as moving:
+
+        def tick(amount: float, note: str = "", total: float | None = None) -> None:
+            moving.total = total or moving.total
+            if note:
+                moving.set_postfix_str(note, refresh=False)
+            advance_bar(moving, amount)
+
+        yield tick
+
+
+def advance_bar(moving: Any, amount: float) -> None:
+    """Move a bar on; sums of fractions must not carry it past its end."""
+    moving.update(min(amount, moving.total - moving.n))
+
+
+@contextmanager
+def show_lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[Advance]:
+    """A plain line at most every half minute."""
+    written = started = time.monotonic()
+    first, whole = done, total
+
+    def tick(amount: float, note: str = "", total: float | None = None) -> None:
+        nonlocal done, whole, written
+        done, whole = done + amount, total or whole
+        now = time.monotonic()
+        if now - written >= SECONDS_PER_LINE and done > first:
+            written = now
+            rate = (done - first) / (now - started)
+            click.echo(format_progress(what, unit, (min(done, whole), whole), rate, note), err=True)
+
+    yield tick
+
+
+def format_progress(what: str, unit: str, parts: tuple[float, float], rate: float, note: str) -> str:
+    """How a task stands, in a line."""
+    done, whole = parts
+    digits = 0 if whole >= MANY else 1
+    amounts = f"{done:,.{digits}f} of {whole:,.{digits}f} {unit}, {rate:,.2f} {unit}/s"
+    left = timedelta(seconds=round((whole - done) / rate))
+    return f"{what}: {done / whole:.0%}, {amounts}, {left} left" + (f", {note}" if note else "")
+
 
 P = ParamSpec("P")
 
 
-class Console(Narrator):
-    """Tells what is going on to a person, on stderr."""
+class ConsoleHandler(logging.Handler):
+    """Writes what geoseg says to stderr, a line each, above the bar where there is one."""
 
-    def say(self, line: str) -> None:
-        progress.line(line)
-
-    def warn(self, line: str) -> None:
-        progress.line(click.style(f"Warning: {line}", fg="yellow"))
-
-    @contextmanager
-    def task(self, what: str, total: float, unit: str, done: float = 0) -> Iterator[Tick]:
-        told = progress.bar if sys.stderr.isatty() else progress.lines
-        with told(what, total, unit, done) as tick:
-            yield tick
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        is_warning = record.levelno >= logging.WARNING
+        print_line(click.style(f"Warning: {line}", fg="yellow") if is_warning else line)
 
 
-class Warnings(Narrator):
-    """Only what the user must act on: `--quiet`."""
+class ConsoleReporter:
+    """Shows tasks on stderr: as a bar on a terminal, else as plain lines."""
 
-    warn = Console.warn
+    def task(self, what: str, total: float, unit: str, done: float) -> AbstractContextManager[Advance]:
+        show = show_bar if sys.stderr.isatty() else show_lines
+        return show(what, total, unit, done)
 
 
-def result(summary: Mapping[str, Any], as_json: bool, lines: str) -> None:
+@contextmanager
+def speak_on_console(quiet: bool) -> Iterator[None]:
+    """Let a person hear what geoseg is doing; `quiet` leaves only what must be acted on."""
+    handler = ConsoleHandler()
+    loggers = [logging.getLogger(name) for name in ("geoseg", "gee")]
+    before = [(logger, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    try:
+        with use_reporter(SILENT if quiet else ConsoleReporter()):
+            yield
+    finally:
+        for logger, level in before:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+def print_result(summary: Mapping[str, Any], as_json: bool, lines: str) -> None:
     """Give the outcome of a command on stdout: `lines` for people, the summary for programs."""
     click.echo(json.dumps(summary, indent=2) if as_json else lines)
 
 
-def command(run: Callable[P, None]) -> Callable[..., None]:
-    """Give a command `--quiet`, `--json` and `--debug`, a narrator, and one line for an error.
+def wrap_command(run: Callable[P, None]) -> Callable[..., None]:
+    """Give a command `--quiet`, `--json` and `--debug`, progress on stderr, and one line for an error.
 
-    The wrapped function receives `narrator` and `as_json` beside its own options.
+    The wrapped function receives `as_json` beside its own options.
     """
 
     @click.option("--quiet", "-q", is_flag=True, help="Say nothing but warnings and errors.")
@@ -57,13 +144,13 @@ def command(run: Callable[P, None]) -> Callable[..., None]:
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(run)
     def wrapped(*args: Any, quiet: bool, debug: bool, **options: Any) -> None:
-        narrator: Narrator = Warnings() if quiet else Console()
         try:
-            run(*args, narrator=narrator, **options)  # type: ignore[arg-type]
+            with speak_on_console(quiet):
+                run(*args, **options)
         except Exception as error:  # noqa: BLE001 - the one place where errors become lines
             if debug:
                 traceback.print_exc()
-            raise SystemExit(report(error)) from None
+            raise SystemExit(report_error(error)) from None
         except KeyboardInterrupt:
             click.echo("Stopped. Run the same command again to go on.", err=True)
             raise SystemExit(130) from None
@@ -71,17 +158,17 @@ def command(run: Callable[P, None]) -> Callable[..., None]:
     return wrapped
 
 
-def report(error: Exception) -> int:
+def report_error(error: Exception) -> int:
     """Print one line on an error and return the exit code it deserves."""
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
-    message = str(error) if isinstance(error, GeosegError) else unexpected(error)
+    message = str(error) if isinstance(error, GeosegError) else describe_unexpected(error)
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     return error.exit_code if isinstance(error, GeosegError) else 1
 
 
-def unexpected(error: Exception) -> str:
+def describe_unexpected(error: Exception) -> str:
     """One line on an error nobody foresaw."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"

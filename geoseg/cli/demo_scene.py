@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli import console
+from geoseg.cli.console import print_result, wrap_command
 from geoseg.errors import InputError
-
-if TYPE_CHECKING:
-    from geoseg.narrator import Narrator
 
 
 @click.command("demo-scene")
@@ -26,26 +22,24 @@ if TYPE_CHECKING:
 @click.option(
     "--truth", type=click.Path(path_type=Path), help="Where the buildings go.  [default: OUT.truth.gpkg]"
 )
-@console.command
-def command(
-    *, out: Path, size: str, seed: int, gsd_m: float, truth: Path | None, narrator: Narrator, as_json: bool
-) -> None:
+@wrap_command
+def command(*, out: Path, size: str, seed: int, gsd_m: float, truth: Path | None, as_json: bool) -> None:
     """Draw OUT.tif, an aerial photograph of a made-up place, and the truth about its buildings.
 
     The same seed and size give the same bytes, and a larger scene of the same seed holds the smaller one in its
     upper left corner.
     """
-    width, height = parsed_size(size)
-    from geoseg.demo.landscape import Layout
-    from geoseg.demo.scene import DemoScene, write_scene
+    width, height = parse_size(size)
+    from geoseg.synthetic.landscape import Layout
+    from geoseg.synthetic.scene import SyntheticScene, write_scene
 
     truth = truth or out.with_suffix(".truth.gpkg")
-    count = write_scene(DemoScene(Layout(seed, gsd_m), height, width), out, truth, narrator)
+    count = write_scene(SyntheticScene(Layout(seed, gsd_m), height, width), out, truth)
     summary = {"scene": str(out), "truth": str(truth), "width": width, "height": height, "buildings": count}
-    console.result(summary, as_json, f"{out}: {width} x {height} pixels\n{truth}: {count} buildings")
+    print_result(summary, as_json, f"{out}: {width} x {height} pixels\n{truth}: {count} buildings")
 
 
-def parsed_size(size: str) -> tuple[int, int]:
+def parse_size(size: str) -> tuple[int, int]:
     """Width and height from WIDTHxHEIGHT or one number."""
     parts = size.lower().split("x")
     if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):

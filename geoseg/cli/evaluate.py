@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli import console
+from geoseg.cli.console import print_result, wrap_command
 from geoseg.errors import InputError
-from geoseg.narrator import Narrator
 
 if TYPE_CHECKING:
-    from geoseg.learn.evaluation.question import Question
+    from geoseg.evaluation.options import EvaluateOptions
 
 
 @click.command("evaluate")
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps, for a model.  [default: auto]")
 @click.option("--page", type=click.Path(path_type=Path), help="Draw all of it onto this PNG page.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
-@console.command
+@wrap_command
 def command(
     *,
     against: str | None,
@@ -61,7 +60,6 @@ def command(
     boundary: int | None,
     page: Path | None,
     overwrite: bool,
-    narrator: Narrator,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -79,36 +77,37 @@ def command(
       geoseg evaluate runs/my-model data/accra --page scores.png
       geoseg evaluate runs/my-model data/accra --against default --json
     """
-    from geoseg.learn.evaluation import evaluate, tables
-    from geoseg.learn.evaluation.question import Question
+    from geoseg.evaluation.options import EvaluateOptions
+    from geoseg.evaluation.results import compare_evaluations, evaluate_comparison, open_comparisons
+    from geoseg.evaluation.tables import format_difference, format_evaluation
 
     if page:
-        from geoseg.learn.evaluation.page import refuse_page, write_page
+        from geoseg.evaluation.page import check_page_path, write_page
 
-        refuse_page(page, overwrite)
-    question = Question(**options)
+        check_page_path(page, overwrite)
+    question = EvaluateOptions(**options)
     both = (
         [question] if against is None else [question, replace(question, predicted=against, probability=None)]
     )
-    refuse_unseen_image(both, page)
-    with evaluate.opened_together(both, narrator) as comparisons:
+    check_image_is_used(both, page)
+    with open_comparisons(both) as comparisons:
         found = [
-            evaluate.evaluate(comparison, each, regions, boundary, narrator)
+            evaluate_comparison(comparison, each, regions, boundary)
             for comparison, each in zip(comparisons, both, strict=True)
         ]
-        apart = None if against is None else evaluate.difference(*found)
+        apart = None if against is None else compare_evaluations(*found)
         if page:
             write_page(page, found[0], comparisons[0], apart)
     if apart:
-        console.result(apart.summary, as_json, tables.difference_text(apart))
+        print_result(apart.summary, as_json, format_difference(apart))
     else:
-        console.result(found[0].summary, as_json, tables.evaluation_text(found[0]))
+        print_result(found[0].summary, as_json, format_evaluation(found[0]))
 
 
-def refuse_unseen_image(questions: Sequence[Question], page: Path | None) -> None:
+def check_image_is_used(questions: Sequence[EvaluateOptions], page: Path | None) -> None:
     """An image is there to be predicted or to be shown."""
     image = questions[0].image
-    if image and not page and not any(question.asks_a_model for question in questions):
+    if image and not page and not any(question.runs_model for question in questions):
         raise InputError(
             f"--image {image}: neither a model nor a page would look at it; add --page scores.png"
         )

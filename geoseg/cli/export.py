@@ -10,27 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli import console
+from geoseg.cli.console import print_result, wrap_command
 from geoseg.errors import InputError
-from geoseg.narrator import Narrator
 
 if TYPE_CHECKING:
-    from gee.area import Area
     from gee.catalogue import Imagery, Label, Source
-    from gee.export import Export
-    from gee.expressions import Look, Marking, Period
+    from gee.esm import SettlementMap
+    from gee.export import Export, ExportRequest
+    from gee.expressions import CompositeOptions, Marking, Period
+    from gee.grid import Area
     from gee.layers import Asset
     from gee.pairs import PairRule
-    from gee.settlement import Settlement
-    from gee.wish import Wish
+
 
 NOTHING = "none"
-ESM = "esm:"
-ESM_ASSET = "esm:projects/"
+ESM_PREFIX = "esm:"
+ESM_ASSET_PREFIX = "esm:projects/"
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
-def listed_sources(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+def print_sources(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     """Print what can be exported, and stop."""
     if wanted:
         from gee.catalogue import IMAGERY, LABELS
@@ -38,11 +37,13 @@ def listed_sources(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         for title, sources in (("Sources", IMAGERY), ("Labels", LABELS)):
             click.echo(f"{title}:")
             for source in sources.values():
-                click.echo(f"  {source.name:24}{source.scale_m:>5g} m  {years(source):11}{source.title}")
+                click.echo(
+                    f"  {source.name:24}{source.scale_m:>5g} m  {format_years(source):11}{source.title}"
+                )
         ctx.exit()
 
 
-def years(source: Source) -> str:
+def format_years(source: Source) -> str:
     """When a source was taken."""
     last = str(source.last.year) if source.last else "now"
     return str(source.first.year) if last == str(source.first.year) else f"{source.first.year}-{last}"
@@ -147,11 +148,11 @@ def years(source: Source) -> str:
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=listed_sources,
+    callback=print_sources,
     help="List sources and labels, and exit.",
 )
-@console.command
-def command(narrator: Narrator, as_json: bool, dry_run: bool, **options: Any) -> None:
+@wrap_command
+def command(as_json: bool, dry_run: bool, **options: Any) -> None:
     """Export imagery and labels from Earth Engine on one exact grid.
 
     Writes one cloud-optimised GeoTIFF for each layer, with a STAC record beside it. Any area works: it is fetched
@@ -166,39 +167,38 @@ def command(narrator: Narrator, as_json: bool, dry_run: bool, **options: Any) ->
     Training pairs with the European Settlement Map:
       geoseg export --aoi region.geojson --label esm:ESM_FOLDER --pairs 700 --out pairs
     """
-    from gee.chips import dry_run_pairs, run_pairs
-    from gee.export import dry_run as estimated
-    from gee.export import run
+    from gee.export import estimate_exports as estimated
+    from gee.export import run_exports
+    from gee.pairs import estimate_pairs, export_pairs
 
-    wish = wished(options)
-    exports = planned(options, wish, narrator)
+    wish = make_request(options)
+    exports = plan_exports(options, wish)
     if options["pairs"] is not None:
-        rule, pair = pair_rule(options), dry_run_pairs if dry_run else run_pairs
+        rule, pair = make_pair_rule(options), estimate_pairs if dry_run else export_pairs
         summary = {"exports": [pair(export, wish, rule) for export in exports]}
     else:
-        summary = (estimated if dry_run else run)(exports, wish)
-    console.result(summary, as_json, told(summary))
+        summary = (estimated if dry_run else run_exports)(exports, wish)
+    print_result(summary, as_json, format_summary(summary))
 
 
-def wished(options: dict[str, Any]) -> Wish:
+def make_request(options: dict[str, Any]) -> ExportRequest:
     """What the options ask for."""
-    from gee import catalogue
+    from gee.export import ExportRequest, find_imagery
     from gee.expressions import Marking
-    from gee.wish import Wish
 
     has_source = not options["asset"] and options["source"] != NOTHING
-    source = catalogue.imagery(options["source"]) if has_source else None
-    period = chosen_period(options["start"], options["end"], source)
+    source = find_imagery(options["source"]) if has_source else None
+    period = choose_period(options["start"], options["end"], source)
     marking = Marking(options["label_values"] == "mask", options["built_from"] / 100)
     files, names = split_labels(options["labels"])
-    wish = Wish(
+    wish = ExportRequest(
         period=period,
         source=source,
-        look=chosen_look(options, source, period) if source else None,
-        labels=tuple(map(chosen_label, names)),
+        look=make_composite_options(options, source, period) if source else None,
+        labels=tuple(map(choose_label, names)),
         marking=marking,
-        settlement=settlement(files, options["esm_codes"], marking),
-        asset=chosen_asset(options, period) if options["asset"] else None,
+        settlement=make_settlement_map(files, options["esm_codes"], marking),
+        asset=make_asset(options, period) if options["asset"] else None,
         counts_looks=options["looks"],
         given_scale_m=options["scale_m"],
     )
@@ -207,7 +207,7 @@ def wished(options: dict[str, Any]) -> Wish:
     return wish
 
 
-def chosen_period(start: datetime | None, end: datetime | None, source: Imagery | None) -> Period:
+def choose_period(start: datetime | None, end: datetime | None, source: Imagery | None) -> Period:
     """The days asked for; else all that photographs have, or the last whole year of what goes on."""
     from gee.expressions import Period
 
@@ -218,65 +218,70 @@ def chosen_period(start: datetime | None, end: datetime | None, source: Imagery 
     return Period(start.date() if start else first, end.date() if end else last)
 
 
-def chosen_look(options: dict[str, Any], source: Imagery, period: Period) -> Look:
+def make_composite_options(options: dict[str, Any], source: Imagery, period: Period) -> CompositeOptions:
     """How the scenes become one image."""
-    from gee.expressions import Clouds, Look
+    from gee.expressions import CloudMask, CompositeOptions
 
-    return Look(
-        bands=source.chosen(names_in(options["bands"]) or source.default_bands),
+    return CompositeOptions(
+        bands=source.chosen(split_names(options["bands"]) or source.default_bands),
         period=period,
-        clouds=Clouds.parse(options["mask"] or source.clouds[0]),
+        clouds=CloudMask.parse(options["mask"] or source.clouds[0]),
         composite=options["composite"] or ("median" if source.is_cloudy else "latest"),
         most_cloud_cover=options["max_cloud"],
         bilinear=options["bilinear"],
     )
 
 
-def names_in(text: str | None) -> tuple[str, ...]:
+def split_names(text: str | None) -> tuple[str, ...]:
     """Names between commas."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def split_labels(labels: tuple[str, ...]) -> tuple[list[Path], list[str]]:
     """Labels in files of one's own, and labels of Earth Engine."""
-    own = [label for label in labels if label.startswith(ESM) and not label.startswith(ESM_ASSET)]
-    return [Path(label.removeprefix(ESM)) for label in own], [label for label in labels if label not in own]
+    own = [
+        label for label in labels if label.startswith(ESM_PREFIX) and not label.startswith(ESM_ASSET_PREFIX)
+    ]
+    return [Path(label.removeprefix(ESM_PREFIX)) for label in own], [
+        label for label in labels if label not in own
+    ]
 
 
-def chosen_label(name: str) -> Label:
+def choose_label(name: str) -> Label:
     """A label by name, or a settlement map among one's own assets."""
-    from gee import catalogue
+    from gee.catalogue import ESM
+    from gee.export import find_label
 
-    if name.startswith(ESM_ASSET):
-        return replace(catalogue.ESM, asset=name.removeprefix(ESM))
-    if name == catalogue.ESM.name:
+    if name.startswith(ESM_ASSET_PREFIX):
+        return replace(ESM, asset=name.removeprefix(ESM_PREFIX))
+    if name == ESM.name:
         raise InputError(
             "the European Settlement Map is in no catalogue of Earth Engine: give its files, --label esm:FOLDER, or "
             "your own asset, --label esm:projects/YOUR-PROJECT/assets/NAME"
         )
-    return catalogue.label(name)
+    return find_label(name)
 
 
-def settlement(paths: list[Path], codes: str, marking: Marking) -> Settlement | None:
+def make_settlement_map(paths: list[Path], codes: str, marking: Marking) -> SettlementMap | None:
     """The settlement map in files, if one is asked for."""
-    from gee.settlement import Legend, Settlement
+    from gee.esm import Legend, SettlementMap
 
     if len(paths) > 1:
         raise InputError("give --label esm:PATH once; a folder may hold several tiles")
-    return Settlement(paths[0], Legend.parse(codes), marking) if paths else None
+    return SettlementMap(paths[0], Legend.parse(codes), marking) if paths else None
 
 
-def chosen_asset(options: dict[str, Any], period: Period) -> Asset:
+def make_asset(options: dict[str, Any], period: Period) -> Asset:
     """Any other asset; dates choose among its images only where they were given."""
     from gee.layers import Asset
 
     days = period if options["start"] or options["end"] else None
-    return Asset(options["asset"], names_in(options["bands"]), days)
+    return Asset(options["asset"], split_names(options["bands"]), days)
 
 
-def chosen_area(options: dict[str, Any], narrator: Narrator) -> Area:
+def choose_area(options: dict[str, Any]) -> Area:
     """The one area that the options name."""
-    from gee.area import around, boxed, read_area
+    from gee.grid import make_box_area, make_square_area, read_area
 
     ways = [way for way in ("aoi", "bbox", "point") if options[way]]
     if len(ways) != 1:
@@ -284,17 +289,17 @@ def chosen_area(options: dict[str, Any], narrator: Narrator) -> Area:
             "give the area once: --aoi FILE, --bbox W,S,E,N or --point LON,LAT with --size METRES"
         )
     if options["aoi"]:
-        return read_area(options["aoi"], narrator)
+        return read_area(options["aoi"])
     if options["bbox"]:
-        west, south, east, north = numbers("--bbox", options["bbox"], 4)
-        return boxed(west, south, east, north)
+        west, south, east, north = parse_numbers("--bbox", options["bbox"], 4)
+        return make_box_area(west, south, east, north)
     if options["size_m"] is None:
         raise InputError("--point needs --size METRES, the side of the square around it")
-    lon, lat = numbers("--point", options["point"], 2)
-    return around(lon, lat, options["size_m"])
+    lon, lat = parse_numbers("--point", options["point"], 2)
+    return make_square_area(lon, lat, options["size_m"])
 
 
-def numbers(option: str, text: str, count: int) -> list[float]:
+def parse_numbers(option: str, text: str, count: int) -> list[float]:
     """Numbers between commas, as many as there must be."""
     try:
         values = [float(part) for part in text.split(",")]
@@ -305,16 +310,16 @@ def numbers(option: str, text: str, count: int) -> list[float]:
     return values
 
 
-def planned(options: dict[str, Any], wish: Wish, narrator: Narrator) -> list[Export]:
+def plan_exports(options: dict[str, Any], wish: ExportRequest) -> list[Export]:
     """One grid over the area, or one for each of its zones."""
     from gee.batch import Destination
-    from gee.export import Export, Manner
-    from gee.lattice import best_crs, lattice, parse_crs
+    from gee.export import Export, TransferOptions
+    from gee.grid import choose_crs, make_lattice, parse_crs
     from gee.session import Access
 
-    area = chosen_area(options, narrator)
+    area = choose_area(options)
     access = Access(options["endpoint"], options["project"], options["credentials"], options["via"])
-    manner = Manner(
+    manner = TransferOptions(
         access,
         Destination(options["via"], options["to"]),
         options["workers"],
@@ -324,18 +329,18 @@ def planned(options: dict[str, Any], wish: Wish, narrator: Narrator) -> list[Exp
     areas = list(area.zones.values()) if options["split_zones"] else [area]
     exports = []
     for part in areas:
-        crs = parse_crs(options["crs"]) if options["crs"] else best_crs(part, narrator)
-        grid = lattice(crs, wish.scale_m, wish.lattice_m).grid(part.within(crs))
+        crs = parse_crs(options["crs"]) if options["crs"] else choose_crs(part)
+        grid = make_lattice(crs, wish.scale_m, wish.lattice_m).grid(part.within(crs))
         folder = options["out"] / part.name.replace(":", "_") if options["split_zones"] else options["out"]
-        exports.append(Export(part, grid, folder, manner, narrator))
+        exports.append(Export(part, grid, folder, manner))
     return exports
 
 
-def pair_rule(options: dict[str, Any]) -> PairRule:
+def make_pair_rule(options: dict[str, Any]) -> PairRule:
     """Which chips are wanted."""
     from gee.pairs import PairRule
 
-    least, most = numbers("--built", options["built"], 2)
+    least, most = parse_numbers("--built", options["built"], 2)
     return PairRule(
         count=options["pairs"],
         seed=options["seed"],
@@ -346,12 +351,12 @@ def pair_rule(options: dict[str, Any]) -> PairRule:
     )
 
 
-def told(summary: dict[str, Any]) -> str:
+def format_summary(summary: dict[str, Any]) -> str:
     """The outcome, for people."""
     lines = []
     for export in summary["exports"]:
         lines.append(f"{export['width']} x {export['height']} pixels in {export['crs']}, {export['out']}:")
-        lines += [f"  {layer_told(layer)}" for layer in export.get("layers", ())]
+        lines += [f"  {format_layer(layer)}" for layer in export.get("layers", ())]
         if "pairs" in export:
             lines.append(
                 f"  pairs: {export['pairs']['train']} train, {export['pairs']['validation']} validation"
@@ -359,7 +364,7 @@ def told(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def layer_told(layer: dict[str, Any]) -> str:
+def format_layer(layer: dict[str, Any]) -> str:
     """What became of one layer, or will."""
     if "bytes" in layer:
         size = f"{layer['tiles']} tiles of up to {layer['tile_side']} px, {layer['bytes'] / 1e6:,.1f} MB"

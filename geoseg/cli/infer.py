@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from geoseg.cli import console
-from geoseg.cli.footprint_options import footprint_options, recipe_wishes
-from geoseg.narrator import Narrator
+from geoseg.cli.console import print_result, wrap_command
+from geoseg.cli.options import add_footprint_options, pop_footprint_options
 
 
 @click.command("infer")
@@ -73,10 +72,10 @@ from geoseg.narrator import Narrator
     show_default=True,
     help="What to do about damaged parts of a scene.",
 )
-@footprint_options
+@add_footprint_options
 @click.option("--dry-run", is_flag=True, help="Tell the plan, memory, disk and time, and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@console.command
+@wrap_command
 def command(
     *,
     scene: tuple[str, ...],
@@ -86,7 +85,6 @@ def command(
     qgis_project: Path | None,
     dry_run: bool,
     overwrite: bool,
-    narrator: Narrator,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -103,18 +101,18 @@ def command(
       geoseg infer tiles/ --mask mask.tif --probability probability.tif
       geoseg infer sentinel.tif --bands B4,B3,B2,B8 --model sentinel2-builtup --mask built.tif
     """
-    from geoseg import infer
-    from geoseg.cli.memory import return_large_buffers
-    from geoseg.predict.job import Wishes
+    from geoseg.cli.main import return_large_buffers
+    from geoseg.inference.job import InferOptions
+    from geoseg.workflows.infer import InferOutputs, estimate_infer, infer
 
     return_large_buffers()
 
-    outputs = infer.Outputs(footprints, mask, probability, qgis_project, overwrite)
-    recipe = recipe_wishes(options)
-    wishes = Wishes(**options)
+    outputs = InferOutputs(footprints, mask, probability, qgis_project, overwrite)
+    recipe = pop_footprint_options(options)
+    wishes = InferOptions(**options)
     if dry_run:
-        needed = infer.dry_run(scene, outputs, wishes, narrator)
-        console.result(needed.summary, as_json, str(needed))
+        needed = estimate_infer(scene, outputs, wishes)
+        print_result(needed.summary, as_json, str(needed))
     else:
-        done = infer.infer(scene, outputs, wishes, recipe, narrator)
-        console.result(done.summary, as_json, str(done))
+        done = infer(scene, outputs, wishes, recipe)
+        print_result(done.summary, as_json, str(done))

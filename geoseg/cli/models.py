@@ -1,20 +1,23 @@
-"""`geoseg models`: which models there are, what their cards say, and how to take them elsewhere."""
+"""`geoseg models`: which models there are, what their cards say, and their export as ONNX."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli import console
-from geoseg.narrator import Narrator
+from geoseg.cli.console import print_result, wrap_command
 
 if TYPE_CHECKING:
-    from geoseg.model.card import Card
-    from geoseg.model.folder import Model
+    from geoseg.models.card import Card
+    from geoseg.models.store import Model
+
+log = logging.getLogger(__name__)
+
 
 SCALINGS = {
     "never": "{low:g} to {high:g} becomes 0 to 1",
@@ -29,35 +32,35 @@ def command() -> None:
 
 
 @command.command("list")
-@console.command
-def list_models(*, narrator: Narrator, as_json: bool) -> None:
+@wrap_command
+def list_models(*, as_json: bool) -> None:
     """List the built-in models, one a line."""
-    from geoseg.model.folder import builtin_names, find_model
+    from geoseg.models.store import find_model, list_builtin_models
 
-    models = [find_model(name) for name in builtin_names()]
-    console.result({"models": [overview(model) for model in models]}, as_json, table(models))
+    models = [find_model(name) for name in list_builtin_models()]
+    print_result({"models": [summarize_model(model) for model in models]}, as_json, format_models(models))
 
 
 @command.command("show")
 @click.argument("model")
-@console.command
-def show(*, model: str, narrator: Narrator, as_json: bool) -> None:
+@wrap_command
+def show_model(*, model: str, as_json: bool) -> None:
     """Show a model's card: what it is for, what it expects of a scene, and what is known about it.
 
     MODEL is a built-in name, a folder, an .onnx file or a hub name. --json gives the card as card.json has it.
     """
-    from geoseg.model.folder import find_model
+    from geoseg.models.store import find_model
 
     card = find_model(model).card
-    console.result(json.loads(card.to_json()), as_json, "\n".join(page(card)))
+    print_result(json.loads(card.to_json()), as_json, "\n".join(format_card(card)))
 
 
 @command.command("export")
 @click.argument("model")
 @click.option("--to", "out", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
-@console.command
-def export(*, model: str, out: Path, overwrite: bool, narrator: Narrator, as_json: bool) -> None:
+@wrap_command
+def export_model(*, model: str, out: Path, overwrite: bool, as_json: bool) -> None:
     """Write MODEL as an ONNX file that geoseg and the QGIS plugin Deepness run.
 
     The file is checked against the model before it gets its name. The card travels inside.
@@ -66,17 +69,17 @@ def export(*, model: str, out: Path, overwrite: bool, narrator: Narrator, as_jso
     Example:
       geoseg models export default --to buildings.onnx
     """
-    from geoseg.model.folder import find_model
-    from geoseg.model.onnx_export import export_onnx
+    from geoseg.models.export import export_onnx
+    from geoseg.models.store import find_model
 
     found = find_model(model)
     difference = export_onnx(found, out, overwrite)
-    narrator.say(f"Checked {out}: its probabilities differ from the model's by {difference:.1g} at most")
+    log.info(f"Checked {out}: its probabilities differ from the model's by {difference:.1g} at most")
     summary = {"model": found.card.name, "onnx": str(out), "largest_difference": difference}
-    console.result(summary, as_json, str(out))
+    print_result(summary, as_json, str(out))
 
 
-def overview(model: Model) -> dict[str, Any]:
+def summarize_model(model: Model) -> dict[str, Any]:
     """What the list tells about a model."""
     return {
         "name": model.name,
@@ -87,7 +90,7 @@ def overview(model: Model) -> dict[str, Any]:
     }
 
 
-def table(models: list[Model]) -> str:
+def format_models(models: list[Model]) -> str:
     rows = [
         (
             row["name"],
@@ -96,7 +99,7 @@ def table(models: list[Model]) -> str:
             row["licence"] or "-",
             f"{row['size_mb']:g} MB",
         )
-        for row in map(overview, models)
+        for row in map(summarize_model, models)
     ]
     columns = list(zip(("model", "pixels", "classes", "licence", "size"), *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -106,63 +109,64 @@ def table(models: list[Model]) -> str:
     )
 
 
-def page(card: Card) -> Iterator[str]:
+def format_card(card: Card) -> Iterator[str]:
     """A card for a person, line by line."""
     finest, coarsest = card.gsd_range_m
     yield click.style(card.name, bold=True)
     if card.description:
         yield card.description
     yield ""
-    yield entry("Bands", ", ".join(card.bands))
-    yield entry("Resolution", f"{card.gsd_m:g} m a pixel; tolerates {finest:g} to {coarsest:g} m")
-    yield entry("Patch", f"{card.patch} x {card.patch} pixels")
-    yield from classes(card)
+    yield format_entry("Bands", ", ".join(card.bands))
+    yield format_entry("Resolution", f"{card.gsd_m:g} m a pixel; tolerates {finest:g} to {coarsest:g} m")
+    yield format_entry("Patch", f"{card.patch} x {card.patch} pixels")
+    yield from format_classes(card)
     if card.activation == "sigmoid":
-        yield entry("Threshold", f"{card.threshold:g}")
-    yield entry("Minimum area", f"{card.min_area_m2:g} m²")
-    yield from scaling(card)
-    yield entry("Licence", card.licence or "not stated")
+        yield format_entry("Threshold", f"{card.threshold:g}")
+    yield format_entry("Minimum area", f"{card.min_area_m2:g} m²")
+    yield from format_scaling(card)
+    yield format_entry("Licence", card.licence or "not stated")
     for number, source in enumerate(card.sources):
-        yield entry("" if number else "Sources", flat(source))
+        yield format_entry("" if number else "Sources", format_facts(source))
     for number, failure in enumerate(card.known_failures):
-        yield entry("" if number else "Known to fail", failure)
+        yield format_entry("" if number else "Known to fail", failure)
     for title, facts in (
         ("Metrics", card.metrics),
         ("Calibration", card.calibration),
         ("Training", card.training),
     ):
         for number, (name, value) in enumerate(facts.items()):
-            yield entry("" if number else title, f"{name}: {shown(value)}")
-    yield entry("SHA-256", card.weights_sha256 or "not stated")
+            yield format_entry("" if number else title, f"{name}: {format_value(value)}")
+    yield format_entry("SHA-256", card.weights_sha256 or "not stated")
 
 
-def entry(title: str, text: str) -> str:
+def format_entry(title: str, text: str) -> str:
     return f"{title:14}{text}"
 
 
-def classes(card: Card) -> Iterator[str]:
+def format_classes(card: Card) -> Iterator[str]:
     for value, land in enumerate(card.classes):
         swatch = click.style("  ", bg=land.rgb)
-        yield entry("" if value else "Classes", f"{value}  {swatch} {land.color}  {land.name}")
+        yield format_entry("" if value else "Classes", f"{value}  {swatch} {land.color}  {land.name}")
 
 
-def scaling(card: Card) -> Iterator[str]:
+def format_scaling(card: Card) -> Iterator[str]:
     scale = card.scaling
     ends = " to ".join(f"{percentile:g}" for percentile in scale.percentiles)
-    yield entry("Scaling", SCALINGS[scale.stretch].format(low=scale.low, high=scale.high, ends=ends))
-    yield entry("", f"mean {shown(scale.mean)}, std {shown(scale.std)}")
+    yield format_entry("Scaling", SCALINGS[scale.stretch].format(low=scale.low, high=scale.high, ends=ends))
+    yield format_entry("", f"mean {format_value(scale.mean)}, std {format_value(scale.std)}")
 
 
-def flat(facts: Mapping[str, Any]) -> str:
+def format_facts(facts: Mapping[str, Any]) -> str:
     return "; ".join(
-        shown(value) if name == "name" else f"{name}: {shown(value)}" for name, value in facts.items()
+        format_value(value) if name == "name" else f"{name}: {format_value(value)}"
+        for name, value in facts.items()
     )
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value of a card as a person reads it."""
     if isinstance(value, Mapping):
-        return flat(value)
+        return format_facts(value)
     if isinstance(value, list | tuple):
-        return ", ".join(map(shown, value))
+        return ", ".join(map(format_value, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

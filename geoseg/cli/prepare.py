@@ -1,26 +1,30 @@
-"""`geoseg prepare`: other people's images and labels become training sets, audited."""
+"""`geoseg prepare`: images and labels from elsewhere become training sets, audited."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli import console
+from geoseg.cli.console import print_result, wrap_command
+from geoseg.cli.options import (
+    PATH,
+    RGB,
+    add_dataset_options,
+    add_image_options,
+    make_builder,
+    make_form_option,
+    make_origin,
+    make_split_rule,
+    parse_bands,
+)
 from geoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from geoseg.narrator import Narrator
-    from geoseg.prepare.coco.coco import Crowds
-    from geoseg.prepare.dataset import Dataset
-    from geoseg.prepare.making import Origin, Workshop
-    from geoseg.prepare.outlines import Form
-    from geoseg.prepare.splits import SplitRule
-
-RGB = "red,green,blue"
-PATH = click.Path(path_type=Path)
+    from geoseg.datasets.coco.dataset import Crowds
+    from geoseg.datasets.polygons import LabelForm
+    from geoseg.datasets.schema import Dataset
 
 
 @click.group("prepare")
@@ -28,107 +32,20 @@ def command() -> None:
     """Turn images and labels of many kinds into training sets, and audit them."""
 
 
-def making(run: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of everything that makes a data set."""
-    for option in reversed(
-        (
-            click.option("--out", "-o", required=True, type=PATH, help="Folder for the data set."),
-            click.option("--name", help="What the data set is called.  [default: the folder's name]"),
-            click.option("--licence", help="Licence of images and labels; goes into dataset.toml."),
-            click.option("--attribution", help="Whom users must name; goes into dataset.toml."),
-            click.option("--source", "origin", help="Where the data come from: a DOI or an address."),
-            click.option("--validation", multiple=True, metavar="PLACE", help="A place to validate on."),
-            click.option("--test", multiple=True, metavar="PLACE", help="A place to keep for testing."),
-            click.option(
-                "--validation-share",
-                "share",
-                default=0.2,
-                show_default=True,
-                help="Share of the places that validates, where none is named.",
-            ),
-            click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes."),
-            click.option("--overwrite", is_flag=True, help="Replace the data set that is there."),
-        )
-    ):
-        run = option(run)
-    return run
-
-
-def pictured(run: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of images that lie in files of their own."""
-    for option in reversed(
-        (
-            click.option("--images", metavar="PATTERN", help="Images below SOURCE, e.g. 'img/*.tif'."),
-            click.option(
-                "--labels", metavar="PATTERN", help="Labels below SOURCE; * is what both names share."
-            ),
-            click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order."),
-            click.option(
-                "--gsd", "gsd_m", type=float, help="Metres per pixel to train at.  [default: theirs]"
-            ),
-            click.option(
-                "--place", metavar="REGEX", help="Finds the place in a file's name, e.g. 'tile\\d+'."
-            ),
-        )
-    ):
-        run = option(run)
-    return run
-
-
-def as_form(default: Form) -> Callable[..., Any]:
-    """The option of labels that can be written as pixels or as outlines."""
-    return click.option(
-        "--as",
-        "form",
-        type=click.Choice(["masks", "vectors"]),
-        default=default,
-        show_default=True,
-        help="Labels as rasters, or as polygons (FlatGeobuf) with the field class.",
-    )
-
-
-def workshop_of(options: dict[str, Any], narrator: Narrator) -> Workshop:
-    from geoseg.prepare.making import Workshop
-
-    return Workshop(options["out"], options["workers"], options["overwrite"], narrator)
-
-
-def origin_of(options: dict[str, Any], **known: str) -> Origin:
-    from geoseg.prepare.making import Origin
-
-    said = {
-        "licence": options["licence"],
-        "attribution": options["attribution"],
-        "source": options["origin"],
-    }
-    name = options["name"] or options["out"].resolve().name
-    return Origin(name, **(known | {key: value for key, value in said.items() if value}))
-
-
-def splits_of(options: dict[str, Any]) -> SplitRule:
-    from geoseg.prepare.splits import SplitRule
-
-    return SplitRule(options["validation"], options["test"], options["share"])
-
-
-def bands_of(text: str) -> tuple[str, ...]:
-    return tuple(band.strip() for band in text.split(",") if band.strip())
-
-
-def finished(dataset: Dataset, options: dict[str, Any], narrator: Narrator, as_json: bool) -> None:
+def audit_and_print(dataset: Dataset, options: dict[str, Any], as_json: bool) -> None:
     """Audit what was made, and tell both."""
-    from geoseg.prepare.audit.audit import audit
+    from geoseg.datasets.audit.run import audit_dataset
 
-    report(audit(dataset, options["workers"], narrator), as_json)
+    print_audit(audit_dataset(dataset, options["workers"]), as_json)
 
 
-def report(audited: Any, as_json: bool) -> None:
-    console.result(audited.summary, as_json, "\n".join(audited.lines))
+def print_audit(audited: Any, as_json: bool) -> None:
+    print_result(audited.summary, as_json, "\n".join(audited.lines))
 
 
 @command.command("masks")
 @click.argument("source", type=PATH)
-@pictured
+@add_image_options
 @click.option(
     "--classes",
     "table",
@@ -140,11 +57,11 @@ def report(audited: Any, as_json: bool) -> None:
 @click.option(
     "--size", metavar="WIDTHxHEIGHT", help="Make copies of this size.  [default: use the files as they are]"
 )
-@making
-@console.command
+@add_dataset_options
+@wrap_command
 def masks(
     *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
-    table: str, size: str | None, narrator: Narrator, as_json: bool, **options: Any,
+    table: str, size: str | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Folders of images and masks, where a mask holds a value or a colour for each class.
 
@@ -158,18 +75,18 @@ def masks(
       geoseg prepare masks s2 --images '*.tif' --labels '*_classes.png' --bands B4,B3,B2,B8 --gsd 10
         --classes 'vegetation=2,built-up=1,water=3,ignore=0' --out s2-set
     """
-    from geoseg.prepare.classes import class_table
-    from geoseg.prepare.masks import MaskSet, prepare_masks
-    from geoseg.prepare.pairs import find_pairs
+    from geoseg.datasets.builder import find_pairs
+    from geoseg.datasets.classes import parse_class_table
+    from geoseg.datasets.masks import MaskOptions, prepare_masks
 
-    wanted = MaskSet(
-        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options), parsed_size(size)
+    wanted = MaskOptions(
+        make_origin(options), parse_class_table(table), parse_bands(bands), gsd_m, place, make_split_rule(options), parse_size(size)
     )  # fmt: skip
-    dataset = prepare_masks(find_pairs(source, images, labels), wanted, workshop_of(options, narrator))
-    finished(dataset, options, narrator, as_json)
+    dataset = prepare_masks(find_pairs(source, images, labels), wanted, make_builder(options))
+    audit_and_print(dataset, options, as_json)
 
 
-def parsed_size(size: str | None) -> tuple[int, int] | None:
+def parse_size(size: str | None) -> tuple[int, int] | None:
     """Height and width from WIDTHxHEIGHT."""
     if size is None:
         return None
@@ -181,7 +98,7 @@ def parsed_size(size: str | None) -> tuple[int, int] | None:
 
 @command.command("vectors")
 @click.argument("source", type=PATH)
-@pictured
+@add_image_options
 @click.option("--footprints", type=PATH, help="One file of polygons for all images, instead of --labels.")
 @click.option("--class-field", metavar="FIELD", help="Field of the polygons that holds their class.")
 @click.option(
@@ -194,13 +111,13 @@ def parsed_size(size: str | None) -> tuple[int, int] | None:
 @click.option(
     "--labelled", type=PATH, help="Polygons within which every building is drawn; outside is ignored."
 )
-@as_form("vectors")
-@making
-@console.command
+@make_form_option("vectors")
+@add_dataset_options
+@wrap_command
 def vectors(
     *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
     footprints: Path | None, class_field: str | None, table: str, labelled: Path | None,
-    form: Form, narrator: Narrator, as_json: bool, **options: Any,
+    form: LabelForm, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Scenes with polygons of buildings, in any CRS: GeoJSON, GeoPackage, FlatGeobuf, GeoParquet, CSV and the like.
 
@@ -215,20 +132,20 @@ def vectors(
       geoseg prepare vectors scenes --images '*.tif' --footprints ghana.csv.gz --out google-set
       geoseg prepare vectors SN2_Vegas --out vegas
     """
-    from geoseg.prepare.classes import class_table
-    from geoseg.prepare.pairs import find_pairs, with_one_label
-    from geoseg.prepare.spacenet import spacenet_pairs
-    from geoseg.prepare.vectors import VectorSet, prepare_vectors
+    from geoseg.datasets.benchmarks import find_spacenet_pairs
+    from geoseg.datasets.builder import find_pairs, pair_with_label
+    from geoseg.datasets.classes import parse_class_table
+    from geoseg.datasets.vectors import VectorOptions, prepare_vectors
 
     if footprints:
-        pairs = with_one_label(source, images, footprints)
+        pairs = pair_with_label(source, images, footprints)
     else:
-        pairs = find_pairs(source, images, labels) if images or labels else spacenet_pairs(source)
-    wanted = VectorSet(
-        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options),
+        pairs = find_pairs(source, images, labels) if images or labels else find_spacenet_pairs(source)
+    wanted = VectorOptions(
+        make_origin(options), parse_class_table(table), parse_bands(bands), gsd_m, place, make_split_rule(options),
         class_field=class_field, labelled=labelled, form=form,
     )  # fmt: skip
-    finished(prepare_vectors(pairs, wanted, workshop_of(options, narrator)), options, narrator, as_json)
+    audit_and_print(prepare_vectors(pairs, wanted, make_builder(options)), options, as_json)
 
 
 @command.command("coco")
@@ -238,7 +155,7 @@ def vectors(
 @click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel, e.g. 0.3 for crowdAI.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N images of each file at most.")
 @click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Take every Nth image.")
-@as_form("masks")
+@make_form_option("masks")
 @click.option(
     "--crowds",
     type=click.Choice(["ignore", "draw"]),
@@ -246,11 +163,11 @@ def vectors(
     show_default=True,
     help="Whether regions marked iscrowd are left out of training or drawn as their category.",
 )
-@making
-@console.command
+@add_dataset_options
+@wrap_command
 def coco(
     *, source: Path, images: Path | None, bands: str, gsd_m: float, limit: int | None, every: int,
-    form: Form, crowds: Crowds, narrator: Narrator, as_json: bool, **options: Any,
+    form: LabelForm, crowds: Crowds, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """A COCO file, or a folder of them: polygons and run lengths, crowds, any number of categories.
 
@@ -262,34 +179,33 @@ def coco(
       geoseg prepare coco crowdai --gsd 0.3 --out crowdai-set
       geoseg prepare coco instances.json --images photos --gsd 0.1 --limit 1000 --out small-set
     """
-    from geoseg.prepare.coco.coco import CocoSet, find_parts, prepare_coco
+    from geoseg.datasets.coco.dataset import CocoOptions, find_coco_files, prepare_coco
 
-    wanted = CocoSet(
-        origin_of(options), gsd_m, bands_of(bands), splits_of(options), limit, every, form, crowds
+    wanted = CocoOptions(
+        make_origin(options), gsd_m, parse_bands(bands), make_split_rule(options), limit, every, form, crowds
     )
-    finished(
-        prepare_coco(find_parts(source, images), wanted, workshop_of(options, narrator)),
-        options,
-        narrator,
-        as_json,
+    audit_and_print(
+        prepare_coco(find_coco_files(source, images), wanted, make_builder(options)), options, as_json
     )
 
 
 @command.command("inria")
 @click.argument("source", type=PATH)
 @click.option("--by-city", is_flag=True, help="Validate on whole cities: see --validation.")
-@making
-@console.command
-def inria(*, source: Path, by_city: bool, narrator: Narrator, as_json: bool, **options: Any) -> None:
+@add_dataset_options
+@wrap_command
+def inria(*, source: Path, by_city: bool, as_json: bool, **options: Any) -> None:
     """The Inria Aerial Image Labeling data set, as it comes out of its archive.
 
     The first five images of every city validate, as in the data set's own paper; with --by-city whole cities do.
     """
-    from geoseg.prepare.inria import LICENCE, SOURCE, InriaSet, prepare_inria
+    from geoseg.datasets.benchmarks import INRIA_LICENCE, INRIA_SOURCE, InriaOptions, prepare_inria
 
-    origin = origin_of(options, licence=LICENCE, source=SOURCE, attribution="Maggiori et al. 2017, Inria")
-    wanted = InriaSet(origin, splits_of(options) if by_city else None)
-    finished(prepare_inria(source, wanted, workshop_of(options, narrator)), options, narrator, as_json)
+    origin = make_origin(
+        options, licence=INRIA_LICENCE, source=INRIA_SOURCE, attribution="Maggiori et al. 2017, Inria"
+    )
+    wanted = InriaOptions(origin, make_split_rule(options) if by_city else None)
+    audit_and_print(prepare_inria(source, wanted, make_builder(options)), options, as_json)
 
 
 @command.command("cvat")
@@ -299,25 +215,25 @@ def inria(*, source: Path, by_city: bool, narrator: Narrator, as_json: bool, **o
 @click.option(
     "--attribute", metavar="NAME", help="Attribute whose value is a shape's class.  [default: its label]"
 )
-@making
-@console.command
+@add_dataset_options
+@wrap_command
 def cvat(
-    *, source: Path, bands: str, gsd_m: float, attribute: str | None, narrator: Narrator, as_json: bool,
+    *, source: Path, bands: str, gsd_m: float, attribute: str | None, as_json: bool,
     **options: Any,
 ) -> None:  # fmt: skip
     """What CVAT exported as "CVAT for images 1.1" or as COCO: a folder, a zip archive or annotations.xml itself.
 
     Polygons, boxes, ellipses and masks become pixels; the label ignore marks ground that nobody labelled.
     """
-    from geoseg.prepare.cvat.cvat import CvatSet, prepare_cvat
+    from geoseg.datasets.cvat.dataset import CvatOptions, prepare_cvat
 
-    wanted = CvatSet(origin_of(options), gsd_m, bands_of(bands), splits_of(options), attribute)
-    finished(prepare_cvat(source, wanted, workshop_of(options, narrator)), options, narrator, as_json)
+    wanted = CvatOptions(make_origin(options), gsd_m, parse_bands(bands), make_split_rule(options), attribute)
+    audit_and_print(prepare_cvat(source, wanted, make_builder(options)), options, as_json)
 
 
 @command.command("sentinel-esm")
 @click.argument("source", type=PATH)
-@pictured
+@add_image_options
 @click.option(
     "--label-tiles",
     "tiles",
@@ -355,12 +271,12 @@ def cvat(
     metavar="SCALE,OFFSET",
     help="Reflectance = SCALE x value + OFFSET, e.g. 0.0001,-0.1.  [default: as each file says]",
 )
-@making
-@console.command
+@add_dataset_options
+@wrap_command
 def sentinel_esm(
     *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
     tiles: str | None, table: str, threshold: float, cloud: str | None, cloud_values: str, reflectance: str | None,
-    narrator: Narrator, as_json: bool, **options: Any,
+    as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Sentinel-2 images with ESM, GHSL, WSF or WorldCover rasters, in any CRS and resolution.
 
@@ -371,22 +287,27 @@ def sentinel_esm(
       geoseg prepare sentinel-esm pairs --images 's2/*.tif' --labels 'esm/*.tif' --bands B2,B3,B4,B8 --out esm-set
       geoseg prepare sentinel-esm s2 --images '*.tif' --label-tiles ESM/ --cloud SCL --bands B2,B3,B4,B8 --out esm-set
     """
-    from geoseg.prepare.classes import class_table
-    from geoseg.prepare.labels.clouds import Clouds, parsed_values
-    from geoseg.prepare.labels.labels import LabelSet, prepare_labels
-    from geoseg.prepare.labels.reflectance import parsed_reflectance
-    from geoseg.prepare.labels.sources import Patterns, find_sources
+    from geoseg.datasets.classes import parse_class_table
+    from geoseg.datasets.sentinel.dataset import (
+        SentinelOptions,
+        SourcePatterns,
+        find_sources,
+        prepare_sentinel,
+    )
+    from geoseg.datasets.sentinel.reflectance import CloudOptions, parse_cloud_values, parse_reflectance
 
     rasters = cloud if cloud and "*" in cloud else None
-    clouds = Clouds(
-        cloud if cloud and not rasters else "SCL", bool(cloud and not rasters), parsed_values(cloud_values)
+    clouds = CloudOptions(
+        cloud if cloud and not rasters else "SCL",
+        bool(cloud and not rasters),
+        parse_cloud_values(cloud_values),
     )
-    wanted = LabelSet(
-        origin_of(options), class_table(table), bands_of(bands), gsd_m, place, splits_of(options), None,
-        threshold, clouds, parsed_reflectance(reflectance) if reflectance else None,
+    wanted = SentinelOptions(
+        make_origin(options), parse_class_table(table), parse_bands(bands), gsd_m, place, make_split_rule(options), None,
+        threshold, clouds, parse_reflectance(reflectance) if reflectance else None,
     )  # fmt: skip
-    sources = find_sources(source, Patterns(images, labels, tiles, rasters))
-    finished(prepare_labels(sources, wanted, workshop_of(options, narrator)), options, narrator, as_json)
+    sources = find_sources(source, SourcePatterns(images, labels, tiles, rasters))
+    audit_and_print(prepare_sentinel(sources, wanted, make_builder(options)), options, as_json)
 
 
 @command.command("cvat-export")
@@ -399,20 +320,20 @@ def sentinel_esm(
 @click.option("--count", type=click.IntRange(1), default=20, show_default=True, help="How many pieces.")
 @click.option("--size", type=click.IntRange(32), default=512, show_default=True, help="Pixels along a side.")
 @click.option("--label", default="building", show_default=True, help="What CVAT is to call the footprints.")
-@console.command
+@wrap_command
 def cvat_export(
     *, scene: Path, footprints: Path, out: Path, probability: Path | None, count: int, size: int, label: str,
-    narrator: Narrator, as_json: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Pieces of SCENE with FOOTPRINTS as shapes, for a person to correct in CVAT.
 
     Make a task of OUT/images, upload OUT/annotations.xml as CVAT 1.1, correct it, export it as CVAT for images 1.1 and
     bring it back with geoseg prepare cvat.
     """
-    from geoseg.prepare.cvat.export import Tiles, export_tiles
+    from geoseg.datasets.cvat.export import CvatExportOptions, export_tiles
 
-    shapes = export_tiles(scene, footprints, out, Tiles(count, size, probability, label), narrator)
-    console.result({"out": str(out), "shapes": shapes}, as_json, f"{out}: {shapes:,} shapes")
+    shapes = export_tiles(scene, footprints, out, CvatExportOptions(count, size, probability, label))
+    print_result({"out": str(out), "shapes": shapes}, as_json, f"{out}: {shapes:,} shapes")
 
 
 @command.command("demo")
@@ -420,31 +341,30 @@ def cvat_export(
 @click.option("--size", type=click.IntRange(1), default=1024, show_default=True, help="Pixels along a side.")
 @click.option("--seed", default=0, show_default=True, help="The first place; the others follow.")
 @click.option("--gsd", "gsd_m", default=0.3, show_default=True, help="Metres per pixel.")
-@making
-@console.command
-def demo(
-    *, scenes: int, size: int, seed: int, gsd_m: float, narrator: Narrator, as_json: bool, **options: Any
-) -> None:
+@add_dataset_options
+@wrap_command
+def demo(*, scenes: int, size: int, seed: int, gsd_m: float, as_json: bool, **options: Any) -> None:
     """Made-up places with the exact truth about their buildings, to try everything without any download."""
-    from geoseg.prepare.demo import DemoSet, prepare_demo
+    from geoseg.datasets.benchmarks import SyntheticOptions, prepare_synthetic
 
-    origin = origin_of(options, licence="CC0-1.0", attribution="geoseg", source="drawn by geoseg demo-scene")
-    wanted = DemoSet(origin, splits_of(options), scenes, size, seed, gsd_m)
-    finished(prepare_demo(wanted, workshop_of(options, narrator)), options, narrator, as_json)
+    origin = make_origin(
+        options, licence="CC0-1.0", attribution="geoseg", source="drawn by geoseg demo-scene"
+    )
+    wanted = SyntheticOptions(origin, make_split_rule(options), scenes, size, seed, gsd_m)
+    audit_and_print(prepare_synthetic(wanted, make_builder(options)), options, as_json)
 
 
 @command.command("audit")
 @click.argument("dataset", type=PATH)
 @click.option("--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")
 @click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes.")
-@console.command
-def audit_(*, dataset: Path, fix: bool, workers: int | None, narrator: Narrator, as_json: bool) -> None:
+@wrap_command
+def audit(*, dataset: Path, fix: bool, workers: int | None, as_json: bool) -> None:
     """Look for what spoils training: duplicates, shared ground between splits, shifted or empty labels."""
-    from geoseg.prepare.audit.audit import audit
-    from geoseg.prepare.audit.fix import fixed
-    from geoseg.prepare.dataset import read_dataset
+    from geoseg.datasets.audit.run import audit_dataset, fix_dataset
+    from geoseg.datasets.schema import read_dataset
 
-    audited = audit(read_dataset(dataset), workers, narrator)
+    audited = audit_dataset(read_dataset(dataset), workers)
     if fix:
-        audited = fixed(audited)
-    report(audited, as_json)
+        audited = fix_dataset(audited)
+    print_audit(audited, as_json)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli import console
-from geoseg.narrator import Narrator
+from geoseg.cli.console import print_result, wrap_command
 
-SHOWN = 20
+MOST_ROWS = 20
 
 
 @click.command("stats")
@@ -30,7 +29,7 @@ SHOWN = 20
 @click.option("--area-crs", default="auto", show_default=True, help="CRS in which areas are measured.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the table here, too.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier layer of regions, and the CSV file.")
-@console.command
+@wrap_command
 def command(
     *,
     footprints: Path,
@@ -41,7 +40,6 @@ def command(
     area_crs: str,
     csv: Path | None,
     overwrite: bool,
-    narrator: Narrator,
     as_json: bool,
 ) -> None:
     """Count FOOTPRINTS per region, in true square metres.
@@ -49,10 +47,10 @@ def command(
     The table becomes the layer `regions` of the GeoPackage (a file beside it for other formats). One row per region and
     class: buildings, built area, seen area, share, sizes, confidence, expected area.
     """
-    from geoseg.footprints.regions.survey import Survey, survey
+    from geoseg.regions.files import StatsOptions, write_statistics
 
-    question = Survey(footprints, regions, region_id, mask, probability, area_crs)
-    table = survey(question, csv, overwrite, narrator)
+    question = StatsOptions(footprints, regions, region_id, mask, probability, area_crs)
+    table = write_statistics(question, csv, overwrite)
     rows = table.drop(columns=table.geometry.name).astype(object).where(table.notna(), None)
     summary = {
         "regions": int(table["region"].nunique()),
@@ -60,10 +58,10 @@ def command(
         "built_area_m2": float(table["built_area_m2"].sum()),
         "rows": rows.to_dict("records"),
     }
-    console.result(summary, as_json, lines_of(summary))
+    print_result(summary, as_json, format_table(summary))
 
 
-def lines_of(summary: dict[str, object]) -> str:
+def format_table(summary: dict[str, object]) -> str:
     """A short table for people."""
     rows = summary["rows"]
     assert isinstance(rows, list)
@@ -71,7 +69,7 @@ def lines_of(summary: dict[str, object]) -> str:
     listed = [
         f"{row['region']!s:24.24} {row['class']:16.16} {row['buildings']:10,} {row['built_area_m2']:14,.0f} "
         + ("       -" if row["share"] is None else f"{row['share']:8.1%}")
-        for row in rows[:SHOWN]
+        for row in rows[:MOST_ROWS]
     ]
-    more = [f"... and {len(rows) - SHOWN} more rows"] if len(rows) > SHOWN else []
+    more = [f"... and {len(rows) - MOST_ROWS} more rows"] if len(rows) > MOST_ROWS else []
     return "\n".join([heading, *listed, *more])

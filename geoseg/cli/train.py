@@ -1,4 +1,4 @@
-"""`geoseg train`: a data set becomes a model."""
+"""`geoseg train`: train a model on a data set."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from geoseg.cli import console
-from geoseg.learn.settings import described, flag
-from geoseg.narrator import Narrator
+from geoseg.cli.console import print_result, wrap_command
+from geoseg.options import format_flag
+from geoseg.training.options import describe_options
 
 
-def setting_options(function: Callable[..., None]) -> Callable[..., None]:
+def add_setting_options(function: Callable[..., None]) -> Callable[..., None]:
     """A flag for every setting; one that is not given leaves the file's value, or the default."""
-    for name, kind, default, meaning in reversed(described()):
+    for name, kind, default, meaning in reversed(describe_options()):
         shown = "" if "[default" in meaning or default in ("", None) else f" [default: {default}]"
-        names = [flag(name), name] + (["--from"] if name == "start_from" else [])
-        given: dict[str, Any] = {"type": click_type(kind), "default": None, "help": meaning + shown}
+        names = [format_flag(name), name] + (["--from"] if name == "start_from" else [])
+        given: dict[str, Any] = {"type": choose_click_type(kind), "default": None, "help": meaning + shown}
         if kind is bool:
-            names[0], given = f"{flag(name)}/--no-{flag(name)[2:]}", {"default": None, "help": meaning}
+            names[0], given = (
+                f"{format_flag(name)}/--no-{format_flag(name)[2:]}",
+                {"default": None, "help": meaning},
+            )
         function = click.option(*names, **given)(function)
     return function
 
 
-def click_type(kind: Any) -> Any:
+def choose_click_type(kind: Any) -> Any:
     return click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
 
 
@@ -41,8 +44,8 @@ def click_type(kind: Any) -> Any:
     help="Write a picture of patches as they are shown, and stop.",
 )
 @click.option("--overwrite", is_flag=True, help="Start over, also where the folder holds a model.")
-@setting_options
-@console.command
+@add_setting_options
+@wrap_command
 def command(
     *,
     dataset: Path,
@@ -50,7 +53,6 @@ def command(
     config: Path | None,
     show_samples: Path | None,
     overwrite: bool,
-    narrator: Narrator,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -66,21 +68,21 @@ def command(
       geoseg train data/ --out runs/built --derived "ndvi; mndwi" --oversample auto --config train.toml
       geoseg train data/ --show-samples samples.png
     """
-    from geoseg.learn.settings import read_settings
+    from geoseg.training.options import read_train_options
 
-    settings = read_settings(config, flags)
+    settings = read_train_options(config, flags)
     if show_samples is not None:
-        from geoseg.learn.training.train import draw_samples
+        from geoseg.training.trainer import draw_training_patches
 
-        draw_samples(dataset, show_samples, settings, narrator)
-        console.result({"samples": str(show_samples)}, as_json, f"Samples {show_samples}")
+        draw_training_patches(dataset, show_samples, settings)
+        print_result({"samples": str(show_samples)}, as_json, f"Samples {show_samples}")
         return
     if out is None:
         raise click.UsageError("Missing option '--out': the folder of the run.")
-    from geoseg.cli.memory import keep_large_buffers
-    from geoseg.learn.training.train import train
+    from geoseg.cli.main import keep_large_buffers
+    from geoseg.training.trainer import train_model
 
     keep_large_buffers()
-    finished = train(dataset, out, settings, overwrite, narrator)
+    finished = train_model(dataset, out, settings, overwrite)
     if finished is not None:
-        console.result(finished.summary, as_json, str(finished))
+        print_result(finished.summary, as_json, str(finished))

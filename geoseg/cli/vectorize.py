@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli import console
-from geoseg.cli.footprint_options import footprint_options, recipe_wishes
+from geoseg.cli.console import print_result, wrap_command
+from geoseg.cli.options import add_footprint_options, pop_footprint_options
 from geoseg.errors import InputError
 
 if TYPE_CHECKING:
     from geoseg.footprints.trace.mask import Mask
-    from geoseg.footprints.vectorize import Summary
-    from geoseg.narrator import Narrator
+    from geoseg.workflows.vectorize import VectorizeSummary
 
 
 WORTH_PROCESSES_MPX = 100
@@ -50,7 +49,7 @@ MOST_WORKERS = 16
     help="What a value of the mask is called, e.g. 2=industrial; give it once for each.  [default: 1=building]",
 )
 @click.option("--assume-crs", metavar="CRS", help="CRS of a mask that does not say it.")
-@footprint_options
+@add_footprint_options
 @click.option("--image", type=click.Path(path_type=Path), help="The image below it all in the QGIS project.")
 @click.option("--overwrite", is_flag=True, help="Replace footprints that are there already.")
 @click.option("--strip", "strip_rows", type=click.IntRange(1), metavar="ROWS", help="Rows read at once.")
@@ -60,7 +59,7 @@ MOST_WORKERS = 16
     metavar="N",
     help="Worker processes; 0 does all in one.  [default: as the size of the mask and the computer suggest]",
 )
-@console.command
+@wrap_command
 def command(
     *,
     mask: str,
@@ -75,7 +74,6 @@ def command(
     overwrite: bool,
     strip_rows: int | None,
     workers: int | None,
-    narrator: Narrator,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -91,32 +89,32 @@ def command(
       geoseg vectorize mask.tif --probability probability.tif --regions wards.gpkg --out buildings.gpkg
       geoseg vectorize probability.tif --threshold 0.4 --split touching --out buildings.fgb
     """
-    from geoseg.footprints.files.geopackage import check_replaceable
-    from geoseg.footprints.files.project import Project, write_project
     from geoseg.footprints.trace.mask import open_mask
-    from geoseg.footprints.vectorize import Recipe, vectorize
+    from geoseg.footprints.write.geopackage import check_replaceable
+    from geoseg.footprints.write.project import QgisProject, write_project
+    from geoseg.workflows.options import VectorizeOptions
+    from geoseg.workflows.vectorize import vectorize_mask
 
     if qgis_project:
         check_replaceable(qgis_project, (), overwrite)
     opened = open_mask(mask, band=band, threshold=threshold, probability=probability, assume_crs=assume_crs)
-    wishes = recipe_wishes(options)
-    names = named_classes(classes) or names_in(opened, wishes.get("regions"))
-    summary = vectorize(
+    wishes = pop_footprint_options(options)
+    names = parse_class_names(classes) or make_class_names(opened, wishes.get("regions"))
+    summary = vectorize_mask(
         opened,
         out,
-        Recipe(names=names, **wishes),
-        workers=suggested_workers(opened) if workers is None else workers,
+        VectorizeOptions(names=names, **wishes),
+        workers=choose_workers(opened) if workers is None else workers,
         strip_rows=strip_rows,
         overwrite=overwrite,
-        narrator=narrator,
     )
     if qgis_project:
         rasters = Path(probability) if probability else None, Path(mask)
-        write_project(Project(out, image, *rasters), qgis_project, overwrite)
-    console.result({"out": str(out), **asdict(summary)}, as_json, lines_of(summary, out))
+        write_project(QgisProject(out, image, *rasters), qgis_project, overwrite)
+    print_result({"out": str(out), **asdict(summary)}, as_json, format_summary(summary, out))
 
 
-def named_classes(classes: tuple[str, ...]) -> dict[int, str]:
+def parse_class_names(classes: tuple[str, ...]) -> dict[int, str]:
     """Class names from VALUE=NAME."""
     pairs = [entry.partition("=") for entry in classes]
     for entry, (value, _, name) in zip(classes, pairs, strict=True):
@@ -125,22 +123,22 @@ def named_classes(classes: tuple[str, ...]) -> dict[int, str]:
     return {int(value): name.strip() for value, _, name in pairs}
 
 
-def names_in(mask: Mask, regions: str | None) -> dict[int, str]:
+def make_class_names(mask: Mask, regions: str | None) -> dict[int, str]:
     """Names for the classes of a mask whose names nobody gave; statistics need to know them beforehand."""
-    from geoseg.footprints.trace.mask import values_in
+    from geoseg.footprints.trace.mask import find_classes
 
-    values = values_in(mask) if regions and mask.threshold is None else []
+    values = find_classes(mask) if regions and mask.threshold is None else []
     return {1: "building"} | {value: f"class {value}" for value in values if value > 1}
 
 
-def suggested_workers(mask: Mask) -> int:
+def choose_workers(mask: Mask) -> int:
     """As many processes as there are processors, where the mask is large enough to repay their start."""
-    from geoseg.footprints.trace.workers import available_processors
+    from geoseg.parallel import count_processors
 
-    return 0 if mask.grid.megapixels < WORTH_PROCESSES_MPX else min(available_processors(), MOST_WORKERS)
+    return 0 if mask.grid.megapixels < WORTH_PROCESSES_MPX else min(count_processors(), MOST_WORKERS)
 
 
-def lines_of(summary: Summary, out: Path) -> str:
+def format_summary(summary: VectorizeSummary, out: Path) -> str:
     """The outcome for people."""
     dropped = f", {summary.dropped:,} smaller ones left out" if summary.dropped else ""
     regions = f"\n{summary.regions:,} regions in the layer regions" if summary.regions is not None else ""

@@ -1,4 +1,7 @@
-"""Which bands of a scene a model wants, found by number, by name or by colour."""
+"""Bands by number, by name or by color: what they are called, and which of a scene's bands a model wants.
+
+A band may be called by its color, as people say it, or by its number, as Sentinel-2 does.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoseg.errors import InputError
+
+RGB = ("red", "green", "blue")
+BAND_ALIASES = {
+    "blue": ("b", "b2", "b02"),
+    "green": ("g", "b3", "b03"),
+    "red": ("r", "b4", "b04"),
+    "rededge": ("b5", "b05", "rededge1", "red_edge"),
+    "nir": ("n", "b8", "b08"),
+    "swir": ("b11", "swir1", "swir16"),
+}
+
+
+def find_color(name: str) -> str:
+    """The colour that a band's name stands for, or the name itself, in small letters, where it stands for none."""
+    plain = name.strip().lower()
+    return next((each for each, names in BAND_ALIASES.items() if plain in names), plain)
+
+
+def find_band_name(wanted: str, bands: Sequence[str]) -> str | None:
+    """What a colour is called among some bands: exactly so if it can be, else by another of its names."""
+    known = {band.lower(): band for band in bands}
+    return next((known[name] for name in (wanted, *BAND_ALIASES.get(wanted, ())) if name in known), None)
+
+
+def find_rgb_bands(bands: Sequence[str]) -> tuple[int, int, int]:
+    """Which bands, counted from 0, a person sees as red, green and blue: those called so, else the first three."""
+    called = [find_band_name(each, bands) for each in RGB]
+    found = [bands.index(name) for name in called if name]
+    red, green, blue = (min(place, len(bands) - 1) for place in (found if len(found) == 3 else range(3)))
+    return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -20,41 +53,41 @@ class Band:
     def is_alpha(self) -> bool:
         return self.colour == "alpha"
 
-    def answers_to(self, name: str) -> bool:
+    def matches(self, name: str) -> bool:
         return name.strip().lower() in (self.description.lower(), self.colour.lower())
 
     def __str__(self) -> str:
         return f"{self.number} ({self.description or self.colour})"
 
 
-def requested_bands(available: Sequence[Band], request: str, scene: str) -> tuple[int, ...]:
+def parse_bands(available: Sequence[Band], request: str, scene: str) -> tuple[int, ...]:
     """The band numbers that `--bands` names, each by number or by description."""
-    return tuple(requested_band(available, item.strip(), request, scene) for item in request.split(","))
+    return tuple(parse_band(available, item.strip(), request, scene) for item in request.split(","))
 
 
-def requested_band(available: Sequence[Band], item: str, request: str, scene: str) -> int:
-    matches = [b for b in available if str(b.number) == item] or [b for b in available if b.answers_to(item)]
+def parse_band(available: Sequence[Band], item: str, request: str, scene: str) -> int:
+    matches = [b for b in available if str(b.number) == item] or [b for b in available if b.matches(item)]
     if not item or not matches:
-        raise InputError(f"--bands {request}: {scene} has no band '{item}'; it has {listed(available)}")
+        raise InputError(f"--bands {request}: {scene} has no band '{item}'; it has {format_bands(available)}")
     return matches[0].number
 
 
-def matching_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) -> tuple[int, ...]:
+def match_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) -> tuple[int, ...]:
     """The bands a model wants: those that carry its names, else all bands when the count is right.
 
     A band that is asked for by name is data, though many programs mark a fourth band as alpha, whatever it holds.
     """
     data = [band for band in available if not band.is_alpha]
-    found = [next((b.number for b in available if b.answers_to(name)), None) for name in wanted]
+    found = [next((b.number for b in available if b.matches(name)), None) for name in wanted]
     if None not in found and len(set(found)) == len(found):
         return tuple(number for number in found if number is not None)
     if len(data) == len(wanted):
         return tuple(band.number for band in data)
     raise InputError(
-        f"{scene}: the model wants {len(wanted)} bands ({', '.join(wanted)}) and the scene has {listed(available)}; "
+        f"{scene}: the model wants {len(wanted)} bands ({', '.join(wanted)}) and the scene has {format_bands(available)}; "
         f"choose with --bands, e.g. --bands {','.join(str(i + 1) for i in range(len(wanted)))}"
     )
 
 
-def listed(bands: Sequence[Band]) -> str:
+def format_bands(bands: Sequence[Band]) -> str:
     return f"{len(bands)}: " + ", ".join(map(str, bands))

@@ -13,11 +13,11 @@ from geoseg.errors import InputError
 
 WGS84 = CRS.from_epsg(4326)
 ELLIPSOID = Geod(ellps="WGS84")
-NOWHERE = CRS.from_proj4("+proj=laea +lat_0=0 +lon_0=0 +datum=WGS84 +units=m +no_defs")
+PLACEHOLDER_CRS = CRS.from_proj4("+proj=laea +lat_0=0 +lon_0=0 +datum=WGS84 +units=m +no_defs")
 
 
 @lru_cache(maxsize=64)
-def between(source: CRS, target: CRS) -> Transformer:
+def find_transformer(source: CRS, target: CRS) -> Transformer:
     """The way from one CRS to another, x before y. Finding it takes far longer than going it, so it is kept."""
     return Transformer.from_crs(source, target, always_xy=True)
 
@@ -94,10 +94,10 @@ class Grid:
     def centre_lonlat(self) -> tuple[float, float]:
         """Longitude and latitude of the middle of the grid."""
         x, y = self.transform @ (self.width / 2, self.height / 2)
-        lon, lat = between(self.crs, WGS84).transform(x, y)
+        lon, lat = find_transformer(self.crs, WGS84).transform(x, y)
         if not (isfinite(lon) and isfinite(lat)):
             raise InputError(
-                f"the middle of the image ({x:g}, {y:g}) is nowhere on Earth in {crs_name(self.crs)}; "
+                f"the middle of the image ({x:g}, {y:g}) is nowhere on Earth in {format_crs(self.crs)}; "
                 "is the CRS the right one?"
             )
         return lon, lat
@@ -106,7 +106,7 @@ class Grid:
     def pixel_size_m(self) -> tuple[float, float]:
         """True ground size (across, down) of the middle pixel, in metres on the ellipsoid."""
         col, row = self.width / 2, self.height / 2
-        to_lonlat = between(self.crs, WGS84)
+        to_lonlat = find_transformer(self.crs, WGS84)
         lon, lat = self.centre_lonlat
         sizes = []
         for step in ((1.0, 0.0), (0.0, 1.0)):
@@ -125,7 +125,7 @@ class Grid:
         shifted = self.transform @ Affine.translation(window.col, window.row)
         return Grid(self.crs, shifted, window.height, window.width)
 
-    def rescaled(self, gsd_m: float) -> Grid:
+    def rescale(self, gsd_m: float) -> Grid:
         """The same ground in pixels that are square on the ground, `gsd_m` metres a side or very nearly so."""
         across, down = self.pixel_size_m
         height = max(1, round(self.height * down / gsd_m))
@@ -134,18 +134,18 @@ class Grid:
         return Grid(self.crs, self.transform @ scale, height, width)
 
 
-def made_up_grid(shape: tuple[int, int], gsd_m: float) -> Grid:
+def make_placeholder_grid(shape: tuple[int, int], gsd_m: float) -> Grid:
     """A grid for a picture that lies nowhere: square pixels of true size in the Gulf of Guinea, where 0 meets 0."""
-    return Grid(NOWHERE, Affine.scale(gsd_m, -gsd_m), *shape)
+    return Grid(PLACEHOLDER_CRS, Affine.scale(gsd_m, -gsd_m), *shape)
 
 
-def crs_name(crs: CRS) -> str:
+def format_crs(crs: CRS) -> str:
     """A short name a person knows: the authority's code, else the CRS's own name."""
     authority = crs.to_authority()
     return ":".join(authority) if authority else crs.name
 
 
-def utm_crs(lon: float, lat: float) -> CRS:
+def find_utm_crs(lon: float, lat: float) -> CRS:
     """The UTM zone of a place, with the exceptions of Norway and Svalbard."""
     zone = min(int((lon + 180) // 6) + 1, 60)
     if 56 <= lat < 64 and 3 <= lon < 12:

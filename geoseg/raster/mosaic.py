@@ -1,7 +1,7 @@
 """Finished rows become a cloud-optimised GeoTIFF: strips as small files first, then one copy at the end.
 
 A killed in-place GeoTIFF opens without error and reads as zeros; a strip file either has its final name or is not
-there. So the strip files are what a later run goes on from, and the mosaic appears whole or not at all.
+there. So the strip files are what a later run resumes from, and the mosaic appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
-import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 
-from geoseg.raster.gdal import GDAL_ERRORS, rasterio_crs, write_failure
+from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.palette import Palette
 from geoseg.raster.plan import Strip
+from geoseg.raster.source import GDAL_ERRORS, make_rasterio_crs, make_write_error
 
-NODATA = 255
 BLOCK = 512
 COPY_CACHE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Layer:
+class MosaicLayer:
     """What a mosaic holds: the names of its bands, and how its bytes are read and shown."""
 
     bands: tuple[str, ...]
@@ -51,7 +50,7 @@ def write_strip(path: Path, values: NDArray[np.uint8], grid: Grid) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": bands, "height": height, "width": width,
-        "crs": rasterio_crs(grid.crs), "transform": grid.transform, "nodata": NODATA,
+        "crs": make_rasterio_crs(grid.crs), "transform": grid.transform, "nodata": NODATA,
         "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
         "compress": "zstd", "zstd_level": 1, "bigtiff": "if_safer",
     }  # fmt: skip
@@ -60,43 +59,43 @@ def write_strip(path: Path, values: NDArray[np.uint8], grid: Grid) -> None:
             dataset.write(values)
         unfinished.replace(path)
     except GDAL_ERRORS as error:
-        raise write_failure(path, error) from error
+        raise make_write_error(path, error) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def write_mosaic(out: Path, layer: Layer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> None:
+def write_mosaic(out: Path, layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> None:
     """Join strip files to a cloud-optimised GeoTIFF, with a QGIS style beside it when the layer has a palette."""
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.tif")
     try:
         with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"):
             rasterio.shutil.copy(
-                strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",
+                make_strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",
                 blocksize=BLOCK, **layer.cog_options, sparse_ok=True, num_threads="all_cpus",
             )  # fmt: skip
         if layer.palette:
             out.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8")
         unfinished.replace(out)
     except GDAL_ERRORS as error:
-        raise write_failure(out, error) from error
+        raise make_write_error(out, error) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def strips_vrt(layer: Layer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> str:
+def make_strips_vrt(layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> str:
     """The text of a virtual raster that stacks strip files and carries everything a reader should be told."""
     tags = "".join(f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in layer.tags.items())
     georeference = ", ".join(repr(float(value)) for value in grid.transform.to_gdal())
-    bands = "".join(band_xml(i + 1, layer, grid, strips) for i in range(len(layer.bands)))
+    bands = "".join(format_band(i + 1, layer, grid, strips) for i in range(len(layer.bands)))
     return (
         f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">'
-        f"<SRS>{escape(rasterio_crs(grid.crs).to_wkt())}</SRS><GeoTransform>{georeference}</GeoTransform>"
+        f"<SRS>{escape(make_rasterio_crs(grid.crs).to_wkt())}</SRS><GeoTransform>{georeference}</GeoTransform>"
         f"<Metadata>{tags}</Metadata>{bands}</VRTDataset>"
     )
 
 
-def band_xml(number: int, layer: Layer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> str:
-    sources = "".join(source_xml(number, grid.width, strip, path) for strip, path in strips)
+def format_band(number: int, layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> str:
+    sources = "".join(format_source(number, grid.width, strip, path) for strip, path in strips)
     scale = f"<Offset>0</Offset><Scale>{layer.scale!r}</Scale>" if layer.scale != 1 else ""
     colours = layer.palette.to_vrt() if layer.palette else "<ColorInterp>Gray</ColorInterp>"
     return (
@@ -105,7 +104,7 @@ def band_xml(number: int, layer: Layer, grid: Grid, strips: Sequence[tuple[Strip
     )
 
 
-def source_xml(band: int, width: int, strip: Strip, path: Path) -> str:
+def format_source(band: int, width: int, strip: Strip, path: Path) -> str:
     size = f'xSize="{width}" ySize="{strip.height}"'
     return (
         f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(path.resolve()))}</SourceFilename>'

@@ -52,7 +52,7 @@ class Plan:
             raise InputError(f"a strip needs at least one row of patches, not {self.strip_patch_rows}")
 
     @classmethod
-    def sized(cls, height: int, width: int, patch: int, overlap: int) -> Plan:
+    def for_size(cls, height: int, width: int, patch: int, overlap: int) -> Plan:
         """A plan whose strips hold about four megapixels, so that memory depends on the width alone."""
         stride = max(1, patch - overlap)
         return cls(height, width, patch, overlap, max(1, STRIP_PIXELS // (stride * max(1, width))))
@@ -74,11 +74,11 @@ class Plan:
 
     @property
     def patch_rows(self) -> int:
-        return patches_along(self.height, self.patch, self.stride)
+        return count_patches(self.height, self.patch, self.stride)
 
     @property
     def patch_cols(self) -> int:
-        return patches_along(self.width, self.patch, self.stride)
+        return count_patches(self.width, self.patch, self.stride)
 
     @property
     def patches(self) -> int:
@@ -111,7 +111,7 @@ class Plan:
         last = patch_row == self.patch_rows - 1
         return patch_row * self.stride, self.height if last else (patch_row + 1) * self.stride
 
-    def seen_patches(self, valid: NDArray[np.bool_]) -> NDArray[np.intp]:
+    def find_seen_patches(self, valid: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Which patches of a patch row, given the validity of its rows, hold any valid pixel."""
         counts = np.concatenate([[0], np.cumsum(valid.any(axis=0))])
         starts = np.arange(self.patch_cols) * self.stride
@@ -119,12 +119,12 @@ class Plan:
         return np.flatnonzero(counts[stops] > counts[starts])
 
 
-def patches_along(size: int, patch: int, stride: int) -> int:
+def count_patches(size: int, patch: int, stride: int) -> int:
     """How many patches cover `size` pixels."""
     return 1 if size <= patch else -(-(size - patch) // stride) + 1
 
 
-def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
+def reflect_indices(start: int, stop: int, size: int) -> NDArray[np.intp]:
     """Indices `start` to `stop` of an axis of `size` pixels that is mirrored at its ends, as often as needed."""
     if size == 1:
         return np.zeros(stop - start, dtype=np.intp)

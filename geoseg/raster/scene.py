@@ -1,23 +1,36 @@
-"""A scene: a raster, or several read as one, on a grid; opened anew wherever it is read."""
+"""A scene: a raster, or several read as one, on a grid; opened anew wherever it is read, window by window.
+
+What cannot be a scene is refused in one line when it is opened first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
 from geoseg.raster.bands import Band
-from geoseg.raster.gdal import open_raster, reason
 from geoseg.raster.grid import Grid, Window
+from geoseg.raster.source import (
+    Pixels,
+    describe_gdal_error,
+    find_known_pixels,
+    open_raster,
+    read_crs,
+    read_transform,
+    split_window,
+)
+from geoseg.raster.vrt import make_mosaic_vrt
 
 OnReadError = Literal["stop", "nodata"]
 
@@ -25,14 +38,6 @@ CACHE_BYTES = 16 * 2**20
 SAMPLE_PIXELS = 128
 SAMPLES_ALONG = 8
 SEARCH_PIXELS = 8_000_000
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Values (band, row, col) and whether each pixel (row, col) is known."""
-
-    values: NDArray[Any]
-    valid: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ class Scene:
     def with_bands(self, bands: Sequence[int]) -> Scene:
         return replace(self, bands=tuple(bands))
 
-    def resampled(self, gsd_m: float) -> Scene:
+    def resample(self, gsd_m: float) -> Scene:
         """The scene in pixels that are square on the ground, `gsd_m` metres a side; its CRS stays as it is."""
-        return replace(self, grid=self.native.rescaled(gsd_m))
+        return replace(self, grid=self.native.rescale(gsd_m))
 
     @contextmanager
     def open(self) -> Iterator[SceneReader]:
@@ -103,7 +108,7 @@ class SceneReader:
         bands, place, shape = list(self.scene.bands), self.on_disk(window), (window.height, window.width)
         kernel = Resampling.average if self.scene.refinement < 1 else Resampling.cubic
         values = self.dataset.read(bands, window=place, out_shape=(len(bands), *shape), resampling=kernel)
-        valid = self.validity(values, place)
+        valid = self.read_validity(values, place)
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             if not finite.all():
@@ -121,7 +126,7 @@ class SceneReader:
         width = min(window.width * across, native.width - left)
         return RasterioWindow(left, top, width, height)
 
-    def validity(self, values: NDArray[Any], place: RasterioWindow) -> NDArray[np.bool_]:
+    def read_validity(self, values: NDArray[Any], place: RasterioWindow) -> NDArray[np.bool_]:
         """Which pixels the file's nodata value, mask or alpha band leave in: those known in any band."""
         bands, shape = list(self.scene.bands), values.shape[1:]
         flags = [self.dataset.mask_flag_enums[band - 1] for band in bands]
@@ -131,14 +136,14 @@ class SceneReader:
         if MaskFlags.nodata not in flags[0]:
             bands = bands[:1]  # one mask serves all bands
         elif not self.scene.is_resampled:
-            return any_differs(values, [self.dataset.nodatavals[band - 1] for band in bands])
+            return find_known_pixels(values, [self.dataset.nodatavals[band - 1] for band in bands])
         masks = self.dataset.read_masks(bands, window=place, out_shape=(len(bands), *shape))
         known: NDArray[np.bool_] = masks.any(axis=0)
         return known
 
     def read_around_damage(self, window: Window, error: RasterioError) -> Pixels:
         """Read a window piece by piece, to name the damaged pixels or to leave them out."""
-        pieces = list(pieces_of(window, max(self.scene.block_height, 64)))
+        pieces = list(split_window(window, max(self.scene.block_height, 64)))
         shape = (window.height, window.width)
         values = np.zeros((len(self.scene.bands), *shape), self.scene.dtype)
         valid = np.zeros(shape, dtype=bool)
@@ -149,7 +154,7 @@ class SceneReader:
                 values[:, rows, cols], valid[rows, cols] = pixels.values, pixels.valid
         elif self.scene.on_read_error == "stop":
             raise InputError(
-                f"{self.scene.name}: cannot read {window} ({reason(error)}); the file is damaged: get it "
+                f"{self.scene.name}: cannot read {window} ({describe_gdal_error(error)}); the file is damaged: get it "
                 "again, or go on with --on-read-error nodata"
             ) from error
         return Pixels(values, valid)
@@ -160,7 +165,7 @@ class SceneReader:
         A scene with so little content that they miss it is searched until a known pixel is found.
         """
         grid = self.scene.grid
-        tops, lefts = (sample_starts(size) for size in grid.shape)
+        tops, lefts = (find_sample_starts(size) for size in grid.shape)
         height, width = (min(SAMPLE_PIXELS, size) for size in grid.shape)
         samples = [self.read(Window(top, left, height, width)) for top in tops for left in lefts]
         if not any(pixels.valid.any() for pixels in samples):
@@ -176,27 +181,94 @@ class SceneReader:
         )
 
 
-def sample_starts(size: int) -> list[int]:
+def find_sample_starts(size: int) -> list[int]:
     """Where sample windows begin along an axis: evenly spread, each inside one block of most files."""
     windows = max(1, size // SAMPLE_PIXELS)
     count = min(SAMPLES_ALONG, windows)
     return [i * (windows - 1) // max(1, count - 1) * SAMPLE_PIXELS for i in range(count)]
 
 
-def any_differs(values: NDArray[Any], nodatas: Sequence[float | None]) -> NDArray[np.bool_]:
-    """Where any band holds something other than its nodata value."""
-    known = np.zeros(values.shape[1:], dtype=bool)
-    for band, nodata in zip(values, nodatas, strict=True):
-        if nodata is None:
-            return np.ones(values.shape[1:], dtype=bool)
-        known |= ~np.isnan(band) if np.isnan(nodata) else band != nodata
-    return known
+def open_scene(
+    paths: Sequence[str], assume_crs: str | None = None, on_read_error: OnReadError = "stop"
+) -> Scene:
+    """Find out what lies at one or more paths: files, folders of GeoTIFFs, or anything else GDAL opens."""
+    files = list_scene_files(paths)
+    name = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+    source = files[0] if len(files) == 1 else make_mosaic_vrt(files)
+    with rasterio.Env(), open_raster(source, name) as dataset:
+        return describe_scene(dataset, source, name, files, assume_crs, on_read_error)
 
 
-def pieces_of(window: Window, block: int) -> Iterator[Window]:
-    """Cut a window along the lines of blocks; a window inside one block stays whole."""
-    for row in range(window.row - window.row % block, window.stop_row, block):
-        for col in range(window.col - window.col % block, window.stop_col, block):
-            top, left = max(row, window.row), max(col, window.col)
-            bottom, right = min(row + block, window.stop_row), min(col + block, window.stop_col)
-            yield Window(top, left, bottom - top, right - left)
+def list_scene_files(paths: Sequence[str]) -> tuple[str, ...]:
+    """The files behind the given paths; a folder stands for the GeoTIFFs in it, by name."""
+    files: list[str] = []
+    for path in paths:
+        if Path(path).is_dir():
+            inside = sorted(str(f) for f in Path(path).iterdir() if f.suffix.lower() in (".tif", ".tiff"))
+            if not inside:
+                raise InputError(f"{path}: the folder holds no .tif file")
+            files += inside
+        elif "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
+            raise InputError(f"{path}: no such file")
+        else:
+            files.append(path)
+    if not files:
+        raise InputError("no scene was given")
+    return tuple(files)
+
+
+def describe_scene(
+    dataset: Any,
+    source: str,
+    name: str,
+    files: tuple[str, ...],
+    assume_crs: str | None,
+    on_read_error: OnReadError,
+) -> Scene:
+    """Check that an open dataset can serve as a scene, and note what it holds."""
+    if dataset.count == 0:
+        hint = (
+            f"; it holds {len(dataset.subdatasets)} rasters: name one, e.g. {dataset.subdatasets[0]}"
+            if dataset.subdatasets
+            else ""
+        )
+        raise InputError(f"{name}: no band to read{hint}")
+    refuse_unusable_colors(dataset, name)
+    bands = tuple(
+        Band(i + 1, (description or "").strip(), colour.name)
+        for i, (description, colour) in enumerate(zip(dataset.descriptions, dataset.colorinterp, strict=True))
+    )
+    data = [band.number for band in bands if not band.is_alpha]
+    if not data:
+        raise InputError(f"{name}: its only band is an alpha band")
+    dtype = dataset.dtypes[data[0] - 1]
+    if "complex" in dtype:
+        raise InputError(
+            f"{name}: complex numbers ({dtype}) are no image; take the amplitude first, e.g. with gdal_calc.py"
+        )
+    grid = Grid(
+        read_crs(dataset, name, assume_crs), read_transform(dataset, name), dataset.height, dataset.width
+    )
+    return Scene(
+        source=source,
+        name=name,
+        files=files,
+        all_bands=bands,
+        bands=tuple(data),
+        dtype=dtype,
+        native=grid,
+        grid=grid,
+        block_height=dataset.block_shapes[0][0],
+        on_read_error=on_read_error,
+    )
+
+
+def refuse_unusable_colors(dataset: Any, name: str) -> None:
+    if ColorInterp.palette in dataset.colorinterp:
+        raise InputError(
+            f"{name}: colours are indices into a palette; expand them first: gdal_translate -expand rgb {name} rgb.tif"
+        )
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") == "CMYK":
+        raise InputError(
+            f"{name}: colours are CMYK (for print); convert them first: gdal_translate -b 1 -b 2 -b 3 {name} rgb.tif"
+        )

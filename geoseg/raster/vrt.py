@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError
-from geoseg.raster.gdal import reason
+from geoseg.raster.source import describe_gdal_error
 
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -27,7 +27,7 @@ GDAL_TYPES = {
 
 
 @dataclass(frozen=True)
-class Tile:
+class MosaicTile:
     """One file of a mosaic, as far as the mosaic needs to know it."""
 
     path: str
@@ -47,13 +47,13 @@ class Tile:
         return tuple(i + 1 for i, c in enumerate(self.colours) if c != ColorInterp.alpha)
 
 
-def mosaic_vrt(paths: Sequence[str]) -> str:
+def make_mosaic_vrt(paths: Sequence[str]) -> str:
     """The text of a virtual mosaic of files that share one CRS, resolution and set of bands."""
-    tiles = [open_tile(path) for path in paths]
+    tiles = [read_tile(path) for path in paths]
     first = tiles[0]
     for tile in tiles[1:]:
         refuse_mismatch(first, tile)
-    offsets = [pixel_offset(first, tile) for tile in tiles]
+    offsets = [compute_pixel_offset(first, tile) for tile in tiles]
     left, top = min(x for x, _ in offsets), min(y for _, y in offsets)
     places = [(x - left, y - top) for x, y in offsets]
     width = max(x + tile.width for (x, _), tile in zip(places, tiles, strict=True))
@@ -61,27 +61,27 @@ def mosaic_vrt(paths: Sequence[str]) -> str:
     transform = first.transform @ Affine.translation(left, top)
     # GDAL paints sources in order, the last on top.
     painted = list(zip(reversed(tiles), reversed(places), strict=True))
-    bands = "".join(band_xml(number, first, painted) for number in first.data_bands)
+    bands = "".join(format_band(number, first, painted) for number in first.data_bands)
     georeference = ", ".join(repr(float(v)) for v in transform.to_gdal())
     return (
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(first.crs)}</SRS>'
         f"<GeoTransform>{georeference}</GeoTransform>{bands}"
         f'<MaskBand><VRTRasterBand dataType="Byte">'
-        + "".join(source_xml("mask,1", tile, place, masked=False) for tile, place in painted)
+        + "".join(format_source("mask,1", tile, place, masked=False) for tile, place in painted)
         + "</VRTRasterBand></MaskBand></VRTDataset>"
     )
 
 
-def open_tile(path: str) -> Tile:
+def read_tile(path: str) -> MosaicTile:
     try:
         with rasterio.open(path) as dataset:
-            return tile_of(dataset, path)
+            return describe_tile(dataset, path)
     except RasterioError as error:
-        raise InputError(f"{path}: not a raster that can be read ({reason(error)})") from error
+        raise InputError(f"{path}: not a raster that can be read ({describe_gdal_error(error)})") from error
 
 
-def tile_of(dataset: Any, path: str) -> Tile:
-    return Tile(
+def describe_tile(dataset: Any, path: str) -> MosaicTile:
+    return MosaicTile(
         path=str(Path(path).resolve()) if Path(path).exists() else path,
         crs=dataset.crs.to_wkt() if dataset.crs else "",
         transform=dataset.transform,
@@ -96,13 +96,13 @@ def tile_of(dataset: Any, path: str) -> Tile:
     )
 
 
-def refuse_mismatch(first: Tile, tile: Tile) -> None:
+def refuse_mismatch(first: MosaicTile, tile: MosaicTile) -> None:
     """Files of one mosaic differ in place only."""
     if tile.crs != first.crs:
         raise InputError(
             f"{tile.path}: its CRS differs from that of {first.path}; bring all files to one with gdalwarp"
         )
-    if not np.allclose(pixel_shape(tile), pixel_shape(first), rtol=1e-6, atol=0):
+    if not np.allclose(get_pixel_shape(tile), get_pixel_shape(first), rtol=1e-6, atol=0):
         raise InputError(
             f"{tile.path}: its pixel size differs from that of {first.path}; bring all files to one with gdalwarp -tr"
         )
@@ -113,13 +113,13 @@ def refuse_mismatch(first: Tile, tile: Tile) -> None:
         )
 
 
-def pixel_shape(tile: Tile) -> tuple[float, float, float, float]:
+def get_pixel_shape(tile: MosaicTile) -> tuple[float, float, float, float]:
     """The part of a transform that tells the size and turn of a pixel, not its place."""
     t = tile.transform
     return t.a, t.b, t.d, t.e
 
 
-def pixel_offset(first: Tile, tile: Tile) -> tuple[int, int]:
+def compute_pixel_offset(first: MosaicTile, tile: MosaicTile) -> tuple[int, int]:
     """Columns and rows from the first file's corner to this one's; files must lie on one pixel grid."""
     col, row = ~first.transform @ (tile.transform.c, tile.transform.f)
     if abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
@@ -129,19 +129,19 @@ def pixel_offset(first: Tile, tile: Tile) -> tuple[int, int]:
     return round(col), round(row)
 
 
-def band_xml(number: int, first: Tile, painted: Sequence[tuple[Tile, tuple[int, int]]]) -> str:
+def format_band(number: int, first: MosaicTile, painted: Sequence[tuple[MosaicTile, tuple[int, int]]]) -> str:
     description = first.descriptions[number - 1]
     colour = first.colours[number - 1].name.title()
     return (
         f'<VRTRasterBand dataType="{GDAL_TYPES[first.dtypes[number - 1]]}" band="{first.data_bands.index(number) + 1}">'
         + (f"<Description>{escape(description)}</Description>" if description else "")
         + f"<ColorInterp>{colour}</ColorInterp>"
-        + "".join(source_xml(str(number), tile, place, masked=tile.is_masked) for tile, place in painted)
+        + "".join(format_source(str(number), tile, place, masked=tile.is_masked) for tile, place in painted)
         + "</VRTRasterBand>"
     )
 
 
-def source_xml(band: str, tile: Tile, place: tuple[int, int], masked: bool) -> str:
+def format_source(band: str, tile: MosaicTile, place: tuple[int, int], masked: bool) -> str:
     kind = "ComplexSource" if masked else "SimpleSource"
     size = f'xSize="{tile.width}" ySize="{tile.height}"'
     return (

@@ -20,10 +20,10 @@ import numpy as np
 from machine import machine, table
 from scipy import ndimage
 
-from geoseg.prepare.audit.landmarks import Landmarks
-from geoseg.prepare.audit.likeness import THUMB, Thumbs, small_steps
-from geoseg.prepare.audit.look import Look, Traces
-from geoseg.prepare.audit.shared import GroundSearch
+from geoseg.datasets.audit.findings import GroundSearch
+from geoseg.datasets.audit.landmarks import Landmarks
+from geoseg.datasets.audit.records import AuditRecord, ImageFeatures
+from geoseg.datasets.audit.thumbnails import THUMB, Thumbs, quantize_thumbnail
 
 SIZES = (4_387, 17_546, 70_185)
 MARKS = 100
@@ -34,7 +34,9 @@ CHANCE = (0.7, 0.1, 0.1, 0.1)
 def thumbs(count: int, chance: np.random.Generator) -> Thumbs:
     rough = chance.normal(size=(count, THUMB, THUMB)).astype(np.float32)
     smooth = ndimage.gaussian_filter(rough, (0, 2, 2)) * 8 + rough * 0.3
-    return small_steps((smooth - smooth.mean((1, 2), keepdims=True)) / smooth.std((1, 2), keepdims=True))
+    return quantize_thumbnail(
+        (smooth - smooth.mean((1, 2), keepdims=True)) / smooth.std((1, 2), keepdims=True)
+    )
 
 
 def marks(chance: np.random.Generator) -> Landmarks:
@@ -42,15 +44,15 @@ def marks(chance: np.random.Generator) -> Landmarks:
     return Landmarks(places[0], places[1], chance.integers(0, 1 << 63, MARKS).astype(np.uint64))
 
 
-def variant(kind: int, traces: Traces, chance: np.random.Generator) -> Traces:
+def variant(kind: int, traces: ImageFeatures, chance: np.random.Generator) -> ImageFeatures:
     """The traces of the same ground in another image."""
     if kind == AGAIN:
         noisy = traces.thumb[:, ::-1] + chance.normal(0, 3, traces.thumb.shape)
-        return Traces(np.clip(noisy, -127, 127).astype(np.int8), marks(chance), None)
+        return ImageFeatures(np.clip(noisy, -127, 127).astype(np.int8), marks(chance), None)
     seen = traces.landmarks.rows > 150
     own = traces.landmarks
     shown = Landmarks(own.rows[seen] - np.int32(60), own.cols[seen], own.words[seen])
-    return Traces(thumbs(1, chance)[0], shown, None)
+    return ImageFeatures(thumbs(1, chance)[0], shown, None)
 
 
 def search(count: int, folder: Path) -> tuple[float, float, Counter[str], int]:
@@ -59,18 +61,18 @@ def search(count: int, folder: Path) -> tuple[float, float, Counter[str], int]:
     kinds = chance.choice(4, count, p=CHANCE)
     kinds[0] = ORIGINAL
     ground, looks, planted, spent = GroundSearch(folder), [], 0, 0.0
-    recent: list[Traces] = []
+    recent: list[ImageFeatures] = []
     for index, kind in enumerate(kinds.tolist()):
         if index % 4096 == 0:
             made = thumbs(4096, chance)
         digest = (index if kind != COPY else max(0, index - 1)).to_bytes(16, "little")
         if kind in (ORIGINAL, COPY):
-            traces = Traces(made[index % 4096], marks(chance), None)
+            traces = ImageFeatures(made[index % 4096], marks(chance), None)
         else:
             traces = variant(kind, recent[chance.integers(len(recent))], chance)
         planted += kind in (AGAIN, CROP)
         recent = [*recent[-200:], traces] if kind == ORIGINAL else recent
-        looks.append(Look(shape=(300, 300), digest=digest))
+        looks.append(AuditRecord(shape=(300, 300), digest=digest))
         start = time.perf_counter()
         ground.add(index, looks[-1], traces)
         spent += time.perf_counter() - start

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from machine import machine
 
-from geoseg.prepare.coco.coco import CocoSet, find_parts, prepare_coco
-from geoseg.prepare.making import Origin, Workshop
-from geoseg.prepare.picture import read_window
+from geoseg.datasets.builder import DatasetBuilder, Origin
+from geoseg.datasets.coco.dataset import CocoOptions, find_coco_files, prepare_coco
+from geoseg.datasets.images import read_window
 
 SIZE = 300
 BUILDINGS = 9
@@ -97,7 +97,9 @@ def main() -> None:
         large = write_coco(folder / "large", 3000, 200, asked.megabytes * 1_000_000)
         start = time.perf_counter()
         prepare_coco(
-            find_parts(large, None), CocoSet(Origin("large"), 0.3, limit=300), Workshop(folder / "a", 0)
+            find_coco_files(large, None),
+            CocoOptions(Origin("large"), 0.3, limit=300),
+            DatasetBuilder(folder / "a", 0),
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
@@ -106,7 +108,9 @@ def main() -> None:
         large.unlink()
         small = write_coco(folder / "small", asked.images, 8)
         start = time.perf_counter()
-        dataset = prepare_coco(find_parts(small, None), CocoSet(Origin("small"), 0.3), Workshop(folder / "b"))
+        dataset = prepare_coco(
+            find_coco_files(small, None), CocoOptions(Origin("small"), 0.3), DatasetBuilder(folder / "b")
+        )
         seconds = time.perf_counter() - start
         print(f"{len(dataset.items):,} images: {seconds:.0f} s, {len(dataset.items) / seconds:,.0f} images/s")
         print(f"labels that differ from pycocotools': {differing(small, folder / 'b' / 'labels')}")

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from geoseg.demo.landscape import Layout
-from geoseg.demo.scene import DemoScene, write_scene
+from geoseg.synthetic.landscape import Layout
+from geoseg.synthetic.scene import SyntheticScene, write_scene
 
 SIZES = ((2048, 2048), (2048, 8192), (8192, 1024), (40000, 512))
 
@@ -20,7 +20,9 @@ def measured(width: int, height: int, seed: int) -> tuple[float, float]:
     """Processor seconds and peak memory in MB of one scene."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        write_scene(DemoScene(Layout(seed), height, width), Path(folder, "a.tif"), Path(folder, "a.gpkg"))
+        write_scene(
+            SyntheticScene(Layout(seed), height, width), Path(folder, "a.tif"), Path(folder, "a.gpkg")
+        )
         seconds = time.process_time() - started
     unit = 1e6 if sys.platform == "darwin" else 1e3
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

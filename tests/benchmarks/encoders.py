@@ -20,11 +20,12 @@ import segmentation_models_pytorch as smp
 import torch
 from machine import machine, table
 
-from geoseg.landclass import LandClass
-from geoseg.model.card import Card, Scaling
-from geoseg.model.folder import find_model, save_model
-from geoseg.model.normalisation import fixed_normalisation
-from geoseg.model.runtime import Precision, RawPatches, Runtime, RuntimeKind, open_runtime
+from geoseg.models.backends.base import Precision, RawPatches, Runtime, RuntimeKind
+from geoseg.models.card import Card, Scaling
+from geoseg.models.normalisation import make_fixed_normalisation
+from geoseg.models.runtime import open_runtime
+from geoseg.models.store import find_model, save_model
+from geoseg.raster.palette import ClassEntry
 
 DECODER = (128, 64, 48, 32, 16)
 ENCODERS = (
@@ -48,10 +49,10 @@ def networks(patch: int, precision: Precision) -> Iterator[list[tuple[str, float
 
 def opened(name: str, folder: Path, patch: int, precision: Precision) -> tuple[str, float, Runtime]:
     network = smp.Unet(name, encoder_weights=None, decoder_channels=DECODER, classes=1)
-    classes = (LandClass("background", "#000000"), LandClass("building", "#e4572e"))
+    classes = (ClassEntry("background", "#000000"), ClassEntry("building", "#e4572e"))
     card = Card(name, ("red", "green", "blue"), classes, 0.3, (0.15, 0.6), scaling=Scaling())
     save_model(folder, network, card)
-    patches = RawPatches(patch, "uint8", fixed_normalisation(card))
+    patches = RawPatches(patch, "uint8", make_fixed_normalisation(card))
     runtime = open_runtime(find_model(str(folder)), patches, RuntimeKind("cpu", "openvino", precision))
     return name, sum(p.numel() for p in network.parameters()) / 1e6, runtime
 

@@ -19,19 +19,19 @@ import segmentation_models_pytorch as smp
 import torch
 from machine import machine, table
 
-from geoseg.demo.landscape import Layout
-from geoseg.demo.render import render
-from geoseg.infer import Outputs, infer
-from geoseg.landclass import LandClass
-from geoseg.model.card import Card, Scaling
-from geoseg.model.folder import save_model
-from geoseg.predict.job import Job, Wishes, plan_job
-from geoseg.predict.predictor import largest_batch
+from geoseg.inference.job import InferOptions, Job, plan_job
+from geoseg.inference.predictor import find_largest_batch
+from geoseg.models.card import Card, Scaling
+from geoseg.models.store import save_model
 from geoseg.raster.grid import Window
+from geoseg.raster.palette import ClassEntry
+from geoseg.synthetic.landscape import Layout
+from geoseg.synthetic.render import render_photo
+from geoseg.workflows.infer import InferOutputs, infer
 
 
 def write_scene(path: Path, size: int) -> None:
-    tile = render(Layout(22), Window(0, 0, 1024, 1024))
+    tile = render_photo(Layout(22), Window(0, 0, 1024, 1024))
     repeated = np.tile(tile, (1, -(-size // 1024), -(-size // 1024)))[:, :size, :size]
     with rasterio.open(
         path, "w", driver="GTiff", dtype="uint8", count=3, height=size, width=size, crs="EPSG:32633",
@@ -49,19 +49,19 @@ def write_model(folder: Path) -> smp.Unet:
     card = Card(
         name="resnet18-random",
         bands=("red", "green", "blue"),
-        classes=(LandClass("background", "#000000"), LandClass("building", "#e4572e")),
+        classes=(ClassEntry("background", "#000000"), ClassEntry("building", "#e4572e")),
         gsd_m=0.3,
         gsd_range_m=(0.15, 0.6),
         scaling=Scaling(mean=(0.4,) * 3, std=(0.2,) * 3),
     )
-    save_model(folder, network, card, render(Layout(22), Window(0, 0, 256, 256))[None])
+    save_model(folder, network, card, render_photo(Layout(22), Window(0, 0, 256, 256))[None])
     return network.eval()
 
 
 def bare_seconds(job: Job, scene: Path) -> float:
     """The chosen engine on as many patches, cut beforehand."""
     runtime = job.open_runtime(job.kinds[0])
-    batch = largest_batch(runtime, job.plan, 3, torch.uint8)
+    batch = find_largest_batch(runtime, job.plan, 3, torch.uint8)
     side = job.plan.patch
     with rasterio.open(scene) as dataset:
         pixels = dataset.read(window=((0, side), (0, dataset.width)))
@@ -122,10 +122,10 @@ def main() -> None:
         scene, model = Path(folder, "scene.tif"), Path(folder, "model")
         write_scene(scene, wanted.size)
         network = write_model(model)
-        wishes = Wishes(model=str(model), device=wanted.device, precision=wanted.precision)
+        wishes = InferOptions(model=str(model), device=wanted.device, precision=wanted.precision)
         job = plan_job([str(scene)], wishes)
         probability = Path(folder, "probability.tif") if wanted.probability else None
-        outputs = Outputs(None, Path(folder, "mask.tif"), probability, overwrite=True)
+        outputs = InferOutputs(None, Path(folder, "mask.tif"), probability, overwrite=True)
         infer([str(scene)], outputs, wishes)  # the conversion to the engine is made and kept by the first run
         pairs = [
             (bare_seconds(job, scene), infer([str(scene)], outputs, wishes).seconds)

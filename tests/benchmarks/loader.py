@@ -22,12 +22,12 @@ from machine import machine, table
 from rasterio.windows import Window
 from town import write_town
 
-from geoseg.learn.evaluation.legend import BACKGROUND, BUILDING
-from geoseg.learn.patches.augment import RECIPES
-from geoseg.learn.settings import Settings
-from geoseg.learn.training.processes import Team, own_device
-from geoseg.learn.training.run import Run, open_run
-from geoseg.prepare.dataset import Dataset, Item, write_dataset
+from geoseg.datasets.schema import Dataset, Item, write_dataset
+from geoseg.evaluation.classes import BACKGROUND, BUILDING
+from geoseg.training.options import TrainOptions
+from geoseg.training.patches.augmentation import RECIPES
+from geoseg.training.processes import ProcessGroup, choose_device
+from geoseg.training.run import TrainingRun, open_run
 
 SIDE, SMALL_SIDE, BLOCK, BATCH, PATCH = 8192, 1024, 512, 16, 256
 WORKERS = (0, 1, 2, 4, 8)
@@ -68,7 +68,7 @@ def write_set(folder: Path) -> None:
     write_dataset(dataset, folder)
 
 
-def patches_a_second(run: Run, seconds: float) -> float:
+def patches_a_second(run: TrainingRun, seconds: float) -> float:
     """Once each worker has given its first batch."""
     transform, batches = run.transform(RECIPES["none"]), run.batches(0)
     for _ in range(1 + run.settings.workers):
@@ -91,13 +91,13 @@ def main() -> None:
     warnings.filterwarnings(
         "ignore", "This DataLoader will create"
     )  # more workers than cores: that is the question
-    device = own_device("auto")
+    device = choose_device("auto")
     rows: list[tuple[str, ...]] = []
     alone = 0.0
     with tempfile.TemporaryDirectory() as folder:
         write_set(Path(folder))
-        settings = Settings(patch=PATCH, batch=BATCH, steps=10_000, augment="none", weights="none")
-        run = open_run(Path(folder), Path(folder, "run"), settings, device, Team())
+        settings = TrainOptions(patch=PATCH, batch=BATCH, steps=10_000, augment="none", weights="none")
+        run = open_run(Path(folder), Path(folder, "run"), settings, device, ProcessGroup())
         for workers in WORKERS:
             rate = patches_a_second(
                 replace(run, settings=settings.changed({"workers": workers})), given.seconds

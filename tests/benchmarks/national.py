@@ -18,7 +18,7 @@ from affine import Affine
 from machine import machine, table
 from pyproj import CRS
 
-from geoseg.prepare.vector_files import open_vectors
+from geoseg.datasets.vector_files import open_vector_file
 from geoseg.raster.grid import Grid
 
 SCENE = Grid(
@@ -46,7 +46,7 @@ def write(frame: geopandas.GeoDataFrame, path: Path) -> None:
 
 
 def near(path: Path) -> int:
-    return len(open_vectors(path).near(SCENE, ["kind"]))
+    return len(open_vector_file(path).near(SCENE, ["kind"]))
 
 
 def whole(path: Path) -> int:

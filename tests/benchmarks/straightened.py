@@ -17,11 +17,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "footprints"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from buildings import GSD_M, KINDS, Town, town
 
-from geoseg.footprints.straight.regularize import regularize
+from geoseg.footprints.regularize.blocks import regularize_footprints
 
 Polygons = NDArray[np.object_]
 
@@ -79,7 +79,7 @@ def seams_m2(polygons: Polygons, made: Town) -> tuple[float, float]:
 
 def report(made: Town) -> None:
     simplified = shapely.coverage_simplify(made.traced, 2 * GSD_M)
-    straight, flags = regularize(made.traced, made.clusters, GSD_M)
+    straight, flags = regularize_footprints(made.traced, made.clusters, GSD_M)
     print(
         f"{'':12}{'':12}{'mean IoU':>10}{'corner m':>10}{'90 % m':>8}{'angle °':>9}{'area':>8}{'points':>8}"
     )
@@ -107,7 +107,7 @@ def speed(made: Town) -> None:
     seconds = []
     for _ in range(3):
         start = time.process_time()
-        regularize(made.traced, made.clusters, GSD_M)
+        regularize_footprints(made.traced, made.clusters, GSD_M)
         seconds.append(time.process_time() - start)
     points = shapely.get_num_coordinates(made.traced).mean()
     rate = len(made.traced) / min(seconds)

@@ -84,11 +84,14 @@ def peer(mask: Path) -> int:
 
 def ours(mask: Path, workers: int, regularize: bool) -> int:
     from geoseg.footprints.trace.mask import open_mask
-    from geoseg.footprints.vectorize import Recipe, vectorize
+    from geoseg.workflows.options import VectorizeOptions
+    from geoseg.workflows.vectorize import vectorize_mask
 
     with tempfile.TemporaryDirectory(dir=mask.parent) as folder:
         out = Path(folder) / "town.gpkg"
-        return vectorize(open_mask(str(mask)), out, Recipe(regularize=regularize), workers=workers).footprints
+        return vectorize_mask(
+            open_mask(str(mask)), out, VectorizeOptions(regularize=regularize), workers=workers
+        ).footprints
 
 
 def processor() -> str:

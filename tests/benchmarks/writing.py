@@ -24,14 +24,14 @@ import pandas as pd
 import shapely
 from pyproj import CRS
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "footprints"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from layers import UTM33, write
 
-from geoseg.footprints.areas.measure import AreaCrs, Extent
+from geoseg.footprints.measure import AreaCrs, Extent
 
 BATCH = 5_000
-PROBE = Path(__file__).parents[1] / "footprints" / "qgis_probe.py"
+PROBE = Path(__file__).parents[1] / "support" / "qgis_probe.py"
 
 
 def batch(index: int, area: AreaCrs) -> gpd.GeoDataFrame:

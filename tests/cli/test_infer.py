@@ -171,15 +171,15 @@ def test_sixteen_bit_scenes_are_stretched_like_the_model_expects(
 def test_several_workers_change_no_bit(
     tiny_model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from geoseg.infer import Outputs, infer
-    from geoseg.predict import job
-    from geoseg.predict.job import Wishes
+    from geoseg.inference import job
+    from geoseg.inference.job import InferOptions
+    from geoseg.workflows.infer import InferOutputs, infer
 
     monkeypatch.setattr("geoseg.raster.plan.STRIP_PIXELS", 20_000)
-    wishes = Wishes(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
-    infer([str(scene)], Outputs(mask=tmp_path / "one.tif"), wishes)
+    wishes = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
+    infer([str(scene)], InferOutputs(mask=tmp_path / "one.tif"), wishes)
     monkeypatch.setattr(job, "find_devices", lambda request: ["cpu", "cpu", "cpu"])
-    infer([str(scene)], Outputs(mask=tmp_path / "three.tif"), wishes)
+    infer([str(scene)], InferOutputs(mask=tmp_path / "three.tif"), wishes)
     assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "three.tif").read_bytes()
 
 
@@ -198,10 +198,10 @@ import sys
 from pathlib import Path
 import geoseg.raster.plan as plan
 plan.STRIP_PIXELS = 5000
-from geoseg.infer import Outputs, infer
-from geoseg.predict.job import Wishes
+from geoseg.inference.job import InferOptions
+from geoseg.workflows.infer import InferOutputs, infer
 model, scene, mask, probability = sys.argv[1:]
-infer([scene], Outputs(None, Path(mask), Path(probability)), Wishes(model=model, engine="torch", precision="fp32", device="cpu"))
+infer([scene], InferOutputs(None, Path(mask), Path(probability)), InferOptions(model=model, engine="torch", precision="fp32", device="cpu"))
 """
 
 
@@ -267,7 +267,7 @@ def test_bad_footprint_outputs_give_one_line(run: Run, scene: Path, tmp_path: Pa
 def test_other_parameters_never_reuse_strips(
     run: Run, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from geoseg.predict import journal
+    from geoseg.inference import resume as journal
 
     mask = tmp_path / "m.tif"
     write = journal.write_strip
@@ -522,10 +522,10 @@ def test_a_full_disk_gives_one_line_and_nothing_half_written(
 def test_a_second_run_of_the_same_job_is_kept_away(
     run: Run, scene: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
-    from geoseg.predict.job import Wishes, plan_job
-    from geoseg.predict.journal import Journal
+    from geoseg.inference.job import InferOptions, plan_job
+    from geoseg.inference.resume import Journal
 
-    wishes = Wishes(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
+    wishes = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
     journal = Journal.beside(tmp_path / "m.tif", plan_job([str(scene)], wishes).key)
     with journal.locked():
         one_line(run(scene, mask=tmp_path / "m.tif"), 1, "another run")

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from made import card
 
 from geoseg.cli.main import geoseg
-from geoseg.landclass import LandClass
-from geoseg.model import folder
-from geoseg.model.card import Scaling
+from geoseg.models import store
+from geoseg.models.card import Scaling
+from geoseg.raster.palette import ClassEntry
 
 
 def models(*arguments: object) -> Result:
@@ -21,7 +21,7 @@ def models(*arguments: object) -> Result:
 
 @pytest.fixture
 def built_in(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "BUILTIN", tiny_model.parent)
+    monkeypatch.setattr(store, "BUILTIN", tiny_model.parent)
 
 
 @pytest.mark.usefixtures("built_in")
@@ -39,7 +39,7 @@ def test_the_list_has_a_line_a_model() -> None:
 @pytest.mark.usefixtures("built_in")
 def test_the_list_can_be_read_by_programs(tiny_model: Path) -> None:
     listed = json.loads(models("list", "--json").stdout)["models"]
-    size = (tiny_model / folder.WEIGHTS).stat().st_size
+    size = (tiny_model / store.WEIGHTS_FILE).stat().st_size
     expected = {
         "name": "tiny",
         "gsd_m": 0.3,
@@ -51,7 +51,7 @@ def test_the_list_can_be_read_by_programs(tiny_model: Path) -> None:
 
 
 def test_what_ships_with_geoseg_can_be_shown() -> None:
-    names = folder.builtin_names()
+    names = store.list_builtin_models()
     assert [entry["name"] for entry in json.loads(models("list", "--json").stdout)["models"]] == names
     for name in names:
         run = models("show", name)
@@ -60,7 +60,7 @@ def test_what_ships_with_geoseg_can_be_shown() -> None:
 
 def test_a_card_is_shown_as_it_is_to_programs(tiny_model: Path) -> None:
     run = models("show", tiny_model, "--json")
-    assert json.loads(run.stdout) == json.loads((tiny_model / folder.CARD).read_text())
+    assert json.loads(run.stdout) == json.loads((tiny_model / store.CARD_FILE).read_text())
 
 
 def test_a_card_is_shown_to_people_in_full(copied_card: Path) -> None:
@@ -83,9 +83,9 @@ def copied_card(tiny_model: Path, tmp_path: Path) -> Path:
     full = card(
         description="Houses and halls from the air.",
         classes=(
-            LandClass("background", "#000000"),
-            LandClass("house", "#e4572e"),
-            LandClass("hall", "#4c9f70"),
+            ClassEntry("background", "#000000"),
+            ClassEntry("house", "#e4572e"),
+            ClassEntry("hall", "#4c9f70"),
         ),
         activation="softmax",
         min_area_m2=10.0,
@@ -97,8 +97,8 @@ def copied_card(tiny_model: Path, tmp_path: Path) -> Path:
         calibration={"temperature": 1.2},
         training={"epochs": 20},
     )
-    (tmp_path / folder.CARD).write_text(full.to_json(), encoding="utf-8")
-    (tmp_path / folder.ONNX).write_bytes(b"not read")
+    (tmp_path / store.CARD_FILE).write_text(full.to_json(), encoding="utf-8")
+    (tmp_path / store.ONNX_FILE).write_bytes(b"not read")
     return tmp_path
 
 

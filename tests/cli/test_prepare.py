@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from made import HERE, UTM33, RasterWriter, photo
 
 from geoseg.cli.prepare import command
-from geoseg.prepare.dataset import read_dataset
+from geoseg.datasets.schema import read_dataset
 
 
 def run(*arguments: object) -> Result:

@@ -11,12 +11,12 @@ import pytest
 import shapely
 from click.testing import CliRunner, Result
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "footprints"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from layers import GRID, LONLAT, UTM33, Listener, footprints, scattered, write, write_raster
+from layers import GRID, LONLAT, UTM33, footprints, scattered, write, write_raster
 
 from geoseg.cli.main import geoseg
-from geoseg.footprints.files.columns import REGION_COLUMNS
+from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.raster.grid import Grid
 
 LEFT, BOTTOM, RIGHT, TOP = GRID.bounds
@@ -108,7 +108,7 @@ def test_bands_are_found_by_the_names_of_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["fgb", "geojson", "parquet", "shp"])
 def test_other_formats_get_a_file_beside_them(tmp_path: Path, districts: Path, suffix: str) -> None:
-    path = write(tmp_path / f"out.{suffix}", footprints(scattered()), narrator=Listener())
+    path = write(tmp_path / f"out.{suffix}", footprints(scattered()))
     run = stats(path, "--regions", districts)
     assert run.exit_code == 0, run.output
     read = gpd.read_parquet if suffix == "parquet" else gpd.read_file

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from squares import array_set, quick
 
 from geoseg.cli.train import command
-from geoseg.learn.settings import Settings, read_settings
+from geoseg.training.options import TrainOptions, read_train_options
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_flags_go_before_the_file_and_the_settings_are_kept(tmp_path: Path, conf
     )
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout)["model"] == str(tmp_path / "run")
-    assert read_settings(tmp_path / "run" / "train.toml", {}) == quick(steps=3)
+    assert read_train_options(tmp_path / "run" / "train.toml", {}) == quick(steps=3)
 
 
 def test_samples_are_shown_as_a_picture(tmp_path: Path, config: Path) -> None:
@@ -107,17 +107,17 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_settings_survive_their_file(tmp_path: Path) -> None:
-    settings = Settings(
+    settings = TrainOptions(
         loss="0.5 * bce + focal(gamma=2)", half_weights=True, description='a "quoted" ä', high=0.0
     )
     (tmp_path / "all.toml").write_text(settings.to_toml(), encoding="utf-8")
-    assert read_settings(tmp_path / "all.toml", {"steps": None}) == settings
+    assert read_train_options(tmp_path / "all.toml", {"steps": None}) == settings
     assert settings.low is None
 
 
 def test_the_ends_of_a_range_are_numbers_that_may_be_left_open(tmp_path: Path) -> None:
     (tmp_path / "some.toml").write_text("low = -25\n")
-    assert read_settings(tmp_path / "some.toml", {"high": 0.0}) == Settings(low=-25.0, high=0.0)
+    assert read_train_options(tmp_path / "some.toml", {"high": 0.0}) == TrainOptions(low=-25.0, high=0.0)
     helped = run("--help").output
     assert "--low FLOAT" in helped
     assert "None" not in helped

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from heard import Heard
 from hypothesis import given
 from hypothesis import strategies as st
-from layers import GRID, LONLAT, MERCATOR, UTM33, Listener, Place, moved
+from layers import GRID, LONLAT, MERCATOR, UTM33, Place, moved
 from pyproj import CRS, Geod
 
 from geoseg.errors import InputError
-from geoseg.footprints.areas.measure import AreaCrs, Extent, centre_and_reach
+from geoseg.footprints.measure import AreaCrs, Extent, find_centre_and_reach
 from geoseg.raster.grid import Grid
 
 EARTH = Geod(ellps="WGS84")
@@ -94,26 +95,24 @@ def test_long_edges_bend_as_they_do_in_their_own_crs() -> None:
 @pytest.mark.parametrize(
     ("code", "percent"), [("EPSG:3857", "128.08% too large"), ("EPSG:32633", "0.41% too large")]
 )
-def test_a_distorting_crs_is_warned_about_with_a_number(code: str, percent: str) -> None:
-    listener = Listener()
+def test_a_distorting_crs_is_warned_about_with_a_number(code: str, percent: str, heard: Heard) -> None:
     place = Grid(MERCATOR, Affine(1, 0, 1e6, 0, -1, 6.2e6), 4000, 4000)
-    area = AreaCrs.choose(place, code, listener)
+    area = AreaCrs.choose(place, code)
     assert area.crs == CRS(code)
-    assert [percent in line for line in listener.warned] == [True]
+    assert [percent in line for line in heard.warnings] == [True]
 
 
 @pytest.mark.parametrize("code", ["auto", "EPSG:32633", "EPSG:6933"])
-def test_a_true_crs_is_not_warned_about(code: str) -> None:
-    listener = Listener()
-    AreaCrs.choose(Place(UTM33, (499_000, 5_400_000, 501_000, 5_401_000)), code, listener)
-    assert listener.warned == []
+def test_a_true_crs_is_not_warned_about(code: str, heard: Heard) -> None:
+    AreaCrs.choose(Place(UTM33, (499_000, 5_400_000, 501_000, 5_401_000)), code)
+    assert heard.warnings == []
 
 
 def test_distortion_is_the_ratio_of_areas() -> None:
     house = moved([courtyard(9.0, 48.9)], LONLAT, MERCATOR)
     place = Place(MERCATOR, house[0].bounds)
     planar = shapely.area(house)[0] / AreaCrs.choose(place).areas(house, MERCATOR)[0]
-    assert AreaCrs(MERCATOR).distortion(place) == pytest.approx(planar - 1, rel=1e-4)
+    assert AreaCrs(MERCATOR).compute_distortion(place) == pytest.approx(planar - 1, rel=1e-4)
 
 
 def test_square_feet_become_square_metres() -> None:
@@ -156,7 +155,7 @@ def test_pixels_are_as_large_as_their_polygons(grid: Grid) -> None:
     squares = shapely.transform(
         shapely.box(cols, rows, cols + 1, rows + 1), lambda x, y: grid.transform @ (x, y), interleaved=False
     )
-    pixels = area.pixel_areas(grid).at(rows + 0.5, cols + 0.5)
+    pixels = area.compute_pixel_areas(grid).at(rows + 0.5, cols + 0.5)
     assert pixels == pytest.approx(area.areas(squares, grid.crs), rel=1e-6)
 
 
@@ -167,6 +166,6 @@ def test_the_area_crs_can_be_written_down() -> None:
 
 
 def test_the_centre_of_data_around_the_antimeridian_is_there() -> None:
-    lon, lat, reach = centre_and_reach(Extent(LONLAT, (179.0, -18.0, 181.0, -16.0)))
+    lon, lat, reach = find_centre_and_reach(Extent(LONLAT, (179.0, -18.0, 181.0, -16.0)))
     assert (abs(lon), lat) == (180.0, -17.0)
     assert reach < 2

@@ -12,16 +12,17 @@ import rasterio
 import shapely
 from affine import Affine
 from calls import killed
+from heard import Heard
 from rasterio.features import shapes
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.footprints.trace.mask import open_mask
-from geoseg.footprints.vectorize import MaskStrip, Recipe, Vectorizer, vectorize
-from geoseg.narrator import Narrator
+from geoseg.workflows.options import VectorizeOptions
+from geoseg.workflows.vectorize import MaskStrip, Vectorizer, vectorize_mask
 
 UTM = "EPSG:32632"
 NODATA = 255
-AS_TRACED = Recipe(min_area_m2=0, max_hole_m2=0, regularize=False)
+AS_TRACED = VectorizeOptions(min_area_m2=0, max_hole_m2=0, regularize=False)
 
 
 def write(path: Path, values, *, gsd_m=0.5, crs=UTM, nodata=NODATA, scale=None, **profile) -> Path:
@@ -56,18 +57,10 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-class Heard(Narrator):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
-
-
 def test_footprints_are_gdals_polygons_on_the_map(tmp_path: Path) -> None:
     values = town()
     mask = write(tmp_path / "mask.tif", values)
-    summary = vectorize(open_mask(str(mask)), tmp_path / "out.gpkg", AS_TRACED, strip_rows=37)
+    summary = vectorize_mask(open_mask(str(mask)), tmp_path / "out.gpkg", AS_TRACED, strip_rows=37)
     ours = footprints(tmp_path / "out.gpkg")
     with rasterio.open(mask) as raster:
         theirs = [
@@ -88,14 +81,14 @@ def test_footprints_are_gdals_polygons_on_the_map(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "recipe",
     [
-        Recipe(),
-        Recipe(connectivity=8, simplify_m=0.8),
-        Recipe(split=True, names={1: "house", 2: "hall"}),
-        Recipe(regularize=False, regions="grid:50m", names={1: "house", 2: "hall"}),
+        VectorizeOptions(),
+        VectorizeOptions(connectivity=8, simplify_m=0.8),
+        VectorizeOptions(split=True, names={1: "house", 2: "hall"}),
+        VectorizeOptions(regularize=False, regions="grid:50m", names={1: "house", 2: "hall"}),
     ],
     ids=["regularized", "simplified", "split", "regions"],
 )
-def test_the_file_depends_on_neither_strips_nor_workers(tmp_path: Path, recipe: Recipe) -> None:
+def test_the_file_depends_on_neither_strips_nor_workers(tmp_path: Path, recipe: VectorizeOptions) -> None:
     values = town(classes=(0, 1, 1, 2))
     chance = np.random.default_rng(5).integers(100, 251, values.shape, dtype=np.uint8)
     mask = write(tmp_path / "mask.tif", values)
@@ -105,7 +98,7 @@ def test_the_file_depends_on_neither_strips_nor_workers(tmp_path: Path, recipe: 
     for number, (rows, workers) in enumerate([(None, 0), (1, 0), (23, 2), (64, 1), (1000, 0)]):
         out = tmp_path / f"{number}" / "out.gpkg"
         out.parent.mkdir()
-        vectorize(opened, out, recipe, workers=workers, strip_rows=rows)
+        vectorize_mask(opened, out, recipe, workers=workers, strip_rows=rows)
         digests.add(digest(out))
     assert len(digests) == 1
 
@@ -115,8 +108,8 @@ def test_strips_fed_one_by_one_equal_the_whole_mask(tmp_path: Path) -> None:
     mask = write(tmp_path / "mask.tif", values)
     probability = write(tmp_path / "probability.tif", chance, scale=0.004)
     opened = open_mask(str(mask), probability=str(probability))
-    vectorize(opened, tmp_path / "whole.gpkg")
-    with Vectorizer(opened.grid, tmp_path / "fed.gpkg", Recipe()) as vectorizer:
+    vectorize_mask(opened, tmp_path / "whole.gpkg")
+    with Vectorizer(opened.grid, tmp_path / "fed.gpkg", VectorizeOptions()) as vectorizer:
         for row in range(0, 260, 100):
             some = slice(row, min(row + 100, 260))
             strip = MaskStrip(
@@ -137,7 +130,7 @@ def test_confidence_is_the_mean_probability_inside(tmp_path: Path) -> None:
     chance[1, 1] = np.nan
     mask = write(tmp_path / "mask.tif", values)
     probability = write(tmp_path / "probability.tif", chance, nodata=np.nan)
-    vectorize(
+    vectorize_mask(
         open_mask(str(mask), probability=str(probability)), tmp_path / "out.gpkg", AS_TRACED, strip_rows=2
     )
     expected = [np.nanmean(chance[1:3, 1:5]), chance[5:7, 2:4].mean()]
@@ -150,8 +143,8 @@ def test_with_several_classes_confidence_is_that_of_the_own_class(tmp_path: Path
     chance = np.stack([np.full((6, 9), value, np.uint8) for value in (10, 150, 225)])
     mask = write(tmp_path / "mask.tif", values)
     probability = write(tmp_path / "probability.tif", chance, scale=0.004)
-    names = Recipe(names={1: "house", 2: "hall"}, min_area_m2=0)
-    vectorize(open_mask(str(mask), probability=str(probability)), tmp_path / "out.gpkg", names)
+    names = VectorizeOptions(names={1: "house", 2: "hall"}, min_area_m2=0)
+    vectorize_mask(open_mask(str(mask), probability=str(probability)), tmp_path / "out.gpkg", names)
     found = footprints(tmp_path / "out.gpkg").set_index("class")["confidence"]
     np.testing.assert_allclose(found[["house", "hall"]], [0.6, 0.9])
 
@@ -160,7 +153,7 @@ def test_a_probability_with_a_threshold_is_mask_and_confidence(tmp_path: Path) -
     chance = np.zeros((6, 6), dtype=np.float32)
     chance[2:5, 2:5] = [[0.5, 0.6, 0.7], [0.8, 0.9, 1.0], [0.49, 0.8, 0.3]]
     raster = write(tmp_path / "probability.tif", chance, nodata=None)
-    vectorize(open_mask(str(raster), threshold=0.5), tmp_path / "out.gpkg", AS_TRACED)
+    vectorize_mask(open_mask(str(raster), threshold=0.5), tmp_path / "out.gpkg", AS_TRACED)
     found = footprints(tmp_path / "out.gpkg")
     np.testing.assert_allclose(found["confidence"], [chance[chance >= 0.5].mean()], atol=1e-5)
     np.testing.assert_allclose(found.area, 7 * 0.25)
@@ -169,7 +162,7 @@ def test_a_probability_with_a_threshold_is_mask_and_confidence(tmp_path: Path) -
 def test_heights_with_a_threshold_have_no_confidence(tmp_path: Path) -> None:
     heights = np.pad(np.full((4, 4), 7.5, dtype=np.float32), 2)
     raster = write(tmp_path / "heights.tif", heights, nodata=-9999)
-    vectorize(open_mask(str(raster), threshold=2.5), tmp_path / "out.gpkg", AS_TRACED)
+    vectorize_mask(open_mask(str(raster), threshold=2.5), tmp_path / "out.gpkg", AS_TRACED)
     found = footprints(tmp_path / "out.gpkg")
     assert len(found) == 1
     assert found["confidence"].isna().all()
@@ -179,7 +172,7 @@ def test_what_touches_the_edge_or_nodata_says_so(tmp_path: Path) -> None:
     values = np.zeros((12, 16), dtype=np.uint8)
     values[0:3, 2:5], values[5:8, 5:8], values[5:8, 11:14] = 1, 1, 1
     values[5:8, 14:] = NODATA
-    vectorize(
+    vectorize_mask(
         open_mask(str(write(tmp_path / "m.tif", values))), tmp_path / "out.gpkg", AS_TRACED, strip_rows=3
     )
     found = footprints(tmp_path / "out.gpkg")
@@ -195,7 +188,9 @@ def test_small_footprints_go_and_small_holes_are_filled_by_true_size(tmp_path: P
     # Web Mercator doubles lengths at 60 degrees: pixels of 1 m there are 0.25 true square metres.
     far_north = Affine(1, 0, 1_000_000, 0, -1, 8_399_737.9)
     mask = open_mask(str(write(tmp_path / "m.tif", values, crs="EPSG:3857", transform=far_north)))
-    summary = vectorize(mask, tmp_path / "o.gpkg", Recipe(min_area_m2=3, max_hole_m2=1.5, regularize=False))
+    summary = vectorize_mask(
+        mask, tmp_path / "o.gpkg", VectorizeOptions(min_area_m2=3, max_hole_m2=1.5, regularize=False)
+    )
     found = footprints(tmp_path / "o.gpkg")
     assert (summary.footprints, summary.dropped) == (2, 1)
     assert sorted(shapely.get_num_interior_rings(found.geometry.array)) == [0, 1]
@@ -205,7 +200,9 @@ def test_small_footprints_go_and_small_holes_are_filled_by_true_size(tmp_path: P
 def test_a_hole_that_holds_a_footprint_is_never_filled(tmp_path: Path) -> None:
     values = np.pad(np.pad(np.ones((3, 3), np.uint8), 1), 2, constant_values=1)
     mask = open_mask(str(write(tmp_path / "m.tif", np.pad(values, 1), gsd_m=1)))
-    vectorize(mask, tmp_path / "o.gpkg", Recipe(min_area_m2=5, max_hole_m2=1000, regularize=False))
+    vectorize_mask(
+        mask, tmp_path / "o.gpkg", VectorizeOptions(min_area_m2=5, max_hole_m2=1000, regularize=False)
+    )
     found = footprints(tmp_path / "o.gpkg")
     assert len(found) == 2
     assert shapely.intersection(*found.geometry).area == 0
@@ -216,7 +213,7 @@ def test_simplified_neighbours_keep_their_wall(tmp_path: Path) -> None:
     values = np.where(row + 0.3 * col < 50, 1, 2).astype(np.uint8)
     values[:5], values[-5:], values[:, :5], values[:, -5:] = 0, 0, 0, 0
     mask = open_mask(str(write(tmp_path / "m.tif", values)))
-    vectorize(mask, tmp_path / "o.gpkg", Recipe(simplify_m=1.0, regularize=False))
+    vectorize_mask(mask, tmp_path / "o.gpkg", VectorizeOptions(simplify_m=1.0, regularize=False))
     one, other = footprints(tmp_path / "o.gpkg").geometry
     traced = shapely.box(500_002.5, 5_299_962.5, 500_037.5, 5_299_997.5)
     assert shapely.intersection(one, other).area == pytest.approx(0, abs=1e-9)
@@ -225,11 +222,18 @@ def test_simplified_neighbours_keep_their_wall(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe(connectivity=8), Recipe(split=True), Recipe(simplify_m=1, regularize=False)]
+    "recipe",
+    [
+        VectorizeOptions(connectivity=8),
+        VectorizeOptions(split=True),
+        VectorizeOptions(simplify_m=1, regularize=False),
+    ],
 )
-def test_every_shape_is_valid_and_simplified_ones_never_overlap(tmp_path: Path, recipe: Recipe) -> None:
+def test_every_shape_is_valid_and_simplified_ones_never_overlap(
+    tmp_path: Path, recipe: VectorizeOptions
+) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town(400, 400, seed=8))))
-    vectorize(mask, tmp_path / "o.gpkg", recipe)
+    vectorize_mask(mask, tmp_path / "o.gpkg", recipe)
     found = footprints(tmp_path / "o.gpkg").geometry.array
     assert shapely.is_valid(found).all()
     if not recipe.regularize and recipe.simplify_m:
@@ -238,8 +242,8 @@ def test_every_shape_is_valid_and_simplified_ones_never_overlap(tmp_path: Path, 
 
 def test_the_crs_asked_for_is_that_of_the_file_and_areas_stay_true(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
-    here = vectorize(mask, tmp_path / "here.gpkg")
-    there = vectorize(mask, tmp_path / "there.gpkg", Recipe(crs="EPSG:4326"))
+    here = vectorize_mask(mask, tmp_path / "here.gpkg")
+    there = vectorize_mask(mask, tmp_path / "there.gpkg", VectorizeOptions(crs="EPSG:4326"))
     found = footprints(tmp_path / "there.gpkg")
     assert found.crs == "EPSG:4326"
     assert there.area_m2 == pytest.approx(here.area_m2, rel=1e-6)
@@ -249,7 +253,7 @@ def test_a_raster_that_lies_turned_on_the_map_turns_its_footprints(tmp_path: Pat
     values = np.pad(np.ones((10, 30), dtype=np.uint8), 5)
     turned = Affine.translation(500_000, 5_300_000) @ Affine.rotation(-30) @ Affine.scale(0.5, -0.5)
     mask = open_mask(str(write(tmp_path / "m.tif", values, transform=turned)))
-    vectorize(mask, tmp_path / "o.gpkg")
+    vectorize_mask(mask, tmp_path / "o.gpkg")
     found = footprints(tmp_path / "o.gpkg").iloc[0]
     assert found["orientation_deg"] == pytest.approx(120, abs=0.01)
     assert found["length_m"] == pytest.approx(15, rel=1e-3)
@@ -260,7 +264,7 @@ def test_a_raster_with_its_first_row_in_the_south_is_read_right(tmp_path: Path) 
     values = np.zeros((20, 20), dtype=np.uint8)
     values[2:8, 3:15] = 1
     upward = Affine(0.5, 0, 500_000, 0, 0.5, 5_300_000)
-    vectorize(open_mask(str(write(tmp_path / "m.tif", values, transform=upward))), tmp_path / "o.gpkg")
+    vectorize_mask(open_mask(str(write(tmp_path / "m.tif", values, transform=upward))), tmp_path / "o.gpkg")
     found = footprints(tmp_path / "o.gpkg")
     assert found.total_bounds == pytest.approx([500_001.5, 5_300_001, 500_007.5, 5_300_004])
     assert found["orientation_deg"][0] == pytest.approx(90)
@@ -269,7 +273,7 @@ def test_a_raster_with_its_first_row_in_the_south_is_read_right(tmp_path: Path) 
 def test_no_building_at_all_is_a_valid_empty_layer(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", np.zeros((50, 40), dtype=np.uint8))))
     for name in ("o.gpkg", "o.fgb", "o.geojson", "o.parquet"):
-        assert vectorize(mask, tmp_path / name, strip_rows=7).footprints == 0
+        assert vectorize_mask(mask, tmp_path / name, strip_rows=7).footprints == 0
     assert len(footprints(tmp_path / "o.gpkg")) == 0
     assert "area_m2" in footprints(tmp_path / "o.gpkg")
 
@@ -279,7 +283,7 @@ def test_regions_are_counted_on_the_way(tmp_path: Path) -> None:
     mask = write(tmp_path / "mask.tif", town())
     probability = write(tmp_path / "probability.tif", chance, scale=0.004)
     opened = open_mask(str(mask), probability=str(probability))
-    summary = vectorize(opened, tmp_path / "o.gpkg", Recipe(regions="grid:1km"), strip_rows=50)
+    summary = vectorize_mask(opened, tmp_path / "o.gpkg", VectorizeOptions(regions="grid:1km"), strip_rows=50)
     regions = gpd.read_file(tmp_path / "o.gpkg", layer="regions")
     assert summary.regions == len(regions)
     assert regions["buildings"].sum() == summary.footprints
@@ -290,12 +294,12 @@ def test_regions_are_counted_on_the_way(tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_is_kept_unless_overwrite_is_given(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
-    vectorize(mask, tmp_path / "o.gpkg")
+    vectorize_mask(mask, tmp_path / "o.gpkg")
     before = digest(tmp_path / "o.gpkg")
     with pytest.raises(InputError, match="--overwrite"):
-        vectorize(mask, tmp_path / "o.gpkg")
+        vectorize_mask(mask, tmp_path / "o.gpkg")
     assert digest(tmp_path / "o.gpkg") == before
-    vectorize(mask, tmp_path / "o.gpkg", overwrite=True)
+    vectorize_mask(mask, tmp_path / "o.gpkg", overwrite=True)
     assert digest(tmp_path / "o.gpkg") == before
 
 
@@ -305,14 +309,14 @@ def test_a_truncated_raster_leaves_nothing_behind(tmp_path: Path, workers: int) 
     path = write(tmp_path / "m.tif", chance, compress="deflate")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"m\.tif: rows .* cannot be read"):
-        vectorize(open_mask(str(path)), tmp_path / "o.gpkg", workers=workers, strip_rows=64)
+        vectorize_mask(open_mask(str(path)), tmp_path / "o.gpkg", workers=workers, strip_rows=64)
     assert [file.name for file in tmp_path.iterdir()] == ["m.tif"]
 
 
 def test_a_killed_worker_is_told_in_one_line(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
     with pytest.raises(GeosegError, match="--workers"):  # noqa: SIM117 - the error comes from inside
-        with Vectorizer(mask.grid, tmp_path / "o.gpkg", Recipe(), workers=1) as vectorizer:
+        with Vectorizer(mask.grid, tmp_path / "o.gpkg", VectorizeOptions(), workers=1) as vectorizer:
             vectorizer._workers.submit(killed)
     assert not (tmp_path / "o.gpkg").exists()
 
@@ -328,7 +332,7 @@ def test_a_killed_worker_is_told_in_one_line(tmp_path: Path) -> None:
 )
 def test_a_recipe_that_makes_no_sense_is_refused(wish: dict[str, float], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        Recipe(**wish)
+        VectorizeOptions(**wish)
 
 
 @pytest.mark.parametrize(
@@ -342,12 +346,11 @@ def test_a_recipe_that_makes_no_sense_is_refused(wish: dict[str, float], words: 
 def test_wishes_are_checked_before_any_work(tmp_path: Path, wish: dict[str, str], words: str) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
     with pytest.raises(InputError, match=words):
-        vectorize(mask, tmp_path / "o.gpkg", Recipe(**wish))
+        vectorize_mask(mask, tmp_path / "o.gpkg", VectorizeOptions(**wish))
     assert not (tmp_path / "o.gpkg").exists()
 
 
-def test_areas_in_a_bad_crs_are_warned_about(tmp_path: Path) -> None:
-    heard = Heard()
+def test_areas_in_a_bad_crs_are_warned_about(tmp_path: Path, heard: Heard) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
-    vectorize(mask, tmp_path / "o.gpkg", Recipe(area_crs="EPSG:3857"), narrator=heard)
+    vectorize_mask(mask, tmp_path / "o.gpkg", VectorizeOptions(area_crs="EPSG:3857"))
     assert any("too large" in line for line in heard.warnings)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from server.service import EarthServer
+from earth_server.service import EarthServer
 
 NO_CREDENTIALS = (
     "EARTHENGINE_TOKEN",
@@ -51,16 +51,16 @@ def earth() -> Iterator[EarthServer]:
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """No test waits: how long would have been waited is written down."""
-    from gee.patience import Patience
+    from gee.errors import RetryPolicy
 
     waited: list[float] = []
 
-    def pause(self: Patience, seconds: float, reason: str) -> None:
+    def pause(self: RetryPolicy, seconds: float, reason: str) -> None:
         if self.stopped.wait(0.001):
             raise InterruptedError
         waited.append(seconds)
 
-    monkeypatch.setattr("gee.patience.Patience.pause", pause)
+    monkeypatch.setattr("gee.errors.RetryPolicy.pause", pause)
     return waited
 
 

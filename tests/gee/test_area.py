@@ -12,20 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Geod, Transformer
 
-from gee.area import Area, around, boxed, read_area, unwrapped
+from gee.grid import Area, make_box_area, make_square_area, read_area, unwrap_longitudes
 from geoseg.errors import InputError
-from geoseg.narrator import Narrator
 from geoseg.raster.grid import WGS84
 
 SQUARE = shapely.box(15.0, 48.0, 15.1, 48.1)
-
-
-class Listener(Narrator):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, line):
-        self.warnings.append(line)
 
 
 def geojson(path, content):
@@ -66,13 +57,12 @@ def test_several_polygons_are_one_area(tmp_path):
     assert read_area(path).shape.area == 2
 
 
-def test_a_polygon_that_crosses_itself_is_repaired_and_told(tmp_path):
+def test_a_polygon_that_crosses_itself_is_repaired_and_told(tmp_path, heard):
     bow = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}
-    listener = Listener()
-    area = read_area(geojson(tmp_path / "bow.geojson", bow), listener)
+    area = read_area(geojson(tmp_path / "bow.geojson", bow))
     assert area.shape.is_valid
     assert area.shape.area == 0.5
-    assert "1 polygons cross themselves" in listener.warnings[0]
+    assert "1 polygons cross themselves" in heard.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -116,12 +106,12 @@ def test_a_table(tmp_path):
 @pytest.mark.parametrize("box", [(0, 1, 1, 1), (0, 2, 1, 1), (0, -91, 1, 0), (0, 0, 0, 1), (600, 0, 601, 1)])
 def test_boxes_that_are_none(box):
     with pytest.raises(InputError):
-        boxed(*box)
+        make_box_area(*box)
 
 
 @given(lon=st.floats(-179.9, 179.9), lat=st.floats(-79, 83), size=st.floats(1, 20_000))
 def test_a_square_around_a_point_holds_it_and_is_as_large_as_asked(lon, lat, size):
-    area = around(lon, lat, size)
+    area = make_square_area(lon, lat, size)
     left, bottom, right, top = area.shape.bounds
     assert abs(right - left - size) < 1e-6
     assert abs(top - bottom - size) < 1e-6
@@ -133,18 +123,18 @@ def test_a_square_around_a_point_holds_it_and_is_as_large_as_asked(lon, lat, siz
 @pytest.mark.parametrize("place", [(0, 95, 100), (0, 0, 0), (0, 0, -5), (1000, 0, 5)])
 def test_points_that_are_nowhere(place):
     with pytest.raises(InputError):
-        around(*place)
+        make_square_area(*place)
 
 
 def test_a_box_across_the_antimeridian_runs_on():
-    assert boxed(179, -17, -179, -16).lonlat.bounds == (179, -17, 181, -16)
+    assert make_box_area(179, -17, -179, -16).lonlat.bounds == (179, -17, 181, -16)
 
 
 def test_a_shape_cut_at_the_antimeridian_is_made_whole():
     cut = shapely.MultiPolygon([shapely.box(179, -17, 180, -16), shapely.box(-180, -17, -179, -16)])
-    assert unwrapped(cut).equals(shapely.box(179, -17, 181, -16))
+    assert unwrap_longitudes(cut).equals(shapely.box(179, -17, 181, -16))
     area = Area(cut, WGS84)
-    left, bottom, right, top = Area(unwrapped(cut), WGS84).within(CRS.from_epsg(32760)).bounds
+    left, bottom, right, top = Area(unwrap_longitudes(cut), WGS84).within(CRS.from_epsg(32760)).bounds
     assert 200_000 < right - left < 220_000
     assert 105_000 < top - bottom < 120_000
     assert area.crs == WGS84
@@ -152,7 +142,7 @@ def test_a_shape_cut_at_the_antimeridian_is_made_whole():
 
 def test_bent_edges_stay_covered():
     """A parallel of latitude bows north in a UTM zone: its middle lies beyond the line between its ends."""
-    area = boxed(12.0, 50.0, 18.0, 51.0)
+    area = make_box_area(12.0, 50.0, 18.0, 51.0)
     bottom = area.within(CRS.from_epsg(32633)).bounds[1]
     to_utm = Transformer.from_crs(WGS84, 32633, always_xy=True)
     corners = min(to_utm.transform(lon, 50.0)[1] for lon in (12.0, 18.0))
@@ -175,11 +165,11 @@ def test_bent_edges_stay_covered():
     ],
 )
 def test_the_zone_of_a_place_with_the_exceptions(lon, lat, zone):
-    assert list(boxed(lon - 0.01, lat - 0.01, lon + 0.01, lat + 0.01).zones) == [zone]
+    assert list(make_box_area(lon - 0.01, lat - 0.01, lon + 0.01, lat + 0.01).zones) == [zone]
 
 
 def test_zones_share_the_area_without_loss():
-    area = boxed(4.0, 54.0, 14.0, 66.0)
+    area = make_box_area(4.0, 54.0, 14.0, 66.0)
     zones = area.zones
     assert sum(zone.shape.area for zone in zones.values()) == pytest.approx(area.shape.area)
     assert next(iter(zones)) == "EPSG:32632"
@@ -187,11 +177,11 @@ def test_zones_share_the_area_without_loss():
 
 def test_the_poles_need_a_crs():
     with pytest.raises(InputError, match="beyond the UTM zones"):
-        _ = boxed(0, 85, 1, 86).zones
+        _ = make_box_area(0, 85, 1, 86).zones
 
 
 def test_the_area_of_a_point_is_true_on_the_ground():
-    west, south, east, north = around(13.386, 52.508, 1000).lonlat.bounds
+    west, south, east, north = make_square_area(13.386, 52.508, 1000).lonlat.bounds
     geod = Geod(ellps="WGS84")
     assert abs(geod.inv(west, south, east, south)[2] - 1000) < 30
     assert np.isfinite([west, south, east, north]).all()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gee import catalogue
-from gee.catalogue import IMAGERY, LABELS, Pixels
-from gee.expressions import Clouds, Look, Marking, Period
-from gee.layers import Asset, imagery_layer, label_layer, pixels_for
+from gee.catalogue import IMAGERY, LABELS, PixelFormat
+from gee.export import find_imagery, find_label
+from gee.expressions import CloudMask, CompositeOptions, Marking, Period
+from gee.geotiff import choose_pixel_format
+from gee.layers import RETIRED_ASSETS, Asset, make_imagery_layer, make_label_layer
 from geoseg.errors import InputError
 
 SOURCES = [*IMAGERY.values(), *(label for label in LABELS.values() if label.asset)]
@@ -66,13 +67,13 @@ def test_a_band_twice():
         IMAGERY["sentinel2"].chosen(("B4", "B4"))
 
 
-@pytest.mark.parametrize("lookup", [catalogue.imagery, catalogue.label])
+@pytest.mark.parametrize("lookup", [find_imagery, find_label])
 def test_unknown_names_are_answered_with_the_known(lookup):
     with pytest.raises(InputError, match="choose from"):
         lookup("landsat")
 
 
-@pytest.mark.parametrize(("path", "instead"), catalogue.RETIRED.items())
+@pytest.mark.parametrize(("path", "instead"), RETIRED_ASSETS.items())
 def test_retired_assets_are_refused_with_their_successor(path, instead):
     with pytest.raises(InputError, match=f"--source {instead}"):
         Asset(path)
@@ -80,7 +81,7 @@ def test_retired_assets_are_refused_with_their_successor(path, instead):
 
 def test_nodata_must_not_hide_valid_pixels():
     with pytest.raises(InputError, match="would hide valid pixels"):
-        Pixels("uint8", 5, 0, 255)
+        PixelFormat("uint8", 5, 0, 255)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_nodata_must_not_hide_valid_pixels():
     ],
 )
 def test_the_smallest_type_that_leaves_room_for_nodata(types, dtype):
-    pixels = pixels_for(types)
+    pixels = choose_pixel_format(types)
     assert pixels.dtype == dtype
     assert not pixels.lowest <= pixels.nodata <= pixels.highest
     assert np.array(pixels.nodata).astype(dtype) == np.array(pixels.nodata, dtype)
@@ -117,26 +118,28 @@ def period():
 )
 def test_masks_that_are_none(text, reason):
     with pytest.raises(InputError, match=reason):
-        Clouds.parse(text)
+        CloudMask.parse(text)
 
 
 @pytest.mark.parametrize("composite", ["mean", "p0", "p100", "p", ""])
 def test_composites_that_are_none(composite):
     with pytest.raises(InputError, match="--composite"):
-        Look((), period(), Clouds(), composite)
+        CompositeOptions((), period(), CloudMask(), composite)
 
 
 def test_a_mask_that_the_source_does_not_have():
     source = IMAGERY["sentinel2-l1c"]
-    look = Look(source.chosen(("B4",)), period(), Clouds("scl"), "median")
+    look = CompositeOptions(source.chosen(("B4",)), period(), CloudMask("scl"), "median")
     with pytest.raises(InputError, match="cannot be masked by scl"):
-        imagery_layer(source, look)
+        make_imagery_layer(source, look)
 
 
 def test_photographs_do_not_know_how_cloudy_they_are():
     source = IMAGERY["naip"]
     with pytest.raises(InputError, match="does not say how cloudy"):
-        imagery_layer(source, Look(source.chosen(("R",)), period(), Clouds("none"), "least-cloudy"))
+        make_imagery_layer(
+            source, CompositeOptions(source.chosen(("R",)), period(), CloudMask("none"), "least-cloudy")
+        )
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])
@@ -146,8 +149,8 @@ def test_shares_that_are_none(share):
 
 
 def test_own_codes_up_to_255_move_nodata_to_zero():
-    assert label_layer(LABELS["wsf2015"], Marking(as_mask=False), period()).pixels.nodata == 0
-    assert label_layer(LABELS["worldcover"], Marking(as_mask=False), period()).pixels.nodata == 255
+    assert make_label_layer(LABELS["wsf2015"], Marking(as_mask=False), period()).pixels.nodata == 0
+    assert make_label_layer(LABELS["worldcover"], Marking(as_mask=False), period()).pixels.nodata == 255
 
 
 def test_an_end_before_the_start():

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from server.service import TOO_MANY
-from server.world import ramp
+from earth_server.service import TOO_MANY
+from earth_server.world import ramp
 
 SMALL = ("--bbox", "15.00,48.00,15.03,48.02", "--start", "2023-05-01", "--end", "2023-09-30", "--bands", "B4")
 PIXELS = "computePixels"
@@ -196,12 +196,12 @@ def test_other_settings_use_no_old_tile(export, earth):
 
 
 def test_a_second_run_at_the_same_time_is_kept_out(export, earth):
-    from gee.parts import Parts
+    from gee.geotiff import TileFolder
 
     earth.fault(PIXELS, status=400, message="Something fatal.", times=1)
     export.refused(*SMALL)
     (folder,) = export.out.glob("*.parts")
-    with Parts(folder).locked():
+    with TileFolder(folder).locked():
         assert "is in use by another geoseg export" in export.refused(*SMALL)
     export.done(*SMALL)
 

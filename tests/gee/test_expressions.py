@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from server.evaluate import chain
+from earth_server.evaluate import chain
 
 SMALL = ("--bbox", "15.00,48.00,15.01,48.01", "--start", "2023-05-01", "--end", "2023-09-30")
 

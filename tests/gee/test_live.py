@@ -14,13 +14,12 @@ import rasterio
 from click.testing import CliRunner
 from rasterio.io import MemoryFile
 
-from gee.download import pixel_grid
-from gee.faults import DeniedError, TooLargeError
-from gee.lattice import lattice
-from gee.patience import Patience
-from gee.session import Access, session
+from gee.errors import DeniedError, RetryPolicy, TooLargeError
+from gee.expressions import encode_grid
+from gee.grid import make_lattice
+from gee.session import Access, open_session
 from geoseg.cli.main import geoseg
-from geoseg.raster.grid import Grid, utm_crs
+from geoseg.raster.grid import Grid, find_utm_crs
 
 pytestmark = pytest.mark.earthengine
 BRANDENBURG_GATE = (13.3777, 52.5163)
@@ -28,20 +27,20 @@ BRANDENBURG_GATE = (13.3777, 52.5163)
 
 @pytest.fixture
 def live():
-    with session(Access(), 4, Patience(0.2)) as opened:
+    with open_session(Access(), 4, RetryPolicy(0.2)) as opened:
         yield opened
 
 
 def grid(side, height=None):
-    crs = utm_crs(*BRANDENBURG_GATE)
-    whole = lattice(crs, 10, 60)
+    crs = find_utm_crs(*BRANDENBURG_GATE)
+    whole = make_lattice(crs, 10, 60)
     return Grid(
         crs, rasterio.Affine(whole.pixel, 0, 380_040, 0, -whole.pixel, 5_830_020), height or side, side
     )
 
 
 def request(image, at, bands):
-    return {"expression": image, "fileFormat": "GEO_TIFF", "bandIds": bands, "grid": pixel_grid(at)}
+    return {"expression": image, "fileFormat": "GEO_TIFF", "bandIds": bands, "grid": encode_grid(at)}
 
 
 def scene():

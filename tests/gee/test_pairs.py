@@ -10,7 +10,7 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gee.pairs import PairRule, candidates, grown, places_of
+from gee.pairs import PairRule, add_neighbours, draw_candidates, number_places
 from geoseg.errors import InputError
 
 AREA = (
@@ -168,7 +168,7 @@ def test_wishes_that_make_no_pairs(export, options, reason):
 def test_no_training_chip_touches_a_validation_chip(seed, rows, cols, share):
     shares = np.random.default_rng(seed).random((rows, cols))
     rule = PairRule(count=10, seed=seed, side=16, least_built=0, most_built=1, validation=share)
-    chips = candidates(shares, rule)
+    chips = draw_candidates(shares, rule)
     taken = {
         split: {(chip.window.row // 16, chip.window.col // 16) for chip in chosen}
         for split, chosen in chips.items()
@@ -176,20 +176,20 @@ def test_no_training_chip_touches_a_validation_chip(seed, rows, cols, share):
     for row, col in taken["validation"]:
         for around in ((row + down, col + right) for down in (-1, 0, 1) for right in (-1, 0, 1)):
             assert around not in taken["train"]
-    places = places_of((rows, cols))
+    places = number_places((rows, cols))
     assert not {places[chip] for chip in taken["validation"]} & {places[chip] for chip in taken["train"]}
 
 
 def test_grown_is_the_chip_and_its_neighbours():
     chosen = np.zeros((5, 5), bool)
     chosen[2, 1] = True
-    assert grown(chosen).sum() == 9
-    assert grown(chosen)[1:4, 0:3].all()
+    assert add_neighbours(chosen).sum() == 9
+    assert add_neighbours(chosen)[1:4, 0:3].all()
 
 
 def test_nothing_built_anywhere():
     with pytest.raises(InputError, match="over ground that the label does not know"):
-        candidates(np.full((3, 3), np.nan), PairRule(5))
+        draw_candidates(np.full((3, 3), np.nan), PairRule(5))
 
 
 def test_a_dry_run_counts_the_pictures(export, earth):

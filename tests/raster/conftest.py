@@ -12,7 +12,7 @@ import pytest
 def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of the temporary folder, served on this machine."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    script = Path(__file__).with_name("range_server.py")
+    script = Path(__file__).parents[1] / "support" / "range_server.py"
     command = [sys.executable, str(script), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout

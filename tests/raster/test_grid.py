@@ -7,7 +7,7 @@ from affine import Affine
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.raster.grid import Grid, Window, crs_name, utm_crs
+from geoseg.raster.grid import Grid, Window, find_utm_crs, format_crs
 
 
 def grid(crs: str, x: float, y: float, size: float, shape: tuple[int, int] = (100, 200)) -> Grid:
@@ -33,7 +33,7 @@ def test_degrees_become_square_metres_when_rescaled() -> None:
     degrees = grid("EPSG:4326", 13.4, 52.5, 4e-6, (3000, 2000))
     across, down = degrees.pixel_size_m
     assert across < 0.62 * down
-    rescaled = degrees.rescaled(0.3)
+    rescaled = degrees.rescale(0.3)
     assert rescaled.pixel_size_m == pytest.approx((0.3, 0.3), rel=1e-3)
     assert rescaled.bounds == pytest.approx(degrees.bounds, abs=1e-12)
 
@@ -68,12 +68,12 @@ def test_windows_know_their_place_in_others() -> None:
     ],
 )
 def test_utm_zones_have_their_exceptions(lon: float, lat: float, code: int) -> None:
-    assert utm_crs(lon, lat).to_epsg() == code
+    assert find_utm_crs(lon, lat).to_epsg() == code
 
 
 def test_a_crs_is_called_by_its_code() -> None:
-    assert crs_name(CRS.from_epsg(25833)) == "EPSG:25833"
-    assert crs_name(CRS.from_proj4("+proj=laea +lat_0=1 +lon_0=2")) == "unknown"
+    assert format_crs(CRS.from_epsg(25833)) == "EPSG:25833"
+    assert format_crs(CRS.from_proj4("+proj=laea +lat_0=1 +lon_0=2")) == "unknown"
 
 
 @pytest.mark.parametrize("size", [0.0, float("nan")])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import InputError
-from geoseg.raster.plan import Plan, reflected
+from geoseg.raster.plan import Plan, reflect_indices
 
 
 @st.composite
@@ -47,7 +47,7 @@ def test_at_most_two_patch_rows_see_a_row_and_at_least_one(plan: Plan) -> None:
 def test_rows_read_hold_all_that_patches_see(plan: Plan) -> None:
     for k in range(plan.patch_rows):
         first, stop = plan.rows_read(range(k, k + 1))
-        seen = reflected(k * plan.stride, k * plan.stride + plan.patch, plan.height)
+        seen = reflect_indices(k * plan.stride, k * plan.stride + plan.patch, plan.height)
         assert first <= seen.min()
         assert seen.max() < stop <= plan.height
 
@@ -62,7 +62,9 @@ def test_ramps_of_two_neighbours_sum_to_one(plan: Plan) -> None:
 @given(st.integers(1, 40), st.integers(0, 200))
 def test_mirroring_is_what_numpy_pads(size: int, beyond: int) -> None:
     values = np.arange(size)
-    assert (values[reflected(0, size + beyond, size)] == np.pad(values, (0, beyond), mode="reflect")).all()
+    assert (
+        values[reflect_indices(0, size + beyond, size)] == np.pad(values, (0, beyond), mode="reflect")
+    ).all()
 
 
 @given(plans(), st.integers(0, 2**32 - 1))
@@ -70,13 +72,13 @@ def test_seen_patches_are_those_with_a_known_pixel(plan: Plan, seed: int) -> Non
     valid = np.random.default_rng(seed).random((3, plan.width)) < 0.02
     lefts = [k * plan.stride for k in range(plan.patch_cols)]
     expected = [k for k, left in enumerate(lefts) if valid[:, left : left + plan.patch].any()]
-    assert plan.seen_patches(valid).tolist() == expected
+    assert plan.find_seen_patches(valid).tolist() == expected
 
 
 def test_strip_height_depends_on_width_only() -> None:
-    low, tall = Plan.sized(5_000, 8_192, 512, 64), Plan.sized(500_000, 8_192, 512, 64)
+    low, tall = Plan.for_size(5_000, 8_192, 512, 64), Plan.for_size(500_000, 8_192, 512, 64)
     assert low.strip_patch_rows == tall.strip_patch_rows == 1
-    assert Plan.sized(1, 1, 512, 64).patches == 1
+    assert Plan.for_size(1, 1, 512, 64).patches == 1
 
 
 @pytest.mark.parametrize(

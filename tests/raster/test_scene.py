@@ -12,10 +12,9 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from geoseg.errors import InputError
-from geoseg.raster.bands import matching_bands, requested_bands
+from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.grid import Window
-from geoseg.raster.opening import open_scene
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene import Scene, open_scene
 
 
 def read(scene: Scene, window: Window | None = None):
@@ -36,15 +35,15 @@ def test_bands_by_number_and_by_description(write_raster: RasterWriter) -> None:
     values = photo(8, 8, bands=4)
     path = write_raster("a.tif", values, photometric="minisblack", descriptions=("B4", "B3", "B2", "B8"))
     scene = open_scene([str(path)])
-    assert requested_bands(scene.all_bands, "4, 1", "a") == (4, 1)
-    assert requested_bands(scene.all_bands, "b8,B2", "a") == (4, 3)
-    assert matching_bands(scene.all_bands, ["B2", "B8"], "a") == (3, 4)
+    assert parse_bands(scene.all_bands, "4, 1", "a") == (4, 1)
+    assert parse_bands(scene.all_bands, "b8,B2", "a") == (4, 3)
+    assert match_bands(scene.all_bands, ["B2", "B8"], "a") == (3, 4)
     assert (read(scene.with_bands((4, 1))).values == values[[3, 0]]).all()
 
 
 def test_colours_name_bands_too(write_raster: RasterWriter) -> None:
     path = write_raster("a.tif", photo(8, 8, bands=4), photometric="rgb")
-    assert matching_bands(open_scene([str(path)]).all_bands, ["blue", "red"], "a") == (3, 1)
+    assert match_bands(open_scene([str(path)]).all_bands, ["blue", "red"], "a") == (3, 1)
 
 
 def test_a_band_asked_for_by_name_is_data_whatever_its_colour(write_raster: RasterWriter) -> None:
@@ -53,8 +52,8 @@ def test_a_band_asked_for_by_name_is_data_whatever_its_colour(write_raster: Rast
     )
     bands = open_scene([str(path)]).all_bands
     assert bands[3].is_alpha
-    assert matching_bands(bands, ["B4", "B3", "B2", "B8"], "a") == (1, 2, 3, 4)
-    assert matching_bands(bands, ["red", "green", "blue"], "a") == (1, 2, 3)
+    assert match_bands(bands, ["B4", "B3", "B2", "B8"], "a") == (1, 2, 3, 4)
+    assert match_bands(bands, ["red", "green", "blue"], "a") == (1, 2, 3)
 
 
 def test_nodata_alpha_mask_and_nan_all_mean_unknown(write_raster: RasterWriter) -> None:
@@ -90,7 +89,7 @@ def test_a_band_called_alpha_can_be_asked_for_as_data(write_raster: RasterWriter
     values[3, 2, 2] = 0
     scene = open_scene([str(write_raster("a.tif", values, photometric="rgb", alpha="yes"))])
     assert not read(scene).valid.all()
-    pixels = read(scene.with_bands(requested_bands(scene.all_bands, "1,2,3,4", "a")))
+    pixels = read(scene.with_bands(parse_bands(scene.all_bands, "1,2,3,4", "a")))
     assert pixels.valid.all()
     assert (pixels.values == values).all()
 
@@ -112,7 +111,7 @@ def test_rotated_scenes_are_read_in_their_own_pixels(write_raster: RasterWriter)
 
 def test_coarsening_is_the_mean_of_the_area(write_raster: RasterWriter) -> None:
     values = photo(90, 120)
-    scene = open_scene([str(write_raster("a.tif", values))]).resampled(0.9)
+    scene = open_scene([str(write_raster("a.tif", values))]).resample(0.9)
     assert scene.grid.shape == (30, 40)
     expected = values.reshape(3, 30, 3, 40, 3).mean(axis=(2, 4))
     assert read(scene).values == pytest.approx(expected, abs=0.51)
@@ -121,7 +120,7 @@ def test_coarsening_is_the_mean_of_the_area(write_raster: RasterWriter) -> None:
 @pytest.mark.parametrize("gsd_m", [0.21, 0.3001, 0.47, 1.3])
 def test_resampling_does_not_depend_on_the_windows_read(write_raster: RasterWriter, gsd_m: float) -> None:
     path = write_raster("a.tif", photo(200, 150), nodata=0, tiled=True, blockxsize=64, blockysize=64)
-    scene = open_scene([str(path)]).resampled(gsd_m)
+    scene = open_scene([str(path)]).resample(gsd_m)
     whole = read(scene)
     height, width = scene.grid.shape
     with scene.open() as reader:
@@ -137,7 +136,7 @@ def test_overviews_serve_coarse_grids(write_raster: RasterWriter) -> None:
         dataset.write(np.zeros((3, 256, 256), "uint8"))  # only the overviews still hold the picture
     with rasterio.open(path, overview_level=1) as overview:
         expected = overview.read()
-    assert (read(open_scene([str(path)]).resampled(1.2)).values == expected).mean() > 0.99
+    assert (read(open_scene([str(path)]).resample(1.2)).values == expected).mean() > 0.99
 
 
 def test_several_files_are_one_scene_and_the_first_wins(write_raster: RasterWriter) -> None:
@@ -353,6 +352,6 @@ def test_unknown_bands_are_told(write_raster: RasterWriter) -> None:
     scene = open_scene([str(write_raster("a.tif", photo(8, 8, bands=4), photometric="minisblack"))])
     for request in ("9", "0", "-1", "nir", "", "1,,2"):
         with pytest.raises(InputError, match="--bands"):
-            requested_bands(scene.all_bands, request, "a.tif")
+            parse_bands(scene.all_bands, request, "a.tif")
     with pytest.raises(InputError, match="the model wants 2 bands"):
-        matching_bands(scene.all_bands, ["x", "y"], "a.tif")
+        match_bands(scene.all_bands, ["x", "y"], "a.tif")

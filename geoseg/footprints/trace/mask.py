@@ -15,19 +15,17 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
-from geoseg.footprints.trace.pieces import STEPS, Values
-from geoseg.raster.gdal import GDAL_ERRORS, open_raster, reason
+from geoseg.footprints.trace.pieces import FINE_STEPS, Values
+from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.grid import Grid
-from geoseg.raster.opening import scene_crs, scene_transform
+from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, open_raster, read_crs, read_transform
 
-NODATA = 255
-BYTE_STEP = 0.004
 CACHE_BYTES = 64 * 2**20
 STRIP_PIXELS = 16_000_000
 
 
 @dataclass(frozen=True)
-class Band:
+class MaskBand:
     """One band of a raster as its file describes it."""
 
     number: int
@@ -40,10 +38,10 @@ class Band:
     @property
     def is_probability_byte(self) -> bool:
         """Whether it is laid out like a probability of `geoseg infer`: 0 to 250, and 255 where nothing is known."""
-        return (self.dtype, self.scale, self.offset, self.nodata) == ("uint8", BYTE_STEP, 0.0, NODATA)
+        return (self.dtype, self.scale, self.offset, self.nodata) == ("uint8", PROBABILITY_STEP, 0.0, NODATA)
 
     @classmethod
-    def of(cls, dataset: Any, number: int) -> Band:
+    def of(cls, dataset: Any, number: int) -> MaskBand:
         flags = dataset.mask_flag_enums[number - 1]
         masked = not {MaskFlags.all_valid, MaskFlags.nodata} & set(flags)
         return cls(
@@ -61,18 +59,18 @@ class Probability:
     """A raster of probabilities beside a mask: one band, or one for each class and the background."""
 
     path: str
-    bands: tuple[Band, ...]
+    bands: tuple[MaskBand, ...]
 
     def read(self, rows: slice) -> Values:
         """All bands (band, row, col), in bytes as `geoseg infer` writes them, else in steps."""
-        with opened(self.path) as dataset:
+        with open_dataset(self.path) as dataset:
             return np.stack([self._read_band(dataset, band, rows) for band in self.bands])
 
-    def _read_band(self, dataset: Any, band: Band, rows: slice) -> Values:
+    def _read_band(self, dataset: Any, band: MaskBand, rows: slice) -> Values:
         raw = read_rows(dataset, self.path, band, rows)
         if all(band.is_probability_byte for band in self.bands):
             return raw
-        return in_steps(*scaled(dataset, raw, band, rows), self.path)
+        return convert_to_steps(*scale_values(dataset, raw, band, rows), self.path)
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,14 @@ class Mask:
     """Which raster to read, and what its values mean. A plain value that any process can open."""
 
     path: str
-    band: Band
+    band: MaskBand
     grid: Grid
     block_height: int
     threshold: float | None = None
     probability: Probability | None = None
 
     @property
-    def own_probability(self) -> bool:
+    def holds_probability(self) -> bool:
         """Whether the raster itself holds the probabilities."""
         return self.threshold is not None and 0 < self.threshold <= 1
 
@@ -106,15 +104,15 @@ class Mask:
 
         Probabilities are bytes as `geoseg infer` writes them, else steps; none when there are none.
         """
-        with opened(self.path, self.cache_bytes) as dataset:
+        with open_dataset(self.path, self.cache_bytes) as dataset:
             raw = read_rows(dataset, self.path, self.band, rows)
             if self.threshold is None:
                 classes = self._classes(raw, dataset, rows)
                 return classes, self.probability.read(rows) if self.probability else None
-            values, known = scaled(dataset, raw, self.band, rows)
+            values, known = scale_values(dataset, raw, self.band, rows)
         classes = (values >= self.threshold).astype(np.uint8)
         classes[~known] = NODATA
-        return classes, in_steps(values, known, self.path)[None] if self.own_probability else None
+        return classes, convert_to_steps(values, known, self.path)[None] if self.holds_probability else None
 
     @property
     def cache_bytes(self) -> int:
@@ -124,18 +122,18 @@ class Mask:
     def _classes(self, raw: Values, dataset: Any, rows: slice) -> NDArray[np.uint8]:
         if self.band.dtype == "uint8" and self.band.nodata == NODATA:
             return raw
-        known = known_pixels(dataset, raw, self.band, rows)
+        known = find_known_pixels(dataset, raw, self.band, rows)
         # A mask that calls its background nodata has seen it nevertheless.
         unknown = ~known & (raw != 0)
         if self.band.dtype == "uint8" and raw.max(initial=0) == NODATA:
-            raw = self._with_255_as_building(raw, unknown)
+            raw = self._convert_255_to_building(raw, unknown)
         if self.band.dtype != "uint8":
             refuse_odd_classes(np.where(unknown, 0, raw), self.path)
         classes = raw.astype(np.uint8)
         classes[unknown] = NODATA
         return classes
 
-    def _with_255_as_building(self, raw: Values, unknown: NDArray[np.bool_]) -> Values:
+    def _convert_255_to_building(self, raw: Values, unknown: NDArray[np.bool_]) -> Values:
         """Where no value is nodata, 0 and 255 are the two colours of a plain black and white mask."""
         white = (raw == NODATA) & ~unknown
         if ((raw > 0) & ~white & ~unknown).any():
@@ -158,12 +156,12 @@ def open_mask(
     if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
         raise InputError(f"{path}: no such file")
     with rasterio.Env(), open_raster(path, path) as dataset:
-        chosen = Band.of(dataset, chosen_band(dataset, path, band))
+        chosen = MaskBand.of(dataset, choose_band(dataset, path, band))
         refuse_unusable(chosen, path, threshold)
         mask = Mask(
             path=path,
             band=chosen,
-            grid=Grid(scene_crs(dataset, path, assume_crs), scene_transform(dataset, path), *dataset.shape),
+            grid=Grid(read_crs(dataset, path, assume_crs), read_transform(dataset, path), *dataset.shape),
             block_height=dataset.block_shapes[0][0],
             threshold=threshold,
         )
@@ -181,10 +179,10 @@ def open_probability(path: str, mask: Mask) -> Probability:
     with rasterio.Env(), open_raster(path, path) as dataset:
         if dataset.shape != mask.grid.shape or not dataset.transform.almost_equals(mask.grid.transform):
             raise InputError(f"{path}: does not have the same pixels as {mask.path}; give the two of one run")
-        return Probability(path, tuple(Band.of(dataset, number) for number in dataset.indexes))
+        return Probability(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
 
 
-def chosen_band(dataset: Any, path: str, band: int | None) -> int:
+def choose_band(dataset: Any, path: str, band: int | None) -> int:
     usable = [
         n
         for n, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
@@ -202,7 +200,7 @@ def chosen_band(dataset: Any, path: str, band: int | None) -> int:
     return band
 
 
-def refuse_unusable(band: Band, path: str, threshold: float | None) -> None:
+def refuse_unusable(band: MaskBand, path: str, threshold: float | None) -> None:
     if "complex" in band.dtype or band.dtype == "cint16":
         raise InputError(f"{path}: complex numbers ({band.dtype}) are no mask")
     if threshold is not None and not np.isfinite(threshold):
@@ -229,56 +227,56 @@ def refuse_odd_classes(values: Values, path: str) -> None:
 
 
 @contextmanager
-def opened(path: str, cache_bytes: int = CACHE_BYTES) -> Iterator[Any]:
+def open_dataset(path: str, cache_bytes: int = CACHE_BYTES) -> Iterator[Any]:
     with rasterio.Env(GDAL_CACHEMAX=cache_bytes), open_raster(path, path) as dataset:
         yield dataset
 
 
-def read_rows(dataset: Any, path: str, band: Band, rows: slice) -> Values:
+def read_rows(dataset: Any, path: str, band: MaskBand, rows: slice) -> Values:
     """The raw values of some rows, or one line on why they cannot be read."""
     try:
-        raw: Values = dataset.read(band.number, window=window_of(dataset, rows))
+        raw: Values = dataset.read(band.number, window=make_row_window(dataset, rows))
     except GDAL_ERRORS as error:
         raise InputError(
-            f"{path}: rows {rows.start}-{rows.stop - 1} cannot be read ({reason(error)}); the file is damaged or cut "
+            f"{path}: rows {rows.start}-{rows.stop - 1} cannot be read ({describe_gdal_error(error)}); the file is damaged or cut "
             "short: get it again"
         ) from error
     return raw
 
 
-def window_of(dataset: Any, rows: slice) -> RasterioWindow:
+def make_row_window(dataset: Any, rows: slice) -> RasterioWindow:
     return RasterioWindow(0, rows.start, dataset.width, rows.stop - rows.start)
 
 
-def known_pixels(dataset: Any, raw: Values, band: Band, rows: slice) -> NDArray[np.bool_]:
+def find_known_pixels(dataset: Any, raw: Values, band: MaskBand, rows: slice) -> NDArray[np.bool_]:
     """Where a band has data: by its nodata value, an alpha band or a mask in the file."""
     if band.has_mask:
-        return np.asarray(dataset.read_masks(band.number, window=window_of(dataset, rows)) > 0)
+        return np.asarray(dataset.read_masks(band.number, window=make_row_window(dataset, rows)) > 0)
     if band.nodata is None or np.isnan(band.nodata):
         return ~np.isnan(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, dtype=bool)
     return np.asarray(raw != band.nodata) & ~np.isnan(raw)
 
 
-def scaled(dataset: Any, raw: Values, band: Band, rows: slice) -> tuple[Values, NDArray[np.bool_]]:
+def scale_values(dataset: Any, raw: Values, band: MaskBand, rows: slice) -> tuple[Values, NDArray[np.bool_]]:
     """Values in their own unit, 0 where unknown, and where they are known."""
-    known = known_pixels(dataset, raw, band, rows)
+    known = find_known_pixels(dataset, raw, band, rows)
     values: Values = raw.astype(np.float64 if raw.dtype.itemsize > 2 else np.float32)
     values *= band.scale
     values += band.offset
     return np.where(known, values, 0), known
 
 
-def in_steps(values: Values, known: NDArray[np.bool_], path: str) -> NDArray[np.uint16]:
+def convert_to_steps(values: Values, known: NDArray[np.bool_], path: str) -> NDArray[np.uint16]:
     """Probabilities as integers, which add up to the same sum in any order."""
     low, high = values.min(initial=0), values.max(initial=0)
     if low < 0 or high > 1 + 1e-6:
         raise InputError(f"{path}: value {low if low < 0 else high:g} is no probability (0 to 1)")
-    steps: NDArray[np.uint16] = np.rint(np.minimum(values, 1) * STEPS).astype(np.uint16)
+    steps: NDArray[np.uint16] = np.rint(np.minimum(values, 1) * FINE_STEPS).astype(np.uint16)
     steps[~known] = np.iinfo(np.uint16).max
     return steps
 
 
-def of_own_class(probabilities: Values, classes: NDArray[np.uint8]) -> Values:
+def select_own_class(probabilities: Values, classes: NDArray[np.uint8]) -> Values:
     """Each pixel's probability of the class it was given; with several bands, the first is the background's."""
     own: Values = probabilities[0]
     for number, band in enumerate(probabilities[1:], start=1):
@@ -286,7 +284,7 @@ def of_own_class(probabilities: Values, classes: NDArray[np.uint8]) -> Values:
     return own
 
 
-def values_in(mask: Mask) -> list[int]:
+def find_classes(mask: Mask) -> list[int]:
     """The classes that occur in a mask, for which it is read once."""
     counts = np.zeros(NODATA + 1, dtype=np.int64)
     for rows in mask.strips():

@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from geoseg.footprints.straight.ragged import Flags, Ints, place_in_row, starts_of
+from geoseg.footprints.polygons import Flags, Ints, sum_by_label
 
 Values = NDArray[Any]
 
-STEPS = 50_000
+FINE_STEPS = 50_000
 """A probability of 1, as the integers that are added up: their sum is the same in any order."""
-BYTE_STEPS = np.append(np.arange(255) * (STEPS // 250), np.iinfo(np.uint16).max).astype(np.uint16)
+BYTE_STEPS = np.append(np.arange(255) * (FINE_STEPS // 250), np.iinfo(np.uint16).max).astype(np.uint16)
 """The same for a probability of `geoseg infer`, 250 for 1 and 255 for unknown."""
 
 
-def unknown_in(values: Values) -> int:
+def get_unknown_value(values: Values) -> int:
     """The number that stands for an unknown pixel: the largest of its kind, 255 for uint8."""
     return int(np.iinfo(values.dtype).max)
 
 
 @dataclass(frozen=True)
-class Components:
+class PixelComponents:
     """What is known of each set of pixels that are joined by their sides and share a value.
 
     Components that share a number in `footprint` are one footprint, those that share a number in `cluster` touch.
@@ -48,7 +48,7 @@ class Components:
     def __len__(self) -> int:
         return len(self.value)
 
-    def joined(self, label: Ints, number: int) -> Components:
+    def joined(self, label: Ints, number: int) -> PixelComponents:
         """Components that carry one label become one."""
 
         def one(column: Ints) -> Ints:
@@ -56,18 +56,18 @@ class Components:
             chosen[label] = column
             return chosen
 
-        return Components(
+        return PixelComponents(
             value=one(self.value),
             footprint=one(self.footprint),
             cluster=one(self.cluster),
-            probability=totals(label, self.probability, number),
-            known=totals(label, self.known, number),
-            touches_nodata=totals(label, self.touches_nodata, number) > 0,
+            probability=sum_by_label(label, self.probability, number),
+            known=sum_by_label(label, self.known, number),
+            touches_nodata=sum_by_label(label, self.touches_nodata, number) > 0,
         )
 
-    def where(self, kept: Flags) -> Components:
+    def where(self, kept: Flags) -> PixelComponents:
         """Some of the components, footprints and clusters numbered from 0 again."""
-        chosen = Components(*(getattr(self, field.name)[kept] for field in fields(self)))
+        chosen = PixelComponents(*(getattr(self, field.name)[kept] for field in fields(self)))
         return replace(
             chosen,
             footprint=np.unique(chosen.footprint, return_inverse=True)[1],
@@ -76,7 +76,7 @@ class Components:
 
 
 @dataclass(frozen=True)
-class Runs:
+class ComponentRuns:
     """Pixels of components with their probabilities, row by row: kept where footprints are split later."""
 
     row: Ints
@@ -86,20 +86,20 @@ class Runs:
     probability: Values
 
     @staticmethod
-    def none() -> Runs:
+    def none() -> ComponentRuns:
         empty = np.empty(0, dtype=np.int64)
-        return Runs(empty, empty, empty, empty, np.empty(0, dtype=np.uint16))
+        return ComponentRuns(empty, empty, empty, empty, np.empty(0, dtype=np.uint16))
 
-    def moved(self, rows: int) -> Runs:
+    def moved(self, rows: int) -> ComponentRuns:
         return replace(self, row=self.row + rows)
 
-    def where(self, kept: Flags) -> Runs:
+    def where(self, kept: Flags) -> ComponentRuns:
         pixels = self.probability[np.repeat(kept, self.length)] if len(self.probability) else self.probability
-        return Runs(self.row[kept], self.col[kept], self.length[kept], self.component[kept], pixels)
+        return ComponentRuns(self.row[kept], self.col[kept], self.length[kept], self.component[kept], pixels)
 
 
 @dataclass(frozen=True)
-class Pieces:
+class OutlinePieces:
     """Outlines of a band of rows: `sizes` corners each, laid end to end in `corners`, each of one `component`.
 
     Walls that cross the band's first or last row of pixels are named in `top` and `bottom` by the outline they
@@ -111,26 +111,26 @@ class Pieces:
     corners: Ints
     sizes: Ints
     component: Ints
-    components: Components
+    components: PixelComponents
     top: Ints
     bottom: Ints
     first: Values
     last: Values
-    runs: Runs
+    runs: ComponentRuns
 
-    def open_clusters(self) -> Flags:
+    def find_open_clusters(self) -> Flags:
         """Which clusters may go on beyond the band."""
         is_open = np.zeros(self.components.cluster.max(initial=-1) + 1, dtype=bool)
         ends = np.concatenate([self.top, self.bottom])
         is_open[self.components.cluster[self.component[ends]]] = True
         return is_open
 
-    def parted(self) -> tuple[Pieces, Pieces]:
+    def split_finished(self) -> tuple[OutlinePieces, OutlinePieces]:
         """What is finished, and what may go on beyond the band."""
-        unfinished = self.open_clusters()[self.components.cluster]
+        unfinished = self.find_open_clusters()[self.components.cluster]
         return self.where(~unfinished), self.where(unfinished)
 
-    def where(self, kept: Flags) -> Pieces:
+    def where(self, kept: Flags) -> OutlinePieces:
         """Some of the components; an open outline is kept with the rows it crosses or not at all."""
         outlines = kept[self.component]
         renumbered_components, renumbered = np.cumsum(kept) - 1, np.cumsum(outlines) - 1
@@ -147,19 +147,13 @@ class Pieces:
         )
 
 
-def concatenated(tables: Sequence[Any], but: str = "") -> dict[str, Values]:
+def concatenate_columns(tables: Sequence[Any], but: str = "") -> dict[str, Values]:
     """The columns of several tables of one kind, end to end, without the one named `but`."""
     names = [field.name for field in fields(tables[0]) if field.name != but]
     return {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
 
 
-def totals(label: Ints, values: Ints | Flags, number: int) -> Ints:
-    """The sum of the values with each label."""
-    # Weighted counts are floats, exact for integers up to 2**53.
-    return np.bincount(label, weights=values, minlength=number).astype(np.int64)
-
-
-def joined_labels(number: int, one: Ints, other: Ints) -> tuple[int, Ints]:
+def label_groups(number: int, one: Ints, other: Ints) -> tuple[int, Ints]:
     """Number the groups that things 0 to `number` fall into when each pair of `one` and `other` is joined."""
     if len(one) == 0:
         return number, np.arange(number)
@@ -168,7 +162,7 @@ def joined_labels(number: int, one: Ints, other: Ints) -> tuple[int, Ints]:
     return count, label.astype(np.int64)
 
 
-def walked(following: Ints) -> tuple[Ints, Ints]:
+def order_paths(following: Ints) -> tuple[Ints, Ints]:
     """Lay out paths and rings in walking order, given which node follows each (-1 at the end of a path).
 
     Gives the nodes in order and the number of nodes of each path or ring. A ring starts at its lowest node.
@@ -178,7 +172,7 @@ def walked(following: Ints) -> tuple[Ints, Ints]:
     if number == 0:
         return nodes, nodes
     goes_on = following >= 0
-    count, label = joined_labels(number, nodes[goes_on], following[goes_on])
+    count, label = label_groups(number, nodes[goes_on], following[goes_on])
     before = np.full(number, -1)
     before[following[goes_on]] = nodes[goes_on]
     start = np.unique(label, return_index=True)[1]
@@ -195,8 +189,3 @@ def walked(following: Ints) -> tuple[Ints, Ints]:
     ).tocsr()
     order = breadth_first_order(graph, start[0], return_predecessors=False).astype(np.int64)
     return order, np.bincount(label, minlength=count)
-
-
-def gathered(sizes: Ints, rows: Ints) -> Ints:
-    """Positions of the items of the given rows, in a flat array of rows with these sizes."""
-    return np.repeat(starts_of(sizes)[rows], sizes[rows]) + place_in_row(sizes[rows])

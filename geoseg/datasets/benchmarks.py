@@ -1,0 +1,191 @@
+"""Data sets that are known by name: Inria and SpaceNet as they are unpacked, and synthetic places with exact truth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyogrio
+import rasterio
+from affine import Affine
+
+from geoseg.datasets.builder import DatasetBuilder, ImageLabelPair, Origin, SplitRule, find_pairs
+from geoseg.datasets.classes import parse_class_table
+from geoseg.datasets.masks import MaskOptions, prepare_masks
+from geoseg.datasets.schema import Dataset, refuse_repeated
+from geoseg.datasets.vectors import VectorOptions, prepare_vectors
+from geoseg.errors import InputError
+from geoseg.io.atomic import replace_files
+from geoseg.synthetic.landscape import Layout
+from geoseg.synthetic.scene import LAYER, SyntheticScene, write_scene
+
+APART_M = 1000.0
+
+
+@dataclass(frozen=True)
+class SyntheticOptions:
+    """How many places to draw, how large, and from which seed on."""
+
+    origin: Origin
+    splits: SplitRule
+    scenes: int = 4
+    size: int = 1024
+    seed: int = 0
+    gsd_m: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.scenes < 1 or self.size < 1:
+            raise InputError(
+                f"{self.scenes} scenes of {self.size} pixels: there must be at least one of one pixel"
+            )
+
+
+def prepare_synthetic(wanted: SyntheticOptions, workshop: DatasetBuilder) -> Dataset:
+    """Draw the places and make a data set of them; images and truth lie in its folder."""
+    folder = workshop.folder / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    apart_m = wanted.size * wanted.gsd_m + APART_M
+    calls = [
+        {
+            "layout": Layout(wanted.seed + number, wanted.gsd_m),
+            "size": wanted.size,
+            "photo": folder / f"place{wanted.seed + number:03}.tif",
+            "south_m": number * apart_m,
+        }
+        for number in range(wanted.scenes)
+    ]
+    pairs = workshop.run_all("Drawing places", draw_place, calls, "places")
+    table = parse_class_table("background=,building=*")
+    vectors = VectorOptions(
+        wanted.origin, table, ("red", "green", "blue"), wanted.gsd_m, splits=wanted.splits
+    )
+    return prepare_vectors(pairs, vectors, workshop)
+
+
+def draw_place(layout: Layout, size: int, photo: Path, south_m: float) -> ImageLabelPair:
+    """Draw one place and its truth, unless they are there, so far south that it shares no ground with the others."""
+    truth = photo.with_suffix(".truth.gpkg")
+    if not (photo.exists() and truth.exists()):
+        with replace_files(photo) as folder:
+            write_scene(SyntheticScene(layout, size, size), folder / photo.name, folder / truth.name)
+            move_scene(folder / photo.name, folder / truth.name, south_m)
+    return ImageLabelPair(photo.stem, photo, truth)
+
+
+def move_scene(photo: Path, truth: Path, south_m: float) -> None:
+    """Give a scene and its truth another place on Earth, since all are drawn at one and the same."""
+    with rasterio.open(photo, "r+") as dataset:
+        dataset.transform = Affine.translation(0, -south_m) @ dataset.transform
+    buildings = pyogrio.read_dataframe(truth)
+    buildings.geometry = buildings.translate(yoff=-south_m)
+    pyogrio.write_dataframe(buildings, truth, layer=LAYER, geometry_type="Polygon")
+
+
+SPACENET_IMAGES = ("**/PS-RGB/*.tif", "**/RGB-PanSharpen/*.tif", "**/PS-RGBNIR/*.tif")
+SPACENET_LABELS = ("**/geojson_buildings/*.geojson", "**/geojson/buildings/*.geojson")
+SPACENET_NAME = re.compile(r"(AOI_\d+_[A-Za-z]+).*?_((?:\d+_\d+_tile_\d+)|(?:img-?\d+))$")
+
+
+INRIA_LICENCE = "Inria Aerial Image Labeling terms of use (US imagery public domain; see the data set's page)"
+INRIA_SOURCE = "https://project.inria.fr/aerialimagelabeling/"
+INRIA_GSD_M = 0.3
+INRIA_NAME = re.compile(r"([a-z]+(?:-[a-z]+)*)(\d+)")
+INRIA_VALIDATION_TILES = range(1, 6)
+
+
+def find_spacenet_pairs(source: Path) -> list[ImageLabelPair]:
+    """The images and labels below a folder, such as PS-RGB/..._AOI_2_Vegas_PS-RGB_img7.tif."""
+    images, labels = (
+        index_by_tile(match_first_pattern(source, SPACENET_IMAGES)),
+        index_by_tile(match_first_pattern(source, SPACENET_LABELS)),
+    )
+    if not images or not labels:
+        raise InputError(
+            f"{source}: expected SpaceNet's PS-RGB/*_AOI_2_Vegas_*_img7.tif and geojson_buildings/*_img7.geojson, or "
+            f"patterns, e.g. --images '*.tif' --labels '*.geojson'; found {describe_spacenet_folder(source)}"
+        )
+    lonely = sorted(labels.keys() - images.keys())
+    if lonely:
+        raise InputError(
+            f"{labels[lonely[0]]}: has no image {lonely[0]} in PS-RGB ({len(lonely)} such labels)"
+        )
+    return [ImageLabelPair(name, images[name], label) for name, label in sorted(labels.items())]
+
+
+def match_first_pattern(source: Path, patterns: Iterable[str]) -> list[Path]:
+    return next((found for pattern in patterns if (found := sorted(source.glob(pattern)))), [])
+
+
+def index_by_tile(paths: Iterable[Path]) -> dict[str, Path]:
+    """Files by their area and number, where their name tells these."""
+    fits = [(SPACENET_NAME.search(path.stem), path) for path in paths]
+    named = [("_".join(fit.groups()), path) for fit, path in fits if fit]
+    refuse_repeated((name for name, _ in named), "SpaceNet image")
+    return dict(named)
+
+
+def describe_spacenet_folder(source: Path) -> str:
+    if not source.is_dir():
+        return "no folder"
+    return ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
+
+
+@dataclass(frozen=True)
+class InriaOptions:
+    """What is to be made of it. Without a rule for cities, the first five images of every city validate."""
+
+    origin: Origin
+    cities: SplitRule | None = None
+
+
+def prepare_inria(source: Path, wanted: InriaOptions, workshop: DatasetBuilder) -> Dataset:
+    """Make a data set of the training images; the test images have no labels."""
+    pairs = find_pairs(find_train_folder(source), "images/*.tif", "gt/*.tif")
+    first_five = [pair.name for pair in pairs if is_validation_tile(pair.name, pair.image)]
+    masks = MaskOptions(
+        wanted.origin,
+        parse_class_table("background=0,building=255"),
+        ("red", "green", "blue"),
+        INRIA_GSD_M,
+        r"^[a-z]+(?:-[a-z]+)*" if wanted.cities else r"^.+$",
+        wanted.cities or SplitRule(validation=first_five, share=0),
+    )
+    return prepare_masks(pairs, masks, workshop)
+
+
+def find_train_folder(source: Path) -> Path:
+    """Where images and gt lie: at the source itself, in its train folder, or in the archive's."""
+    for folder in (source, source / "train", source / "AerialImageDataset" / "train"):
+        if (folder / "images").is_dir() and (folder / "gt").is_dir():
+            return folder
+    raise InputError(
+        f"{source}: expected AerialImageDataset/train with images and gt, found {describe_inria_folder(source)}"
+    )
+
+
+def describe_inria_folder(source: Path) -> str:
+    """What lies in a folder, and in its folder for training, if it has one."""
+    if not source.is_dir():
+        return "no folder"
+    for folder in (source / "AerialImageDataset" / "train", source / "train"):
+        if folder.is_dir():
+            return f"{folder.relative_to(source).as_posix()} (which holds {list_names(folder)})"
+    return list_names(source)
+
+
+def list_names(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+
+
+def parse_tile_name(name: str, path: Path) -> tuple[str, int]:
+    """City and number of an image, as its name tells them."""
+    fit = INRIA_NAME.fullmatch(name)
+    if not fit:
+        raise InputError(f"{path}: expected a name like austin12.tif: the city, then a number")
+    return fit.group(1), int(fit.group(2))
+
+
+def is_validation_tile(name: str, path: Path) -> bool:
+    return parse_tile_name(name, path)[1] in INRIA_VALIDATION_TILES

@@ -1,0 +1,193 @@
+"""Training sets from COCO files: images, categories and annotations in one JSON file, as crowdAI, Roboflow and CVAT write."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, create_scratch_folder, relativize_path
+from geoseg.datasets.coco.labels import CategoryMapping, CocoLayerWriter, CocoMaskWriter, draw_bucket
+from geoseg.datasets.coco.reader import CocoContents, CocoFile, CocoImage, read_contents
+from geoseg.datasets.polygons import LabelForm, add_layer_fields
+from geoseg.datasets.schema import Dataset, Item, Split, refuse_repeated
+from geoseg.errors import InputError
+from geoseg.raster.palette import ClassEntry
+
+log = logging.getLogger(__name__)
+
+Crowds = Literal["ignore", "draw"]
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """What is to be made of COCO files. `every` and `limit` take a part of the images.
+
+    Crowds (`iscrowd`) are regions in which nobody drew the single buildings; scores leave them out, and so does
+    training, unless they are to be drawn as their category.
+    """
+
+    origin: Origin
+    gsd_m: float
+    bands: tuple[str, ...] = ("red", "green", "blue")
+    splits: SplitRule = field(default_factory=SplitRule)
+    limit: int | None = None
+    every: int = 1
+    form: LabelForm = "masks"
+    crowds: Crowds = "ignore"
+
+
+def find_coco_files(source: Path, images: Path | None) -> list[CocoFile]:
+    """The COCO files at a place: a file, or a folder with folders such as train and val."""
+    if source.is_file():
+        return [CocoFile(source, images or find_image_folder(source))]
+    files = sorted(path for path in source.glob("**/*.json") if not path.stem.endswith("-small"))
+    if not files:
+        raise InputError(
+            f"{source}: expected a COCO file, or a folder with one (annotation.json beside images), found no .json"
+        )
+    if len(files) == 1:
+        return [CocoFile(files[0], images or find_image_folder(files[0]))]
+    folders = [path.parent.name for path in files]
+    names = folders if len(set(folders)) == len(files) else [make_file_name(path, source) for path in files]
+    return [
+        CocoFile(path, images or find_image_folder(path), name, guess_split(path))
+        for path, name in zip(files, names, strict=True)
+    ]
+
+
+def make_file_name(path: Path, source: Path) -> str:
+    return "_".join(path.relative_to(source).with_suffix("").parts)
+
+
+def find_image_folder(path: Path) -> Path:
+    """Where the images of a COCO file usually lie."""
+    for folder in (
+        path.parent / "images",
+        path.parent.parent / "images" / path.stem,
+        path.parent.parent / "images" / path.stem.removeprefix("instances_"),
+        path.parent.parent / "images",
+    ):
+        if folder.is_dir():
+            return folder
+    return path.parent
+
+
+def guess_split(path: Path) -> Split | None:
+    words = f"{path.parent.name} {path.stem}".lower()
+    if "test" in words:
+        return "test"
+    return "validation" if "val" in words else "train" if "train" in words else None
+
+
+def prepare_coco(parts: Sequence[CocoFile], wanted: CocoOptions, workshop: DatasetBuilder) -> Dataset:
+    """Make a data set of COCO files, the JSON read piece by piece."""
+    with workshop.recipe(kind="coco", parts=[part.annotations for part in parts], wanted=repr(wanted)):
+        items: list[Item] = []
+        classes: tuple[ClassEntry, ...] = ()
+        for part in parts:
+            with create_scratch_folder(workshop.folder / ".spool") as folder:
+                contents = read_contents(part, folder, workshop)
+                if classes and contents.classes != classes:
+                    raise InputError(
+                        f"{part.annotations}: its categories differ from those of {parts[0].annotations}"
+                    )
+                classes = contents.classes
+                items += make_items(part, contents, wanted, workshop)
+        dataset = Dataset(
+            wanted.origin.name, wanted.origin.licence, wanted.origin.attribution, wanted.origin.source,
+            wanted.gsd_m, wanted.bands, classes, tuple(items), workshop.folder,
+        )  # fmt: skip
+        return workshop.finish(dataset)
+
+
+def make_items(
+    part: CocoFile, contents: CocoContents, wanted: CocoOptions, workshop: DatasetBuilder
+) -> list[Item]:
+    """Draw the labels of a part's images, and list them as items."""
+    photos = select_images(part, contents, wanted, workshop)
+    labels = choose_writer(part, contents, wanted, workshop.folder)
+    draw_labels(part, contents, photos, labels, wanted, workshop)
+    places = [f"{part.name}/{photo.stem}".strip("/") for photo in photos]
+    split_of = {} if part.split else wanted.splits.of(places)
+    return [
+        replace(
+            make_item(photo, part, labels, wanted, workshop.folder),
+            place=place,
+            split=part.split or split_of[place],
+        )
+        for place, photo in zip(places, photos, strict=True)
+    ]
+
+
+def draw_labels(
+    part: CocoFile,
+    contents: CocoContents,
+    photos: Sequence[CocoImage],
+    labels: CocoMaskWriter | CocoLayerWriter,
+    wanted: CocoOptions,
+    workshop: DatasetBuilder,
+) -> None:
+    """Write the labels of some images, one bucket of annotations after another."""
+    meaning, shares = CategoryMapping(contents.values, wanted.crowds == "draw"), defaultdict(list)
+    for photo in photos:
+        shares[photo.number % len(contents.buckets)].append(photo)
+    calls = [
+        {"bucket": contents.buckets[number], "photos": some, "meaning": meaning, "labels": labels}
+        for number, some in shares.items()
+    ]
+    unusable = workshop.run_all("Drawing annotations", draw_bucket, calls, "parts")
+    warn_about_unusable(part, [each for some in unusable for each in some], workshop)
+
+
+def make_item(
+    photo: CocoImage,
+    part: CocoFile,
+    labels: CocoMaskWriter | CocoLayerWriter,
+    wanted: CocoOptions,
+    folder: Path,
+) -> Item:
+    """An image and its label, both as they lie on disk."""
+    made = Item(
+        image=relativize_path(part.images / photo.name, folder),
+        label=relativize_path(labels.path(photo), folder),
+        place=photo.stem,
+        gsd_m=wanted.gsd_m,
+    )
+    return add_layer_fields(made, folder) if isinstance(labels, CocoLayerWriter) else made
+
+
+def select_images(
+    part: CocoFile, contents: CocoContents, wanted: CocoOptions, workshop: DatasetBuilder
+) -> list[CocoImage]:
+    """The chosen images of a part that are on disk."""
+    chosen = [contents.photos[number] for number in sorted(contents.photos)[:: wanted.every][: wanted.limit]]
+    photos = [photo for photo in chosen if (part.images / photo.name).is_file()]
+    refuse_repeated((photo.stem for photo in photos), f"{part.annotations}: an image that would be named")
+    warn_about_missing(part, len(chosen) - len(photos), workshop)
+    return photos
+
+
+def choose_writer(
+    part: CocoFile, contents: CocoContents, wanted: CocoOptions, folder: Path
+) -> CocoMaskWriter | CocoLayerWriter:
+    """How the labels of a part are written."""
+    place = folder / "labels" / part.name
+    if wanted.form == "masks":
+        return CocoMaskWriter(place)
+    return CocoLayerWriter(place, part.images, [each.name for each in contents.classes], wanted.gsd_m)
+
+
+def warn_about_missing(part: CocoFile, missing: int, workshop: DatasetBuilder) -> None:
+    if missing:
+        log.warning(f"{part.annotations}: {missing:,} images are not in {part.images}; left out")
+
+
+def warn_about_unusable(part: CocoFile, unusable: Sequence[str], workshop: DatasetBuilder) -> None:
+    if unusable:
+        log.warning(
+            f"{part.annotations}: {len(unusable):,} annotations cannot be drawn and were left out; first: {unusable[0]}"
+        )

@@ -1,0 +1,262 @@
+"""Reads polygons near a place from vector files of any size and many formats.
+
+GDAL reads GeoPackage, FlatGeobuf, Shapefile, GeoJSON (whole or a feature a line), OpenStreetMap's extracts and CSV with
+outlines as text, packed by gzip or not; pyarrow reads GeoParquet.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from geoseg.errors import InputError
+from geoseg.footprints.write.geopackage import BUILDINGS
+from geoseg.io.layers import parse_layer_path
+from geoseg.raster.grid import WGS84, Grid, format_crs
+
+PARQUET_SUFFIXES = (".parquet", ".geoparquet")
+GEOJSON_LINES_SUFFIXES = (".geojsonl", ".geojsons", ".jsonl", ".ndjson")
+GEOMETRY_COLUMNS = "geometry,wkt,geom,the_geom"
+AT_ONCE = 65_536
+
+Box = tuple[float, float, float, float]
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """A layer of polygons. `count` is how many features it has, where that is known; `indexed` files find by place."""
+
+    name: str
+    crs: CRS
+    fields: tuple[str, ...]
+    count: int | None
+    indexed: bool
+
+    def near(self, grid: Grid, columns: Sequence[str]) -> geopandas.GeoDataFrame:
+        """The features whose boxes touch a grid's, in the grid's CRS, with some of their fields."""
+        self.refuse_unknown(columns)
+        return self.within(transform_bounds(grid, self.crs, self.name), columns).to_crs(grid.crs)
+
+    def refuse_unknown(self, columns: Sequence[str]) -> None:
+        missing = [column for column in columns if column not in self.fields]
+        if missing:
+            raise InputError(
+                f"{self.name}: has no field {missing[0]}; it has {', '.join(self.fields) or 'none'}"
+            )
+
+    def within(self, box: Box, columns: Sequence[str]) -> geopandas.GeoDataFrame:
+        """The features whose boxes touch a box in the file's own CRS."""
+        raise NotImplementedError
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[geopandas.GeoDataFrame]:
+        """All features, some at a time."""
+        raise NotImplementedError
+
+    def copy_near(self, grids: Sequence[Grid], columns: Sequence[str], out: Path) -> VectorFile:
+        """A copy of what lies near any of some grids, which finds by place: the whole file is read once only."""
+        self.refuse_unknown(columns)
+        boxes = shapely.STRtree([shapely.box(*transform_bounds(grid, self.crs, self.name)) for grid in grids])
+        kept = [select_touching(piece, boxes) for piece in self.pieces(columns)]
+        empty = geopandas.GeoDataFrame({name: [] for name in columns}, geometry=[], crs=self.crs)
+        near = pandas.concat(kept) if kept else empty
+        near.to_file(out, driver="GPKG", engine="pyogrio")
+        return replace(open_vector_file(out), name=self.name)
+
+
+@dataclass(frozen=True)
+class GdalFile(VectorFile):
+    """A layer that GDAL reads."""
+
+    address: str
+    layer: str | None
+    options: Options = field(default_factory=dict)
+
+    def within(self, box: Box, columns: Sequence[str]) -> geopandas.GeoDataFrame:
+        with explain_read_errors(self.name):
+            found = pyogrio.read_dataframe(
+                self.address, layer=self.layer, columns=list(columns), bbox=box, **self.options
+            )
+        return found.set_crs(self.crs, allow_override=True)
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[geopandas.GeoDataFrame]:
+        options = {"layer": self.layer, "columns": list(columns), "batch_size": AT_ONCE, **self.options}
+        with (
+            explain_read_errors(self.name),
+            pyogrio.open_arrow(self.address, use_pyarrow=True, **options) as (about, rows),
+        ):
+            for batch in rows:
+                yield build_frame(batch, about["geometry_name"] or "wkb_geometry", columns, self.crs)
+
+
+@dataclass(frozen=True)
+class ParquetFile(VectorFile):
+    """A GeoParquet file; it finds by place where it keeps a box with each feature, as Overture's do."""
+
+    path: Path
+    geometry: str
+
+    def within(self, box: Box, columns: Sequence[str]) -> geopandas.GeoDataFrame:
+        if self.indexed:
+            with explain_read_errors(self.name):
+                found = geopandas.read_parquet(self.path, columns=[*columns, self.geometry], bbox=box)
+            return found.rename_geometry("geometry") if self.geometry != "geometry" else found
+        place = shapely.STRtree([shapely.box(*box)])
+        return pandas.concat([select_touching(piece, place) for piece in self.pieces(columns)])
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[geopandas.GeoDataFrame]:
+        from pyarrow.parquet import ParquetFile as Rows
+
+        with explain_read_errors(self.name), Rows(self.path) as rows:
+            empty = rows.schema_arrow.empty_table().select([*columns, self.geometry])
+            yield build_frame(empty, self.geometry, columns, self.crs)
+            for batch in rows.iter_batches(AT_ONCE, columns=[*columns, self.geometry]):
+                yield build_frame(batch, self.geometry, columns, self.crs)
+
+
+def build_frame(rows: Any, geometry: str, columns: Sequence[str], crs: CRS) -> geopandas.GeoDataFrame:
+    """A table of pyarrow's as one of geopandas'."""
+    shapes = shapely.from_wkb(rows.column(geometry).to_numpy(zero_copy_only=False))
+    return geopandas.GeoDataFrame(rows.select(list(columns)).to_pandas(), geometry=shapes, crs=crs)
+
+
+def select_touching(rows: geopandas.GeoDataFrame, boxes: shapely.STRtree) -> geopandas.GeoDataFrame:
+    """The rows whose boxes touch any of some boxes."""
+    shapes = shapely.box(*shapely.bounds(rows.geometry.to_numpy()).T)
+    return rows.iloc[np.unique(boxes.query(shapes)[0])]
+
+
+def transform_bounds(grid: Grid, crs: CRS, name: str) -> Box:
+    """The box (left, bottom, right, top) around a grid in another CRS."""
+    box: Box = Transformer.from_crs(grid.crs, crs, always_xy=True).transform_bounds(
+        *grid.bounds, densify_pts=21
+    )
+    if not all(map(isfinite, box)):
+        raise InputError(
+            f"{name}: its CRS, {format_crs(crs)}, does not reach the images; is it the right one?"
+        )
+    return box
+
+
+@contextmanager
+def explain_read_errors(name: str) -> Iterator[None]:
+    """Turn what the reading libraries complain about into a line of ours."""
+    import pyarrow
+
+    try:
+        yield
+    except (DataSourceError, DataLayerError, FeatureError, OSError, EOFError, pyarrow.ArrowInvalid) as error:
+        raise InputError(f"{name}: not a vector file that can be read ({error})") from error
+
+
+def open_vector_file(source: Path) -> VectorFile:
+    """Find out what lies in a vector file, or in one layer of it: `FILE:LAYER`."""
+    path, layer = parse_layer_path(str(source))
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    return open_parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else open_gdal(path, layer)
+
+
+def open_gdal(path: Path, layer: str | None) -> GdalFile:
+    address, options = make_gdal_address(path)
+    with explain_read_errors(str(path)):
+        layer = layer if options else choose_layer(address, layer, path)
+        about = pyogrio.read_info(address, layer=layer, **options)
+    if about["geometry_type"] is None:
+        raise InputError(
+            f"{path}: has no outlines; a table needs a column {GEOMETRY_COLUMNS.replace(',', ', ')} with outlines as text (WKT)"
+        )
+    return GdalFile(
+        name=str(path),
+        crs=parse_layer_crs(about["crs"] or (WGS84 if options else None), path),
+        fields=tuple(about["fields"]),
+        count=about["features"] if about["features"] >= 0 else None,
+        indexed=bool(about["capabilities"]["fast_spatial_filter"]),
+        address=address,
+        layer=layer,
+        options=options,
+    )
+
+
+def make_gdal_address(path: Path) -> tuple[str, Options]:
+    """How GDAL is to open a file, by its name and what it begins with; Microsoft calls GeoJSON lines .csv.gz."""
+    packed = path.suffix.lower() == ".gz"
+    inner = path.with_suffix("") if packed else path
+    place = f"/vsigzip/{path.resolve()}" if packed else str(path)
+    kind = inner.suffix.lower()
+    if kind in GEOJSON_LINES_SUFFIXES or (kind == ".csv" and read_first_byte(path, packed) == b"{"):
+        return f"GeoJSONSeq:{place}", {}
+    if kind == ".csv":
+        return place, {"GEOM_POSSIBLE_NAMES": GEOMETRY_COLUMNS, "KEEP_GEOM_COLUMNS": "NO"}
+    return place, {}
+
+
+def read_first_byte(path: Path, packed: bool) -> bytes:
+    with explain_read_errors(str(path)), gzip.open(path) if packed else path.open("rb") as file:
+        return file.read(64).lstrip()[:1]
+
+
+def choose_layer(address: str, wanted: str | None, path: Path) -> str | None:
+    """The layer asked for, else the one that geoseg wrote, else the only one of polygons."""
+    kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(address)}
+    if wanted is not None and wanted not in kinds:
+        raise InputError(f"{path}: has no layer {wanted}; it has {', '.join(kinds)}")
+    polygons = [name for name, kind in kinds.items() if "Polygon" in kind] or list(kinds)
+    choice = wanted or (BUILDINGS if BUILDINGS in polygons else polygons[0])
+    if wanted is None and len(polygons) > 1 and choice != BUILDINGS:
+        raise InputError(
+            f"{path}: has the layers {', '.join(polygons)}; say which one, e.g. {path}:{polygons[0]}"
+        )
+    return choice
+
+
+def open_parquet(path: Path) -> ParquetFile:
+    from pyarrow.parquet import ParquetFile as Rows
+
+    with explain_read_errors(str(path)), Rows(path) as rows:
+        written = (rows.schema_arrow.metadata or {}).get(b"geo")
+        names, count = rows.schema_arrow.names, rows.metadata.num_rows
+    try:
+        about = json.loads(written or b"")
+        geometry = about["primary_column"]
+        column = about["columns"][geometry]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is Parquet without outlines; it must be GeoParquet") from error
+    boxed = bool(column.get("covering", {}).get("bbox"))
+    if not boxed and column.get("encoding") != "WKB":
+        raise InputError(
+            f"{path}: keeps outlines as {column.get('encoding')}; write it anew with outlines as WKB"
+        )
+    return ParquetFile(
+        name=str(path),
+        crs=parse_layer_crs(column.get("crs", "OGC:CRS84"), path),
+        fields=tuple(name for name in names if name != geometry),
+        count=count,
+        indexed=boxed,
+        path=path,
+        geometry=geometry,
+    )
+
+
+def parse_layer_crs(written: Any, path: Path) -> CRS:
+    if written is None:
+        raise InputError(f"{path}: has no coordinate reference system; give it one with ogr2ogr -a_srs")
+    try:
+        return CRS.from_user_input(written)
+    except CRSError as error:
+        raise InputError(f"{path}: its coordinate reference system cannot be read ({error})") from error

@@ -1,0 +1,119 @@
+"""Rasters brought to where they are needed: onto another grid, or somewhere on Earth where they say no place.
+
+Each comes as a small file in a scratch folder that refers to the raster itself, so nothing is copied.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import rasterio.shutil
+from affine import Affine
+from pyproj import CRS
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.vrt import WarpedVRT
+
+from geoseg.errors import InputError
+from geoseg.raster.grid import Grid
+from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, make_rasterio_crs, open_raster
+
+
+def refuse_missing(path: Path) -> None:
+    if "://" not in str(path) and not str(path).startswith("/vsi") and not path.exists():
+        raise InputError(f"{path}: no such file")
+
+
+ARRAY = ".npy"
+
+
+def is_georeferenced(path: Path) -> bool:
+    """Whether a raster says where on Earth it lies."""
+    if path.suffix == ARRAY:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with open_raster(str(path), str(path)) as dataset:
+            return bool(dataset.crs) and dataset.transform != Affine.identity()
+
+
+def read_shape(path: Path) -> tuple[int, int]:
+    """Height and width of a raster or an array."""
+    if path.suffix == ARRAY:
+        height, width = np.load(path, mmap_mode="r").shape[-2:]
+        return int(height), int(width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with open_raster(str(path), str(path)) as dataset:
+            return int(dataset.height), int(dataset.width)
+
+
+def assign_grid(path: Path, grid: Grid, folder: Path, nodata: int | None = None) -> Path:
+    """The same pixels, lying on a grid; `nodata` is the value that means unknown, where the file does not say."""
+    if read_shape(path) != grid.shape:
+        height, width = read_shape(path)
+        raise InputError(
+            f"{path}: has {width} x {height} pixels, but its partner {grid.width} x {grid.height}; without a "
+            "coordinate reference system the two must be of one size"
+        )
+    out = folder / f"{path.stem}-{len(list(folder.iterdir()))}"
+    out = write_array_raster(path, out) if path.suffix == ARRAY else write_vrt(path, out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(out, "r+") as dataset:
+            dataset.crs, dataset.transform = make_rasterio_crs(grid.crs), grid.transform
+            if nodata is not None:
+                dataset.nodata = nodata
+    return out
+
+
+def write_vrt(path: Path, out: Path) -> Path:
+    """A virtual raster that stands for another."""
+    out = out.with_name(f"{out.name}.vrt")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            rasterio.shutil.copy(str(path.resolve()), str(out), driver="VRT")
+    except GDAL_ERRORS as error:
+        raise InputError(f"{path}: not a raster that can be read ({describe_gdal_error(error)})") from error
+    return out
+
+
+def write_array_raster(path: Path, out: Path) -> Path:
+    """A GeoTIFF of a NumPy array (band, row, col) or (row, col)."""
+    values = np.load(path)
+    values = values if values.ndim == 3 else values[None]
+    out = out.with_name(f"{out.name}.tif")
+    count, height, width = values.shape
+    profile = {
+        "driver": "GTiff",
+        "dtype": values.dtype.name,
+        "count": count,
+        "height": height,
+        "width": width,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(out, "w", photometric="MINISBLACK", **profile) as dataset:
+            dataset.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
+            dataset.write(values)
+    return out
+
+
+def warp_to_grid(path: Path, grid: Grid, folder: Path) -> Path:
+    """A raster of classes or probabilities on another grid, each pixel the nearest one; outside it, unknown."""
+    with open_raster(str(path), str(path)) as dataset:
+        same = dataset.shape == grid.shape and dataset.transform.almost_equals(grid.transform, 1e-6)
+        if same and CRS.from_wkt(dataset.crs.to_wkt()) == grid.crs:
+            return path
+        out = folder / f"{path.stem}-{len(list(folder.iterdir()))}-warped.vrt"
+        # Where no value means nodata, an alpha band tells what lies outside.
+        outside = {"nodata": dataset.nodata} if dataset.nodata else {"add_alpha": True}
+        with WarpedVRT(
+            dataset, crs=make_rasterio_crs(grid.crs), transform=grid.transform, height=grid.height, width=grid.width,
+            resampling=Resampling.nearest, **outside,
+        ) as warped:  # fmt: skip
+            rasterio.shutil.copy(warped, out, driver="VRT")
+    return out

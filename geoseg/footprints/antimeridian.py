@@ -1,0 +1,89 @@
+"""Across the antimeridian: where x comes round to where it began, shapes are laid out in one piece."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from geoseg.footprints.measure import FloatArray, Polygons
+from geoseg.raster.grid import WGS84, find_transformer
+
+
+def find_full_turn(crs: CRS) -> float:
+    """How far x goes once round Earth (360 for degrees); infinite where x does not come round."""
+    method = crs.coordinate_operation.method_name if crs.is_projected and crs.coordinate_operation else ""
+    if not (
+        crs.is_geographic or ("Mercator" in method and "Transverse" not in method and "Oblique" not in method)
+    ):
+        return float("inf")
+    if crs.is_geographic:
+        return 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor)
+    x, _ = find_transformer(WGS84, crs).transform([0.0, 90.0], [0.0, 0.0])
+    return float(4 * abs(x[1] - x[0]))
+
+
+def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
+    """Polygons (no multipolygons) without a jump round Earth: a ring from 179 to -179 goes on to 181.
+
+    An edge of more than half a turn is taken the short way; an edge of a whole turn is meant as it is, as in a box
+    round Earth.
+    """
+    boxes = shapely.bounds(polygons)
+    suspects = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > turn / 2)
+    if not suspects.size:
+        return polygons
+    result = polygons.copy()
+    result[suspects] = [unwrap_polygon(polygon, turn) for polygon in polygons[suspects]]
+    return result
+
+
+def unwrap_polygon(polygon: shapely.Polygon, turn: float) -> shapely.Polygon:
+    """One polygon without a jump; as it was if it goes round a pole."""
+    shell = unwrap_ring(shapely.get_coordinates(polygon.exterior), turn)
+    if shell is None:
+        return polygon
+    middle = (shell[:, 0].min() + shell[:, 0].max()) / 2
+    holes = [unwrap_ring(shapely.get_coordinates(hole), turn) for hole in polygon.interiors]
+    return shapely.Polygon(shell, [shift_ring_near(hole, middle, turn) for hole in holes if hole is not None])
+
+
+def unwrap_ring(ring: FloatArray, turn: float) -> FloatArray | None:
+    """A ring without a jump; none if it does not come back to where it began."""
+    steps = np.diff(ring[:, 0])
+    jumps = (np.abs(steps) > turn / 2) & (np.abs(steps) < turn * (1 - 1e-9))
+    shifts = np.cumsum(np.where(jumps, -turn * np.sign(steps), 0.0))
+    if shifts.size and abs(shifts[-1]) > turn / 2:
+        return None
+    result = ring.copy()
+    result[1:, 0] += shifts
+    return result
+
+
+def shift_ring_near(ring: FloatArray, x: float, turn: float) -> FloatArray:
+    """A ring moved by whole turns to where it is nearest to x."""
+    middle = (ring[:, 0].min() + ring[:, 0].max()) / 2
+    result = ring.copy()
+    result[:, 0] += turn * np.round((x - middle) / turn)
+    return result
+
+
+def shift_near(polygons: Polygons, x: float, turn: float) -> Polygons:
+    """Laid-out polygons, each moved by whole turns to where it is nearest to x."""
+    if not np.isfinite(turn) or not len(polygons):
+        return polygons
+    boxes = shapely.bounds(polygons)
+    return shift_polygons(polygons, turn * np.round((x - (boxes[:, 0] + boxes[:, 2]) / 2) / turn))
+
+
+def shift_polygons(polygons: Polygons, by: FloatArray | NDArray[np.float64]) -> Polygons:
+    """Polygons moved along x, each by its own amount."""
+    if not np.any(by):
+        return polygons
+    coordinates, owners = shapely.get_coordinates(polygons, return_index=True)
+    coordinates[:, 0] += np.asarray(by)[owners]
+    moved: Polygons = shapely.set_coordinates(polygons.copy(), coordinates)
+    return moved

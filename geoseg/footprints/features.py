@@ -1,0 +1,223 @@
+"""From traced footprints to features of the file: cleaned, straightened, on Earth, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from math import atan2, degrees
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from geoseg.errors import GeosegError
+from geoseg.footprints.measure import AreaCrs, measure_polygons, measure_rectangles, transform_polygons
+from geoseg.footprints.polygons import (
+    Floats,
+    Ints,
+    Polygons,
+    apply_to_parts,
+    fill_small_holes,
+    join_parts,
+    mend_polygons,
+    simplify_clusters,
+)
+from geoseg.footprints.regularize.blocks import regularize_footprints
+from geoseg.footprints.trace.pieces import FINE_STEPS
+from geoseg.footprints.trace.rings import TracedFootprints
+from geoseg.raster.grid import Grid
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """A batch of footprints, one array element each.
+
+    `polygons` are shapely Polygons (with `connectivity` 8, parts that meet at a corner only make a
+    MultiPolygon); the batch's maker says in which plane they lie. Footprints that touch along an edge share
+    a number in `cluster`, unique within the batch, and a cluster always comes whole, in one batch.
+    """
+
+    polygons: NDArray[np.object_]
+    classes: NDArray[np.uint8]
+    confidence: NDArray[np.float64]
+    touches_edge: NDArray[np.bool_]
+    touches_nodata: NDArray[np.bool_]
+    cluster: NDArray[np.int64]
+    regularized: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise GeosegError(f"the columns of a batch of footprints differ in length: {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.polygons)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Footprints:
+        """Some of the footprints, by a mask or by their positions."""
+        return Footprints(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def replace_polygons(self, rows: NDArray[np.bool_], polygons: NDArray[np.object_]) -> Footprints:
+        """Some footprints with their outlines as traced instead of straightened."""
+        mended = self.polygons.copy()
+        mended[rows] = polygons
+        return replace(self, polygons=mended, regularized=self.regularized & ~rows)
+
+    def with_polygons(self, polygons: NDArray[np.object_]) -> Footprints:
+        """The same footprints in another shape or plane."""
+        return replace(self, polygons=polygons)
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Rows of the file, with the keys of their order, and how many footprints were too small."""
+
+    rows: gpd.GeoDataFrame
+    order: Ints
+    dropped: int
+
+    @staticmethod
+    def merge(batches: Sequence[FeatureBatch]) -> FeatureBatch:
+        """Several as one, in the order in which they are written."""
+        filled = [batch for batch in batches if len(batch.rows)] or list(batches[:1])
+        order = np.concatenate([batch.order for batch in filled])
+        sequence = np.lexsort(order.T[::-1])
+        rows = pd.concat([batch.rows for batch in filled], ignore_index=True).iloc[sequence]
+        return FeatureBatch(
+            rows.reset_index(drop=True), order[sequence], sum(batch.dropped for batch in batches)
+        )
+
+
+@dataclass(frozen=True)
+class FeatureBuilder:
+    """Knows all it takes to finish footprints of one raster, in any process.
+
+    Outlines are cleaned and straightened in a plane of metres: pixel coordinates times the true size of the pixel
+    in the middle of the raster, y away from the viewer.
+    """
+
+    grid: Grid
+    area: AreaCrs
+    crs: CRS
+    names: Mapping[int, str]
+    min_area_m2: float
+    max_hole_m2: float
+    simplify_m: float
+    regularize: bool
+
+    def finish(self, traced: TracedFootprints) -> FeatureBatch:
+        """Rows of the file from whole footprints in pixel coordinates."""
+        footprints = self._make_footprints(traced)
+        pixel_m2 = self._pixel_m2(footprints.polygons)
+        large = shapely.area(footprints.polygons) * pixel_m2 >= self.min_area_m2
+        footprints, pixel_m2 = footprints.select(large), pixel_m2[large]
+        flat = self._clean_polygons(footprints, pixel_m2)
+        placed = self._transform_to_crs(flat.polygons)
+        # Rounding can make a shape that only just was valid cross itself on the map.
+        torn = np.isin(flat.cluster, flat.cluster[~shapely.is_valid(placed)])
+        if torn.any():
+            flat = flat.replace_polygons(torn, apply_affine(footprints.polygons[torn], self._plane))
+            placed = self._transform_to_crs(flat.polygons)
+        areas_m2, perimeters_m = measure_polygons(self.area, placed, self.crs)
+        stretch = np.sqrt(pixel_m2 / abs(self._plane.determinant))
+        width_m, length_m, orientation_deg = measure_rectangles(flat.polygons)
+        columns = {
+            "class": np.array([self.name(value) for value in flat.classes], dtype=object),
+            "area_m2": areas_m2,
+            "perimeter_m": perimeters_m,
+            "confidence": flat.confidence,
+            "regularized": flat.regularized,
+            "width_m": width_m * stretch,
+            "length_m": length_m * stretch,
+            "orientation_deg": (orientation_deg + self._turn_deg) % 180,
+            "touches_nodata": flat.touches_nodata,
+            "touches_edge": flat.touches_edge,
+        }
+        rows = gpd.GeoDataFrame(columns, geometry=placed, crs=self.crs)
+        return FeatureBatch(rows, traced.order[large], int((~large).sum()))
+
+    def name(self, value: int) -> str:
+        """What a class of the mask is called."""
+        return self.names.get(int(value), f"class {value}")
+
+    def _make_footprints(self, traced: TracedFootprints) -> Footprints:
+        with np.errstate(invalid="ignore"):
+            confidence = traced.probability / (FINE_STEPS * traced.known)
+        return Footprints(
+            polygons=traced.polygons,
+            classes=traced.value.astype(np.uint8),
+            confidence=confidence,
+            touches_edge=self._find_touching_edge(traced.polygons),
+            touches_nodata=traced.touches_nodata,
+            cluster=traced.cluster,
+            regularized=np.zeros(len(traced), dtype=bool),
+        )
+
+    def _find_touching_edge(self, polygons: Polygons) -> NDArray[np.bool_]:
+        left, top, right, bottom = shapely.bounds(polygons).reshape(-1, 4).T
+        outer = (left <= 0) | (top <= 0) | (right >= self.grid.width) | (bottom >= self.grid.height)
+        return np.asarray(outer)
+
+    def _pixel_m2(self, polygons: Polygons) -> Floats:
+        """True area of a pixel in the middle of each footprint."""
+        boxes = shapely.bounds(polygons).reshape(-1, 4)
+        x, y = self.grid.transform @ ((boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2)
+        return self.area.compute_densities(x, y, self.grid.crs) * abs(self.grid.transform.determinant)
+
+    def _clean_polygons(self, footprints: Footprints, pixel_m2: Floats) -> Footprints:
+        # A larger hole could hold a footprint that is large enough to stay.
+        largest = min(self.max_hole_m2, self.min_area_m2) / pixel_m2
+        flat = apply_to_parts(
+            footprints.polygons,
+            np.arange(len(footprints)),
+            lambda parts, own: fill_small_holes(parts, largest[own]),
+        )
+        flat = apply_affine(flat, self._plane)
+        if self.simplify_m and len(flat):
+            flat = apply_to_parts(
+                flat, footprints.cluster, lambda parts, own: simplify_clusters(parts, own, self.simplify_m)
+            )
+        if not self.regularize or not len(flat):
+            return footprints.with_polygons(flat)
+        return straighten_footprints(footprints.with_polygons(flat), self.grid.gsd_m)
+
+    def _transform_to_crs(self, flat: Polygons) -> Polygons:
+        to_crs = self.grid.transform @ ~self._plane
+        return mend_polygons(transform_polygons(apply_affine(flat, to_crs), self.grid.crs, self.crs))
+
+    @cached_property
+    def _plane(self) -> Affine:
+        across, down = self.grid.pixel_size_m
+        # Seen from above as on the map: a raster with its first row in the south is not turned over.
+        return Affine.scale(across, -down if self.grid.transform.determinant < 0 else down)
+
+    @cached_property
+    def _turn_deg(self) -> float:
+        """Where the plane's north points on the map, clockwise from the grid's."""
+        to_crs = self.grid.transform @ ~self._plane
+        return degrees(atan2(to_crs.b, to_crs.e))
+
+
+def straighten_footprints(footprints: Footprints, resolution_m: float) -> Footprints:
+    """Footprints with straight walls; those of several parts only where the parts still meet in points alone."""
+    parts, owner = shapely.get_parts(footprints.polygons, return_index=True)
+    shapes, done = regularize_footprints(parts, footprints.cluster[owner], resolution_m)
+    straight = np.bincount(owner, weights=~done) == 0
+    whole = join_parts(shapes, owner)
+    torn = ~shapely.is_valid(whole)
+    return replace(
+        footprints,
+        polygons=np.where(torn, footprints.polygons, whole),
+        regularized=straight & ~torn,
+    )
+
+
+def apply_affine(polygons: Polygons, by: Affine) -> Polygons:
+    """Polygons with every vertex taken through an affine transform."""
+    shifted: Polygons = shapely.transform(polygons, lambda x, y: by @ (x, y), interleaved=False)
+    return shifted

@@ -1,0 +1,74 @@
+"""Straight walls and right angles for traced footprints, where the building has them, a block of clusters at a time.
+
+Pixel outlines are stair steps. Here they become what was built: walls along the main directions of each building
+(up to two, at right angles within each), other walls along their own best line, round buildings left round. The
+wall that two touching buildings share stays one wall. A shape that strays too far from its outline is not accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError
+from geoseg.footprints.polygons import Flags, Ints
+from geoseg.footprints.regularize.acceptance import accept_shapes
+from geoseg.footprints.regularize.draft import straighten_network
+from geoseg.footprints.regularize.network import build_network
+
+POINTS_AT_ONCE = 200_000
+
+
+def regularize_footprints(
+    polygons: NDArray[np.object_], clusters: NDArray[np.int64], resolution_m: float
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Straighten footprints; returns them in the same order, and which of them were straightened.
+
+    `polygons` lie in a plane of metres, as traced along pixels of `resolution_m` or already simplified. Those with
+    the same number in `clusters` may share walls, and share them afterwards: no gap, no overlap. The shape of a
+    footprint depends on its own cluster alone. One that is not straightened (round, free in shape, or too
+    different from its outline) comes back with its steps simplified or, where even that would break it, as it was.
+    """
+    if not resolution_m > 0:
+        raise InputError(f"a pixel cannot be {resolution_m} m large; give the resolution in metres")
+    parts, owner = shapely.get_parts(polygons, return_index=True)
+    straight_parts, straight = _regularize_blocks(parts, np.asarray(clusters)[owner], resolution_m)
+    return _join_parts(polygons, straight_parts, owner), np.bincount(owner, ~straight, len(polygons)) == 0
+
+
+def _regularize_blocks(
+    parts: NDArray[np.object_], clusters: Ints, resolution_m: float
+) -> tuple[NDArray[np.object_], Flags]:
+    """A block at a time, so that memory stays small and close at hand; blocks cannot change the result."""
+    shapes, straight = parts.copy(), np.zeros(len(parts), dtype=bool)
+    for block in _split_into_blocks(parts, clusters):
+        network = build_network(parts[block], clusters[block], resolution_m)
+        draft = straighten_network(network, resolution_m)
+        shapes[block], straight[block] = accept_shapes(network, draft, parts[block])
+    return shapes, straight
+
+
+def _split_into_blocks(parts: NDArray[np.object_], clusters: Ints) -> Iterator[Ints]:
+    """Positions of whole clusters with some hundred thousand points each; within a cluster, by place."""
+    order = np.lexsort((*shapely.bounds(parts).T, clusters))
+    points = np.cumsum(shapely.get_num_coordinates(parts[order]))
+    begins = (
+        np.flatnonzero(np.diff(clusters[order], prepend=-1, append=-1) != 0)[:-1] if len(order) else order
+    )
+    full = np.diff(points[begins] // POINTS_AT_ONCE) > 0
+    yield from np.split(order, begins[1:][full]) if len(order) else ()
+
+
+def _join_parts(
+    polygons: NDArray[np.object_], parts: NDArray[np.object_], owner: Ints
+) -> NDArray[np.object_]:
+    """Parts put together again where a footprint had several (they meet at corners only)."""
+    whole = np.empty(len(polygons), dtype=object)
+    several = np.bincount(owner, minlength=len(polygons)) > 1
+    whole[owner] = parts
+    for footprint in np.flatnonzero(several):
+        whole[footprint] = shapely.multipolygons(parts[owner == footprint])
+    return whole

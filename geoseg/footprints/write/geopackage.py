@@ -1,0 +1,242 @@
+"""What a GeoPackage holds beside rows: other layers that stay, the style of a layer, names and meanings of its fields."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+
+import geopandas as gpd
+from pyproj import CRS
+
+from geoseg.errors import InputError
+from geoseg.footprints.write.formats import FIXED_DATE, VectorLayer, check_format, write_layer
+from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column, Spool
+from geoseg.footprints.write.styles import make_footprint_style, make_region_style
+from geoseg.io.access import is_sqlite_file
+from geoseg.io.atomic import explain_write_errors, replace_files
+
+BUILDINGS = "buildings"
+REGIONS = "regions"
+
+
+class FootprintWriter:
+    """Takes footprints batch by batch and makes one file of them when all went well.
+
+    The suffix names the format: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp. The file does not
+    depend on how the footprints were cut into batches. Layers that a GeoPackage already holds stay;
+    `overwrite` is needed to replace its layer `buildings`, or a file of another format. Leaving the block
+    without an error writes the file, an error leaves what was there before.
+
+        with FootprintWriter(path, crs, classes=("building",), overwrite=True) as writer:
+            writer.append(frame)            # columns of columns.FOOTPRINT_COLUMNS; `class` holds class names
+            writer.add_regions(table)       # optional, once
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        crs: CRS,
+        classes: Sequence[str],
+        *,
+        description: str = "",
+        overwrite: bool = False,
+    ) -> None:
+        check_format(path)
+        check_replaceable(path, (BUILDINGS, REGIONS), overwrite)
+        self.path = path
+        self.classes = tuple(classes)
+        self._layer = VectorLayer(BUILDINGS, "Building footprints", description, crs)
+        self._regions: gpd.GeoDataFrame | None = None
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> FootprintWriter:
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(replace_files(self.path))
+            (self._folder / "spool").mkdir()
+            self._spool = stack.enter_context(Spool(self._folder / "spool" / BUILDINGS, FOOTPRINT_COLUMNS))
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._cleanup.__exit__(kind, error, trace)
+            return
+        with self._cleanup, explain_write_errors(self.path):
+            self._write()
+
+    def append(self, footprints: gpd.GeoDataFrame) -> None:
+        """Take the next footprints, in the CRS of the file, with the same columns every time."""
+        with explain_write_errors(self.path):
+            self._spool.append(footprints)
+
+    def add_regions(self, regions: gpd.GeoDataFrame) -> None:
+        """Put a table of regions into the file as its layer `regions` (beside it where a file holds one layer)."""
+        self._regions = regions
+
+    def _write(self) -> None:
+        file = self._folder / self.path.name
+        if is_geopackage(self.path):
+            copy_other_layers(self.path, file, {BUILDINGS} | ({REGIONS} if self._drops_regions() else set()))
+        self._spool.finish()
+        write_layer(self._spool, file, self._layer)
+        write_style(file, BUILDINGS, self.classes)
+        if self._regions is not None:
+            write_regions(self._regions, get_region_path(file), self._folder / "spool")
+
+    def _drops_regions(self) -> bool:
+        return self._regions is not None or "built_area_m2" in list_columns(self.path, REGIONS)
+
+
+def add_region_layer(path: Path, regions: gpd.GeoDataFrame, overwrite: bool = False) -> Path:
+    """Put a table of regions into a file of footprints that is there already; gives the file it is in."""
+    target = get_region_path(path)
+    check_replaceable(target, (REGIONS,), overwrite)
+    with replace_files(target) as folder, explain_write_errors(target):
+        (folder / "spool").mkdir()
+        if is_geopackage(target):
+            copy_other_layers(target, folder / target.name, {REGIONS})
+        write_regions(regions, folder / target.name, folder / "spool")
+    return target
+
+
+def write_regions(regions: gpd.GeoDataFrame, file: Path, folder: Path) -> None:
+    """Write a table of regions as a layer, in the order it has."""
+    layer = VectorLayer(REGIONS, "Regions", str(regions.attrs.get("description", "")), regions.crs)
+    with Spool(folder / REGIONS, REGION_COLUMNS) as spool:
+        spool.append(regions)
+        spool.finish()
+        write_layer(spool, file, layer)
+    write_style(file, REGIONS, tuple(dict.fromkeys(regions["class"])))
+
+
+def get_region_path(path: Path) -> Path:
+    """Where the regions of a file of footprints go: into the same GeoPackage, else into a file beside it."""
+    if path.suffix.lower() == ".gpkg":
+        return path
+    return path.with_name(f"{path.stem}_{REGIONS}{path.suffix}")
+
+
+def write_style(file: Path, table: str, classes: Sequence[str]) -> None:
+    """Give a layer its style: inside a GeoPackage, else as a QML file beside it, where QGIS finds it too."""
+    style = make_footprint_style(classes) if table == BUILDINGS else make_region_style(classes)
+    if file.suffix.lower() == ".gpkg":
+        write_qgis_tables(file, table, style, FOOTPRINT_COLUMNS if table == BUILDINGS else REGION_COLUMNS)
+    else:
+        file.with_suffix(".qml").write_text(style, encoding="utf-8")
+
+
+def check_replaceable(path: Path, tables: Sequence[str], overwrite: bool) -> None:
+    """Refuse to replace anything that the user did not agree to."""
+    if overwrite or not path.exists():
+        return
+    with explain_write_errors(path):
+        if not is_geopackage(path):
+            raise InputError(f"{path} is there already; add --overwrite to replace it")
+        taken = [table for table in tables if list_columns(path, table)]
+    if taken:
+        raise InputError(f"{path} holds a layer {taken[0]} already; add --overwrite to replace it")
+
+
+# The layout is QGIS's own. Catalog and schema must be empty text: with NULL, QGIS passes the style over in silence.
+STYLES = """
+CREATE TABLE IF NOT EXISTS layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+    f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME
+);
+"""
+STYLES_LISTED = """
+INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id)
+VALUES ('layer_styles', 'attributes', 'layer_styles', 'How QGIS draws the layers', ?, 0)
+"""
+STYLE = """
+INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML,
+    styleSLD, useAsDefault, description, owner, update_time) VALUES ('', '', ?, 'geom', 'geoseg', ?, '', 1, ?, '', ?)
+"""
+FIELDS = """
+CREATE TABLE IF NOT EXISTS gpkg_data_columns (
+    table_name TEXT NOT NULL, column_name TEXT NOT NULL, name TEXT, title TEXT, description TEXT, mime_type TEXT,
+    constraint_name TEXT, CONSTRAINT pk_gdc PRIMARY KEY (table_name, column_name),
+    CONSTRAINT gdc_tn UNIQUE (table_name, name)
+);
+CREATE TABLE IF NOT EXISTS gpkg_data_column_constraints (
+    constraint_name TEXT NOT NULL, constraint_type TEXT NOT NULL, value TEXT, min NUMERIC, min_is_inclusive BOOLEAN,
+    max NUMERIC, max_is_inclusive BOOLEAN, description TEXT,
+    CONSTRAINT gdcc_ntv UNIQUE (constraint_name, constraint_type, value)
+);
+"""
+SCHEMA_EXTENSION = """
+INSERT INTO gpkg_extensions (table_name, column_name, extension_name, definition, scope)
+SELECT ?1, NULL, 'gpkg_schema', 'http://www.geopackage.org/spec121/#extension_schema', 'read-write'
+WHERE NOT EXISTS (SELECT 1 FROM gpkg_extensions WHERE table_name = ?1 AND extension_name = 'gpkg_schema')
+"""
+
+
+def write_qgis_tables(path: Path, table: str, style: str, columns: Sequence[Column]) -> None:
+    """Give a layer its default style and its fields their names for people, in place of earlier ones."""
+    with closing(sqlite3.connect(path)) as base, base:
+        base.executescript(STYLES + FIELDS)
+        base.execute(STYLES_LISTED, [FIXED_DATE])
+        delete_qgis_rows(base, table)
+        base.execute(STYLE, [table, style, f"How QGIS draws {table}", FIXED_DATE])
+        for name in ("gpkg_data_columns", "gpkg_data_column_constraints"):
+            base.execute(SCHEMA_EXTENSION, [name])
+        present = {row[1] for row in base.execute(f'PRAGMA table_info("{table}")')}
+        base.executemany(
+            "INSERT INTO gpkg_data_columns (table_name, column_name, name, title, description) VALUES (?, ?, ?, ?, ?)",
+            [(table, c.name, c.name, c.alias, c.meaning) for c in columns if c.name in present],
+        )
+
+
+def delete_qgis_rows(base: sqlite3.Connection, table: str) -> None:
+    """Remove what was said earlier of a layer."""
+    base.execute("DELETE FROM layer_styles WHERE f_table_name = ?", [table])
+    base.execute("DELETE FROM gpkg_data_columns WHERE table_name = ?", [table])
+
+
+def is_geopackage(path: Path) -> bool:
+    """Whether a GeoPackage is there."""
+    return (
+        path.suffix.lower() == ".gpkg" and is_sqlite_file(path) and bool(list_columns(path, "gpkg_contents"))
+    )
+
+
+def list_columns(path: Path, table: str) -> set[str]:
+    """The columns of a table in a database; none if it is not there."""
+    if not is_sqlite_file(path):
+        return set()
+    with closing(sqlite3.connect(path, timeout=1.0)) as base:
+        return {row[1] for row in base.execute(f'PRAGMA table_info("{table}")')}
+
+
+def copy_other_layers(path: Path, copy: Path, dropped: set[str]) -> None:
+    """Copy a GeoPackage without the layers that are about to be written; nothing is copied if no other is left."""
+    with closing(sqlite3.connect(path)) as source:
+        kept = {row[0] for row in source.execute("SELECT table_name FROM gpkg_contents")} - dropped
+        if not kept - {"layer_styles"}:
+            return
+        with closing(sqlite3.connect(copy)) as base:
+            source.backup(base)
+            for table in sorted(dropped):
+                drop_layer(base, table)
+            base.commit()
+            base.execute("VACUUM")
+
+
+def drop_layer(base: sqlite3.Connection, table: str) -> None:
+    """Remove a layer from a GeoPackage, and everything said of it."""
+    present = {row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for name in sorted(present):
+        if name.startswith("gpkg_") and "table_name" in {
+            r[1] for r in base.execute(f'PRAGMA table_info("{name}")')
+        }:
+            base.execute(f'DELETE FROM "{name}" WHERE lower(table_name) = ?', [table])  # noqa: S608
+    if "layer_styles" in present:
+        base.execute("DELETE FROM layer_styles WHERE f_table_name = ?", [table])
+    for name in [f"rtree_{table}_geom", table]:
+        base.execute(f'DROP TABLE IF EXISTS "{name}"')

@@ -1,0 +1,241 @@
+"""A QGIS project beside the footprints, so that everything opens at once: in order, styled, zoomed in."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import pyogrio
+from pyproj import CRS, Transformer
+
+from geoseg.errors import InputError
+from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
+from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
+from geoseg.io.atomic import explain_write_errors, replace_files
+from geoseg.raster.source import open_raster
+
+Box = tuple[float, float, float, float]
+ROOM = 0.03
+MADE_STYLES = {"Image": make_image_style, "Probability": make_probability_style, "Mask": make_mask_style}
+FIRST_DAY_OF_ZIP = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class QgisProject:
+    """What a project shows: footprints with their regions, and the rasters they came from."""
+
+    footprints: Path
+    image: Path | None = None
+    probability: Path | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class MapLayer:
+    """One layer of a project."""
+
+    name: str
+    kind: str
+    source: str
+    crs: CRS
+    bounds: Box | None
+    style: str
+    shown: bool = True
+
+    @property
+    def key(self) -> str:
+        return f"geoseg_layer_{self.name.lower()}"  # QGIS replaces a shorter one
+
+    @property
+    def provider(self) -> str:
+        return "ogr" if self.kind == "vector" else "gdal"
+
+
+def write_project(project: QgisProject, out: Path, overwrite: bool = False) -> None:
+    """Write a .qgz that finds its files beside it, wherever the folder is moved to."""
+    if out.suffix.lower() != ".qgz":
+        raise InputError(f"{out}: a QGIS project ends in .qgz")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} is there already; add --overwrite to replace it")
+    layers = list(list_map_layers(project, out.parent))
+    content = format_project(out.stem, layers)
+    with (
+        replace_files(out) as folder,
+        explain_write_errors(out),
+        zipfile.ZipFile(folder / out.name, "w") as archive,
+    ):
+        entry = zipfile.ZipInfo(f"{out.stem}.qgs", FIRST_DAY_OF_ZIP)
+        archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+
+
+def list_map_layers(project: QgisProject, folder: Path) -> Iterator[MapLayer]:
+    """The layers of a project, the uppermost first."""
+    yield make_vector_layer("Buildings", project.footprints, BUILDINGS, folder)
+    regions = get_region_path(project.footprints)
+    if regions.exists() and REGIONS in list_layer_names(regions):
+        yield make_vector_layer("Regions", regions, REGIONS, folder)
+    if project.mask:
+        yield make_raster_layer("Mask", project.mask, folder, shown=False)
+    if project.probability:
+        yield make_raster_layer("Probability", project.probability, folder, shown=False)
+    if project.image:
+        yield make_raster_layer("Image", project.image, folder)
+
+
+def list_layer_names(path: Path) -> list[str]:
+    """The layers of a vector file; a file that holds one layer is called as we call it."""
+    if path.suffix.lower() == ".gpkg":
+        return [str(name) for name, _ in pyogrio.list_layers(path)]
+    return [BUILDINGS, REGIONS]
+
+
+def make_vector_layer(name: str, path: Path, table: str, folder: Path) -> MapLayer:
+    """A layer of polygons with the style that was written for it."""
+    in_geopackage = path.suffix.lower() == ".gpkg"
+    info = pyogrio.read_info(path, layer=table if in_geopackage else None, force_total_bounds=True)
+    source = make_relative(path, folder) + (f"|layername={table}" if in_geopackage else "")
+    bounds = tuple(info["total_bounds"]) if info["features"] else None
+    style = read_stored_style(path, table) if in_geopackage else read_sidecar_style(path)
+    return MapLayer(name, "vector", source, CRS.from_user_input(info["crs"]), bounds, style or "")
+
+
+def make_raster_layer(name: str, path: Path, folder: Path, shown: bool = True) -> MapLayer:
+    """A raster with the style beside it, or a fitting one."""
+    with open_raster(str(path), str(path)) as raster:
+        made = MADE_STYLES[name](raster)
+        crs = CRS.from_wkt(raster.crs.to_wkt())
+        return MapLayer(
+            name,
+            "raster",
+            make_relative(path, folder),
+            crs,
+            tuple(raster.bounds),
+            read_sidecar_style(path) or made,
+            shown,
+        )
+
+
+def make_relative(path: Path, folder: Path) -> str:
+    """A file as seen from the project's folder."""
+    way = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    return way if way.startswith("..") else f"./{way}"
+
+
+def read_stored_style(path: Path, table: str) -> str | None:
+    """The default style of a layer in a GeoPackage, without its outermost element."""
+    with closing(sqlite3.connect(path)) as base:
+        query = "SELECT styleQML FROM layer_styles WHERE f_table_name = ? AND useAsDefault = 1"
+        try:
+            row = base.execute(query, [table]).fetchone()
+        except sqlite3.OperationalError:
+            return None
+    return extract_content(row[0]) if row else None
+
+
+def read_sidecar_style(path: Path) -> str | None:
+    """The style in a .qml file beside a layer's file, without its outermost element."""
+    beside = path.with_suffix(".qml")
+    return extract_content(beside.read_text(encoding="utf-8")) if beside.exists() else None
+
+
+def extract_content(qml: str) -> str:
+    """What stands inside the outermost element of a style."""
+    match = re.search(r"<qgis\b[^>]*>(.*)</qgis>", qml, re.DOTALL)
+    return match[1] if match else ""
+
+
+def format_project(title: str, layers: Sequence[MapLayer]) -> str:
+    """The whole project file."""
+    crs = layers[0].crs
+    view = find_visible_box(layers, crs)
+    tree = "".join(format_tree_entry(layer) for layer in layers)
+    order = "".join(f'<layer id="{layer.key}"/>' for layer in layers)
+    return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis projectname={quoteattr(title)} version="3.22.16">
+  <title>{escape(title)}</title>
+  <projectCrs>{format_crs(crs)}</projectCrs>
+  <layer-tree-group>{tree}<custom-order enabled="0"/></layer-tree-group>
+  <mapcanvas name="theMapCanvas" annotationsVisible="1">
+    <units>{"degrees" if crs.is_geographic else "meters"}</units>
+    <extent>{format_extent(view)}</extent>
+    <rotation>0</rotation>
+    <destinationsrs>{format_crs(crs)}</destinationsrs>
+  </mapcanvas>
+  <projectlayers>{"".join(map(format_layer_entry, layers))}</projectlayers>
+  <layerorder>{order}</layerorder>
+  <properties>
+    <Measure><Ellipsoid type="QString">EPSG:7030</Ellipsoid></Measure>
+    <Measurement>
+      <AreaUnits type="QString">m2</AreaUnits><DistanceUnits type="QString">meters</DistanceUnits>
+    </Measurement>
+    <Paths><Absolute type="bool">false</Absolute></Paths>
+    <SpatialRefSys><ProjectionsEnabled type="int">1</ProjectionsEnabled></SpatialRefSys>
+  </properties>
+  <ProjectViewSettings UseProjectScales="0"><Scales/>
+    <DefaultViewExtent {format_extent_attributes(view)}>{format_crs(crs)}</DefaultViewExtent>
+  </ProjectViewSettings>
+</qgis>
+"""
+
+
+def find_visible_box(layers: Sequence[MapLayer], crs: CRS) -> Box:
+    """What to zoom to: the footprints, else the first layer that lies anywhere, with some room around."""
+    layer = next((layer for layer in layers if layer.bounds is not None), None)
+    if layer is None or layer.bounds is None:
+        raise InputError("a project needs footprints or a raster to zoom to")
+    change = Transformer.from_crs(layer.crs, crs, always_xy=True)
+    left, bottom, right, top = change.transform_bounds(*layer.bounds)
+    room = ROOM * max(right - left, top - bottom)
+    return left - room, bottom - room, right + room, top + room
+
+
+def format_tree_entry(layer: MapLayer) -> str:
+    """A layer's line in the list of layers."""
+    state = "Qt::Checked" if layer.shown else "Qt::Unchecked"
+    return (
+        f'<layer-tree-layer id="{layer.key}" name={quoteattr(layer.name)} checked="{state}" '
+        f'expanded="{int(layer.kind == "vector")}" providerKey="{layer.provider}" source={quoteattr(layer.source)}>'
+        "<customproperties/></layer-tree-layer>"
+    )
+
+
+def format_layer_entry(layer: MapLayer) -> str:
+    """A layer itself, its style pasted in: a project does not look for the style inside a GeoPackage."""
+    geometry = ' geometry="Polygon" wkbType="Polygon"' if layer.kind == "vector" else ""
+    return (
+        f'<maplayer type="{layer.kind}"{geometry} autoRefreshEnabled="0" refreshOnNotifyEnabled="0">'
+        f"<id>{layer.key}</id><datasource>{escape(layer.source)}</datasource>"
+        f"<layername>{escape(layer.name)}</layername><srs>{format_crs(layer.crs)}</srs>"
+        f"<provider>{layer.provider}</provider>{layer.style}</maplayer>\n"
+    )
+
+
+def format_crs(crs: CRS) -> str:
+    """A CRS as QGIS writes it; it looks at the code only where srsid, its own number, is above zero."""
+    authority = crs.to_authority()
+    known = f"<srsid>1</srsid><authid>{':'.join(authority)}</authid>" if authority else "<srsid>0</srsid>"
+    return (
+        '<spatialrefsys nativeFormat="Wkt">'
+        f"<wkt>{escape(crs.to_wkt())}</wkt>{known}"
+        f"<description>{escape(crs.name)}</description>"
+        f"<geographicflag>{'true' if crs.is_geographic else 'false'}</geographicflag></spatialrefsys>"
+    )
+
+
+def format_extent(box: Box) -> str:
+    """A box as elements."""
+    names = ("xmin", "ymin", "xmax", "ymax")
+    return "".join(f"<{name}>{value!r}</{name}>" for name, value in zip(names, map(float, box), strict=True))
+
+
+def format_extent_attributes(box: Box) -> str:
+    """A box as attributes."""
+    names = ("xmin", "ymin", "xmax", "ymax")
+    return " ".join(f'{name}="{value!r}"' for name, value in zip(names, map(float, box), strict=True))

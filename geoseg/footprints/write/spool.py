@@ -1,0 +1,215 @@
+"""Rows of a layer kept on disk until the file can be written in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import shapely
+
+
+@dataclass(frozen=True)
+class Column:
+    """One attribute of a layer. `short` is its name where ten letters must do (shapefiles)."""
+
+    name: str
+    kind: Literal["integer", "real", "text", "yes/no"]
+    alias: str
+    meaning: str
+    short: str = ""
+
+    @property
+    def fitted_name(self) -> str:
+        return self.short or self.name
+
+
+FOOTPRINT_COLUMNS = (
+    Column("id", "integer", "Number", "Stable number: the same scene and options give the same one."),
+    Column("class", "text", "Class", "What the model says it is."),
+    Column("area_m2", "real", "Footprint area (m²)", "True area on the ground, courtyards left out."),
+    Column("perimeter_m", "real", "Perimeter (m)", "Length of the outline on the ground.", "perim_m"),
+    Column("confidence", "real", "Confidence", "Mean probability inside, 0 to 1."),
+    Column("regularized", "yes/no", "Straightened", "Whether its walls were made straight.", "straight"),
+    Column("width_m", "real", "Width (m)", "Shorter side of the smallest rectangle around it."),
+    Column("length_m", "real", "Length (m)", "Longer side of the smallest rectangle around it."),
+    Column(
+        "orientation_deg",
+        "real",
+        "Orientation (°)",
+        "Its long side, degrees clockwise from grid north.",
+        "orient_deg",
+    ),
+    Column("touches_nodata", "yes/no", "Touches nodata", "It may go on where nothing was seen.", "at_nodata"),
+    Column(
+        "touches_edge", "yes/no", "Touches the image's edge", "It may go on outside the image.", "at_edge"
+    ),
+    Column("region", "text", "Region", "The region its representative point lies in."),
+)
+
+REGION_COLUMNS = (
+    Column("region", "text", "Region", "The region's name."),
+    Column("class", "text", "Class", "What the row counts."),
+    Column("buildings", "integer", "Buildings", "Footprints whose representative point lies in the region."),
+    Column(
+        "built_area_m2", "real", "Built area (m²)", "Footprints, split exactly at the border.", "built_m2"
+    ),
+    Column("region_area_m2", "real", "Region's area (m²)", "True area of the whole region.", "region_m2"),
+    Column(
+        "seen_area_m2", "real", "Seen area (m²)", "The part of the region that has image data.", "seen_m2"
+    ),
+    Column(
+        "share",
+        "real",
+        "Built share",
+        "Built area over seen area (over the region's where no image was given).",
+    ),
+    Column("mean_area_m2", "real", "Mean size (m²)", "Mean area of the counted footprints.", "mean_m2"),
+    Column(
+        "median_area_m2",
+        "real",
+        "Median size (m²)",
+        "Half of the counted footprints are larger.",
+        "median_m2",
+    ),
+    Column(
+        "p90_area_m2",
+        "real",
+        "90th percentile size (m²)",
+        "One in ten counted footprints is larger.",
+        "p90_m2",
+    ),
+    Column("mean_confidence", "real", "Mean confidence", "Mean of the footprints' confidence.", "mean_conf"),
+    Column(
+        "expected_area_m2", "real", "Expected area (m²)", "Sum of probability times pixel area.", "expect_m2"
+    ),
+    Column(
+        "adjusted_area_m2",
+        "real",
+        "Error-adjusted area (m²)",
+        "Corrected by the model's known errors.",
+        "adj_m2",
+    ),
+    Column("adjusted_low_m2", "real", "Adjusted, low (m²)", "Lower end of its 95 % interval.", "adj_low_m2"),
+    Column("adjusted_high_m2", "real", "Adjusted, high (m²)", "Upper end of its 95 % interval.", "adj_hi_m2"),
+)
+
+
+ROWS = 65_536
+GEOMETRY = "geometry"
+MULTIPOLYGON = 6
+ONE_PART = b"\x01\x06\x00\x00\x00\x01\x00\x00\x00"
+KINDS = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "yes/no": pa.bool_()}
+
+
+class Spool:
+    """Takes frames of any length and gives them back as batches of equal length.
+
+    So memory stays small, and what is made of the batches does not depend on how the rows arrived.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        self.path = path
+        self.columns = tuple(columns)
+        self.rows = 0
+        self.bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
+        self.multiple = False
+        self._schema: pa.Schema | None = None
+        self._waiting: list[pa.RecordBatch] = []
+        self._file: pa.ipc.RecordBatchStreamWriter | None = None
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            with suppress(*([OSError] if error else [])):  # a full disk was already told
+                self._file.close()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the first frame, the geometry last; every declared column when no frame came."""
+        return self._schema or make_arrow_schema([column.name for column in self.columns], self.columns)
+
+    @property
+    def geometry_type(self) -> str:
+        """Polygon, or MultiPolygon if one of the rows is."""
+        return "MultiPolygon" if self.multiple else "Polygon"
+
+    def append(self, frame: gpd.GeoDataFrame) -> None:
+        """Take the next rows, with the columns of the first frame."""
+        if self._schema is None:
+            names = [str(name) for name in frame.columns if name != frame.geometry.name]
+            self._schema = make_arrow_schema(names, self.columns)
+        if len(frame):
+            self.rows += len(frame)
+            low, high = self.bounds[:2], self.bounds[2:]
+            box = frame.total_bounds
+            self.bounds = np.concatenate([np.fmin(low, box[:2]), np.fmax(high, box[2:])])
+            self.multiple |= bool((shapely.get_type_id(frame.geometry.array) == MULTIPOLYGON).any())
+            self._waiting.append(make_arrow_batch(frame, self._schema))
+            self._store(only_full=True)
+
+    def finish(self) -> None:
+        """Take no more rows."""
+        self._store(only_full=False)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Every row, in batches of equal length; all geometries multipolygons if one of them is."""
+        batches = map(convert_to_multipolygons, self._read_stored()) if self.multiple else self._read_stored()
+        return pa.RecordBatchReader.from_batches(self.schema, batches)
+
+    def _read_stored(self) -> Iterator[pa.RecordBatch]:
+        if self.path.exists():
+            with pa.OSFile(str(self.path)) as source, pa.ipc.open_stream(source) as batches:
+                yield from batches
+
+    def _store(self, only_full: bool) -> None:
+        waiting = sum(batch.num_rows for batch in self._waiting)
+        ready = waiting - waiting % ROWS if only_full else waiting
+        if not ready:
+            return
+        table = pa.Table.from_batches(self._waiting).combine_chunks()
+        if self._file is None:
+            self._file = pa.ipc.new_stream(str(self.path), self.schema)
+        self._file.write_table(table.slice(0, ready), max_chunksize=ROWS)
+        self._waiting = table.slice(ready).to_batches()
+
+
+def make_arrow_schema(names: Sequence[str], columns: Sequence[Column]) -> pa.Schema:
+    """The types of the named columns, with the geometry as the last."""
+    kinds = {column.name: KINDS[column.kind] for column in columns}
+    geometry = pa.field(GEOMETRY, pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
+    return pa.schema([pa.field(name, kinds[name]) for name in names if name in kinds] + [geometry])
+
+
+def make_arrow_batch(frame: gpd.GeoDataFrame, schema: pa.Schema) -> pa.RecordBatch:
+    """A frame's rows in the types of a schema."""
+    values = [
+        pa.array(np.asarray(frame[name]), type=schema.field(name).type, from_pandas=True)
+        for name in schema.names[:-1]
+    ]
+    shapes = pa.array(shapely.to_wkb(frame.geometry.array, include_srid=False), type=pa.binary())
+    return pa.RecordBatch.from_arrays([*values, shapes], schema=schema)
+
+
+def convert_to_multipolygons(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows, each polygon as a multipolygon of one part."""
+    shapes = [
+        shape if shape[1] == MULTIPOLYGON else ONE_PART + shape
+        for shape in batch.column(GEOMETRY).to_pylist()
+    ]
+    return batch.set_column(
+        len(batch.schema) - 1, batch.schema.field(GEOMETRY), pa.array(shapes, pa.binary())
+    )

@@ -1,0 +1,70 @@
+"""What a prediction will take, before it is begun: memory, disk and time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+
+from geoseg.inference.job import Job
+
+# A Python process with torch, GDAL and an engine loaded, before it has read a pixel.
+BASE_BYTES = 700 * 2**20
+STRIPS_IN_FLIGHT = 4
+MEASURED_PATCHES = 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Rough figures: peak memory and temporary disk in bytes, time in seconds."""
+
+    memory_bytes: int
+    disk_bytes: int
+    seconds: float
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As a program reads it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"Memory  {self.memory_bytes / 2**30:.1f} GiB at most\n"
+            f"Disk    {self.disk_bytes / 2**30:.2f} GiB at most, while working\n"
+            f"Time    about {timedelta(seconds=round(self.seconds))}"
+        )
+
+
+def estimate_job(job: Job) -> Estimate:
+    """Work out the sizes, and time the model on a patch or two."""
+    return Estimate(estimate_memory(job), estimate_disk(job), estimate_seconds(job))
+
+
+def estimate_memory(job: Job) -> int:
+    plan, width = job.plan, job.scene.grid.width
+    outputs = job.model.card.class_channels
+    rows = min(job.scene.grid.height, plan.strip_patch_rows * plan.stride + plan.overlap)
+    raw = rows * width * (len(job.scene.bands) * np.dtype(job.scene.dtype).itemsize + 1)
+    answer = rows * width * (outputs + 1)
+    canvas = plan.patch * width * outputs * 4
+    return BASE_BYTES + STRIPS_IN_FLIGHT * (raw + answer) + 2 * canvas
+
+
+def estimate_disk(job: Job) -> int:
+    """At most: every strip stored once beside the output and once in it, probabilities hardly compressing."""
+    return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.model.card.class_channels + 0.1))
+
+
+def estimate_seconds(job: Job) -> float:
+    runtime = job.open_runtime(job.kinds[0])
+    shape = (1, len(job.scene.bands), job.plan.patch, job.plan.patch)
+    patch = torch.zeros(shape, dtype=getattr(torch, job.scene.dtype)).to(runtime.device)
+    runtime(patch)
+    start = time.perf_counter()
+    for _ in range(MEASURED_PATCHES):
+        runtime(patch).cpu()
+    return (time.perf_counter() - start) / MEASURED_PATCHES * job.plan.patches / len(job.kinds)

@@ -1,0 +1,238 @@
+"""Everything that decides a prediction, settled before the first pixel is read: a plain value.
+
+That includes the grid on which the model sees the scene: buildings look right to it only at about its own resolution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg import __version__
+from geoseg.errors import InputError
+from geoseg.inference.predictor import Augmentation, AugmentedRuntime, Decision
+from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
+from geoseg.models.card import Card
+from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
+from geoseg.models.precision import EngineRequest, PrecisionRequest, choose_runtime
+from geoseg.models.runtime import describe_device, explain_unused_gpu, find_devices, open_runtime
+from geoseg.models.store import DEFAULT_MODEL, Model, find_model
+from geoseg.raster.bands import match_bands, parse_bands
+from geoseg.raster.plan import Plan
+from geoseg.raster.scene import OnReadError, Scene, open_scene
+
+log = logging.getLogger(__name__)
+
+NEAR_ENOUGH = 1.25
+GOOD_REFINEMENT = 1.5
+LARGEST_COARSENESS = 5.0
+
+
+def resample_for_model(scene: Scene, card: Card, request: str) -> Scene:
+    """The scene on the grid that `--gsd` means: auto, native, or a number of metres."""
+    native_m = scene.native.gsd_m
+    wanted_m = choose_gsd(native_m, card, request)
+    if request != "auto":
+        refuse_gsd_out_of_range(card, wanted_m, request)
+    if request == "native" or (wanted_m == native_m and not scene.native.is_geographic):
+        return scene
+    if native_m > LARGEST_COARSENESS * card.gsd_m:
+        raise InputError(
+            f"{scene.name}: pixels of {native_m:.3g} m are too coarse for {card.name}, which was made for "
+            f"{card.gsd_m:g} m; use sharper imagery or a model made for {native_m:.2g} m"
+        )
+    if native_m > GOOD_REFINEMENT * wanted_m:
+        log.warning(
+            f"{scene.name}: pixels of {native_m:.3g} m are {native_m / wanted_m:.1f} times coarser than the {wanted_m:g} m "
+            f"that {card.name} tolerates; expect merged and missed small buildings"
+        )
+    return scene.resample(wanted_m)
+
+
+def choose_gsd(native_m: float, card: Card, request: str) -> float:
+    if request == "native":
+        return native_m
+    if request == "auto":
+        return find_best_gsd(native_m, card)
+    try:
+        metres = float(request)
+    except ValueError:
+        metres = 0.0
+    if not 0 < metres < float("inf"):
+        raise InputError(f"--gsd {request}: give auto, native or a size in metres above zero")
+    return metres
+
+
+def find_best_gsd(native_m: float, card: Card) -> float:
+    """The scene's own pixels where the model takes them, for refining them adds nothing but work.
+
+    Coarser ones are refined as little as the model needs. Finer ones become the model's: it was made for those.
+    """
+    if native_m * NEAR_ENOUGH < card.gsd_m:
+        return card.gsd_m
+    return min(native_m, max(card.gsd_m * NEAR_ENOUGH, card.gsd_range_m[1]))
+
+
+def refuse_gsd_out_of_range(card: Card, gsd_m: float, request: str) -> None:
+    finest, coarsest = card.gsd_range_m
+    # A little room, since a ground size computed from a CRS is never a round number.
+    if not finest * 0.99 <= gsd_m <= coarsest * 1.01:
+        raise InputError(
+            f"--gsd {request}: pixels of {gsd_m:.3g} m are outside the {finest:g} to {coarsest:g} m that "
+            f"{card.name} tolerates; use --gsd auto"
+        )
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """What a user may ask for; what is left out is decided from the scene, the model and the machine."""
+
+    model: str = DEFAULT_MODEL
+    bands: str | None = None
+    assume_crs: str | None = None
+    on_read_error: OnReadError = "stop"
+    gsd: str = "auto"
+    patch: int | None = None
+    overlap: int | None = None
+    threshold: float | None = None
+    batch: int | None = None
+    device: str = "auto"
+    engine: EngineRequest = "auto"
+    precision: PrecisionRequest = "auto"
+    tta: Augmentation = "none"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scene, a model, and how the one is run over the other."""
+
+    scene: Scene
+    model: Model
+    plan: Plan
+    normalisation: Normalisation
+    threshold: float
+    tta: Augmentation
+    kinds: tuple[RuntimeKind, ...]
+    batch: int | None
+
+    @property
+    def decision(self) -> Decision:
+        return Decision(self.model.card.class_channels, self.threshold)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the answer depends on, for the tags of the outputs."""
+        return {
+            "geoseg": __version__,
+            "model": self.model.card.name,
+            "model_sha256": self.model.fingerprint,
+            "bands": list(self.scene.bands),
+            "gsd_m": round(self.scene.grid.gsd_m, 6),
+            "patch": self.plan.patch,
+            "overlap": self.plan.overlap,
+            "threshold": self.threshold,
+            "tta": self.tta,
+            "engine": self.kinds[0].engine,
+            "precision": self.kinds[0].precision,
+            "device": self.kinds[0].device.split(":")[0],
+            "gain": list(self.normalisation.gain),
+            "offset": list(self.normalisation.offset),
+        }
+
+    @property
+    def key(self) -> str:
+        """Changes whenever anything changes that could change a pixel of the result."""
+        files = [read_file_state(path) for path in self.scene.files]
+        grid = self.scene.grid
+        place = [grid.crs.to_wkt(), list(grid.transform), grid.height, grid.width, self.plan.strip_patch_rows]
+        everything = [self.parameters, files, place, self.scene.on_read_error, self.batch]
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
+
+    def open_runtime(self, kind: RuntimeKind) -> Runtime:
+        patches = RawPatches(self.plan.patch, self.scene.dtype, self.normalisation)
+        runtime = open_runtime(self.model, patches, kind)
+        return runtime if self.tta == "none" else AugmentedRuntime(runtime, self.tta)
+
+
+def plan_job(paths: Sequence[str], wishes: InferOptions) -> Job:
+    """Settle everything about a prediction, or say in one line why it cannot be done."""
+    scene = open_scene(paths, wishes.assume_crs, wishes.on_read_error)
+    model = find_model(wishes.model)
+    card = model.card
+    bands = (
+        parse_bands(scene.all_bands, wishes.bands, scene.name)
+        if wishes.bands
+        else match_bands(scene.all_bands, card.bands, scene.name)
+    )
+    if len(bands) != len(card.bands):
+        raise InputError(
+            f"--bands {wishes.bands}: {len(bands)} given, but {card.name} wants {len(card.bands)}: {', '.join(card.bands)}"
+        )
+    scene = resample_for_model(scene.with_bands(bands), card, wishes.gsd)
+    plan = plan_patches(scene, model, wishes)
+    threshold = card.threshold if wishes.threshold is None else wishes.threshold
+    if not 0 < threshold < 1:
+        raise InputError(f"--threshold {threshold:g}: give a probability between 0 and 1")
+    if wishes.threshold is not None and card.class_channels > 1:
+        raise InputError(
+            f"--threshold {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
+        )
+    if wishes.batch is not None and wishes.batch < 1:
+        raise InputError(f"--batch {wishes.batch}: give at least 1")
+    devices = ["cpu"] if model.is_onnx and wishes.device == "auto" else find_devices(wishes.device)
+    kind = choose_runtime(model, devices[0], wishes.engine, wishes.precision)
+    kinds = tuple(RuntimeKind(device, kind.engine, kind.precision) for device in devices)
+    with scene.open() as reader:
+        look = reader.sample()
+    normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
+    job = Job(scene, model, plan, normalisation, threshold, wishes.tta, kinds, wishes.batch)
+    report_job(job)
+    return job
+
+
+def plan_patches(scene: Scene, model: Model, wishes: InferOptions) -> Plan:
+    patch = model.card.patch if wishes.patch is None else wishes.patch
+    if patch > 16384:
+        raise InputError(
+            f"--patch {patch}: larger than any model can use; the model's own size is {model.card.patch}"
+        )
+    if not model.is_onnx:
+        step = 2 ** int(model.architecture.get("encoder_depth", 5))
+        if patch < step or patch % step:
+            raise InputError(f"--patch {patch}: {model.card.name} needs a multiple of {step}")
+    overlap = patch // 8 if wishes.overlap is None else wishes.overlap
+    return Plan.for_size(scene.grid.height, scene.grid.width, patch, overlap)
+
+
+def report_job(job: Job) -> None:
+    """Say what is about to happen, and loudly when a GPU lies idle."""
+    idle = explain_unused_gpu()
+    if idle:
+        log.warning(idle)
+    scene, plan = job.scene, job.plan
+    log.info(
+        f"Scene   {scene.name}: {scene.native.width:,} x {scene.native.height:,} pixels of {scene.native.gsd_m:.3g} m"
+    )
+    if scene.is_resampled:
+        log.info(
+            f"        read as {scene.grid.width:,} x {scene.grid.height:,} pixels of {scene.grid.gsd_m:.3g} m"
+        )
+    log.info(
+        f"Model   {job.model.card.name}, {plan.patches:,} patches of {plan.patch} pixels, {plan.overlap} shared"
+    )
+    devices = ", ".join(describe_device(kind.device) for kind in job.kinds)
+    log.info(f"Device  {devices}, {job.kinds[0].engine} {job.kinds[0].precision}")
+
+
+def read_file_state(path: str) -> list[Any]:
+    """A file's name, size and time, which change when the file does."""
+    if not Path(path).exists():
+        return [path]
+    status = os.stat(path)
+    return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns]

@@ -1,0 +1,142 @@
+"""From a scene to finished strips and mosaics: reading, the model and writing at the same time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from geoseg.inference.job import Job
+from geoseg.inference.predictor import Predictor, StripPixels, find_largest_batch
+from geoseg.inference.resume import Journal, StripFiles
+from geoseg.inference.threads import prefetch
+from geoseg.models.backends.base import RuntimeKind
+from geoseg.models.card import Card
+from geoseg.progress import track
+from geoseg.raster.coding import PROBABILITY_STEPS
+from geoseg.raster.grid import Window
+from geoseg.raster.mosaic import MosaicLayer, write_mosaic
+from geoseg.raster.palette import Palette
+from geoseg.raster.plan import Strip
+from geoseg.raster.scene import SceneReader
+
+log = logging.getLogger(__name__)
+
+StripListener = Callable[[StripFiles], None]
+
+
+def predict_strips(job: Job, journal: Journal, on_strip: StripListener | None = None) -> None:
+    """Predict all strips that the journal lacks. `on_strip` hears of every strip, in the order of rows."""
+    runs = journal.find_missing_runs(job.plan.strips)
+    missing = sum(len(run) for run in runs)
+    if missing < len(job.plan.strips):
+        log.info(
+            f"Going on: {len(job.plan.strips) - missing} of {len(job.plan.strips)} strips are there already"
+        )
+    grid = job.scene.grid
+    listener = OrderedListener(on_strip, [journal.files(strip) for strip in job.plan.strips])
+    listener.hear()
+    left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
+    with track("Predicting", left, "Mpx") as advance:
+        for files in share_runs(job, journal, split_runs(runs, len(job.kinds))):
+            advance(files.strip.height * grid.width / 1e6)
+            listener.hear()
+
+
+class OrderedListener:
+    """Tells of strips in the order of rows, however they are finished."""
+
+    def __init__(self, listener: StripListener | None, files: Sequence[StripFiles]) -> None:
+        self.listener = listener
+        self.waiting = list(reversed(files))
+
+    def hear(self) -> None:
+        while self.waiting and self.waiting[-1].exist:
+            files = self.waiting.pop()
+            if self.listener:
+                self.listener(files)
+
+
+def split_runs(runs: Sequence[Sequence[Strip]], workers: int) -> list[Sequence[Strip]]:
+    """Enough runs for all workers to have some to the end; a single worker walks the runs as they are."""
+    if workers == 1:
+        return list(runs)
+    size = max(1, sum(map(len, runs)) // (workers * 4))
+    return [run[i : i + size] for run in runs for i in range(0, len(run), size)]
+
+
+def share_runs(job: Job, journal: Journal, runs: Sequence[Sequence[Strip]]) -> Iterator[StripFiles]:
+    """All devices take runs from one pile; finished strips come back in any order."""
+    pile: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
+    for run in runs:
+        pile.put(run)
+    yield from prefetch(*(predict_runs(job, journal, kind, pile) for kind in job.kinds), depth=2)
+
+
+def predict_runs(
+    job: Job, journal: Journal, kind: RuntimeKind, pile: queue.SimpleQueue[Sequence[Strip]]
+) -> Iterator[StripFiles]:
+    """One device's work: take runs from the pile, predict them, keep the answers."""
+    runtime = job.open_runtime(kind)
+    dtype = getattr(torch, job.scene.dtype)
+    batch = job.batch or journal.note(
+        "batch", find_largest_batch(runtime, job.plan, len(job.scene.bands), dtype)
+    )
+    predictor = Predictor(runtime, job.plan, job.decision, job.normalisation.neutral, batch)
+    with suppress(queue.Empty):
+        while True:
+            run = pile.get_nowait()
+            for answer in prefetch(predictor.run(prefetch(read_strips(job, run)))):
+                yield journal.keep(answer, job.scene.grid)
+
+
+def read_strips(job: Job, run: Sequence[Strip]) -> Iterator[StripPixels]:
+    """Read what the patches of consecutive strips look at."""
+    with job.scene.open() as reader:
+        for strip in run:
+            yield read_strip(job, reader, strip, begins_run=strip is run[0])
+
+
+def read_strip(job: Job, reader: SceneReader, strip: Strip, begins_run: bool) -> StripPixels:
+    patch_rows = job.plan.strip_patches(strip)
+    if begins_run and patch_rows.start > 0:
+        patch_rows = range(patch_rows.start - 1, patch_rows.stop)
+    first, stop = job.plan.rows_read(patch_rows)
+    pixels = reader.read(Window(first, 0, stop - first, job.plan.width))
+    return StripPixels(strip, patch_rows, pixels.values, pixels.valid)
+
+
+def write_mosaics(job: Job, journal: Journal, mask: Path | None, probability: Path | None) -> None:
+    """Join the finished strips to the rasters that were asked for, both at the same time."""
+    files = [journal.files(strip) for strip in job.plan.strips]
+    card = job.model.card
+    tags = {"GEOSEG": json.dumps(job.parameters, sort_keys=True), "AREA_OR_POINT": "Area"}
+    classes = MosaicLayer(("class",), palette=make_palette(card), tags=tags)
+    probabilities = MosaicLayer(name_probability_bands(card), scale=1 / PROBABILITY_STEPS, tags=tags)
+    grid = job.scene.grid
+    with ThreadPoolExecutor() as pool:
+        written = []
+        if mask:
+            written.append(
+                pool.submit(write_mosaic, mask, classes, grid, [(f.strip, f.classes) for f in files])
+            )
+        if probability:
+            strips = [(f.strip, f.probabilities) for f in files]
+            written.append(pool.submit(write_mosaic, probability, probabilities, grid, strips))
+        for mosaic in written:
+            mosaic.result()
+
+
+def make_palette(card: Card) -> Palette:
+    return Palette(card.classes)
+
+
+def name_probability_bands(card: Card) -> tuple[str, ...]:
+    names = [entry.name for entry in card.classes]
+    return tuple(names[1:] if card.activation == "sigmoid" else names)

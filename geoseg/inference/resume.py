@@ -1,0 +1,90 @@
+"""Finished strips, each in files of its own beside the output, so that stopped work resumes where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+
+from geoseg.inference.predictor import StripAnswer
+from geoseg.io.access import lock_folder
+from geoseg.raster.grid import Grid, Window
+from geoseg.raster.mosaic import write_strip
+from geoseg.raster.plan import Strip
+
+
+@dataclass(frozen=True)
+class StripFiles:
+    """Where a finished strip's classes and probabilities are."""
+
+    strip: Strip
+    classes: Path
+    probabilities: Path
+
+    @property
+    def exist(self) -> bool:
+        return self.classes.exists() and self.probabilities.exists()
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The folder of one job's finished strips. Its name carries the job's key: other parameters, other folder."""
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, out: Path, key: str) -> Journal:
+        return cls(out.with_name(f"{out.name}.{key}.parts"))
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep a second run of the same job away."""
+        return lock_folder(self.folder)
+
+    def files(self, strip: Strip) -> StripFiles:
+        return StripFiles(
+            strip,
+            self.folder / f"classes-{strip.index:06}.tif",
+            self.folder / f"probabilities-{strip.index:06}.tif",
+        )
+
+    def find_missing_runs(self, strips: Sequence[Strip]) -> list[list[Strip]]:
+        """Runs of consecutive strips that are not finished yet."""
+        missing = [strip for strip in strips if not self.files(strip).exist]
+        runs = groupby(enumerate(missing), key=lambda item: item[1].index - item[0])
+        return [[strip for _, strip in run] for _, run in runs]
+
+    def keep(self, answer: StripAnswer, grid: Grid) -> StripFiles:
+        """Write a finished strip; it counts once both files have their names."""
+        files = self.files(answer.strip)
+        place = grid.window(Window(answer.strip.row, 0, answer.strip.height, grid.width))
+        write_strip(files.probabilities, answer.probabilities, place)
+        write_strip(files.classes, answer.classes[None], place)
+        return files
+
+    def note(self, name: str, value: Any) -> Any:
+        """Settle a value once for all runs of the job: the first run's word stands."""
+        path = self.folder / f"{name}.json"
+        if not path.exists():
+            unfinished = path.with_name(f".{path.name}.{get_ident()}")
+            unfinished.write_text(json.dumps(value))
+            unfinished.replace(path)
+        return json.loads(path.read_text())
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def find_leftovers(self, out: Path) -> list[Path]:
+        """Folders of unfinished jobs for the same output with other parameters."""
+        return sorted(
+            path for path in out.parent.glob(f"{escape_glob(out.name)}.*.parts") if path != self.folder
+        )
+
+
+def escape_glob(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -1,0 +1,97 @@
+"""Whether a file or folder can be written, checked before the work is done; why a write failed; and locks on folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from geoseg.errors import GeosegError, InputError
+
+LOCK_FILE = ".lock"
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+LEAST_FREE_BYTES = 2**20
+DISK_FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o error", "quota")
+
+
+def explain_write_error(error: Exception, path: Path) -> str:
+    """The cause of a failed write, and what to do about it."""
+    words, free = str(error).lower(), shutil.disk_usage(path.parent).free
+    is_full = getattr(error, "errno", None) in DISK_FULL_ERRNOS or any(
+        full in words for full in DISK_FULL_WORDS
+    )
+    if is_full or free < LEAST_FREE_BYTES:
+        return f"no space left on the disk ({free / 1e6:,.0f} MB free); make room or write elsewhere"
+    if "locked" in words:
+        return "another program has it open; close it there and run again"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}"
+    return f"{error}; {free / 1e6:,.0f} MB are free on the disk"
+
+
+def check_writable(path: Path) -> None:
+    """Refuse early a file that could not be replaced in the end."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: no right to write into {path.parent}; write elsewhere")
+    if path.exists() and not (os.access(path, os.W_OK) and path.stat().st_mode & 0o222):
+        raise InputError(f"{path} is read-only; make it writable or write elsewhere")
+    if is_sqlite_file(path):
+        check_unlocked(path)
+
+
+def is_sqlite_file(path: Path) -> bool:
+    """Whether a file is there and is an SQLite database, as every GeoPackage is."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(15) == b"SQLite format 3"
+
+
+def check_unlocked(path: Path) -> None:
+    """Refuse a database that another program has open: replacing it under that program would lose its edits.
+
+    A program that reads in write-ahead mode, as QGIS does, holds no lock, but keeps that mode from being left.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as base:
+            if base.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                base.execute("PRAGMA journal_mode = DELETE")
+            base.execute("BEGIN EXCLUSIVE")
+            base.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        raise GeosegError(f"{path} cannot be replaced: {explain_write_error(error, path)}") from None
+
+
+def check_folder(path: Path) -> None:
+    """Refuse early a folder that could be neither made nor written into."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"{there}: is a file where a folder is needed; give another name")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{path}: no right to write into {there}; write elsewhere")
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if need be."""
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK_FILE).open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise GeosegError(f"{folder}: another run of the same command is at work") from error
+        yield

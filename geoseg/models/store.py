@@ -1,0 +1,219 @@
+"""Where models live: a folder (local, on the hub, or shipped with geoseg) with weights and a card.
+
+What is worked out once per model and machine (converted networks, measured precision) lies in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import InputError, shorten_error
+from geoseg.models.card import Card
+
+BUILTIN = Path(__file__).parent / "builtin"
+DEFAULT_MODEL = "default"
+
+CARD_FILE = "card.json"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+ONNX_FILE = "model.onnx"
+CHECK_FILE = "check.npy"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on disk: its card, its weights and, for a torch model, the architecture they belong to."""
+
+    name: str
+    card: Card
+    weights: Path
+
+    @property
+    def is_onnx(self) -> bool:
+        return self.weights.suffix == ".onnx"
+
+    @cached_property
+    def architecture(self) -> dict[str, Any]:
+        """The class of the network and its arguments, as `save_pretrained` writes them.
+
+        No weights are downloaded for it, and the activation is the card's affair.
+        """
+        path = self.weights.parent / CONFIG_FILE
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path}: the model's architecture cannot be read ({shorten_error(error)})"
+            ) from error
+        if not isinstance(config, dict):
+            raise InputError(f"{path}: the model's architecture cannot be read (it is not a JSON object)")
+        return {
+            name: value for name, value in config.items() if name not in ("activation", "encoder_weights")
+        }
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        with self.weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes whenever the weights, the architecture or anything on the card changes."""
+        architecture = None if self.is_onnx else self.architecture
+        everything = [self.weights_sha256, architecture, self.card.to_json()]
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def check_patches(self) -> NDArray[Any] | None:
+        """Raw patches (patch, band, row, col) on which the model's precision is judged, if it has any."""
+        path = self.weights.parent / CHECK_FILE
+        if not path.exists():
+            return None
+        try:
+            patches: NDArray[Any] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{path}: cannot be read ({shorten_error(error)}); delete it or get it again"
+            ) from error
+        bands = len(self.card.bands)
+        if patches.ndim != 4 or patches.shape[1] != bands or patches.shape[2] != patches.shape[3]:
+            raise InputError(f"{path}: holds {patches.shape}, not square patches of {bands} bands; delete it")
+        return patches
+
+
+def find_model(name: str) -> Model:
+    """A model by built-in name, by path or by hub name (`owner/model`)."""
+    path = Path(name)
+    if name in list_builtin_models():
+        return open_model_folder(BUILTIN / name, name)
+    if path.is_file():
+        return open_model_file(path)
+    if path.is_dir():
+        return open_model_folder(path, name)
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        return open_model_folder(download_model(name), name)
+    raise InputError(
+        f"model {name}: no such folder and no built-in model; built in are {', '.join(list_builtin_models())}"
+    )
+
+
+def list_builtin_models() -> list[str]:
+    return sorted(path.parent.name for path in BUILTIN.glob(f"*/{CARD_FILE}"))
+
+
+def open_model_folder(folder: Path, name: str) -> Model:
+    for weights in (folder / WEIGHTS_FILE, folder / ONNX_FILE, *sorted(folder.glob("*.pth"))):
+        if weights.exists():
+            return check_model(Model(name, read_card_beside(weights), weights))
+    raise InputError(f"{folder}: holds no model: {WEIGHTS_FILE}, {ONNX_FILE} or a .pth file is missing")
+
+
+def open_model_file(path: Path) -> Model:
+    if path.suffix not in (".safetensors", ".onnx", ".pth", ".pt"):
+        raise InputError(
+            f"{path}: not a model; give a folder, an .onnx file or a .pth file with a card beside it"
+        )
+    return check_model(Model(str(path), read_card_beside(path), path))
+
+
+def read_card_beside(weights: Path) -> Card:
+    card = weights.parent / CARD_FILE
+    if card.exists():
+        return Card.read(card)
+    if weights.suffix == ".onnx":
+        from geoseg.models.onnx_file import read_onnx_card
+
+        return read_onnx_card(weights)
+    raise InputError(
+        f"{weights.parent}: has no {CARD_FILE}, so nothing says which bands, resolution and scaling the model expects; "
+        "write one (README, 'Your own model')"
+    )
+
+
+def check_model(model: Model) -> Model:
+    """Refuse weights that are not those the card was written for, and a card that contradicts the network."""
+    expected = model.card.weights_sha256
+    if expected and model.weights_sha256 != expected:
+        raise InputError(
+            f"{model.weights}: damaged or exchanged: its sha256 is not the one on the card; get it again"
+        )
+    if not model.is_onnx:
+        refuse_contradiction(model)
+    return model
+
+
+def refuse_contradiction(model: Model) -> None:
+    config, card = model.architecture, model.card
+    bands, outputs = config.get("in_channels", 3), config.get("classes", 1)
+    if bands != card.inputs:
+        raise InputError(
+            f"{model.weights.parent}: {CARD_FILE} names {card.inputs} bands, but {CONFIG_FILE} a network of {bands}"
+        )
+    if outputs != len(card.outputs):
+        raise InputError(
+            f"{model.weights.parent}: {CARD_FILE} names {len(card.outputs)} outputs ({', '.join(card.outputs)}), but {CONFIG_FILE} "
+            f"a network of {outputs}"
+        )
+
+
+def download_model(name: str) -> Path:
+    """A model of the Hugging Face hub, in the local cache."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name, allow_patterns=[CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, CHECK_FILE]
+            )
+        )
+    except Exception as error:  # the hub's client raises errors of many libraries
+        raise InputError(
+            f"model {name}: neither a folder nor reachable on the hub ({shorten_error(error)}); built in are "
+            f"{', '.join(list_builtin_models())}"
+        ) from error
+
+
+def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | None = None) -> Model:
+    """Write a network (of segmentation_models_pytorch, or a plain U-Net) and its card as a model folder."""
+    readme = folder / "README.md"
+    had_readme = readme.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD_FILE).unlink(missing_ok=True)  # until all is there, it is no model
+    network.save_pretrained(folder)
+    if not had_readme:
+        readme.unlink(missing_ok=True)  # it speaks for the library, not for this model
+    (folder / CHECK_FILE).unlink(missing_ok=True)
+    if check is not None:
+        np.save(folder / CHECK_FILE, check)
+    written = replace(card, weights_sha256=Model(card.name, card, folder / WEIGHTS_FILE).weights_sha256)
+    unfinished = folder / f".{CARD_FILE}"
+    unfinished.write_text(written.to_json(), encoding="utf-8")
+    unfinished.replace(folder / CARD_FILE)
+    return open_model_folder(folder, str(folder))
+
+
+def find_cache_folder() -> Path:
+    """The user's cache for geoseg; `GEOSEG_CACHE` moves it."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("GEOSEG_CACHE") or user_cache_path("geoseg"))
+
+
+def write_cache_text(path: Path, text: str) -> None:
+    """Keep a small text; a cache that cannot be written is no reason to stop."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    except OSError:
+        return

@@ -1,0 +1,90 @@
+"""Runs calls in worker processes, or in this one, and gives the results in the order of the calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Generic, ParamSpec, TypeVar
+
+from geoseg.errors import GeosegError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WAITING_PER_WORKER = 2
+
+
+def count_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class WorkerPool(Generic[T]):
+    """Runs calls in `number` processes and gives the results in the order of the calls; 0 means in this process.
+
+    Processes start afresh (spawned), so a script that asks for some needs `if __name__ == "__main__":`.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._waiting: deque[Future[T]] = deque()
+        self._most_waiting = WAITING_PER_WORKER * number
+        self._pool = start_processes(number) if number else None
+
+    def __enter__(self) -> WorkerPool[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> None:
+        """Ask for a call."""
+        if self._pool is None:
+            done: Future[T] = Future()
+            done.set_result(call(*args, **options))
+            self._waiting.append(done)
+        else:
+            with explain_killed_workers():
+                self._waiting.append(self._pool.submit(call, *args, **options))
+
+    def take_ready(self) -> Iterator[T]:
+        """Results that are there; waits for the first ones when too many calls are under way."""
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) > self._most_waiting):
+            yield self._next()
+
+    def take_rest(self) -> Iterator[T]:
+        """All results that are still to come."""
+        while self._waiting:
+            yield self._next()
+
+    def _next(self) -> T:
+        with explain_killed_workers():
+            return self._waiting.popleft().result()
+
+
+def start_processes(number: int) -> ProcessPoolExecutor:
+    """Processes that leave Ctrl-C to the one that started them."""
+    leave_it = signal.SIGINT, signal.SIG_IGN
+    return ProcessPoolExecutor(
+        number, mp_context=get_context("spawn"), initializer=signal.signal, initargs=leave_it
+    )
+
+
+@contextmanager
+def explain_killed_workers() -> Iterator[None]:
+    """Say in one line that a worker process was killed."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise GeosegError(
+            "a worker process was killed, most likely for want of memory; try fewer --workers, or --workers 0"
+        ) from error

@@ -1,0 +1,133 @@
+"""Rasters as GDAL opens them: pixels with their validity, the georeference, and why a file cannot be read or written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
+from geoseg.errors import GeosegError, InputError
+from geoseg.raster.grid import Window
+
+# What rasterio raises when GDAL fails; a failed write comes as any of these.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, OSError)
+
+LEAST_FREE_BYTES = 2**20
+
+
+def describe_gdal_error(error: BaseException) -> str:
+    """GDAL's own words, the first line of them."""
+    cause = error.__cause__ or error
+    words = str(cause).strip().splitlines()
+    return words[0] if words else type(cause).__name__
+
+
+@contextmanager
+def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
+    """Open a raster, or say in one line why it cannot be."""
+    try:
+        dataset = rasterio.open(source, **options)
+    except RasterioError as error:
+        if "HTTP" in str(error) or "Could not resolve" in str(error):
+            raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
+        raise InputError(f"{name}: not a raster that can be read ({describe_gdal_error(error)})") from error
+    with dataset:
+        yield dataset
+
+
+def make_write_error(path: Path, error: BaseException) -> GeosegError:
+    """One line on a file that could not be written."""
+    if shutil.disk_usage(path.parent).free < LEAST_FREE_BYTES:
+        return GeosegError(f"{path}: the disk is full; free some space and run the same command again")
+    return GeosegError(f"{path}: cannot be written ({describe_gdal_error(error)})")
+
+
+def make_rasterio_crs(crs: CRS) -> rasterio.crs.CRS:
+    """The same CRS for rasterio, by its code where it has one, since files keep codes best."""
+    authority = crs.to_authority()
+    return rasterio.crs.CRS.from_user_input(":".join(authority) if authority else crs.to_wkt())
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Values (band, row, col) and whether each pixel (row, col) is known."""
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+
+def find_known_pixels(values: NDArray[Any], nodatas: Sequence[float | None]) -> NDArray[np.bool_]:
+    """Where any band holds something other than its nodata value."""
+    known = np.zeros(values.shape[1:], dtype=bool)
+    for band, nodata in zip(values, nodatas, strict=True):
+        if nodata is None:
+            return np.ones(values.shape[1:], dtype=bool)
+        known |= ~np.isnan(band) if np.isnan(nodata) else band != nodata
+    return known
+
+
+def split_window(window: Window, block: int) -> Iterator[Window]:
+    """Cut a window along the lines of blocks; a window inside one block stays whole."""
+    for row in range(window.row - window.row % block, window.stop_row, block):
+        for col in range(window.col - window.col % block, window.stop_col, block):
+            top, left = max(row, window.row), max(col, window.col)
+            bottom, right = min(row + block, window.stop_row), min(col + block, window.stop_col)
+            yield Window(top, left, bottom - top, right - left)
+
+
+def read_crs(dataset: Any, name: str, assume_crs: str | None) -> CRS:
+    if assume_crs is not None:
+        return parse_crs(assume_crs, "--assume-crs")
+    if dataset.crs is None or not dataset.crs.to_wkt():
+        if dataset.gcps[0]:
+            raise InputError(
+                f"{name}: placed by ground control points only; straighten it first: gdalwarp -r cubic {name} straight.tif"
+            )
+        raise InputError(
+            f"{name}: has no coordinate reference system; if you know it, say it, e.g. --assume-crs EPSG:32633"
+        )
+    crs = CRS.from_wkt(dataset.crs.to_wkt())
+    if not (crs.is_geographic or crs.is_projected or crs.is_bound or crs.is_compound):
+        raise InputError(
+            f"{name}: its coordinate reference system ({crs.name}) has no place on Earth; use --assume-crs"
+        )
+    return crs
+
+
+def read_transform(dataset: Any, name: str) -> Affine:
+    transform: Affine = dataset.transform
+    if transform == Affine.identity() and not dataset.gcps[0] and not dataset.rpcs:
+        raise InputError(
+            f"{name}: has no georeference (no world file, no transform); give it one: gdal_translate -a_ullr LEFT TOP RIGHT BOTTOM"
+        )
+    if transform == Affine.identity():
+        raise InputError(
+            f"{name}: placed by ground control points only; straighten it first: gdalwarp -r cubic {name} straight.tif"
+        )
+    if not all(map(isfinite, transform)) or transform.is_degenerate:
+        raise InputError(
+            f"{name}: its georeference gives pixels no size; repair it with gdal_edit.py -a_ullr"
+        )
+    return transform
+
+
+def parse_crs(text: str, option: str) -> CRS:
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise InputError(
+            f"{option} {text}: not a coordinate reference system; write it like EPSG:32633"
+        ) from error

@@ -1,0 +1,278 @@
+"""Statistics per region of footprints that are already in a file.
+
+Footprints are read some at a time, and the mask and probability that they came from, where these are kept, strip by strip.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+from rasterio.windows import Window as RasterWindow
+
+from geoseg.errors import InputError
+from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
+from geoseg.footprints.write.geopackage import (
+    BUILDINGS,
+    REGIONS,
+    add_region_layer,
+    check_replaceable,
+    get_region_path,
+)
+from geoseg.io.atomic import explain_write_errors, replace_files
+from geoseg.io.layers import find_only_layer
+from geoseg.progress import track
+from geoseg.raster.coding import NODATA, PROBABILITY_STEP
+from geoseg.raster.grid import Grid, Window
+from geoseg.raster.source import open_raster
+from geoseg.regions.polygons import read_regions
+from geoseg.regions.statistics import RegionStatistics
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 100_000
+ONLY_CLASS = "building"
+
+
+@dataclass(frozen=True)
+class FootprintLayer:
+    """The footprints in a file: any polygons, with `class` and `confidence` where they have them."""
+
+    path: Path
+    name: str
+    crs: CRS
+    rows: int
+    bounds: tuple[float, float, float, float]
+    columns: tuple[str, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> FootprintLayer:
+        """Find the layer `buildings` of a file, or its only one."""
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file of footprints")
+        try:
+            return (
+                ParquetFootprintLayer.read(path)
+                if path.suffix.lower() == ".parquet"
+                else cls.open_with_gdal(path)
+            )
+        except (DataSourceError, DataLayerError, OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as footprints: {error}") from None
+
+    @classmethod
+    def open_with_gdal(cls, path: Path) -> FootprintLayer:
+        """A layer of any file that GDAL reads."""
+        layers = {str(name) for name, kind in pyogrio.list_layers(path) if kind is not None}
+        name = BUILDINGS if BUILDINGS in layers else find_only_layer(path)
+        info = pyogrio.read_info(path, layer=name, force_total_bounds=True, force_feature_count=True)
+        columns = tuple(map(str, info["fields"]))
+        return cls(
+            path, name, parse_layer_crs(info["crs"], path), info["features"], info["total_bounds"], columns
+        )
+
+    @property
+    def extent(self) -> Extent:
+        """The box around all footprints."""
+        if not self.rows:
+            raise InputError(
+                f"{self.path} holds no footprint, and so no place; give its --mask or --probability"
+            )
+        return Extent(self.crs, self.bounds)
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Every class there is, in the order of their names."""
+        if "class" not in self.columns:
+            return [ONLY_CLASS]
+        named = self._read(columns=["class"], read_geometry=False)["class"]
+        return sorted(named.dropna().astype(str).unique()) or [ONLY_CLASS]
+
+    def frames(self) -> Iterator[gpd.GeoDataFrame]:
+        """The footprints, some at a time; those of a file without classes are all buildings."""
+        for start in range(0, self.rows, ROWS_AT_ONCE):
+            frame = self._read(skip_features=start, max_features=ROWS_AT_ONCE, force_2d=True)
+            named = frame["class"].astype(str) if "class" in frame else ONLY_CLASS
+            yield frame.assign(**{"class": named})
+
+    def _read(self, **options: Any) -> Any:
+        return pyogrio.read_dataframe(self.path, layer=self.name, **options)
+
+
+@dataclass(frozen=True)
+class ParquetFootprintLayer(FootprintLayer):
+    """Footprints in a GeoParquet file, which is read as a whole."""
+
+    frame: gpd.GeoDataFrame
+
+    @classmethod
+    def read(cls, path: Path) -> ParquetFootprintLayer:
+        """Everything in the file."""
+        frame = gpd.read_parquet(path)
+        left, bottom, right, top = map(float, np.asarray(frame.total_bounds))
+        columns = tuple(map(str, frame.columns))
+        return cls(
+            path, "", parse_layer_crs(frame.crs, path), len(frame), (left, bottom, right, top), columns, frame
+        )
+
+    def _read(self, skip_features: int = 0, max_features: int | None = None, **options: Any) -> Any:
+        stop = None if max_features is None else skip_features + max_features
+        return self.frame.iloc[skip_features:stop]
+
+
+def parse_layer_crs(crs: object, path: Path) -> CRS:
+    """A layer's CRS; refused if it has none."""
+    if crs is None:
+        raise InputError(
+            f"{path}: the footprints have no CRS; assign theirs, for example with ogr2ogr -a_srs"
+        )
+    return CRS.from_user_input(crs)
+
+
+PIXELS_AT_ONCE = 16_000_000
+
+
+@dataclass(frozen=True)
+class StatsRasters:
+    """An open mask and an open probability of the same grid; either may be missing."""
+
+    grid: Grid
+    mask: Any = None
+    probability: Any = None
+
+    @classmethod
+    @contextmanager
+    def open(cls, mask: Path | None, probability: Path | None) -> Iterator[StatsRasters | None]:
+        """Open what there is; none if there is neither."""
+        with ExitStack() as stack:
+            both = [
+                stack.enter_context(open_raster(str(path), str(path))) if path else None
+                for path in (mask, probability)
+            ]
+            grids = [read_raster_grid(raster) for raster in both if raster is not None]
+            if len(set(grids)) > 1:
+                raise InputError(f"{mask} and {probability} lie on different grids; give a matching pair")
+            yield cls(grids[0], *both) if grids else None
+
+    def feed(self, statistics: RegionStatistics) -> None:
+        """Feed every strip to the statistics."""
+        bands = None if self.probability is None else find_class_bands(self.probability, statistics.names)
+        height = max(1, PIXELS_AT_ONCE // self.grid.width)
+        with track("Reading rasters", self.grid.height, "rows") as done:
+            for row in range(0, self.grid.height, height):
+                window = Window(row, 0, min(height, self.grid.height - row), self.grid.width)
+                seen = None if self.mask is None else read_mask(self.mask, window)
+                likely = None if bands is None else read_probability(self.probability, bands, window)
+                statistics.add_strip(window, seen, likely)
+                done(window.height)
+
+
+def read_raster_grid(raster: Any) -> Grid:
+    """Where the pixels of a raster lie."""
+    if raster.crs is None:
+        raise InputError(f"{raster.name} has no CRS; assign its own with gdal_edit.py -a_srs")
+    return Grid(CRS.from_wkt(raster.crs.to_wkt()), raster.transform, raster.height, raster.width)
+
+
+def find_class_bands(probability: Any, names: Sequence[str]) -> list[int]:
+    """Which band of a probability belongs to each class."""
+    if probability.count == 1 and len(names) == 1:
+        return [1]
+    described = {name: index for index, name in enumerate(probability.descriptions, start=1)}
+    if set(names) <= set(described):
+        return [described[name] for name in names]
+    if len(names) == 1 and probability.count == 2:
+        return [2]
+    raise InputError(
+        f"{probability.name}: its {probability.count} bands do not say which is which of {', '.join(names)}; "
+        "describe each band with its class"
+    )
+
+
+def read_mask(raster: Any, window: Window) -> NDArray[np.uint8]:
+    """A window of a mask as our own bytes: 255 where nothing was seen.
+
+    Many masks call the background nodata, so that it is clear on a map; it was seen all the same.
+    """
+    values = raster.read(1, window=make_raster_window(window))
+    unseen = values == (raster.nodata or NODATA)
+    return np.where(unseen, NODATA, 0).astype(np.uint8)
+
+
+def read_probability(
+    raster: Any, bands: Sequence[int], window: Window
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """A window of a probability: as our own bytes where it is that, else as floats from 0 to 1."""
+    values = raster.read(list(bands), window=make_raster_window(window))
+    if values.dtype == np.uint8 and raster.scales[0] == PROBABILITY_STEP:
+        return np.asarray(values)
+    valid = raster.read_masks(bands[0], window=make_raster_window(window)) > 0
+    scaled = np.where(valid, values * np.float32(raster.scales[0]) + np.float32(raster.offsets[0]), np.nan)
+    if np.nanmax(scaled, initial=0.0) > 1 or np.nanmin(scaled, initial=0.0) < 0:
+        raise InputError(
+            f"{raster.name}: values are not probabilities from 0 to 1; set the scale of its bands"
+        )
+    return np.asarray(scaled, dtype=np.float32)
+
+
+def make_raster_window(window: Window) -> RasterWindow:
+    """A window as rasterio has it."""
+    return RasterWindow(window.col, window.row, window.width, window.height)
+
+
+@dataclass(frozen=True)
+class StatsOptions:
+    """What to count: a file of footprints, regions, and the rasters the footprints came from, where they are kept."""
+
+    footprints: Path
+    regions: str
+    region_id: str | None = None
+    mask: Path | None = None
+    probability: Path | None = None
+    area_crs: str = "auto"
+
+
+def write_statistics(
+    question: StatsOptions, csv: Path | None = None, overwrite: bool = False
+) -> gpd.GeoDataFrame:
+    """Count per region; put the table into the footprints' file as its layer `regions`, and into a CSV file."""
+    layer = FootprintLayer.open(question.footprints)
+    check_replaceable(get_region_path(question.footprints), (REGIONS,), overwrite)
+    if csv is not None:
+        check_replaceable(csv, (), overwrite)
+    table = compute_statistics(question, layer)
+    target = add_region_layer(question.footprints, table, overwrite)
+    log.info(f"{len(table)} rows in layer {REGIONS} of {target}")
+    if csv is not None:
+        with replace_files(csv) as folder, explain_write_errors(csv):
+            table.drop(columns=table.geometry.name).to_csv(
+                folder / csv.name, index=False, lineterminator="\n"
+            )
+    return table
+
+
+def compute_statistics(question: StatsOptions, layer: FootprintLayer) -> gpd.GeoDataFrame:
+    """The table of statistics, and nothing written."""
+    with StatsRasters.open(question.mask, question.probability) as rasters:
+        place = rasters.grid if rasters else layer.extent
+        area = AreaCrs.choose(place, question.area_crs)
+        regions = read_regions(question.regions, place, question.region_id)
+        statistics = RegionStatistics(regions, area, dict(enumerate(layer.classes, start=1)), place)
+        with track("Counting", layer.rows, "footprints") as done:
+            for frame in layer.frames():
+                measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
+                statistics.add_footprints(frame.assign(area_m2=measured))
+                done(len(frame))
+        if rasters:
+            rasters.feed(statistics)
+    return statistics.table()

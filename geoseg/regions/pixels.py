@@ -1,0 +1,270 @@
+"""Sums of a raster's pixels by region: how much of each region was seen, and how much built area is to be expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.features import rasterize
+
+from geoseg.footprints.antimeridian import find_full_turn, shift_near, unwrap_polygons
+from geoseg.footprints.measure import (
+    LONGEST_STRAIGHT_M,
+    PROBE_M,
+    AreaCrs,
+    FloatArray,
+    PixelAreas,
+    Polygons,
+    get_metres_per_unit,
+    transform_polygons,
+)
+from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
+from geoseg.raster.coding import NODATA, PROBABILITY_STEP
+from geoseg.raster.grid import Grid, Window
+from geoseg.regions.polygons import Regions, dissolve_parts
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class RegionOverlaps:
+    """Which footprint lies in which region, with what share of its area, and whether it is counted there.
+
+    In order of footprints, then of regions.
+    """
+
+    footprint: Indices
+    region: Indices
+    share: FloatArray
+    counted: NDArray[np.bool_]
+
+
+class RegionOverlay:
+    """Regions of one CRS, made ready for many questions."""
+
+    def __init__(self, regions: Polygons, crs: CRS, area: AreaCrs) -> None:
+        self.regions = regions
+        self.crs = crs
+        self.area = area
+        shapely.prepare(regions)
+
+    def split_footprints(self, footprints: Polygons) -> RegionOverlaps:
+        """Split footprints of the same CRS among the regions.
+
+        A footprint is counted where its representative point lies; on a border, in the first region it touches. Shares
+        are taken in the regions' own plane, where neighbouring regions fit each other without a gap, so that over
+        regions that cover a footprint once they add up to one.
+        """
+        tree = shapely.STRtree(footprints)
+        region, footprint = tree.query(self.regions, predicate="intersects")
+        inside = np.zeros(len(region), dtype=bool)
+        covered = tree.query(self.regions, predicate="covers")
+        inside[find_positions(covered, region, footprint, len(footprints))] = True
+        order = np.lexsort((region, footprint))
+        region, footprint, inside = region[order], footprint[order], inside[order]
+        share = np.ones(len(region))
+        share[~inside] = self.shares(footprints[footprint[~inside]], region[~inside])
+        points = shapely.point_on_surface(footprints)[footprint]
+        counted = assign_points(points, self.regions[region], footprint, inside)
+        kept = (share > 0) | counted
+        return RegionOverlaps(footprint[kept], region[kept], share[kept], counted[kept])
+
+    def shares(self, footprints: Polygons, regions: Indices) -> FloatArray:
+        """The share of each footprint's true area that lies in its region.
+
+        The plane's own scale changes a little across a footprint; it is taken to change evenly there, which leaves
+        shares that add up to one exactly and are wrong by the square of the footprint's size over Earth's radius only.
+        """
+        pieces = shapely.intersection(footprints, self.regions[regions])
+        sizes, wholes = shapely.area(pieces), shapely.area(footprints)
+        centres = shapely.get_coordinates(shapely.centroid(footprints)).T
+        held = sizes > 0
+        away = np.zeros_like(centres)
+        away[:, held] = shapely.get_coordinates(shapely.centroid(pieces[held])).T - centres[:, held]
+        slopes = compute_density_slopes(centres[0], centres[1], self.crs, self.area)
+        return np.asarray(sizes / wholes * (1 + (slopes * away).sum(axis=0)), dtype=np.float64)
+
+
+def find_positions(pairs: NDArray[np.intp], region: Indices, footprint: Indices, count: int) -> Indices:
+    """Where pairs of (region, footprint) stand in a longer list of pairs."""
+    keys = region * count + footprint
+    order = np.argsort(keys)
+    found: Indices = order[np.searchsorted(keys, pairs[0] * count + pairs[1], sorter=order)]
+    return found
+
+
+def compute_density_slopes(x: FloatArray, y: FloatArray, crs: CRS, area: AreaCrs) -> FloatArray:
+    """By what part the true area of a square unit grows for each unit towards x and towards y."""
+    step = 10 * PROBE_M / get_metres_per_unit(crs)
+    here = area.compute_densities(x, y, crs)
+    across = area.compute_densities(x + step, y, crs) - area.compute_densities(x - step, y, crs)
+    up = area.compute_densities(x, y + step, crs) - area.compute_densities(x, y - step, crs)
+    return np.stack([across, up]) / (2 * step * here)
+
+
+def assign_points(
+    points: Polygons, regions: Polygons, footprint: Indices, inside: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether each pair's point lies in its region; a point on a border belongs to the first region in the list."""
+    within = np.zeros(len(points), dtype=bool)
+    within[inside] = True
+    x, y = shapely.get_coordinates(points).T
+    within[~inside] = shapely.contains_xy(regions[~inside], x[~inside], y[~inside])
+    homeless = np.flatnonzero(~np.isin(footprint, footprint[within]))
+    touching = homeless[shapely.intersects_xy(regions[homeless], x[homeless], y[homeless])]
+    within[touching[np.unique(footprint[touching], return_index=True)[1]]] = True
+    return within
+
+
+BLOCK_PIXELS = 4_000_000
+NOWHERE = -1
+
+
+class RegionPixels:
+    """Adds up pixels by region, strip by strip; a pixel belongs to the region its middle lies in.
+
+    The area of a region inside the image is that of its polygon; pixels only say what part of it was seen, and with
+    which probabilities. So a region that was seen wholly has exactly its own area.
+    """
+
+    def __init__(self, regions: Regions, grid: Grid, area: AreaCrs, bands: int) -> None:
+        self.grid = grid
+        self._pixel_areas = area.compute_pixel_areas(grid)
+        self._shapes = clip_regions(grid, regions)
+        self._areas = area.areas(self._shapes, grid.crs)
+        self._layers = separate_overlapping(self._shapes)
+        self._all = np.zeros(len(regions))
+        self._seen = np.zeros(len(regions))
+        self._expected = np.zeros((bands, len(regions)))
+        self._has_probability = False
+
+    def add(self, window: Window, seen: NDArray[np.bool_], probability: NDArray[np.generic] | None) -> None:
+        """Add a window: which of its pixels were seen, and the probability of each class, (band, row, col)."""
+        self._has_probability |= probability is not None
+        for rows in split_blocks(window):
+            block = Window(window.row + rows.start, window.col, rows.stop - rows.start, window.width)
+            bands = None if probability is None else probability[:, rows]
+            self._add_block(block, seen[rows], bands)
+
+    def _add_block(self, window: Window, seen: NDArray[np.bool_], bands: NDArray[np.generic] | None) -> None:
+        for layer in self._layers:
+            runs = PixelRuns.of(self._rasterize(layer, window), window, self._pixel_areas)
+            self._all += runs.sums(np.ones_like(seen), len(self._all))
+            self._seen += runs.sums(seen, len(self._all))
+            for index, band in enumerate(() if bands is None else bands):
+                self._expected[index] += runs.probabilities(band, seen, len(self._all))
+
+    def _rasterize(self, layer: NDArray[np.intp], window: Window) -> NDArray[np.int32]:
+        """Which region of a layer each pixel of a window belongs to."""
+        grid = self.grid.window(window)
+        left, bottom, right, top = grid.bounds
+        here = shapely.clip_by_rect(self._shapes[layer], left, bottom, right, top)
+        held = ~shapely.is_empty(here)
+        if not held.any():
+            return np.full(grid.shape, NOWHERE, dtype=np.int32)
+        burned: NDArray[np.int32] = rasterize(
+            zip(here[held], layer[held].tolist(), strict=True),
+            out_shape=grid.shape,
+            transform=grid.transform,
+            fill=NOWHERE,
+            dtype="int32",
+        )
+        return burned
+
+    @property
+    def seen_m2(self) -> FloatArray:
+        """Area of each region that has data; none (nan) for a region in which no pixel's middle lies."""
+        return self._scale_to_polygons(self._seen)
+
+    @property
+    def expected_m2(self) -> FloatArray | None:
+        """Sum of probability times area, (band, region); none where no probability was given."""
+        return self._scale_to_polygons(self._expected) if self._has_probability else None
+
+    def _scale_to_polygons(self, sums: FloatArray) -> FloatArray:
+        """Sums over pixels brought to the area of the polygon, to a thousandth of a square metre."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = np.where(self._areas > 0, sums / self._all, 0.0)
+        return np.asarray(np.round(part * self._areas, 3), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class PixelRuns:
+    """Neighbours in a row that belong to the same region, for quick sums.
+
+    A run is so short that its pixels are of one size: that of its middle.
+    """
+
+    starts: NDArray[np.intp]
+    owners: NDArray[np.int32]
+    pixel_m2: FloatArray
+
+    @classmethod
+    def of(cls, burned: NDArray[np.int32], window: Window, sizes: PixelAreas) -> PixelRuns:
+        fresh = np.ones(burned.shape, dtype=bool)
+        fresh[:, 1:] = burned[:, 1:] != burned[:, :-1]
+        fresh[:, -window.col % sizes.col_step :: sizes.col_step] = True
+        starts = np.flatnonzero(fresh)
+        lengths = np.diff(starts, append=burned.size)
+        row, col = np.divmod(starts, window.width)
+        pixel_m2 = sizes.at(window.row + row + 0.5, window.col + col + lengths / 2)
+        return cls(starts, burned.ravel()[starts], pixel_m2)
+
+    def sums(self, values: NDArray[np.generic], regions: int) -> FloatArray:
+        """Sum of value times area over the pixels of each region."""
+        kind = np.float64 if values.dtype.kind == "f" else np.int64
+        sums = np.add.reduceat(values.ravel(), self.starts, dtype=kind) * self.pixel_m2
+        inside = self.owners != NOWHERE
+        return np.bincount(self.owners[inside], sums[inside], regions).astype(np.float64)
+
+    def probabilities(self, band: NDArray[np.generic], seen: NDArray[np.bool_], regions: int) -> FloatArray:
+        """Sum of probability times area over the seen pixels of each region."""
+        if band.dtype == np.uint8:
+            return PROBABILITY_STEP * self.sums(np.where(seen & (band != NODATA), band, 0), regions)
+        return self.sums(np.where(seen, np.nan_to_num(band.astype(np.float64), nan=0.0), 0.0), regions)
+
+
+def clip_regions(grid: Grid, regions: Regions) -> Polygons:
+    """What of each region lies inside the image, in the image's CRS."""
+    near = regions.near(grid)
+    longest = LONGEST_STRAIGHT_M / 4 / get_metres_per_unit(regions.crs)
+    moved = transform_polygons(shapely.segmentize(near, longest), regions.crs, grid.crs)
+    turn = find_full_turn(grid.crs)
+    left, _, right, _ = grid.bounds
+    parts, owners = shapely.get_parts(moved, return_index=True)
+    parts = mend_polygons(shift_near(unwrap_polygons(parts, turn), (left + right) / 2, turn))
+    corners = [
+        grid.transform @ corner for corner in ((0, 0), (grid.width, 0), grid.shape[::-1], (0, grid.height))
+    ]
+    return keep_polygonal_parts(
+        shapely.intersection(dissolve_parts(parts, owners, len(near)), shapely.Polygon(corners))
+    )
+
+
+def separate_overlapping(shapes: Polygons) -> list[NDArray[np.intp]]:
+    """Shapes in as few layers as it takes for none to overlap another in its layer."""
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    real = (first < second) & ~shapely.touches(shapes[first], shapes[second])
+    rivals: dict[int, set[int]] = {}
+    for low, high in zip(first[real].tolist(), second[real].tolist(), strict=True):
+        rivals.setdefault(high, set()).add(low)
+    layer_of: list[int] = []
+    for index in range(len(shapes)):
+        taken = {layer_of[rival] for rival in rivals.get(index, ())}
+        layer_of.append(next(layer for layer in range(len(shapes)) if layer not in taken))
+    layers = np.array(layer_of, dtype=np.intp)
+    return [np.flatnonzero(layers == layer) for layer in range(int(layers.max(initial=-1)) + 1)]
+
+
+def split_blocks(window: Window) -> Iterator[slice]:
+    """Rows of a window in runs that take little memory, cut at the same rows of the raster whatever the window is."""
+    height = max(1, BLOCK_PIXELS // window.width)
+    cuts = range((window.row // height + 1) * height, window.stop_row, height)
+    edges = [window.row, *cuts, window.stop_row]
+    for start, stop in pairwise(edges):
+        yield slice(start - window.row, stop - window.row)

@@ -1,0 +1,229 @@
+"""What can be asked of training, in one flat table: a TOML file, flags of the same names, or both."""
+
+# ruff: noqa: RUF009 - `define_option` only describes a field
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_type_hints
+
+from geoseg.errors import InputError
+from geoseg.options import (
+    ABOVE_ZERO,
+    AT_LEAST_ONE,
+    BELOW_ONE,
+    FINITE,
+    SHARE,
+    ZERO_OR_MORE,
+    convert_option,
+    define_option,
+    format_flag,
+)
+
+Preset = Literal["none", "light", "strong", "sensors"]
+Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
+Schedule = Literal["cosine", "constant", "step", "plateau", "one-cycle"]
+Stretch = Literal["auto", "never", "when-foreign", "always"]
+Mixed = Literal["auto", "fp32", "bf16", "fp16"]
+Seams = Literal["auto", "always", "never"]
+Separate = Literal["auto", "always", "never"]
+
+OPTIONS_FILE = "train.toml"
+SEAMS_BELOW_M = 0.5
+MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a model is trained. Every field can stand in the TOML file and be given as a flag."""
+
+    name: str = define_option("", "Name of the model. [default: the folder's]")
+    description: str = define_option("", "What the model is for, in a sentence, for its card.")
+    licence: str = define_option("", "Licence of the weights. [default: that of the data]")
+
+    architecture: str = define_option(
+        "unet", "unet-plain, or a name of segmentation_models_pytorch: unet, fpn..."
+    )
+    encoder: str = define_option(
+        "resnet18", "Encoder of that library, e.g. resnet101 or tu-mobilenetv3_small_100."
+    )
+    weights: str = define_option(
+        "imagenet", "Weights the encoder starts from: imagenet, none, or a file of them."
+    )
+    arguments: str = define_option(
+        "", "Further arguments of the architecture, as JSON: {'encoder_depth': 4}."
+    )
+    start_from: str = define_option("", "A geoseg model to start from; it also gives the architecture.")
+    derived: str = define_option(
+        "", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'."
+    )
+
+    patch: int = define_option(256, "Side of a patch in pixels.", AT_LEAST_ONE)
+    gsd: float | None = define_option(
+        None, "Resolution to train at, in metres. [default: the data set's]", ABOVE_ZERO
+    )
+    low: float | None = define_option(
+        None, "Raw value that becomes 0. [default: 0 for bytes, else the data's]", FINITE
+    )
+    high: float | None = define_option(
+        None, "Raw value that becomes 1. [default: 255 for bytes, else the data's]", FINITE
+    )
+    stretch: Stretch = define_option("auto", "When an image's own percentiles replace low and high.")
+    oversample: str = define_option("", "Draw a class more often: auto, or e.g. building=3,road=2.")
+    empty: float = define_option(
+        1.0, "How often ground with nothing but background is drawn, from 0 to 1.", SHARE
+    )
+    place_balance: float = define_option(0.5, "0: places are drawn by their area; 1: all alike.", SHARE)
+    seams: Seams = define_option(
+        "auto",
+        "Where outlines touch, show a line of background one pixel wide, so that the model learns to part buildings; "
+        f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m and the network has no outputs that part buildings. Masks "
+        "and validation stay as they are.",
+    )
+    separate: Separate = define_option(
+        "auto",
+        "Whether the network also learns where one building ends, as two further outputs: its boundary, and the distance "
+        "to it. auto: with two classes, where there are outlines, or numbers of single buildings, to learn it from.",
+    )
+    augment: Preset = define_option("strong", "How much patches are varied.")
+    workers: int | None = define_option(
+        None, f"Processes that read patches. [default: one a processor, at most {MOST_WORKERS}]", ZERO_OR_MORE
+    )
+
+    loss: str = define_option("auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.")
+    boundary_weight: float = define_option(
+        0.7, "What the output boundary counts beside the loss of classes.", ZERO_OR_MORE
+    )
+    distance_weight: float = define_option(
+        2.0, "What the output distance counts beside the loss of classes.", ZERO_OR_MORE
+    )
+    class_weights: str = define_option(
+        "", "Weights of the classes in losses of single pixels: auto, or e.g. 1,4,2."
+    )
+    label_smoothing: float = define_option(
+        0.0, "Share of certainty taken from the labels in losses of single pixels.", BELOW_ONE
+    )
+
+    steps: int = define_option(3000, "Steps of the optimizer.", AT_LEAST_ONE)
+    minutes: float = define_option(
+        0.0,
+        "Minutes to train for, where the steps take longer; tuning on all validation patches comes after. The schedule "
+        "then goes by the clock, so that no two runs are alike to the last bit. 0: no limit.",
+        ZERO_OR_MORE,
+    )
+    batch: int = define_option(8, "Patches a step, over all processes.", AT_LEAST_ONE)
+    accumulate: int = define_option(
+        1, "Pieces a process cuts its share of a batch into, to need less memory.", AT_LEAST_ONE
+    )
+    optimizer: Optimizer = define_option("adamw", "What moves the weights.")
+    learning_rate: float = define_option(1e-3, "Highest learning rate.", ABOVE_ZERO)
+    weight_decay: float = define_option(1e-2, "Pull of the weights to zero.", ZERO_OR_MORE)
+    momentum: float = define_option(0.9, "Momentum of sgd.", BELOW_ONE)
+    schedule: Schedule = define_option("cosine", "How the learning rate changes.")
+    warmup: int = define_option(100, "Steps until the learning rate is at its highest.", ZERO_OR_MORE)
+    step_every: int = define_option(1000, "Steps between two drops of the schedule step.", AT_LEAST_ONE)
+    drop: float = define_option(
+        0.1, "What the learning rate is multiplied with at a drop (step, plateau).", ABOVE_ZERO
+    )
+    patience: int = define_option(
+        3, "Validations without progress until the schedule plateau drops the rate.", ZERO_OR_MORE
+    )
+    clip: float = define_option(1.0, "Longest gradient; 0 leaves gradients as they are.", ZERO_OR_MORE)
+    ema: float = define_option(
+        0.0,
+        "Decay of the running mean of weights, e.g. 0.998; 0 takes the weights as they are.",
+        BELOW_ONE,
+    )
+    early_stopping: int = define_option(
+        0, "Validations without progress until training stops; 0 never.", ZERO_OR_MORE
+    )
+    seed: int = define_option(0, "The same seed gives the same run.")
+    precision: Mixed = define_option("auto", "Arithmetic: bf16 where the processor has it.")
+    device: str = define_option("auto", "auto, cpu, cuda, cuda:1 or mps.")
+
+    validate_every: int = define_option(250, "Steps between two validations.", AT_LEAST_ONE)
+    validation_patches: int = define_option(
+        200, "Patches of a validation on the way; the last one takes all.", AT_LEAST_ONE
+    )
+    checkpoint_every: int = define_option(100, "Steps between two checkpoints.", AT_LEAST_ONE)
+    tensorboard: bool = define_option(False, "Write the numbers for TensorBoard as well.")
+    half_weights: bool = define_option(False, "Keep the finished weights in 16 bits.")
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value, limits = getattr(self, entry.name), entry.metadata["limits"]
+            if limits is not None and value is not None and value not in limits:
+                raise InputError(f"{format_flag(entry.name)} {value}: give {limits.words}")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise InputError(f"--high {self.high:g}: must be above low, {self.low:g}")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the encoder starts from no weights."""
+        return self.weights in ("", "none")
+
+    def shows_seams(self, gsd_m: float) -> bool:
+        """Whether outlines that touch are shown apart at a resolution."""
+        return self.seams == "always" or (self.seams == "auto" and gsd_m < SEAMS_BELOW_M)
+
+    @property
+    def architecture_arguments(self) -> dict[str, Any]:
+        """Further arguments of the architecture."""
+        try:
+            given = json.loads(self.arguments.replace("'", '"') or "{}")
+        except ValueError as error:
+            raise InputError(f"--arguments {self.arguments}: not JSON ({error})") from error
+        if not isinstance(given, dict):
+            raise InputError(f"--arguments {self.arguments}: write them like {{'encoder_depth': 4}}")
+        return given
+
+    def to_toml(self) -> str:
+        """The settings as a TOML file that gives them back."""
+        return "".join(
+            f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
+            for name, value in asdict(self).items()
+            if value is not None
+        )
+
+    def changed(self, changes: Mapping[str, Any], origin: str = "settings") -> TrainOptions:
+        """The settings with some of them replaced, each checked against its type."""
+        known = list_option_types()
+        for name in changes:
+            if name not in known:
+                raise InputError(f"{origin}: unknown setting {name!r}; known are {', '.join(known)}")
+        return replace(
+            self, **{n: convert_option(known[n], value, f"{origin}: {n}") for n, value in changes.items()}
+        )
+
+
+def list_option_types() -> dict[str, Any]:
+    """The type of each setting's values; that one may be left open is no type."""
+    hints = get_type_hints(TrainOptions)
+    return {name: get_args(hint)[0] if NoneType in get_args(hint) else hint for name, hint in hints.items()}
+
+
+def read_train_options(path: Path | None, flags: Mapping[str, Any]) -> TrainOptions:
+    """The settings of a TOML file, and over them those given as flags (None where a flag was not given)."""
+    settings = TrainOptions()
+    if path is not None:
+        try:
+            written = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as settings ({error})") from error
+        settings = settings.changed(written, str(path))
+    return settings.changed({name: value for name, value in flags.items() if value is not None})
+
+
+def describe_options() -> list[tuple[str, Any, Any, str]]:
+    """Name, type, default and meaning of each setting, for whoever offers them to a user."""
+    known = list_option_types()
+    return [
+        (entry.name, known[entry.name], entry.default, entry.metadata["help"])
+        for entry in fields(TrainOptions)
+        if entry.default is not MISSING
+    ]

@@ -1,0 +1,176 @@
+"""Pictures of a run: augmented patches, curves of loss and score, and predictions beside the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.io.atomic import explain_write_errors, replace_files
+from geoseg.models.card import Card
+from geoseg.raster.bands import find_rgb_bands
+from geoseg.scores.confusion import Confusion
+from geoseg.scores.pictures import (
+    INCH_PER_PANEL,
+    ComparisonPanels,
+    color_classes,
+    color_errors,
+    draw_panels,
+    score_tiles,
+    stretch_values,
+)
+from geoseg.training.patches.augmentation import RECIPES
+from geoseg.training.patches.batches import PreparedBatch, read_batches
+from geoseg.training.patches.sampling import GridPatches
+from geoseg.training.run import METRICS, TrainingRun, read_metrics
+from geoseg.training.tuning import PatchResult, Tuner
+
+SHOWN = 8
+GAP = 4
+
+
+def draw_augmented_patches(run: TrainingRun, path: Path) -> None:
+    """Write a picture of patches as they are, and below them as each preset varies them, labels tinted in."""
+    patches = run.patches()
+    rows = []
+    for recipe in RECIPES.values():
+        dataset = run.patch_dataset(replace(patches, recipe=recipe))
+        batch = next(read_batches(dataset, [range(SHOWN)], 0, torch.device("cpu")))
+        ready = run.transform(recipe)(batch)
+        rows.append(np.concatenate([add_border(picture) for picture in tint_labels(ready, run.card)], axis=1))
+    save_picture(path, np.concatenate(rows))
+
+
+def tint_labels(ready: PreparedBatch, card: Card) -> list[NDArray[np.uint8]]:
+    """Patches as a person sees them, each class but the first in its colour, unknown ground darkened."""
+    inputs = restore_colours(ready.inputs, card)
+    colors = torch.tensor([each.rgb for each in card.classes] + [(0, 0, 0)]) / 255
+    labels = torch.where(ready.labels < len(card.classes), ready.labels, len(card.classes)).long()
+    tint = colors[labels].movedim(-1, 1)
+    mixed = torch.where((labels > 0)[:, None], inputs * 0.65 + tint * 0.35, inputs)
+    return [np.asarray((one.clamp(0, 1) * 255).byte().movedim(0, -1).numpy()) for one in mixed]
+
+
+def restore_colours(inputs: Tensor, card: Card) -> Tensor:
+    """Red, green and blue of network inputs as they were before they were normalised."""
+    bands = inputs.shape[1]
+    mean, std = (
+        torch.tensor([values[i % len(values)] for i in range(bands)]).view(1, -1, 1, 1)
+        for values in (card.scaling.mean, card.scaling.std)
+    )
+    return (inputs * std + mean)[:, list(find_rgb_bands(card.bands))]
+
+
+def add_border(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture with white beside and below it."""
+    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")
+    Image.fromarray(picture).save(unfinished, format="PNG")
+    unfinished.replace(path)
+
+
+CURVES = "curves.png"
+SAMPLES = "samples.png"
+DPI = 100
+SHOWN_RANKS = (0.95, 0.75, 0.5, 0.25, 0.05)
+"""From patches that went well to patches that went badly."""
+SMOOTHED_SHARE = 50
+
+Curve = Mapping[str, NDArray[np.float64]]
+
+
+def draw_curves(folder: Path) -> Path:
+    """Draw the numbers of a run over its steps."""
+    rows = read_metrics(folder / METRICS)
+    columns = ("step", "loss", "learning_rate", "validation_loss", "validation_iou")
+    curve = {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    loss, iou, rate = figure.subplots(3, sharex=True, height_ratios=(2, 2, 1))
+    draw_loss(loss, curve)
+    validated = ~np.isnan(curve["validation_iou"])
+    iou.plot(curve["step"][validated], curve["validation_iou"][validated], marker="o", markersize=3)
+    iou.set_ylabel("IoU, validation")
+    iou.set_ylim(0, 1)
+    rate.plot(curve["step"], curve["learning_rate"], color="#777777")
+    rate.set_ylabel("learning rate")
+    rate.set_xlabel("step")
+    return save_figure(figure, folder / CURVES)
+
+
+def draw_loss(axes: Any, curve: Curve) -> None:
+    """The loss of each step, its running mean, and that of validations."""
+    step, loss = curve["step"], curve["loss"]
+    validated = ~np.isnan(curve["validation_loss"])
+    axes.plot(step, loss, color="#bbccdd", linewidth=0.7)
+    axes.plot(step, compute_running_mean(loss), label="training")
+    axes.plot(
+        step[validated], curve["validation_loss"][validated], marker="o", markersize=3, label="validation"
+    )
+    axes.set_ylabel("loss")
+    axes.legend()
+
+
+def compute_running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the values up to each one, over a fiftieth of them all."""
+    window = max(1, len(values) // SMOOTHED_SHARE)
+    sums = np.cumsum(values)
+    before = np.concatenate([np.zeros(min(window, len(values))), sums[:-window]])
+    return np.asarray((sums - before) / np.minimum(np.arange(1, len(values) + 1), window))
+
+
+def draw_samples(judge: Tuner, looks: Sequence[PatchResult], folder: Path) -> Path:
+    """Draw image, truth, prediction and errors of patches of all ranks of success."""
+    pieces = [make_sample(judge, *chosen) for chosen in choose_samples(looks)]
+    rows = len(pieces)
+    figure = Figure(figsize=(4 * INCH_PER_PANEL, INCH_PER_PANEL * rows), layout="constrained")
+    for axes, piece in zip(figure.subplots(rows, 4, squeeze=False), pieces, strict=True):
+        draw_panels(axes, piece)
+    return save_figure(figure, folder / SAMPLES)
+
+
+def choose_samples(looks: Sequence[PatchResult]) -> list[tuple[int, float]]:
+    """Patches to show with their mean IoU, the best first; where none has labels and buildings enough, any."""
+    tables = Confusion.stack([look.confusion for look in looks])
+    scores = score_tiles(tables)
+    known = np.flatnonzero(~np.isnan(scores) & (tables.pixels >= tables.pixels.max() / 2))
+    ranked = known[np.argsort(scores[known], kind="stable")] if len(known) else np.arange(len(looks))
+    places = dict.fromkeys(round(rank * (len(ranked) - 1)) for rank in SHOWN_RANKS)
+    return [(looks[ranked[place]].number, float(scores[ranked[place]])) for place in places]
+
+
+def make_sample(judge: Tuner, number: int, score: float) -> ComparisonPanels:
+    """One validation patch in pictures."""
+    run = judge.run
+    dataset = run.patch_dataset(GridPatches(run.ground.validation, run.settings.patch))
+    batch = next(read_batches(dataset, [[number]], 0, run.device))
+    ((_, predicted, truth),) = judge.predict_batch(batch)
+    image = restore_colours(judge.transform(batch).inputs.cpu(), run.card)[0].numpy()
+    place, classes = run.ground.validation[int(batch.sites[0])].place, run.card.classes
+    title = place if np.isnan(score) else f"{place}, mean IoU {score:.2f}"
+    return ComparisonPanels(
+        title,
+        stretch_values(image),
+        color_classes(truth, classes),
+        color_classes(predicted, classes),
+        color_errors(truth, predicted, classes),
+    )
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure, whole or not at all."""
+    with replace_files(path) as folder, explain_write_errors(path):
+        figure.savefig(folder / path.name, dpi=DPI)
+    return path

@@ -1,0 +1,191 @@
+"""From a trained network to a model folder: calibrated, its threshold and smallest area tuned, and a card with its scores."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import astuple, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from geoseg import __version__
+from geoseg.errors import shorten_error
+from geoseg.models.card import Card
+from geoseg.models.store import save_model
+from geoseg.scores.calibration import ProbabilityCounts, TemperatureScaling
+from geoseg.scores.confusion import Confusion, average_classes
+from geoseg.training.networks import apply_temperature
+from geoseg.training.patches.batches import Batch
+from geoseg.training.run import TrainingRun
+from geoseg.training.tuning import (
+    PatchResult,
+    Tuner,
+    choose_min_area,
+    choose_temperature_scaling,
+    choose_threshold,
+)
+from geoseg.training.validation import ValidationResult
+
+log = logging.getLogger(__name__)
+
+CHECKED = 8
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that was trained, and how well it does on the validation places."""
+
+    folder: Path
+    card: Card
+    pictures: tuple[Path, ...] = ()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        pictures = {picture.stem: str(picture) for picture in self.pictures}
+        return {
+            "model": str(self.folder), "threshold": self.card.threshold, **pictures, **self.card.metrics
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        found = self.card.metrics["validation"]
+        per_class = ", ".join(f"{name} {scores['iou']:.3f}" for name, scores in found["classes"].items())
+        lines = [
+            f"Model   {self.folder}",
+            f"IoU     {per_class}",
+            *(f"Shown   {picture}" for picture in self.pictures),
+            f"Use it  geoseg infer scene.tif --model {self.folder} --out out.gpkg",
+        ]
+        return "\n".join(lines)
+
+
+def finish_model(
+    run: TrainingRun, network: nn.Module, record: Mapping[str, Any], out: Path
+) -> TrainedModel | None:
+    """Calibrate and tune on all validation patches, then write the model. Every process takes part."""
+    log.info("Tuning on all validation patches")
+    examine, standing = run.make_validator(), run.add_derived_bands(network)
+    before = examine(standing, run.validation_batches())
+    cooling = TemperatureScaling(
+        *run.group.told(astuple(choose_temperature_scaling(before, run.card)), run.device)
+    )
+    apply_temperature(network, cooling, run.card.class_channels)
+    after = examine(standing, run.validation_batches())
+    threshold = choose_threshold(after, run.card)
+    if not run.group.is_main:
+        return None
+    judge = Tuner(run, standing, threshold)
+    looks = judge.looks()
+    card = replace(
+        run.card,
+        threshold=threshold,
+        min_area_m2=choose_min_area(looks, run.card.gsd_m),
+        metrics=collect_metrics(after.at(threshold) if run.card.class_channels == 1 else after, run.card),
+        calibration=describe_calibration(before, after, cooling),
+        training={**record, **describe_circumstances(run)},
+    )
+    model = save_model(
+        out, copy_weights(network, run.settings.half_weights), card, collect_check_patches(run)
+    )
+    return TrainedModel(out, model.card, draw_pictures(judge, looks, out))
+
+
+def copy_weights(network: nn.Module, in_half: bool) -> nn.Module:
+    """The weights as they are written."""
+    copy = deepcopy(network).cpu()
+    return copy.half() if in_half else copy
+
+
+def draw_pictures(judge: Tuner, looks: Sequence[PatchResult], out: Path) -> tuple[Path, ...]:
+    """Curves and samples; a model is worth having without them."""
+    try:
+        from geoseg.training.pictures import draw_curves, draw_samples
+
+        return draw_curves(out), draw_samples(judge, looks, out)
+    except Exception as error:  # noqa: BLE001 - what draws fails in the ways of many libraries
+        log.warning(f"no pictures of the training: {shorten_error(error)}")
+        return ()
+
+
+def collect_metrics(found: ValidationResult, card: Card) -> dict[str, Any]:
+    """Scores over all validation places and for each of them, and the counts that they come from."""
+    total = found.confusion.total()
+    names = [each.name for each in card.classes]
+    return {
+        "validation": {**collect_scores(total, names), "pixels": int(total.pixels)},
+        "places": {
+            place: collect_scores(Confusion(counts), names)
+            for place, counts in zip(found.places, found.confusion.counts, strict=True)
+        },
+        "confusion": {"classes": names, "true_by_predicted": total.counts.tolist()},
+    }
+
+
+def collect_scores(confusion: Confusion, names: list[str]) -> dict[str, Any]:
+    tables = {
+        "iou": confusion.iou,
+        "dice": confusion.dice,
+        "precision": confusion.precision,
+        "recall": confusion.recall,
+    }
+    return {
+        "classes": {
+            name: {score: round_score(values[i], 4) for score, values in tables.items()}
+            for i, name in enumerate(names)
+            if not np.isnan(confusion.iou[i])
+        },
+        "macro_iou": round_score(average_classes(confusion.iou), 4),
+        "accuracy": round_score(confusion.overall_accuracy, 4),
+    }
+
+
+def round_score(score: Any, digits: int) -> float:
+    return round(float(np.nan_to_num(score)), digits)
+
+
+def describe_calibration(
+    before: ValidationResult, after: ValidationResult, cooling: TemperatureScaling
+) -> dict[str, Any]:
+    """How far probabilities are from coming true, before and after; what changed them is in the weights already."""
+    first, last = (ProbabilityCounts(found.levels).total() for found in (before, after))
+    yes_no = before.levels.shape[1] == 1
+    totals = {
+        "total_error_before": round_score(first.total_error, 5),
+        "total_error": round_score(last.total_error, 5),
+    }
+    return {
+        "temperature": round(cooling.temperature, 4),
+        **({"offset": round(cooling.offset, 4)} if yes_no else {}),
+        "applied": True,
+        "ece_before": round_score(first.ece(), 5),
+        "ece": round_score(last.ece(), 5),
+        **(totals if yes_no else {}),
+        "brier": round_score(last.brier, 5),
+    }
+
+
+def describe_circumstances(run: TrainingRun) -> dict[str, Any]:
+    """Where and with what a model was trained."""
+    gpu = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else ""
+    ground = run.ground
+    return {
+        "hardware": gpu or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "software": f"geoseg {__version__}, torch {torch.__version__}",
+        "finished": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "places": sorted({site.place for site in ground.training}),
+        "validation_places": sorted({site.place for site in ground.validation}),
+        "labelled_megapixels": round(sum(site.known for site in ground.training) / 1e6, 2),
+    }
+
+
+def collect_check_patches(run: TrainingRun) -> NDArray[Any]:
+    """Raw validation patches on which quicker ways of running the model will be judged."""
+    batches: Iterator[Batch] = run.validation_batches(CHECKED)
+    return np.concatenate([batch.values.cpu().numpy() for batch in batches])

@@ -1,0 +1,105 @@
+"""Progress: a bar on a terminal, lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+
+import pytest
+from heard import Heard
+
+from geoseg.cli import console
+from geoseg.cli.console import ConsoleReporter, speak_on_console
+from geoseg.progress import silence, track
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(console, "time", clock)
+    return clock
+
+
+def test_a_log_gets_a_plain_line_at_most_every_half_minute(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ConsoleReporter().task("Training", 1000, "steps", 100) as tick:
+        for second in range(1, 91):
+            clock.seconds = second
+            tick(2, f"loss {second}", 1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "Training: 16%, 160 of 1,000 steps, 2.00 steps/s, 0:07:00 left, loss 30",
+        "Training: 22%, 220 of 1,000 steps, 2.00 steps/s, 0:06:30 left, loss 60",
+        "Training: 28%, 280 of 1,000 steps, 2.00 steps/s, 0:06:00 left, loss 90",
+    ]
+
+
+def test_a_corrected_total_corrects_what_is_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleReporter().task("Training", 1000, "steps", 0) as tick:
+        clock.seconds = 60
+        tick(30, "", 40)
+    assert capsys.readouterr().err == "Training: 75%, 30.0 of 40.0 steps, 0.50 steps/s, 0:00:20 left\n"
+
+
+def test_a_short_task_leaves_no_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleReporter().task("Reading", 3, "rows", 0) as tick:
+        tick(1)
+        tick(2)
+    assert capsys.readouterr().err == ""
+
+
+def test_sums_of_fractions_never_pass_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleReporter().task("Predicting", 1, "Mpx", 0) as tick:
+        for _ in range(11):
+            clock.seconds += 31
+            tick(0.1)
+    assert "100%, 1.0 of 1.0 Mpx" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_terminal_shows_a_bar_that_lines_do_not_tear(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    log = logging.getLogger("geoseg.training")
+    with speak_on_console(quiet=False), track("Training", 10, "steps", 4) as tick:
+        tick(1, "loss 0.5000", 8)
+        log.info("Step 5: all is well")
+        log.warning("look out")
+        tick(5)
+    written = terminal.getvalue()
+    assert re.search(r"Training: 100%.*8\.0/8\.0 steps.*left, loss 0\.5000", written)
+    assert re.search(r"\r *\rStep 5: all is well\n", written)
+    assert "Warning: look out" in written
+
+
+def test_quiet_leaves_only_what_must_be_acted_on(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("gee.export")
+    with speak_on_console(quiet=True), track("Training", 1000, "steps") as tick:
+        tick(900)
+        log.info("all is well")
+        log.warning("look out")
+    assert capsys.readouterr().err == "Warning: look out\n"
+    assert not logging.getLogger("gee").handlers
+
+
+def test_one_of_several_processes_speaks(heard: Heard) -> None:
+    log = logging.getLogger("geoseg.training")
+    with silence(), track("Training", 10, "steps"):
+        log.warning("twice the same")
+    log.warning("once")
+    assert heard.lines == ["once"]
+    assert heard.total == 0

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import CRS
+
+from geoseg.footprints.antimeridian import find_full_turn, shift_near, unwrap_polygons
+
+
+@pytest.mark.parametrize(
+    ("code", "turn"),
+    [("EPSG:4326", 360.0), ("EPSG:4807", 400.0), ("EPSG:3857", 40_075_016.685578), ("EPSG:32633", np.inf)],
+)
+def test_how_far_x_goes_once_round(code: str, turn: float) -> None:
+    assert find_full_turn(CRS(code)) == pytest.approx(turn)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_ring_across_the_antimeridian_goes_on_beyond_it(hole: bool) -> None:
+    shell = [(179, 0), (-179, 0), (-179, 2), (179, 2)]
+    holes = [[(-179.5, 0.5), (-179.2, 0.5), (-179.2, 1.0)]] if hole else []
+    laid = unwrap_polygons(np.array([shapely.Polygon(shell, holes)], dtype=object), 360)[0]
+    assert laid.bounds == (179, 0, 181, 2)
+    assert laid.is_valid
+    assert laid.area == pytest.approx(4 - (0.075 if hole else 0))
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        shapely.box(-10, 0, 10, 5),
+        shapely.box(-180, -90, 180, 90),
+        shapely.Polygon([(-180, -90), (-180, -70), (-60, -72), (60, -72), (180, -70), (180, -90)]),
+    ],
+    ids=["small", "whole Earth", "around a pole"],
+)
+def test_other_rings_stay_as_they_are(polygon: shapely.Polygon) -> None:
+    assert unwrap_polygons(np.array([polygon], dtype=object), 360)[0].equals_exact(polygon)
+
+
+def test_polygons_come_near_by_whole_turns() -> None:
+    boxes = np.array([shapely.box(-180, 0, -179, 1), shapely.box(170, 0, 171, 1)], dtype=object)
+    near = shift_near(boxes, 179.0, 360.0)
+    assert [box.bounds[0] for box in near] == [180, 170]

@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from heard import Heard
+from layers import GRID, LONLAT, UTM33, footprints, scattered, write
+from pyproj import CRS
+
+from geoseg.errors import GeosegError, InputError
+from geoseg.footprints.measure import AreaCrs
+from geoseg.footprints.write import spool
+from geoseg.footprints.write.geopackage import FootprintWriter, add_region_layer
+from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
+from geoseg.regions.polygons import read_regions
+from geoseg.regions.statistics import RegionStatistics
+
+FORMATS = ["gpkg", "fgb", "geojson", "parquet", "shp"]
+
+
+def read(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
+    if path.suffix == ".parquet":
+        return gpd.read_parquet(path)
+    return gpd.read_file(path, layer=layer or ("buildings" if path.suffix == ".gpkg" else None))
+
+
+def region_table(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    statistics = RegionStatistics(
+        read_regions("grid:200m", GRID), AreaCrs.choose(GRID), {1: "building"}, GRID
+    )
+    statistics.add_footprints(frame)
+    return statistics.table()
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as base:
+        return base.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_gives_back_what_was_written(tmp_path: Path, suffix: str) -> None:
+    frame = footprints(scattered())
+    path = write(tmp_path / f"out.{suffix}", frame, batch=33)
+    back = read(path).sort_values("id", ignore_index=True)
+    assert len(back) == len(frame)
+    short = {column.fitted_name: column.name for column in FOOTPRINT_COLUMNS} if suffix == "shp" else {}
+    back = back.rename(columns=short)
+    for name in frame.columns.drop("geometry"):
+        if frame[name].dtype.kind == "f":
+            assert back[name].to_numpy(float) == pytest.approx(
+                frame[name].to_numpy(), rel=1e-9, nan_ok=True
+            ), name
+        else:
+            assert back[name].tolist() == frame[name].tolist(), name
+    apart = back.geometry.to_crs(frame.crs).hausdorff_distance(frame.geometry)
+    assert apart.max() < (0.02 if suffix == "geojson" else 1e-9)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_batches_and_reruns_give_the_same_bytes(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "ROWS", 64)
+    frame = footprints(scattered())
+    regions = region_table(frame)
+
+    def files(name: str, batch: int) -> dict[str, bytes]:
+        folder = tmp_path / name
+        folder.mkdir()
+        for _ in range(2):
+            with FootprintWriter(folder / f"out.{suffix}", UTM33, ["building"], overwrite=True) as writer:
+                for start in range(0, len(frame), batch):
+                    writer.append(frame.iloc[start : start + batch])
+                writer.add_regions(regions)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert files("one", 1000) == files("two", 7) == files("three", 64)
+
+
+def test_geojson_is_as_the_standard_wants_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.geojson", footprints(scattered(count=3)))
+    content = json.loads(path.read_text())
+    assert "crs" not in content
+    lon, lat = content["features"][0]["geometry"]["coordinates"][0][0]
+    assert (round(lon), round(lat)) == (12, 49)
+    assert all(shapely.is_ccw(shapely.get_exterior_ring(shape)) for shape in read(path).geometry)
+
+
+def test_a_shapefile_says_how_names_were_fitted(tmp_path: Path, heard: Heard) -> None:
+    write(tmp_path / "out.shp", footprints(scattered()))
+    assert "orientation_deg as orient_deg" in heard.warnings[0]
+
+
+@pytest.mark.parametrize("columns", [FOOTPRINT_COLUMNS, REGION_COLUMNS], ids=["footprints", "regions"])
+def test_fitted_names_fit_and_differ(columns: tuple[Column, ...]) -> None:
+    names = [column.fitted_name for column in columns]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 10
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_no_building_at_all_makes_a_valid_empty_layer(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out.{suffix}"
+    with FootprintWriter(path, UTM33, ["building"]):
+        pass
+    back = read(path)
+    assert len(back) == 0
+    assert suffix == "geojson" or back.crs == UTM33
+    assert suffix == "geojson" or {"id", "class", "area_m2"} <= set(back.columns)
+
+
+def test_a_geopackage_is_laid_out_for_qgis(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.gpkg", footprints(scattered()), description="Areas measured somewhere.")
+    assert rows(path, "PRAGMA user_version") == [(10200,)]
+    assert rows(path, "SELECT identifier, description FROM gpkg_contents WHERE table_name = 'buildings'") == [
+        ("Building footprints", "Areas measured somewhere.")
+    ]
+    assert rows(path, "SELECT count(*) FROM rtree_buildings_geom") == [(200,)]
+    assert rows(
+        path, "SELECT f_table_catalog, f_table_schema, f_table_name, useAsDefault FROM layer_styles"
+    ) == [("", "", "buildings", 1)]
+    aliases = dict(
+        rows(path, "SELECT column_name, title FROM gpkg_data_columns WHERE table_name = 'buildings'")
+    )
+    assert aliases == {c.name: c.alias for c in FOOTPRINT_COLUMNS if c.name != "region"}
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(path, "PRAGMA foreign_key_check") == []
+
+
+def test_corner_touching_parts_become_multipolygons(tmp_path: Path) -> None:
+    frame = footprints(scattered(count=3))
+    two = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(1, 1, 2, 2)])
+    frame.geometry = [frame.geometry[0], two, frame.geometry[2]]
+    for suffix in ("gpkg", "parquet", "fgb"):
+        back = read(write(tmp_path / f"out.{suffix}", frame)).sort_values("id")
+        assert set(back.geom_type) == {"MultiPolygon"}
+        assert back.geometry.area.to_numpy() == pytest.approx(frame.geometry.area.to_numpy())
+
+
+def test_other_layers_stay(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    roads = gpd.GeoDataFrame({"name": ["main"]}, geometry=[shapely.LineString([(0, 0), (1, 1)])], crs=UTM33)
+    roads.to_file(path, layer="roads")
+    with rasterio.open(
+        path, "w", driver="GPKG", width=8, height=8, count=1, dtype="uint8", crs="EPSG:32633",
+        transform=Affine(2, 0, 0, 0, -2, 0), APPEND_SUBDATASET="YES", RASTER_TABLE="tiles",
+    ) as raster:  # fmt: skip
+        raster.write(np.full((1, 8, 8), 7, np.uint8))
+    frame = footprints(scattered())
+    for overwrite in (False, True, True):
+        write(path, frame, overwrite=overwrite)
+        assert read(path, "roads").equals(roads)
+        assert len(read(path)) == len(frame)
+        assert rows(path, "SELECT count(*) FROM tiles") == [(1,)]
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(path, "SELECT count(*) FROM rtree_buildings_geom") == [(200,)]
+
+
+def test_footprints_replaced_take_the_old_regions_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    frame = footprints(scattered())
+    write(path, frame)
+    add_region_layer(path, region_table(frame))
+    write(path, frame, overwrite=True)
+    assert set(pyogrio.list_layers(path)[:, 0]) == {"buildings", "layer_styles"}
+
+
+def test_a_users_own_layer_of_regions_stays(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    gpd.GeoDataFrame({"name": ["a"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=UTM33).to_file(
+        path, layer="regions"
+    )
+    write(path, footprints(scattered()), overwrite=True)
+    assert read(path, "regions")["name"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_regions_go_with_the_footprints(tmp_path: Path, suffix: str) -> None:
+    frame = footprints(scattered())
+    table = region_table(frame)
+    path = write(tmp_path / f"out.{suffix}", frame)
+    target = add_region_layer(path, table)
+    back = read(target, "regions" if suffix == "gpkg" else None)
+    short = {c.fitted_name: c.name for c in REGION_COLUMNS} if suffix == "shp" else {}
+    back = back.rename(columns=short).set_index("region").loc[table["region"]].reset_index()
+    for column in REGION_COLUMNS[2:]:
+        pd.testing.assert_series_equal(
+            back[column.name].astype(float), table[column.name].astype(float), rtol=1e-12, check_names=False
+        )
+    assert len(read(path)) == len(frame)
+
+
+def test_the_layers_row_is_the_tables_row_to_the_last_bit(tmp_path: Path) -> None:
+    frame = footprints(scattered())
+    table = region_table(frame)
+    path = write(tmp_path / "out.gpkg", frame)
+    add_region_layer(path, table)
+    assert read(path, "regions")["built_area_m2"].tolist() == table["built_area_m2"].tolist()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_is_there_is_not_replaced_without_asking(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"out.{suffix}", footprints(scattered()))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="add --overwrite"):
+        FootprintWriter(path, UTM33, ["building"])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_error_leaves_what_was_there_before(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"out.{suffix}", footprints(scattered()))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def interrupted() -> None:
+        with FootprintWriter(path, UTM33, ["building"], overwrite=True) as writer:
+            writer.append(footprints(scattered(count=5)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"choose one of these endings"):
+        FootprintWriter(tmp_path / "out.kml", UTM33, ["building"])
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="there is no folder"),
+        FootprintWriter(tmp_path / "missing" / "out.gpkg", UTM33, ["building"]),
+    ):
+        pass
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "out.fgb").mkdir()
+    with (
+        pytest.raises(InputError, match="is a folder"),
+        FootprintWriter(tmp_path / "out.fgb", UTM33, ["building"], overwrite=True),
+    ):
+        pass
+
+
+def test_a_file_that_is_no_geopackage_is_only_replaced_on_demand(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    path.write_text("something else")
+    with pytest.raises(InputError, match="add --overwrite"):
+        write(path, footprints(scattered()))
+    assert len(read(write(path, footprints(scattered()), overwrite=True))) == 200
+
+
+def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.gpkg", footprints(scattered()))
+    path.chmod(0o444)
+    with pytest.raises(InputError, match="is read-only"):
+        write(path, footprints(scattered()), overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "lock"), [("DELETE", "IMMEDIATE"), ("DELETE", "EXCLUSIVE"), ("WAL", "DEFERRED")], ids=str
+)
+def test_a_geopackage_in_use_is_refused(tmp_path: Path, mode: str, lock: str, overwrite: bool) -> None:
+    path = tmp_path / "out.gpkg"
+    scatter = footprints(scattered())
+    scatter.to_file(path, layer="theirs")
+
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA journal_mode = {mode}")
+        other.execute(f"BEGIN {lock}")
+        other.execute("SELECT count(*) FROM theirs").fetchone()
+        with pytest.raises(GeosegError, match="another program has it open; close it there"):
+            write(path, scatter, overwrite=overwrite)
+    write(path, scatter, overwrite=overwrite)
+    assert len(read(path, "theirs")) == len(read(path)) == len(scatter)
+
+
+def test_an_error_of_the_callers_is_not_taken_for_one_of_writing(tmp_path: Path) -> None:
+    def unreadable() -> None:
+        with FootprintWriter(tmp_path / "out.gpkg", UTM33, ["building"]):
+            raise OSError("the mask cannot be read")
+
+    with pytest.raises(OSError, match="the mask cannot be read"):
+        unreadable()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_broken_database_is_one_clear_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.gpkg", footprints(scattered()))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(GeosegError, match=r"out\.gpkg"):
+        write(path, footprints(scattered()))
+
+
+FILL = """
+import resource, signal, sys
+sys.path[:0] = [{here!r}]
+from pathlib import Path
+from layers import UTM33, footprints, scattered, write
+frame = footprints(scattered(count=20_000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from geoseg.errors import GeosegError
+try:
+    write(Path({path!r}), frame, batch=5_000)
+except GeosegError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("suffix", "limit"), [("gpkg", 200_000), ("gpkg", 4_300_000), ("geojson", 4_300_000)], ids=str
+)
+def test_no_room_left_is_one_clear_line(tmp_path: Path, suffix: str, limit: int) -> None:
+    path = tmp_path / f"out.{suffix}"
+    code = FILL.format(here=str(Path(__file__).parents[2] / "support"), path=str(path), limit=limit)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.count("\n") == 1
+    assert f"{path} could not be written" in run.stdout
+    assert "no space left" in run.stdout or "MB are free on the disk" in run.stdout
+    assert os.listdir(tmp_path) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_footprints(tmp_path: Path) -> None:
+    def peak_mb() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+    frame = footprints(scattered(count=20_000))
+    with FootprintWriter(tmp_path / "out.gpkg", UTM33, ["building"]) as writer:
+        for _ in range(5):
+            writer.append(frame)
+        before = peak_mb()
+        for _ in range(12):
+            writer.append(frame)
+    assert pyogrio.read_info(tmp_path / "out.gpkg", layer="buildings")["features"] == 340_000
+    assert peak_mb() - before < 150
+
+
+@pytest.mark.parametrize(
+    "crs", [LONLAT, CRS.from_epsg(2263), CRS("+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84")]
+)
+@pytest.mark.parametrize("suffix", ["gpkg", "fgb", "parquet"])
+def test_any_crs_comes_back(tmp_path: Path, crs: CRS, suffix: str) -> None:
+    frame = footprints(scattered()).to_crs(crs)
+    back = read(write(tmp_path / f"out.{suffix}", frame))
+    assert CRS(back.crs).equals(crs, ignore_axis_order=True)

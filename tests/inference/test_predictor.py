@@ -1,0 +1,261 @@
+"""The streamed answer against the whole image in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from made import photo
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.inference.predictor import AugmentedRuntime, Decision, Predictor, StripPixels
+from geoseg.raster.coding import NODATA
+from geoseg.raster.plan import Plan, Strip
+
+Answer = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A runtime whose answer is a plain function of its input."""
+
+    function: Callable[[Tensor], Tensor]
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        return self.function(raw.float() / 255)
+
+
+def brightness(pixels: Tensor) -> Tensor:
+    return pixels.mean(1, keepdim=True)
+
+
+def blurred(pixels: Tensor) -> Tensor:
+    """A one-layer network that sees one pixel around, with zeros beyond its patch as networks have them."""
+    return torch.nn.functional.avg_pool2d(brightness(pixels), 3, stride=1, padding=1)
+
+
+def wrong_at_the_rim(pixels: Tensor) -> Tensor:
+    answer = torch.zeros_like(pixels[:, :1])
+    answer[:, :, 2:-2, 2:-2] = brightness(pixels)[:, :, 2:-2, 2:-2]
+    return answer
+
+
+def three_classes(pixels: Tensor) -> Tensor:
+    return (pixels * 6).softmax(1)
+
+
+def pixels_of(
+    plan: Plan, image: NDArray[np.uint8], valid: NDArray[np.bool_], strips: Sequence[Strip]
+) -> Iterator[StripPixels]:
+    for strip in strips:
+        rows = plan.strip_patches(strip)
+        if strip is strips[0] and rows.start > 0:
+            rows = range(rows.start - 1, rows.stop)
+        first, stop = plan.rows_read(rows)
+        yield StripPixels(strip, rows, image[:, first:stop].copy(), valid[first:stop].copy())
+
+
+def streamed(
+    function: Callable[[Tensor], Tensor],
+    image: NDArray[np.uint8],
+    plan: Plan,
+    *,
+    valid: NDArray[np.bool_] | None = None,
+    batch: int = 1,
+    begin: int = 0,
+    outputs: int = 1,
+) -> Answer:
+    """Predict strip by strip, beginning with some strip, and put the answers together."""
+    known = np.ones(image.shape[1:], bool) if valid is None else valid
+    predictor = Predictor(Computed(function), plan, Decision(outputs, 0.5), (0.0,) * len(image), batch)
+    classes = np.zeros(known.shape, np.uint8)
+    probabilities = np.zeros((outputs, *known.shape), np.uint8)
+    for answer in predictor.run(pixels_of(plan, image, known, plan.strips[begin:])):
+        rows = slice(answer.strip.row, answer.strip.stop_row)
+        classes[rows] = answer.classes
+        probabilities[:, rows] = answer.probabilities
+    return classes, probabilities
+
+
+def whole(function: Callable[[Tensor], Tensor], image: NDArray[np.uint8], plan: Plan) -> NDArray[np.float64]:
+    """The oracle: all patches of the padded image in memory, added up with their weights."""
+    height = (plan.patch_rows - 1) * plan.stride + plan.patch
+    width = (plan.patch_cols - 1) * plan.stride + plan.patch
+    padded = np.pad(image, ((0, 0), (0, height - plan.height), (0, width - plan.width)), mode="reflect")
+    total = None
+    for top in range(0, height - plan.patch + 1, plan.stride):
+        for left in range(0, width - plan.patch + 1, plan.stride):
+            patch = torch.from_numpy(padded[None, :, top : top + plan.patch, left : left + plan.patch].copy())
+            answer = function(patch.float() / 255)[0].double().numpy()
+            if total is None:
+                total = np.zeros((len(answer), height, width))
+            down, across = weights(plan, top, height), weights(plan, left, width)
+            total[:, top : top + plan.patch, left : left + plan.patch] += answer * np.outer(down, across)
+    assert total is not None
+    return total[:, : plan.height, : plan.width]
+
+
+def weights(plan: Plan, start: int, size: int) -> NDArray[np.float64]:
+    """The taper of a patch along one axis, flat where it lies at the edge of the scene."""
+    rise = np.concatenate([np.zeros(plan.margin), plan.ramp, np.ones(plan.margin)]).astype(float)
+    taper = np.ones(plan.patch)
+    if plan.overlap and start > 0:
+        taper[: plan.overlap] *= rise
+    if plan.overlap and start + plan.patch < size:
+        taper[-plan.overlap :] *= 1 - rise
+    return taper
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    patch = draw(st.integers(1, 48))
+    size = st.integers(1, min(120, 7 * patch))  # a few hundred patches at most
+    return Plan(
+        height=draw(size),
+        width=draw(size),
+        patch=patch,
+        overlap=draw(st.integers(0, patch // 2)),
+        strip_patch_rows=draw(st.integers(1, 6)),
+    )
+
+
+@given(plans(), st.floats(0, 1, width=32))
+def test_a_constant_model_gives_a_constant_raster(plan: Plan, constant: float) -> None:
+    image = photo(plan.height, plan.width)
+    classes, probabilities = streamed(lambda pixels: torch.full_like(pixels[:, :1], constant), image, plan)
+    assert (probabilities == np.round(np.float32(constant) * np.float32(250))).all()
+    assert (classes == (constant >= 0.5)).all()
+
+
+@given(plans(), st.sampled_from([brightness, blurred, wrong_at_the_rim]), st.integers(1, 5))
+def test_the_answer_is_that_of_the_whole_image(
+    plan: Plan, function: Callable[[Tensor], Tensor], batch: int
+) -> None:
+    image = photo(plan.height, plan.width)
+    expected = whole(function, image, plan)
+    classes, probabilities = streamed(function, image, plan, batch=batch)
+    assert np.abs(probabilities - expected * 250).max() <= 0.5 + 1e-3
+    certain = np.abs(expected[0] - 0.5) > 1e-6
+    assert (classes == (expected[0] >= 0.5))[certain].all()
+
+
+@given(plans(), st.integers(1, 30), st.integers(0, 5))
+def test_strips_resuming_and_batches_change_no_bit(plan: Plan, other_rows: int, batch: int) -> None:
+    image = photo(plan.height, plan.width)
+    classes, probabilities = streamed(blurred, image, plan, batch=1)
+    other = replace(plan, strip_patch_rows=other_rows)
+    again = streamed(blurred, image, other, batch=batch + 1)
+    assert (again[0] == classes).all()
+    assert (again[1] == probabilities).all()
+    middle = len(plan.strips) // 2
+    resumed = streamed(blurred, image, plan, begin=middle)
+    rows = slice(plan.strips[middle].row, None)
+    assert (resumed[0][rows] == classes[rows]).all()
+    assert (resumed[1][:, rows] == probabilities[:, rows]).all()
+
+
+@given(plans(), st.integers(1, 40), st.integers(1, 40))
+def test_shifting_the_scene_shifts_the_answer(plan: Plan, down: int, across: int) -> None:
+    """Two pixels from its rim a patch is trusted only where its overlap says so: the model sees one pixel around."""
+    plan = replace(plan, patch=plan.patch + 8, overlap=max(4, plan.overlap))
+    image = photo(plan.height + down, plan.width + across)
+    _, here = streamed(blurred, image, replace(plan, height=plan.height + down, width=plan.width + across))
+    _, there = streamed(blurred, image[:, down:, across:], plan)
+    inside = slice(1, -1)
+    assert (np.abs(here[:, down:, across:].astype(int) - there)[:, inside, inside] <= 1).all()
+
+
+@given(plans())
+def test_errors_at_the_rim_of_patches_leave_no_trace(plan: Plan) -> None:
+    plan = replace(plan, patch=plan.patch + 8, overlap=max(4, plan.overlap))
+    image = photo(plan.height, plan.width)
+    classes, _ = streamed(wrong_at_the_rim, image, plan)
+    # One pass over the whole scene, widened as the plan widens it.
+    one_patch = Plan(plan.height, plan.width, 1, 0, 1)
+    everywhere, _ = streamed(brightness, image, one_patch)
+    everywhere[:2], everywhere[:, :2] = 0, 0
+    reach_down = (plan.patch_rows - 1) * plan.stride + plan.patch - 2
+    reach_across = (plan.patch_cols - 1) * plan.stride + plan.patch - 2
+    everywhere[reach_down:], everywhere[:, reach_across:] = 0, 0
+    assert (classes == everywhere).all()
+
+
+@given(plans(), st.integers(0, 2**32 - 1))
+def test_unknown_pixels_stay_unknown_and_disturb_nobody(plan: Plan, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    valid = np.kron(random.random((12, 12)) < 0.5, np.ones((10, 10))).astype(bool)[
+        : plan.height, : plan.width
+    ]
+    image = photo(plan.height, plan.width)
+    classes, probabilities = streamed(brightness, np.where(valid, image, 99), plan, valid=valid)
+    expected, _ = streamed(brightness, image, plan)
+    assert (classes[~valid] == NODATA).all()
+    assert (probabilities[:, ~valid] == NODATA).all()
+    assert (classes[valid] == expected[valid]).all()
+
+
+def test_unknown_pixels_look_neutral_to_the_model() -> None:
+    seen = []
+
+    def watching(pixels: Tensor) -> Tensor:
+        seen.append(pixels)
+        return brightness(pixels)
+
+    plan = Plan(8, 8, 8, 0, 1)
+    valid = np.zeros((8, 8), bool)
+    valid[0, 0] = True
+    for dtype, expected in (("uint8", 102 / 255), ("uint16", 102 / 255), ("float32", 101.6 / 255)):
+        image = photo(8, 8, dtype=dtype)
+        predictor = Predictor(Computed(watching), plan, Decision(1, 0.5), (101.6,) * 3, 1)
+        list(predictor.run(pixels_of(plan, image, valid, plan.strips)))
+        assert torch.allclose(seen[-1][0, :, 1:, 1:], torch.tensor(expected)), dtype
+
+
+def test_patches_without_a_known_pixel_are_not_run() -> None:
+    runs = []
+
+    def counting(pixels: Tensor) -> Tensor:
+        runs.append(len(pixels))
+        return brightness(pixels)
+
+    plan = Plan(64, 64, 16, 4, 2)
+    valid = np.zeros((64, 64), bool)
+    valid[20, 20] = True
+    streamed(counting, photo(64, 64), plan, valid=valid)
+    assert sum(runs) == 1
+
+
+def test_classes_are_the_most_probable() -> None:
+    plan = Plan(50, 60, 16, 4, 2)
+    image = photo(50, 60)
+    classes, probabilities = streamed(three_classes, image, plan, outputs=3)
+    assert (classes == whole(three_classes, image, plan).argmax(0)).mean() > 0.999
+    assert np.abs(probabilities.astype(int).sum(0) - 250).max() <= 2
+
+
+def test_views_from_all_sides_agree_on_what_has_no_direction() -> None:
+    raw = torch.from_numpy(photo(16, 16)[None])
+    for views in ("flips", "d4"):
+        assert torch.allclose(
+            AugmentedRuntime(Computed(blurred), views)(raw), Computed(blurred)(raw), atol=1e-6
+        )
+
+
+def test_views_average_out_what_has_a_direction() -> None:
+    def leaning(pixels: Tensor) -> Tensor:
+        return brightness(pixels).roll(1, dims=3)
+
+    raw = torch.from_numpy(photo(16, 16)[None])
+    expected = torch.stack(
+        [brightness(raw / 255).roll(step, dims) for step, dims in ((1, 3), (-1, 3), (1, 2), (-1, 2))]
+    ).mean(0)
+    assert torch.allclose(AugmentedRuntime(Computed(leaning), "d4")(raw), expected, atol=1e-6)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import card, photo
+
+from geoseg.errors import InputError
+from geoseg.models import store
+from geoseg.models.card import Card
+from geoseg.models.store import CARD_FILE, CHECK_FILE, CONFIG_FILE, WEIGHTS_FILE, find_model, save_model
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_folder_is_found_by_its_path(tiny_model: Path) -> None:
+    model = find_model(str(tiny_model))
+    assert model.card == card(weights_sha256=model.weights_sha256)
+    assert model.weights == tiny_model / WEIGHTS_FILE
+    assert not model.is_onnx
+
+
+def test_weights_are_found_by_their_path(tiny_model: Path) -> None:
+    assert find_model(str(tiny_model / WEIGHTS_FILE)).fingerprint == find_model(str(tiny_model)).fingerprint
+
+
+def test_a_built_in_name_wins_over_a_stray_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUILTIN", tiny_model.parent)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / tiny_model.name).mkdir()
+    assert tiny_model.name in store.list_builtin_models()
+    assert find_model(tiny_model.name).weights == tiny_model / WEIGHTS_FILE
+    with pytest.raises(InputError, match=r"no built-in model; built in are .*tiny"):
+        find_model("tinny")
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "models/mine"])
+def test_a_hub_name_without_a_network_gives_one_line_soon(name: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(
+        InputError, match=f"model {name}: neither a folder nor reachable on the hub"
+    ) as caught:
+        find_model(name)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    "name", ["", "./missing", "/missing/model", "a/b/c", "no spaces here/x y/z", "missing.onnx"]
+)
+def test_what_is_no_model_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError):
+        find_model(name)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(b"x")
+    with pytest.raises(InputError, match=r"model.h5: not a model; give a folder, an .onnx file"):
+        find_model(str(path))
+
+
+def test_a_folder_without_weights_is_refused(copied: Path) -> None:
+    (copied / WEIGHTS_FILE).unlink()
+    with pytest.raises(InputError, match=r"copied: holds no model: model.safetensors, model.onnx or a .pth"):
+        find_model(str(copied))
+
+
+def test_a_folder_without_a_card_is_refused(copied: Path) -> None:
+    (copied / CARD_FILE).unlink()
+    with pytest.raises(InputError, match=r"copied: has no card.json, so nothing says which bands"):
+        find_model(str(copied))
+
+
+def test_other_weights_than_the_cards_are_refused(copied: Path) -> None:
+    weights = bytearray((copied / WEIGHTS_FILE).read_bytes())
+    weights[-1] ^= 1
+    (copied / WEIGHTS_FILE).write_bytes(weights)
+    with pytest.raises(InputError, match=r"model.safetensors: damaged or exchanged: its sha256"):
+        find_model(str(copied))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "No such file"),
+        ("", "Expecting value"),
+        ("{'a': 1}", "Expecting property name"),
+        ("[1]", "it is not a JSON object"),
+        (b"\xff\xff", "can't decode"),
+    ],
+)
+def test_an_architecture_that_cannot_be_read_is_refused(
+    copied: Path, content: str | bytes | None, complaint: str
+) -> None:
+    (copied / CONFIG_FILE).unlink()
+    if content is not None:
+        (copied / CONFIG_FILE).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(
+        InputError, match=rf"config.json: the model's architecture cannot be read.*{complaint}"
+    ):
+        find_model(str(copied))
+
+
+def test_a_card_that_contradicts_its_network_is_refused(copied: Path) -> None:
+    rewrite(copied / CONFIG_FILE, in_channels=4)
+    with pytest.raises(InputError, match=r"card.json names 3 bands, but config.json a network of 4"):
+        find_model(str(copied))
+    rewrite(copied / CONFIG_FILE, in_channels=3, classes=2)
+    with pytest.raises(InputError, match=r"card.json names 1 outputs \(.*\), but config.json a network of 2"):
+        find_model(str(copied))
+
+
+def test_the_fingerprint_knows_weights_card_and_architecture(copied: Path) -> None:
+    prints = [find_model(str(copied)).fingerprint]
+    rewrite(copied / CARD_FILE, threshold=0.4)
+    prints.append(find_model(str(copied)).fingerprint)
+    rewrite(copied / CONFIG_FILE, decoder_attention_type="scse")
+    prints.append(find_model(str(copied)).fingerprint)
+    rewrite(copied / CARD_FILE, weights_sha256="")
+    (copied / WEIGHTS_FILE).write_bytes((copied / WEIGHTS_FILE).read_bytes() + b"\0")
+    prints.append(find_model(str(copied)).fingerprint)
+    assert len(set(prints)) == 4
+    assert find_model(str(copied)).fingerprint == prints[-1]
+
+
+def test_check_patches_come_back_as_they_were_saved(tiny_model: Path) -> None:
+    patches = find_model(str(tiny_model)).check_patches
+    assert patches is not None
+    np.testing.assert_array_equal(patches, photo(64, 64)[None])
+
+
+def test_a_model_may_do_without_check_patches(copied: Path) -> None:
+    (copied / CHECK_FILE).unlink()
+    assert find_model(str(copied)).check_patches is None
+
+
+def test_damaged_check_patches_are_named(copied: Path) -> None:
+    (copied / CHECK_FILE).write_bytes((copied / CHECK_FILE).read_bytes()[:300])
+    with pytest.raises(InputError, match=r"check.npy: cannot be read"):
+        find_model(str(copied)).check_patches  # noqa: B018
+    np.save(copied / CHECK_FILE, photo(64, 64, 4)[None])
+    with pytest.raises(InputError, match=r"check.npy: holds \(1, 4, 64, 64\), not square patches of 3 bands"):
+        find_model(str(copied)).check_patches  # noqa: B018
+
+
+def test_saving_again_leaves_nothing_of_the_former_model(copied: Path, small_unet: Any) -> None:
+    (copied / "README.md").write_text("mine")
+    model = save_model(copied, small_unet(), card(name="second"))
+    assert model.check_patches is None
+    assert Card.read(copied / CARD_FILE).name == "second"
+    assert (copied / "README.md").read_text() == "mine"
+    assert {path.name for path in copied.iterdir()} == {"README.md", CARD_FILE, CONFIG_FILE, WEIGHTS_FILE}

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from heard import Heard
+from layers import GRID, LONLAT, MERCATOR, UTM33, moved
+from pyproj import CRS
+
+from geoseg.errors import InputError
+from geoseg.footprints.measure import AreaCrs, Extent
+from geoseg.raster.grid import Grid
+from geoseg.regions.polygons import Regions, read_regions
+
+LEFT, BOTTOM, RIGHT, TOP = GRID.bounds
+HALVES = [shapely.box(LEFT, BOTTOM, LEFT + 400, TOP), shapely.box(LEFT + 400, BOTTOM, RIGHT, TOP)]
+
+
+def halves(**columns: list[object]) -> gpd.GeoDataFrame:
+    return gpd.GeoDataFrame(columns or {"name": ["west", "east"]}, geometry=HALVES, crs=UTM33)
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "shp", "fgb", "parquet"])
+@pytest.mark.parametrize("crs", [UTM33, LONLAT, MERCATOR], ids=["utm", "degrees", "mercator"])
+def test_regions_come_from_any_file_in_any_crs(tmp_path: Path, suffix: str, crs: CRS) -> None:
+    path = tmp_path / f"admin.{suffix}"
+    frame = halves().to_crs(crs)
+    frame.to_parquet(path) if suffix == "parquet" else frame.to_file(path)
+    regions = read_regions(str(path), GRID)
+    assert sorted(regions.names) == ["east", "west"]
+    assert regions.areas(AreaCrs.choose(GRID)) == pytest.approx([240_000 * 0.9998] * 2, rel=1e-3)
+
+
+def test_a_layer_is_named_after_a_colon(tmp_path: Path) -> None:
+    path = tmp_path / "admin.gpkg"
+    halves().to_file(path, layer="districts")
+    halves(name=["a", "b"]).to_file(path, layer="wards")
+    assert read_regions(f"{path}:wards", GRID).names == ("a", "b")
+    with pytest.raises(InputError, match=r"districts, wards; say which one as admin.gpkg:LAYER"):
+        read_regions(str(path), GRID)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_regions(f"{path}:parishes", GRID)
+
+
+def test_a_column_names_the_regions(tmp_path: Path) -> None:
+    path = tmp_path / "admin.gpkg"
+    halves(code=[7, 9], Name=["west", "east"]).to_file(path)
+    assert read_regions(str(path), GRID).names == ("west", "east")
+    assert read_regions(str(path), GRID, region_id="code").names == ("7", "9")
+    with pytest.raises(InputError, match="no column kode; it has code, Name"):
+        read_regions(str(path), GRID, region_id="kode")
+
+
+def test_regions_without_a_name_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "admin.gpkg"
+    halves(name=["same", "same"]).to_file(path)
+    assert read_regions(str(path), GRID).names == ("1", "2")
+
+
+def test_rows_of_one_name_make_one_region(tmp_path: Path, heard: Heard) -> None:
+    path = tmp_path / "admin.gpkg"
+    halves(code=["x", "x"]).to_file(path)
+    regions = read_regions(str(path), GRID, "code")
+    assert regions.names == ("x",)
+    assert regions.shapes[0].equals(shapely.union_all(HALVES))
+    assert "2 rows of 1 names" in heard.lines[0]
+
+
+def test_invalid_regions_are_repaired_counted_and_said(tmp_path: Path, heard: Heard) -> None:
+    path = tmp_path / "admin.gpkg"
+    bow_tie = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
+    frame = gpd.GeoDataFrame({"name": ["a", "b"]}, geometry=[bow_tie, shapely.box(2, 0, 3, 1)], crs=LONLAT)
+    frame.to_file(path)
+    regions = read_regions(str(path), Extent(LONLAT, (0, 0, 3, 1)), None)
+    assert all(shape.is_valid for shape in regions.shapes)
+    assert regions.shapes[0].area == pytest.approx(0.5)
+    assert "1 of 2 polygons had invalid geometry and were repaired" in heard.warnings[0]
+
+
+def test_empty_regions_are_left_out_and_said(tmp_path: Path, heard: Heard) -> None:
+    path = tmp_path / "admin.gpkg"
+    gpd.GeoDataFrame({"name": ["a", "b"]}, geometry=[None, HALVES[0]], crs=UTM33).to_file(path)
+    assert read_regions(str(path), GRID, None).names == ("b",)
+    assert "1 of 2 regions are empty" in heard.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ([], "holds no polygon"),
+        ([shapely.Point(0, 0)], "points or lines"),
+        ([shapely.Polygon()], "holds no polygon"),
+    ],
+)
+def test_a_file_without_polygons_is_refused(tmp_path: Path, shapes: list[object], words: str) -> None:
+    path = tmp_path / "admin.fgb"
+    kind = "Point" if words == "points or lines" else "Polygon"
+    frame = gpd.GeoDataFrame({"name": ["a"] * len(shapes)}, geometry=shapes, crs=UTM33)
+    frame.to_file(path, geometry_type=kind, SPATIAL_INDEX="NO")
+    with pytest.raises(InputError, match=words):
+        read_regions(str(path), GRID)
+
+
+def test_regions_without_a_crs_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "admin.parquet"
+    halves().set_crs(None, allow_override=True).to_parquet(path)
+    with pytest.raises(InputError, match="no CRS; assign theirs"):
+        read_regions(str(path), GRID)
+
+
+@pytest.mark.parametrize("name", ["missing.gpkg", "missing.gpkg:layer"])
+def test_a_missing_file_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_regions(name, GRID)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "admin.gpkg"
+    path.write_text("not a database")
+    with pytest.raises(InputError, match="cannot be read as regions"):
+        read_regions(str(path), GRID)
+
+
+@pytest.mark.parametrize("source", ["grid:", "grid:1", "grid:0m", "grid:km", "grid:1mile", "grid:-5m"])
+def test_a_grid_needs_a_size(source: str) -> None:
+    with pytest.raises(InputError, match="grid:500m or grid:1km"):
+        read_regions(source, GRID)
+
+
+def test_a_grid_too_fine_is_refused() -> None:
+    with pytest.raises(InputError, match="choose a larger side"):
+        read_regions("grid:0.1m", GRID)
+
+
+def test_squares_of_a_grid_stand_on_round_coordinates() -> None:
+    regions = read_regions("grid:0.25km", GRID)
+    assert len(regions) == 4 * 3
+    assert regions.names[0] == "E300000_N5399750"
+    assert shapely.union_all(regions.shapes).bounds == (300_000, 5_399_250, 301_000, 5_400_000)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Grid(LONLAT, Affine(1e-4, 0, 9, 0, -1e-4, 61), 300, 400),
+        Grid(MERCATOR, Affine(10, 0, 1e6, 0, -10, 8e6), 300, 400),
+        Grid(CRS.from_epsg(2263), Affine(3, 0, 980_000, 0, -3, 200_000), 900, 1200),
+    ],
+    ids=["degrees", "mercator", "feet"],
+)
+def test_squares_are_true_squares_in_any_crs(grid: Grid) -> None:
+    regions = read_regions("grid:500m", grid)
+    area = AreaCrs.choose(grid)
+    assert regions.areas(area) == pytest.approx([250_000.0] * len(regions), rel=2e-3)
+    corners = moved([shapely.box(*grid.bounds)], grid.crs, regions.crs)
+    assert shapely.union_all(regions.shapes).buffer(1).covers(corners[0])
+
+
+def test_names_must_differ() -> None:
+    with pytest.raises(InputError, match="all different"):
+        Regions(("a", "a"), np.array(HALVES, dtype=object), UTM33)
+
+
+@pytest.mark.parametrize(
+    "fiji",
+    [
+        shapely.box(179, -19, 181, -16),
+        shapely.box(-181, -19, -179, -16),
+        shapely.MultiPolygon([shapely.box(179, -19, 180, -16), shapely.box(-180, -19, -179, -16)]),
+        shapely.Polygon([(179, -19), (-179, -19), (-179, -16), (179, -16)]),
+    ],
+    ids=["beyond 180", "beyond -180", "cut in two", "ring across"],
+)
+@pytest.mark.parametrize("crs", [LONLAT, CRS.from_epsg(32760)], ids=["degrees", "utm"])
+def test_a_region_across_the_antimeridian_is_one_piece_near_the_data(
+    fiji: shapely.Geometry, crs: CRS
+) -> None:
+    regions = Regions(("fiji",), np.array([fiji], dtype=object), LONLAT)
+    bounds = (179.5, -18, 180.5, -17)
+    place = Extent(
+        crs, tuple(moved([shapely.box(*bounds)], LONLAT, crs)[0].bounds) if crs != LONLAT else bounds
+    )
+    piece = regions.near(place)[0]
+    assert piece.geom_type == "Polygon"
+    assert piece.bounds[2] - piece.bounds[0] == pytest.approx(1.2, abs=0.1)
+    whole = AreaCrs.choose(Extent(LONLAT, (179, -19, 181, -16))).areas(
+        [shapely.box(179, -19, 181, -16)], LONLAT
+    )
+    assert regions.areas(AreaCrs.choose(place)) == pytest.approx(whole, rel=1e-6)
+
+
+def test_a_region_far_away_is_empty_near_the_data() -> None:
+    regions = Regions(("far",), np.array([shapely.box(100, 10, 101, 11)], dtype=object), LONLAT)
+    assert regions.near(GRID)[0].is_empty

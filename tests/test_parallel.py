@@ -1,0 +1,55 @@
+"""Results come in the order of the calls, from other processes or this one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from calls import fail, interrupted, killed, slowly
+
+from geoseg.errors import GeosegError, InputError
+from geoseg.parallel import WAITING_PER_WORKER, WorkerPool, count_processors
+
+
+def results_of(call, number: int) -> list[tuple[int, int]]:
+    with WorkerPool[tuple[int, int]](number) as workers:
+        workers.submit(call)
+        return list(workers.take_rest())
+
+
+def test_in_order_from_two_processes() -> None:
+    with WorkerPool[tuple[int, int]](2) as workers:
+        early = []
+        for number in range(8):
+            workers.submit(slowly, number)
+            early += list(workers.take_ready())
+            assert len(workers._waiting) <= 2 * WAITING_PER_WORKER
+        results = early + list(workers.take_rest())
+    assert [number for number, _ in results] == list(range(8))
+    assert os.getpid() not in {process for _, process in results}
+
+
+def test_in_this_process_without_any_other() -> None:
+    with WorkerPool[tuple[int, int]](0) as workers:
+        workers.submit(slowly, 2)
+        assert list(workers.take_ready()) == [(2, os.getpid())]
+        assert list(workers.take_rest()) == []
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_error_arrives_as_it_was_raised(number: int) -> None:
+    with pytest.raises(InputError, match="told by a worker"):
+        results_of(fail, number)
+
+
+def test_an_interrupt_is_left_to_the_parent() -> None:
+    assert results_of(interrupted, 1) == [(0, 0)]
+
+
+def test_a_killed_process_is_told_in_one_line() -> None:
+    with pytest.raises(GeosegError, match="fewer --workers"):
+        results_of(killed, 1)
+
+
+def test_there_is_at_least_one_processor() -> None:
+    assert count_processors() >= 1
