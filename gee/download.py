@@ -21,7 +21,7 @@ import shapely
 from gee.batch import BatchTask, Destination, fetch_task_files, start_task, watch_task
 from gee.errors import TooLargeError
 from gee.expressions import encode_grid
-from gee.geotiff import HASH_TAG, GeoTiffFormat, TileFolder, assemble_tiles, check_tile, write_atomically
+from gee.geotiff import HASH_TAG, GeoTiffFormat, TileFolder, assemble_tiles, check_tile
 from gee.grid import (
     SMALLEST_SIDE,
     TileSizer,
@@ -33,6 +33,7 @@ from gee.layers import ExportLayer, LayerScenes
 from gee.session import Session
 from geoseg import __version__
 from geoseg.errors import GeosegError
+from geoseg.io.atomic import replace_text
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window, format_crs
 
@@ -240,7 +241,7 @@ def make_tags(layer: ExportLayer, sha256: str) -> dict[str, str]:
 
 def write_item(path: Path, content: Mapping[str, Any]) -> None:
     """Write the record, whole or not at all."""
-    write_atomically(path, json.dumps(content, indent=2).encode())
+    replace_text(path, json.dumps(content, indent=2))
 
 
 MANY_TILES = 500

@@ -20,7 +20,14 @@ from rasterio.warp import reproject, transform_bounds
 
 from gee.catalogue import MASK, LayerBand, PixelFormat
 from gee.expressions import Marking
-from gee.geotiff import MOSAIC_OPTIONS, GeoTiffFormat, make_rasterio_window, reserve_temporary_file, write_cog
+from gee.geotiff import (
+    MOSAIC_FILE,
+    MOSAIC_OPTIONS,
+    GeoTiffFormat,
+    make_rasterio_window,
+    reserve_folder,
+    write_cog,
+)
 from gee.grid import plan_tiles
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
@@ -111,7 +118,8 @@ class SettlementMap:
 
     def write(self, form: GeoTiffFormat, path: Path) -> None:
         """Warp the map onto a grid, and leave a cloud-optimised file at `path`."""
-        with ExitStack() as stack, reserve_temporary_file(path, "mosaic") as mosaic:
+        with ExitStack() as stack, reserve_folder(path) as folder:
+            mosaic = folder / MOSAIC_FILE
             sources = [stack.enter_context(open_esm_raster(file)) for file in self.files]
             check_alignment(sources)
             with rasterio.open(mosaic, "w", **form.profile, **MOSAIC_OPTIONS) as target:

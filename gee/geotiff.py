@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
-from typing import IO, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from gee.catalogue import LayerBand, PixelFormat
 from gee.errors import FlakyError
-from geoseg.errors import GeosegError
+from geoseg.io.access import lock_folder
+from geoseg.io.atomic import explain_write_errors, replace_file
 from geoseg.raster.grid import Grid, Window, format_crs
+from geoseg.raster.source import replace_raster
 
 WHOLE_NUMBERS = {
     "uint8": (0, 255),
@@ -120,11 +120,19 @@ def describe_tile(kind: tuple[int, int, int, str]) -> str:
 
 def assemble_tiles(tiles: Mapping[Window, Path], form: GeoTiffFormat, path: Path) -> None:
     """Lay tiles together, block rows at a time, and leave a cloud-optimised file at `path`."""
-    with reserve_temporary_file(path, "mosaic") as mosaic:
+    with reserve_folder(path) as folder:
+        mosaic = folder / MOSAIC_FILE
         with rasterio.open(mosaic, "w", **form.profile, **MOSAIC_OPTIONS) as target:
             for window in split_rows(form.grid):
                 target.write(read_tiles(tiles, form, window), window=make_rasterio_window(window))
         write_cog(mosaic, form, path)
+
+
+@contextmanager
+def reserve_folder(path: Path) -> Iterator[Path]:
+    """A folder beside a file for what is only needed until that file is written."""
+    with explain_write_errors(path), TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        yield Path(folder)
 
 
 def split_rows(grid: Grid) -> Iterator[Window]:
@@ -165,7 +173,7 @@ def write_cog(mosaic: Path, form: GeoTiffFormat, path: Path) -> None:
         target.descriptions = [band.name for band in form.bands]
         target.scales = [form.pixels.scale] * len(form.bands)
         target.update_tags(**form.tags)
-    with reserve_temporary_file(path, "cog") as cog, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with replace_raster(path) as cog, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         rasterio.shutil.copy(
             mosaic,
             cog,
@@ -176,22 +184,6 @@ def write_cog(mosaic: Path, form: GeoTiffFormat, path: Path) -> None:
             bigtiff="IF_SAFER",
             sparse_ok="YES",
         )
-        os.replace(cog, path)
-
-
-@contextmanager
-def reserve_temporary_file(path: Path, what: str) -> Iterator[Path]:
-    """A temporary file in the same folder, gone afterwards; a failure to write tells what to do."""
-    temporary = path.with_name(f".{path.stem}.{what}.{os.getpid()}.tif")
-    try:
-        yield temporary
-    except (OSError, RasterioIOError, CPLE_BaseError) as error:
-        raise GeosegError(
-            f"{path} cannot be written: {' '.join(str(error).split())}; is the disk full? Make room and run the "
-            "same command again: what was fetched is kept"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_settings_hash(path: Path) -> str | None:
@@ -210,6 +202,7 @@ def describe_grid(grid: Grid) -> str:
     return f"{grid.width} x {grid.height} pixels of {grid.transform.a:g} in {format_crs(grid.crs)}"
 
 
+MOSAIC_FILE = "mosaic.tif"
 TILE_NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)\.tif")
 
 
@@ -233,7 +226,8 @@ class TileFolder:
 
     def keep(self, window: Window, content: bytes) -> None:
         """Write a tile so that it is there whole or not at all, whatever happens."""
-        write_atomically(self.path(window), content)
+        with replace_file(self.path(window)) as unfinished:
+            unfinished.write_bytes(content)
 
     def clear(self) -> None:
         """Forget the tiles: they are in the finished file."""
@@ -243,39 +237,5 @@ class TileFolder:
     def locked(self) -> Iterator[None]:
         """Keep a second run out. The system itself lifts the lock of a run that was killed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
-            try:
-                lock_file(file)
-            except OSError:
-                raise GeosegError(
-                    f"{self.folder} is in use by another geoseg export; wait for it, or export to another --out"
-                ) from None
+        with lock_folder(self.folder):
             yield
-
-
-def lock_file(file: IO[str]) -> None:
-    """Take a file for this process alone, or raise OSError."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its place, see it on disk, then move it there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise GeosegError(
-            f"{path} cannot be written: {error.strerror}; make room and run the same command again to go on"
-        ) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,18 +20,14 @@ from gee.catalogue import ESM, Imagery
 from gee.download import LayerDownload
 from gee.export import Export, ExportRequest, describe_export, open_connection, prepare_folder
 from gee.expressions import CompositeOptions
-from gee.geotiff import (
-    GeoTiffFormat,
-    make_rasterio_window,
-    read_tiles,
-    reserve_temporary_file,
-    write_atomically,
-)
+from gee.geotiff import GeoTiffFormat, make_rasterio_window, read_tiles
 from gee.grid import count_request_bytes
 from gee.layers import make_imagery_layer, make_label_layer
 from gee.session import Session
 from geoseg.errors import GeosegError, InputError
+from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, Window
+from geoseg.raster.source import replace_raster
 
 log = logging.getLogger(__name__)
 
@@ -250,18 +245,19 @@ class PairExport:
         lines.writerow(INDEX_HEADER)
         for split, chips in kept.items():
             lines.writerows(format_index_row(split, chip, self.export.grid) for chip in chips)
-        write_atomically(self.export.out / INDEX_FILE, table.getvalue().encode())
+        replace_text(self.export.out / INDEX_FILE, table.getvalue())
 
 
 def write_chip(pixels: NDArray[np.generic], form: GeoTiffFormat, path: Path) -> None:
     """One chip as a GeoTIFF, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with reserve_temporary_file(path, "chip") as unfinished:
-        with rasterio.open(unfinished, "w", **form.profile, compress="deflate") as target:
-            target.write(pixels)
-            target.descriptions = [band.name for band in form.bands]
-            target.scales = [form.pixels.scale] * len(form.bands)
-        os.replace(unfinished, path)
+    with (
+        replace_raster(path) as unfinished,
+        rasterio.open(unfinished, "w", **form.profile, compress="deflate") as target,
+    ):
+        target.write(pixels)
+        target.descriptions = [band.name for band in form.bands]
+        target.scales = [form.pixels.scale] * len(form.bands)
 
 
 def check_pair_request(wish: ExportRequest, export: Export) -> tuple[Imagery, CompositeOptions]:

@@ -72,7 +72,14 @@ def test_a_room_imports_only_from_floors_below(room: str) -> None:
 
 
 def test_earth_engine_knows_little_of_geoseg() -> None:
-    allowed = ("geoseg.errors", "geoseg.progress", "geoseg.io", "geoseg.raster.grid", "geoseg.__version__")
+    allowed = (
+        "geoseg.errors",
+        "geoseg.progress",
+        "geoseg.io",
+        "geoseg.raster.grid",
+        "geoseg.raster.source",
+        "geoseg.__version__",
+    )
     for path in sources("gee"):
         for module in imports(path):
             assert not module.startswith("geoseg") or module.startswith(allowed), f"{path}: {module}"

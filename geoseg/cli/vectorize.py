@@ -13,7 +13,7 @@ from geoseg.cli.options import add_footprint_options, pop_footprint_options
 from geoseg.errors import InputError
 
 if TYPE_CHECKING:
-    from geoseg.footprints.trace.mask import Mask
+    from geoseg.raster.mask import Mask
     from geoseg.workflows.vectorize import VectorizeSummary
 
 
@@ -89,9 +89,9 @@ def command(
       geoseg vectorize mask.tif --probability probability.tif --regions wards.gpkg --out buildings.gpkg
       geoseg vectorize probability.tif --threshold 0.4 --split touching --out buildings.fgb
     """
-    from geoseg.footprints.trace.mask import open_mask
     from geoseg.footprints.write.geopackage import check_replaceable
     from geoseg.footprints.write.project import QgisProject, write_project
+    from geoseg.raster.mask import open_mask
     from geoseg.workflows.options import VectorizeOptions
     from geoseg.workflows.vectorize import vectorize_mask
 
@@ -125,7 +125,7 @@ def parse_class_names(classes: tuple[str, ...]) -> dict[int, str]:
 
 def make_class_names(mask: Mask, regions: str | None) -> dict[int, str]:
     """Names for the classes of a mask whose names nobody gave; statistics need to know them beforehand."""
-    from geoseg.footprints.trace.mask import find_classes
+    from geoseg.raster.mask import find_classes
 
     values = find_classes(mask) if regions and mask.threshold is None else []
     return {1: "building"} | {value: f"class {value}" for value in values if value > 1}

@@ -5,7 +5,6 @@ Also smaller copies of them, for photographs far finer than the model needs.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,13 +24,7 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.datasets.schema import IGNORE
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid, Window
-from geoseg.raster.source import (
-    GDAL_ERRORS,
-    describe_gdal_error,
-    make_rasterio_crs,
-    make_write_error,
-    open_raster,
-)
+from geoseg.raster.source import describe_gdal_error, make_rasterio_crs, open_raster, replace_raster
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".npy")
 BLOCK_SIZE = 512
@@ -170,20 +163,13 @@ def write_raster(
 ) -> None:
     """Write pixels (band, row, col) piece by piece on a picture's grid, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(unfinished, "w", **make_profile(like, bands, dtype), **profile) as dataset:
-                for window, values in pieces:
-                    dataset.write(
-                        values, window=RasterioWindow(window.col, window.row, window.width, window.height)
-                    )
-        unfinished.replace(path)
-    except GDAL_ERRORS as error:
-        raise make_write_error(path, error) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with warnings.catch_warnings(), replace_raster(path) as unfinished:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(unfinished, "w", **make_profile(like, bands, dtype), **profile) as dataset:
+            for window, values in pieces:
+                dataset.write(
+                    values, window=RasterioWindow(window.col, window.row, window.width, window.height)
+                )
 
 
 def make_profile(like: ImageInfo, bands: int, dtype: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from geoseg.errors import InputError
+from geoseg.io.atomic import replace_text
 from geoseg.raster.palette import ClassEntry
 
 Split = Literal["train", "validation", "test"]
@@ -178,12 +178,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> Path:
     """Write `dataset.toml` into a folder, whole or not at all; the same data set gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / DATASET_FILE
-    unfinished = folder / f".{DATASET_FILE}.{os.getpid()}"
-    try:
-        unfinished.write_text("".join(format_dataset(dataset)), encoding="utf-8")
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    replace_text(file, "".join(format_dataset(dataset)))
     return file
 
 

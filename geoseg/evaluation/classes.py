@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.footprints.trace.mask import Mask, find_classes
 from geoseg.progress import list_names
+from geoseg.raster.mask import Mask, find_classes
 from geoseg.raster.palette import ClassEntry
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from geoseg.evaluation.sides import (
     refuse_unknown_classes,
 )
 from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.trace.mask import select_own_class
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
-from geoseg.footprints.trace.pieces import FINE_STEPS, OutlinePieces
+from geoseg.footprints.trace.pieces import OutlinePieces
 from geoseg.footprints.trace.rings import Stitcher, build_footprints
 from geoseg.progress import track
-from geoseg.raster.coding import NODATA
+from geoseg.raster.coding import FINE_STEPS, NODATA
 from geoseg.raster.grid import WGS84, Grid, find_transformer
+from geoseg.raster.mask import select_own_class
 from geoseg.scores.calibration import ProbabilityCounts
 from geoseg.scores.confusion import Confusion, Counts, Floats
 from geoseg.scores.outlines import (

@@ -18,9 +18,9 @@ from geoseg.evaluation.alignment import (
 from geoseg.evaluation.classes import Meaning
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.evaluation.sides import PolygonLayer, RasterSide, Side, limit_to_polygons
-from geoseg.footprints.trace.mask import Mask, open_mask, open_probability
 from geoseg.io.layers import is_vector_file, parse_layer_path
 from geoseg.raster.grid import Grid, make_placeholder_grid
+from geoseg.raster.mask import Mask, open_mask, open_probability
 
 if TYPE_CHECKING:
     from geoseg.models.card import Card
@@ -118,7 +118,7 @@ class EvaluationInputs:
         if mask.probability is None:
             return moved
         probability = warp_to_grid(Path(mask.probability.path), grid, self.scratch)
-        return replace(moved, probability=open_probability(str(probability), moved))
+        return replace(moved, probability=open_probability(str(probability), moved.grid))
 
     def side(self, made: Mask | PolygonLayer, grid: Grid, meaning: Meaning) -> Side:
         """A mask or layer on a grid, its classes renumbered."""

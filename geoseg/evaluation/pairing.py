@@ -23,12 +23,12 @@ from geoseg.evaluation.classes import (
 from geoseg.evaluation.inputs import EvaluationInputs
 from geoseg.evaluation.options import EvaluateOptions, refuse_unused_options
 from geoseg.evaluation.sides import Comparison, EvaluationPair, PolygonLayer, RestrictedSide, VectorSide
-from geoseg.footprints.trace.mask import Mask, open_mask
 from geoseg.io.layers import is_vector_file
 from geoseg.progress import list_names
 from geoseg.raster.bands import find_band_name, find_color, match_bands
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid, make_placeholder_grid
+from geoseg.raster.mask import Mask, open_mask
 from geoseg.raster.scene import open_scene
 
 if TYPE_CHECKING:

@@ -29,11 +29,10 @@ from geoseg.evaluation.classes import (
 )
 from geoseg.footprints.measure import Extent, make_equal_area_crs, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
-from geoseg.footprints.trace.mask import Mask
-from geoseg.footprints.trace.pieces import FINE_STEPS
 from geoseg.io.layers import parse_layer_path, read_layer
-from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
+from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEPS
 from geoseg.raster.grid import Grid
+from geoseg.raster.mask import Mask
 from geoseg.raster.palette import ClassEntry
 from geoseg.regions.polygons import make_valid_polygons
 from geoseg.scores.outlines import FootprintOutlines

@@ -28,8 +28,8 @@ from geoseg.footprints.polygons import (
     simplify_clusters,
 )
 from geoseg.footprints.regularize.blocks import regularize_footprints
-from geoseg.footprints.trace.pieces import FINE_STEPS
 from geoseg.footprints.trace.rings import TracedFootprints
+from geoseg.raster.coding import FINE_STEPS
 from geoseg.raster.grid import Grid
 
 

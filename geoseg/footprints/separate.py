@@ -20,14 +20,9 @@ from skimage.segmentation import watershed
 
 from geoseg.footprints.polygons import Floats, Ints, find_starts, number_items
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
-from geoseg.footprints.trace.pieces import (
-    FINE_STEPS,
-    ComponentRuns,
-    Values,
-    concatenate_columns,
-    get_unknown_value,
-)
+from geoseg.footprints.trace.pieces import ComponentRuns, concatenate_columns, get_unknown_value
 from geoseg.footprints.trace.rings import TracedFootprints, build_footprints
+from geoseg.raster.coding import FINE_STEPS, Values
 
 NARROW = 0.65
 """A way between two bodies is a neck when it is narrower than this share of the narrower body."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 from geoseg.inference.predictor import StripAnswer
 from geoseg.io.access import lock_folder
+from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
+from geoseg.raster.source import is_readable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,14 @@ class StripFiles:
     @property
     def exist(self) -> bool:
         return self.classes.exists() and self.probabilities.exists()
+
+    def are_whole(self) -> bool:
+        """Whether both files are there and can be read; one that a failing disk has damaged is taken away."""
+        for path in (self.classes, self.probabilities):
+            if path.exists() and not is_readable(path):
+                log.warning(f"{path}: damaged, and predicted again")
+                path.unlink()
+        return self.exist
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Journal:
 
     def find_missing_runs(self, strips: Sequence[Strip]) -> list[list[Strip]]:
         """Runs of consecutive strips that are not finished yet."""
-        missing = [strip for strip in strips if not self.files(strip).exist]
+        missing = [strip for strip in strips if not self.files(strip).are_whole()]
         runs = groupby(enumerate(missing), key=lambda item: item[1].index - item[0])
         return [[strip for _, strip in run] for _, run in runs]
 
@@ -71,9 +83,7 @@ class Journal:
         """Settle a value once for all runs of the job: the first run's word stands."""
         path = self.folder / f"{name}.json"
         if not path.exists():
-            unfinished = path.with_name(f".{path.name}.{get_ident()}")
-            unfinished.write_text(json.dumps(value))
-            unfinished.replace(path)
+            replace_text(path, json.dumps(value))
         return json.loads(path.read_text())
 
     def remove(self) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from geoseg.errors import GeosegError, InputError
 
 LOCK_FILE = ".lock"
@@ -20,17 +22,25 @@ DISK_FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o 
 
 def explain_write_error(error: Exception, path: Path) -> str:
     """The cause of a failed write, and what to do about it."""
-    words, free = str(error).lower(), shutil.disk_usage(path.parent).free
-    is_full = getattr(error, "errno", None) in DISK_FULL_ERRNOS or any(
+    causes = list(list_causes(error))
+    words, free = " ".join(map(str, causes)).lower(), shutil.disk_usage(path.parent).free
+    is_full = any(getattr(cause, "errno", None) in DISK_FULL_ERRNOS for cause in causes) or any(
         full in words for full in DISK_FULL_WORDS
     )
     if is_full or free < LEAST_FREE_BYTES:
-        return f"no space left on the disk ({free / 1e6:,.0f} MB free); make room or write elsewhere"
+        return f"no space left on the disk ({free / 1e6:,.0f} MB free); make room and run again"
     if "locked" in words:
         return "another program has it open; close it there and run again"
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}"
-    return f"{error}; {free / 1e6:,.0f} MB are free on the disk"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{causes[-1]}; {free / 1e6:,.0f} MB are free on the disk"
+
+
+def list_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what led to it: rasterio tells what GDAL said in the cause alone."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def check_writable(path: Path) -> None:
@@ -82,16 +92,14 @@ def check_folder(path: Path) -> None:
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, which is made if need be."""
-    import fcntl
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK_FILE).open("w")
+        lock = FileLock(folder / LOCK_FILE, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise GeosegError(f"{folder}: another run of the same command is at work") from error
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to ({error.strerror})") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise GeosegError(f"{folder}: another run of the same command is at work") from error
+        lock.release()  # `with` holds it a second time
         yield

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, renamed at the end, with one clear line when that fails."""
+"""Files that are whole or not there: written beside, put on disk, renamed at the end, with one clear line when that fails."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
-
 from geoseg.errors import GeosegError
-from geoseg.io.access import check_writable, explain_write_error
+from geoseg.io.access import check_writable, explain_write_error, list_causes
+
+WRITING_LIBRARIES = {"pyarrow", "pyogrio", "rasterio"}
+"""Their errors share no base class, and importing them for their errors would take longer than writing."""
 
 
 @contextmanager
 def replace_files(path: Path) -> Iterator[Path]:
     """A folder beside a file: what lies in it when the block ends well is moved next to, or over, that file.
 
-    After an error the folder vanishes, and what was there before is untouched.
+    After an error the folder vanishes with all that was left in it, and what was there before is untouched.
     """
     check_writable(path)
     with explain_write_errors(path):
@@ -29,10 +30,32 @@ def replace_files(path: Path) -> Iterator[Path]:
         yield folder
         check_writable(path)
         with explain_write_errors(path):
-            for finished in sorted(file for file in folder.iterdir() if file.is_file()):
-                os.replace(finished, path.parent / finished.name)
+            finished = sorted(file for file in folder.iterdir() if file.is_file())
+            for file in finished:
+                put_on_disk(file)
+            for file in finished:
+                os.replace(file, path.parent / file.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """A path beside a file: what is written there moves over the file when the block ends well."""
+    with replace_files(path) as folder, explain_write_errors(path):
+        yield folder / path.name
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replace_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def put_on_disk(path: Path) -> None:
+    """Wait until a file's bytes lie on the disk, so that a rename never names what a power cut takes away."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -40,5 +63,18 @@ def explain_write_errors(path: Path) -> Iterator[None]:
     """Say in one line what kept a file from being written."""
     try:
         yield
-    except (OSError, sqlite3.Error, DataSourceError, DataLayerError, FeatureError) as error:
+    except GeosegError:
+        raise
+    except Exception as error:
+        if not is_write_error(error):
+            raise
         raise GeosegError(f"{path} could not be written: {explain_write_error(error, path)}") from error
+
+
+def is_write_error(error: Exception) -> bool:
+    """Whether an error is one of files, rather than of our own code; torch tells a full disk as an error of its own."""
+    return any(
+        isinstance(cause, (OSError, sqlite3.Error, SystemError))
+        or type(cause).__module__.partition(".")[0] in WRITING_LIBRARIES
+        for cause in list_causes(error)
+    )

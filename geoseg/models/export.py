@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import GeosegError, InputError, shorten_error
+from geoseg.io.atomic import replace_file
 from geoseg.models.backends.torch import ProbabilityNetwork
 from geoseg.models.network import load_network
 from geoseg.models.onnx_file import make_metadata, open_onnx_session
@@ -23,17 +23,13 @@ def export_onnx(model: Model, out: Path, overwrite: bool = False) -> float:
     refuse_export(model, out, overwrite)
     network = ProbabilityNetwork(load_network(model), model.card).eval()
     example = make_example_patches(model)
-    unfinished = out.with_name(f".{out.stem}.{os.getpid()}.onnx")
-    try:
+    with replace_file(out) as unfinished:
         write_onnx(network, example, make_metadata(model.card), unfinished)
         difference = measure_largest_difference(network, example, unfinished)
         if not difference <= LARGEST_DIFFERENCE:
             raise GeosegError(
                 f"{out}: not written, since its answers differ from the torch model's by {difference:.2g}"
             )
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return difference
 
 
@@ -59,7 +55,7 @@ def write_onnx(network: torch.nn.Module, example: Tensor, metadata: dict[str, st
         import onnx
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise InputError(f"{path.name}: writing ONNX needs more: pip install 'geoseg[onnx]'") from error
+        raise InputError("writing ONNX needs more: pip install 'geoseg[onnx]'") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of deprecations inside torch
         try:

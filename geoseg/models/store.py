@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError, shorten_error
+from geoseg.errors import GeosegError, InputError, shorten_error
+from geoseg.io.atomic import replace_text
 from geoseg.models.card import Card
 
 BUILTIN = Path(__file__).parent / "builtin"
@@ -195,9 +197,7 @@ def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | Non
     if check is not None:
         np.save(folder / CHECK_FILE, check)
     written = replace(card, weights_sha256=Model(card.name, card, folder / WEIGHTS_FILE).weights_sha256)
-    unfinished = folder / f".{CARD_FILE}"
-    unfinished.write_text(written.to_json(), encoding="utf-8")
-    unfinished.replace(folder / CARD_FILE)
+    replace_text(folder / CARD_FILE, written.to_json())
     return open_model_folder(folder, str(folder))
 
 
@@ -210,10 +210,6 @@ def find_cache_folder() -> Path:
 
 def write_cache_text(path: Path, text: str) -> None:
     """Keep a small text; a cache that cannot be written is no reason to stop."""
-    try:
+    with suppress(OSError, GeosegError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-        unfinished.write_text(text)
-        unfinished.replace(path)
-    except OSError:
-        return
+        replace_text(path, text)

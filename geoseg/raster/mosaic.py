@@ -6,7 +6,6 @@ there. So the strip files are what a later run resumes from, and the mosaic appe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +13,18 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
+import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio.windows import Window as RasterioWindow
 
+from geoseg.errors import GeosegError
+from geoseg.io.atomic import replace_file
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.palette import Palette
 from geoseg.raster.plan import Strip
-from geoseg.raster.source import GDAL_ERRORS, make_rasterio_crs, make_write_error
+from geoseg.raster.source import make_rasterio_crs, read_overview_ends, replace_raster
 
 BLOCK = 512
 COPY_CACHE_BYTES = 64 * 2**20
@@ -47,39 +50,43 @@ class MosaicLayer:
 def write_strip(path: Path, values: NDArray[np.uint8], grid: Grid) -> None:
     """Write the finished bytes (band, row, col) of a strip's grid, whole or not at all."""
     bands, height, width = values.shape
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": bands, "height": height, "width": width,
         "crs": make_rasterio_crs(grid.crs), "transform": grid.transform, "nodata": NODATA,
         "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
         "compress": "zstd", "zstd_level": 1, "bigtiff": "if_safer",
     }  # fmt: skip
-    try:
-        with rasterio.open(unfinished, "w", **profile) as dataset:
-            dataset.write(values)
-        unfinished.replace(path)
-    except GDAL_ERRORS as error:
-        raise make_write_error(path, error) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replace_raster(path) as unfinished, rasterio.open(unfinished, "w", **profile) as dataset:
+        dataset.write(values)
 
 
 def write_mosaic(out: Path, layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> None:
     """Join strip files to a cloud-optimised GeoTIFF, with a QGIS style beside it when the layer has a palette."""
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tif")
-    try:
-        with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"):
-            rasterio.shutil.copy(
-                make_strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",
-                blocksize=BLOCK, **layer.cog_options, sparse_ok=True, num_threads="all_cpus",
-            )  # fmt: skip
+    with (
+        rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"),
+        replace_file(out) as unfinished,
+    ):
+        rasterio.shutil.copy(
+            make_strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",
+            blocksize=BLOCK, **layer.cog_options, sparse_ok=True, num_threads="all_cpus",
+        )  # fmt: skip
+        check_mosaic(unfinished, out, strips)
         if layer.palette:
-            out.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8")
-        unfinished.replace(out)
-    except GDAL_ERRORS as error:
-        raise make_write_error(out, error) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+            unfinished.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8")
+
+
+def check_mosaic(path: Path, out: Path, strips: Sequence[tuple[Strip, Path]]) -> None:
+    """Compare a mosaic with its strips: blocks that a full disk did not take read as nodata, without an error."""
+    with rasterio.open(path) as mosaic:
+        for strip, file in strips:
+            with rasterio.open(file) as dataset:
+                expected = dataset.read()
+            window = RasterioWindow(0, strip.row, mosaic.width, strip.height)
+            if not np.array_equal(mosaic.read(window=window), expected):
+                raise GeosegError(
+                    f"{out} could not be written: rows from {strip.row} on were lost on the way"
+                )
+    read_overview_ends(path)
 
 
 def make_strips_vrt(layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import InputError
+from geoseg.io.atomic import replace_file
 from geoseg.raster.grid import Window
 
 # What rasterio raises when GDAL fails; a failed write comes as any of these.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, OSError)
-
-LEAST_FREE_BYTES = 2**20
 
 
 def describe_gdal_error(error: BaseException) -> str:
@@ -46,13 +45,6 @@ def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
         raise InputError(f"{name}: not a raster that can be read ({describe_gdal_error(error)})") from error
     with dataset:
         yield dataset
-
-
-def make_write_error(path: Path, error: BaseException) -> GeosegError:
-    """One line on a file that could not be written."""
-    if shutil.disk_usage(path.parent).free < LEAST_FREE_BYTES:
-        return GeosegError(f"{path}: the disk is full; free some space and run the same command again")
-    return GeosegError(f"{path}: cannot be written ({describe_gdal_error(error)})")
 
 
 def make_rasterio_crs(crs: CRS) -> rasterio.crs.CRS:
@@ -131,3 +123,46 @@ def parse_crs(text: str, option: str) -> CRS:
         raise InputError(
             f"{option} {text}: not a coordinate reference system; write it like EPSG:32633"
         ) from error
+
+
+READ_BACK_ROWS = 512
+
+
+@contextmanager
+def replace_raster(path: Path) -> Iterator[Path]:
+    """A path beside a raster, which takes its place once all that was written there could be read back.
+
+    GDAL writes much of a file when it is closed, and rasterio then loses what fails, such as a full disk.
+    """
+    with replace_file(path) as unfinished:
+        yield unfinished
+        read_back(unfinished)
+
+
+def read_back(path: Path) -> None:
+    """Read every pixel of a raster, and the end of each of its overviews; whatever is wrong with it is an error."""
+    with rasterio.open(path) as dataset:
+        step = max(READ_BACK_ROWS, dataset.block_shapes[0][0])
+        for row in range(0, dataset.height, step):
+            height = min(step, dataset.height - row)
+            dataset.read(window=RasterioWindow(0, row, dataset.width, height))
+    read_overview_ends(path)
+
+
+def read_overview_ends(path: Path) -> None:
+    """Read the last pixels of each overview of a raster, which are the last to be written."""
+    with rasterio.open(path) as dataset:
+        levels = len(dataset.overviews(1))
+    for level in range(levels):
+        with rasterio.open(path, overview_level=level) as overview:
+            rows, cols = (min(READ_BACK_ROWS, size) for size in overview.shape)
+            overview.read(window=RasterioWindow(overview.width - cols, overview.height - rows, cols, rows))
+
+
+def is_readable(path: Path) -> bool:
+    """Whether all of a raster can be read."""
+    try:
+        read_back(path)
+    except GDAL_ERRORS:
+        return False
+    return True

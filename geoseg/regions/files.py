@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +15,8 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyogrio
-from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
-from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
@@ -33,9 +30,8 @@ from geoseg.footprints.write.geopackage import (
 from geoseg.io.atomic import explain_write_errors, replace_files
 from geoseg.io.layers import find_only_layer
 from geoseg.progress import track
-from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.grid import Grid, Window
-from geoseg.raster.source import open_raster
+from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, read_raster_grid, split_rows
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics
 
@@ -139,95 +135,51 @@ def parse_layer_crs(crs: object, path: Path) -> CRS:
     return CRS.from_user_input(crs)
 
 
-PIXELS_AT_ONCE = 16_000_000
-
-
 @dataclass(frozen=True)
 class StatsRasters:
-    """An open mask and an open probability of the same grid; either may be missing."""
+    """A mask and a probability of the same pixels; either may be missing."""
 
     grid: Grid
-    mask: Any = None
-    probability: Any = None
+    mask: Mask | None = None
+    probability: Probability | None = None
 
     @classmethod
-    @contextmanager
-    def open(cls, mask: Path | None, probability: Path | None) -> Iterator[StatsRasters | None]:
+    def open(cls, mask: Path | None, probability: Path | None) -> StatsRasters | None:
         """Open what there is; none if there is neither."""
-        with ExitStack() as stack:
-            both = [
-                stack.enter_context(open_raster(str(path), str(path))) if path else None
-                for path in (mask, probability)
-            ]
-            grids = [read_raster_grid(raster) for raster in both if raster is not None]
-            if len(set(grids)) > 1:
-                raise InputError(f"{mask} and {probability} lie on different grids; give a matching pair")
-            yield cls(grids[0], *both) if grids else None
+        if mask is not None:
+            opened = open_mask(str(mask))
+            likely = open_probability(str(probability), opened.grid) if probability else None
+            return cls(opened.grid, opened, likely)
+        if probability is not None:
+            grid = read_raster_grid(str(probability))
+            return cls(grid, None, open_probability(str(probability), grid))
+        return None
 
     def feed(self, statistics: RegionStatistics) -> None:
         """Feed every strip to the statistics."""
         bands = None if self.probability is None else find_class_bands(self.probability, statistics.names)
-        height = max(1, PIXELS_AT_ONCE // self.grid.width)
         with track("Reading rasters", self.grid.height, "rows") as done:
-            for row in range(0, self.grid.height, height):
-                window = Window(row, 0, min(height, self.grid.height - row), self.grid.width)
-                seen = None if self.mask is None else read_mask(self.mask, window)
-                likely = None if bands is None else read_probability(self.probability, bands, window)
-                statistics.add_strip(window, seen, likely)
+            for rows in split_rows(self.grid):
+                window = Window(rows.start, 0, rows.stop - rows.start, self.grid.width)
+                classes = None if self.mask is None else self.mask.read(rows)[0]
+                likely = None if self.probability is None else self.probability.read(rows)[bands]
+                statistics.add_strip(window, classes, likely)
                 done(window.height)
 
 
-def read_raster_grid(raster: Any) -> Grid:
-    """Where the pixels of a raster lie."""
-    if raster.crs is None:
-        raise InputError(f"{raster.name} has no CRS; assign its own with gdal_edit.py -a_srs")
-    return Grid(CRS.from_wkt(raster.crs.to_wkt()), raster.transform, raster.height, raster.width)
-
-
-def find_class_bands(probability: Any, names: Sequence[str]) -> list[int]:
-    """Which band of a probability belongs to each class."""
-    if probability.count == 1 and len(names) == 1:
-        return [1]
-    described = {name: index for index, name in enumerate(probability.descriptions, start=1)}
+def find_class_bands(probability: Probability, names: Sequence[str]) -> list[int]:
+    """Which band of a probability, counted from 0, belongs to each class."""
+    described = {band.description: index for index, band in enumerate(probability.bands)}
+    if len(probability.bands) == 1 and len(names) == 1:
+        return [0]
     if set(names) <= set(described):
         return [described[name] for name in names]
-    if len(names) == 1 and probability.count == 2:
-        return [2]
+    if len(names) == 1 and len(probability.bands) == 2:
+        return [1]
     raise InputError(
-        f"{probability.name}: its {probability.count} bands do not say which is which of {', '.join(names)}; "
+        f"{probability.path}: its {len(probability.bands)} bands do not say which is which of {', '.join(names)}; "
         "describe each band with its class"
     )
-
-
-def read_mask(raster: Any, window: Window) -> NDArray[np.uint8]:
-    """A window of a mask as our own bytes: 255 where nothing was seen.
-
-    Many masks call the background nodata, so that it is clear on a map; it was seen all the same.
-    """
-    values = raster.read(1, window=make_raster_window(window))
-    unseen = values == (raster.nodata or NODATA)
-    return np.where(unseen, NODATA, 0).astype(np.uint8)
-
-
-def read_probability(
-    raster: Any, bands: Sequence[int], window: Window
-) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """A window of a probability: as our own bytes where it is that, else as floats from 0 to 1."""
-    values = raster.read(list(bands), window=make_raster_window(window))
-    if values.dtype == np.uint8 and raster.scales[0] == PROBABILITY_STEP:
-        return np.asarray(values)
-    valid = raster.read_masks(bands[0], window=make_raster_window(window)) > 0
-    scaled = np.where(valid, values * np.float32(raster.scales[0]) + np.float32(raster.offsets[0]), np.nan)
-    if np.nanmax(scaled, initial=0.0) > 1 or np.nanmin(scaled, initial=0.0) < 0:
-        raise InputError(
-            f"{raster.name}: values are not probabilities from 0 to 1; set the scale of its bands"
-        )
-    return np.asarray(scaled, dtype=np.float32)
-
-
-def make_raster_window(window: Window) -> RasterWindow:
-    """A window as rasterio has it."""
-    return RasterWindow(window.col, window.row, window.width, window.height)
 
 
 @dataclass(frozen=True)
@@ -263,16 +215,16 @@ def write_statistics(
 
 def compute_statistics(question: StatsOptions, layer: FootprintLayer) -> gpd.GeoDataFrame:
     """The table of statistics, and nothing written."""
-    with StatsRasters.open(question.mask, question.probability) as rasters:
-        place = rasters.grid if rasters else layer.extent
-        area = AreaCrs.choose(place, question.area_crs)
-        regions = read_regions(question.regions, place, question.region_id)
-        statistics = RegionStatistics(regions, area, dict(enumerate(layer.classes, start=1)), place)
-        with track("Counting", layer.rows, "footprints") as done:
-            for frame in layer.frames():
-                measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
-                statistics.add_footprints(frame.assign(area_m2=measured))
-                done(len(frame))
-        if rasters:
-            rasters.feed(statistics)
+    rasters = StatsRasters.open(question.mask, question.probability)
+    place = rasters.grid if rasters else layer.extent
+    area = AreaCrs.choose(place, question.area_crs)
+    regions = read_regions(question.regions, place, question.region_id)
+    statistics = RegionStatistics(regions, area, dict(enumerate(layer.classes, start=1)), place)
+    with track("Counting", layer.rows, "footprints") as done:
+        for frame in layer.frames():
+            measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
+            statistics.add_footprints(frame.assign(area_m2=measured))
+            done(len(frame))
+    if rasters:
+        rasters.feed(statistics)
     return statistics.table()

@@ -24,7 +24,7 @@ from geoseg.footprints.measure import (
     transform_polygons,
 )
 from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
-from geoseg.raster.coding import NODATA, PROBABILITY_STEP
+from geoseg.raster.coding import FINE_STEP, PROBABILITY_STEP, find_unknown
 from geoseg.raster.grid import Grid, Window
 from geoseg.regions.polygons import Regions, dissolve_parts
 
@@ -224,9 +224,8 @@ class PixelRuns:
 
     def probabilities(self, band: NDArray[np.generic], seen: NDArray[np.bool_], regions: int) -> FloatArray:
         """Sum of probability times area over the seen pixels of each region."""
-        if band.dtype == np.uint8:
-            return PROBABILITY_STEP * self.sums(np.where(seen & (band != NODATA), band, 0), regions)
-        return self.sums(np.where(seen, np.nan_to_num(band.astype(np.float64), nan=0.0), 0.0), regions)
+        sums = self.sums(np.where(seen & ~find_unknown(band), band, 0), regions)
+        return sums * {"uint8": PROBABILITY_STEP, "uint16": FINE_STEP}.get(band.dtype.name, 1.0)
 
 
 def clip_regions(grid: Grid, regions: Regions) -> Polygons:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, FloatArray, Georeferenced
 from geoseg.footprints.write.spool import REGION_COLUMNS
-from geoseg.raster.coding import NODATA
+from geoseg.raster.coding import NODATA, find_unknown
 from geoseg.raster.grid import Grid, Window
 from geoseg.regions.adjustment import ConfusionMatrix
 from geoseg.regions.pixels import RegionOverlay, RegionPixels
@@ -203,8 +203,7 @@ def find_seen_pixels(mask: NDArray[np.uint8] | None, bands: NDArray[np.generic] 
         return np.asarray(mask != NODATA)
     if bands is None:
         raise InputError("a strip of statistics needs a mask or a probability")
-    first = bands[0]
-    return np.asarray(first != NODATA if first.dtype == np.uint8 else ~np.isnan(first.astype(np.float64)))
+    return ~find_unknown(bands[0])
 
 
 def compute_extent(frame: gpd.GeoDataFrame) -> Extent:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.io.atomic import explain_write_errors, replace_files
+from geoseg.io.atomic import explain_write_errors, replace_file, replace_files
 from geoseg.models.card import Card
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.scores.confusion import Confusion
@@ -77,9 +77,8 @@ def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    Image.fromarray(picture).save(unfinished, format="PNG")
-    unfinished.replace(path)
+    with replace_file(path) as unfinished:
+        Image.fromarray(picture).save(unfinished, format="PNG")
 
 
 CURVES = "curves.png"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
+import io
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from geoseg.datasets.reading.sites import count_own_processors, sum_class_counts
 from geoseg.datasets.schema import read_dataset
-from geoseg.errors import GeosegError, InputError, shorten_error
-from geoseg.io.access import check_folder, explain_write_error
+from geoseg.errors import InputError, shorten_error
+from geoseg.io.access import check_folder
+from geoseg.io.atomic import explain_write_errors, replace_file, replace_text
 from geoseg.models.card import Card
 from geoseg.models.network import add_derived_bands
 from geoseg.models.store import CARD_FILE
@@ -50,29 +51,9 @@ MENDING = {"learning_rate", "clip", "precision"}
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write beside, then rename."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with explain_write_errors(path):
-            with unfinished.open("wb") as file:
-                torch.save(dict(state), file)
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def explain_write_errors(path: Path) -> Iterator[None]:
-    """Say of a file of the run that it could not be written, and what then."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        # torch tells a full disk as an error of its own, behind which stands the one of the file
-        cause = error.__context__ if isinstance(error.__context__, OSError) else error
-        raise GeosegError(
-            f"{path}: cannot be written ({explain_write_error(cause, path)}); then give the same command again: training goes on from "
-            "the last checkpoint"
-        ) from error
+    """Write a checkpoint, whole or not at all."""
+    with replace_file(path) as unfinished, unfinished.open("wb") as file:
+        torch.save(dict(state), file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -113,12 +94,11 @@ class MetricsLog:
     def __init__(self, folder: Path, first_step: int, for_tensorboard: bool) -> None:
         self.path = folder / METRICS
         rows = [row for row in read_metrics(self.path) if int(row["step"]) < first_step]
-        unfinished = self.path.with_name(f".{METRICS}")
-        with explain_write_errors(self.path), unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        unfinished.replace(self.path)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_text(self.path, table.getvalue())
         self.file = self.path.open("a", newline="", encoding="utf-8")
         self.writer = csv.DictWriter(self.file, COLUMNS)
         self.board = open_tensorboard(folder / BOARD, first_step) if for_tensorboard else None
@@ -199,9 +179,7 @@ def clear_run_folder(out: Path) -> None:
 
 def write_options(out: Path, settings: TrainOptions) -> None:
     """Write the settings as they are used."""
-    unfinished = out / f".{OPTIONS_FILE}.{os.getpid()}"
-    unfinished.write_text(settings.to_toml(), encoding="utf-8")
-    unfinished.replace(out / OPTIONS_FILE)
+    replace_text(out / OPTIONS_FILE, settings.to_toml())
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from pyproj import CRS
 
 from geoseg.footprints.features import FeatureBatch, FeatureBuilder
 from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.trace.mask import Mask, MaskBand, Probability, select_own_class
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
-from geoseg.footprints.trace.pieces import FINE_STEPS, OutlinePieces, Values
+from geoseg.footprints.trace.pieces import OutlinePieces
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints, join_bands
 from geoseg.footprints.write.geopackage import FootprintWriter
 from geoseg.parallel import WorkerPool
 from geoseg.progress import track
-from geoseg.raster.coding import NODATA, PROBABILITY_STEP
+from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
 from geoseg.raster.grid import Grid, Window
+from geoseg.raster.mask import Mask, MaskBand, Probability, select_own_class
 from geoseg.raster.source import parse_crs
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics

@@ -83,7 +83,7 @@ def peer(mask: Path) -> int:
 
 
 def ours(mask: Path, workers: int, regularize: bool) -> int:
-    from geoseg.footprints.trace.mask import open_mask
+    from geoseg.raster.mask import open_mask
     from geoseg.workflows.options import VectorizeOptions
     from geoseg.workflows.vectorize import vectorize_mask
 

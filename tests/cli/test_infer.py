@@ -228,6 +228,29 @@ def test_killed_it_goes_on_to_the_same_bytes(
     assert not list(tmp_path.glob("*.parts"))
 
 
+def test_a_strip_that_the_disk_damaged_is_predicted_again(
+    tiny_model: Path, write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    scene = write_raster("scene.tif", photo(900, 400))
+
+    def start(name: str) -> list[str]:
+        outputs = [str(tmp_path / f"{name}-m.tif"), str(tmp_path / f"{name}-p.tif")]
+        return [sys.executable, "-c", SLOW_STRIPS, str(tiny_model), str(scene), *outputs]
+
+    with subprocess.Popen(start("hurt")) as process:
+        while process.poll() is None and len(list(tmp_path.glob("*.parts/classes-*"))) < 3:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    cut, emptied, *_ = sorted(tmp_path.glob("*.parts/classes-*"))
+    cut.write_bytes(cut.read_bytes()[:-100])
+    emptied.write_bytes(b"")
+    subprocess.run(start("hurt"), check=True)
+    subprocess.run(start("whole"), check=True)
+    for product in ("m", "p"):
+        hurt, whole = (tmp_path / f"{name}-{product}.tif" for name in ("hurt", "whole"))
+        assert hurt.read_bytes() == whole.read_bytes()
+
+
 def test_footprints_are_those_of_the_mask(run: Run, tmp_path: Path, blobs: Path) -> None:
     """Traced strip by strip while the model works, or afterwards from the finished rasters: the same file."""
     mask, probability, out, again = (tmp_path / name for name in ("m.tif", "p.tif", "a.gpkg", "b.gpkg"))
@@ -513,7 +536,8 @@ def test_a_full_disk_gives_one_line_and_nothing_half_written(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "cannot be written" in done.stderr.strip().splitlines()[-1]
+    assert "could not be written: " in done.stderr.strip().splitlines()[-1]
+    assert "See previous exception" not in done.stderr
     assert "Traceback" not in done.stderr
     assert not mask.exists()
     assert not probability.exists()

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import shapely
 from click.testing import CliRunner, Result
 
@@ -74,6 +75,33 @@ def test_rasters_give_seen_and_expected_area(buildings: Path, districts: Path, t
     layer = gpd.read_file(buildings, layer="regions")
     assert (layer["seen_area_m2"] / layer["region_area_m2"]).tolist() == pytest.approx([0.75] * 2, rel=1e-4)
     assert (layer["expected_area_m2"] / layer["seen_area_m2"]).tolist() == pytest.approx([0.4] * 2, rel=1e-6)
+
+
+def test_a_black_and_white_mask_is_seen_wholly(buildings: Path, tmp_path: Path) -> None:
+    """255 is building in a mask of 0 and 255, as for `vectorize`; unknown only where the file says so."""
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[:150] = 255
+    path = write_raster(tmp_path / "plain.tif", mask)
+    assert stats(buildings, "--regions", "grid:1km", "--mask", path).exit_code == 0
+    layer = gpd.read_file(buildings, layer="regions")
+    assert layer["seen_area_m2"].sum() == pytest.approx(GRID.height * GRID.width, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["internal mask", "alpha band"])
+def test_what_the_file_hides_is_unseen(buildings: Path, tmp_path: Path, kind: str) -> None:
+    values, shown = np.zeros(GRID.shape, np.uint8), np.full(GRID.shape, 255, np.uint8)
+    shown[:150] = 0
+    path = tmp_path / "mask.tif"
+    if kind == "alpha band":
+        write_raster(path, np.stack([values, shown]), photometric="minisblack", alpha="yes")
+    else:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            write_raster(path, values)
+            with rasterio.open(path, "r+") as raster:
+                raster.write_mask(shown)
+    assert stats(buildings, "--regions", "grid:1km", "--mask", path).exit_code == 0
+    layer = gpd.read_file(buildings, layer="regions")
+    assert layer["seen_area_m2"].sum() == pytest.approx((GRID.height - 150) * GRID.width, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8 in 255 steps", "two bands"])
@@ -146,14 +174,17 @@ def test_an_area_crs_that_distorts_is_warned_about(buildings: Path, districts: P
         (["{buildings}", "--regions", "grid:1parsec"], "grid:500m or grid:1km"),
         (["{buildings}", "--regions", "{districts}", "--region-id", "nom"], "no column nom"),
         (["{buildings}", "--regions", "{districts}", "--mask", "{districts}"], "not a raster"),
-        (["{buildings}", "--regions", "{districts}", "--mask", "{bare}"], "has no CRS"),
+        (
+            ["{buildings}", "--regions", "{districts}", "--mask", "{bare}"],
+            "has no coordinate reference system",
+        ),
         (
             ["{buildings}", "--regions", "{districts}", "--probability", "{raw}"],
-            "not probabilities from 0 to 1",
+            "is no probability (0 to 1)",
         ),
         (
             ["{buildings}", "--regions", "{districts}", "--mask", "{far}", "--probability", "{raw}"],
-            "different grids",
+            "does not have the same pixels",
         ),
         (["{buildings}", "--regions", "{districts}", "--area-crs", "EPSG:4326"], "is not projected"),
         (["{districts}x", "--regions", "{districts}"], "no such file"),

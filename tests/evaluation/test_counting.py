@@ -19,8 +19,8 @@ from geoseg.errors import InputError
 from geoseg.evaluation import counting
 from geoseg.evaluation.counting import TileGrid, count_pair
 from geoseg.evaluation.sides import EvaluationPair, RasterSide, Side, SideStrip, VectorSide, limit_to_polygons
-from geoseg.footprints.trace.mask import open_mask
 from geoseg.raster.grid import Grid
+from geoseg.raster.mask import open_mask
 from geoseg.scores.calibration import ProbabilityCounts
 from geoseg.scores.confusion import Confusion
 from geoseg.scores.outlines import FootprintOutlines, extract_boundary

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from geoseg.footprints.separate import split_touching
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
-from geoseg.footprints.trace.pieces import FINE_STEPS
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints
+from geoseg.raster.coding import FINE_STEPS
 
 KEEPING = JoinRules(keeps_pixels=True)
 

@@ -16,7 +16,7 @@ from heard import Heard
 from rasterio.features import shapes
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.footprints.trace.mask import open_mask
+from geoseg.raster.mask import open_mask
 from geoseg.workflows.options import VectorizeOptions
 from geoseg.workflows.vectorize import MaskStrip, Vectorizer, vectorize_mask
 

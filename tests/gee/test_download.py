@@ -202,7 +202,7 @@ def test_a_second_run_at_the_same_time_is_kept_out(export, earth):
     export.refused(*SMALL)
     (folder,) = export.out.glob("*.parts")
     with TileFolder(folder).locked():
-        assert "is in use by another geoseg export" in export.refused(*SMALL)
+        assert "another run of the same command is at work" in export.refused(*SMALL)
     export.done(*SMALL)
 
 

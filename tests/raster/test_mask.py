@@ -9,8 +9,8 @@ import pytest
 from made import RasterWriter
 
 from geoseg.errors import InputError
-from geoseg.footprints.trace.mask import Mask, find_classes, open_mask, select_own_class
-from geoseg.footprints.trace.pieces import FINE_STEPS
+from geoseg.raster.coding import FINE_STEPS
+from geoseg.raster.mask import Mask, find_classes, open_mask, select_own_class
 
 ALL = slice(0, 4)
 UNKNOWN = np.iinfo(np.uint16).max

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from geoseg.datasets.audit.records import SIZES_M2, make_label_reader
 from geoseg.datasets.images import ImageInfo, find_bands, read_image_info, read_window, stretch_colors
 from geoseg.datasets.polygons import ClassReader
 from geoseg.datasets.schema import Dataset, Item
+from geoseg.io.atomic import replace_file
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.grid import Window
 
@@ -46,9 +46,8 @@ def write_page(audited: AuditResult, path: Path) -> None:
     for place, index in enumerate(chosen):
         corner = MARGIN + place % ACROSS * (TILE + MARGIN), top + place // ACROSS * (TILE + CAPTION)
         draw_sample(page, pen, audited, index, corner)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    page.save(unfinished, format="PNG", optimize=True)
-    unfinished.replace(path)
+    with replace_file(path) as unfinished:
+        page.save(unfinished, format="PNG", optimize=True)
 
 
 def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from geoseg.datasets.audit.shift import AgreementPool
 from geoseg.datasets.builder import DatasetBuilder
 from geoseg.datasets.schema import DATASET_FILE, SPLITS, Dataset, Item, Split, write_dataset
 from geoseg.errors import InputError
+from geoseg.io.atomic import replace_text
 
 log = logging.getLogger(__name__)
 
@@ -209,8 +209,6 @@ def warn_about_leaks(audited: AuditResult) -> None:
 
 
 def write_audit(audited: AuditResult) -> None:
-    record = audited.dataset.folder / SUMMARY_FILE
-    unfinished = record.with_name(f".{SUMMARY_FILE}.{os.getpid()}")
-    unfinished.write_text(json.dumps(audited.summary, indent=1, ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(record)
-    write_page(audited, audited.dataset.folder / PAGE_FILE)
+    folder = audited.dataset.folder
+    replace_text(folder / SUMMARY_FILE, json.dumps(audited.summary, indent=1, ensure_ascii=False))
+    write_page(audited, folder / PAGE_FILE)

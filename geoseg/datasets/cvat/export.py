@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from geoseg.datasets.polygons import outline_grid
 from geoseg.datasets.vectors import VectorOptions, read_polygons
 from geoseg.errors import InputError
 from geoseg.io.access import check_writable
+from geoseg.io.atomic import replace_text
 from geoseg.progress import track
 from geoseg.raster.coding import PROBABILITY_STEP, PROBABILITY_STEPS
 from geoseg.raster.grid import Grid, Window
@@ -58,7 +58,7 @@ def export_tiles(scene: Path, footprints: Path, out: Path, wanted: CvatExportOpt
             parts.append(format_image(number, name, window, polygons))
             count += len(polygons)
             done(1)
-    write_text(out / "annotations.xml", format_annotations(parts, wanted.label))
+    replace_text(out / "annotations.xml", format_annotations(parts, wanted.label))
     return count
 
 
@@ -151,9 +151,3 @@ def format_annotations(images: Sequence[str], label: str) -> str:
         '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
         f"  <meta><job><labels>{labels}</labels></job></meta>\n{body}\n</annotations>\n"
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

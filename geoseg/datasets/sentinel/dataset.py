@@ -9,7 +9,6 @@ import glob
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -48,6 +47,7 @@ from geoseg.datasets.sentinel.reflectance import (
     write_scaled_vrt,
 )
 from geoseg.errors import InputError
+from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, Window
 
 log = logging.getLogger(__name__)
@@ -237,9 +237,7 @@ def write_shares(
 
 
 def write_json(path: Path, record: Any) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    unfinished.replace(path)
+    replace_text(path, json.dumps(record, indent=1))
 
 
 def warp_label(source: SentinelSource, wanted: SentinelOptions, folder: Path) -> WarpedLabel:

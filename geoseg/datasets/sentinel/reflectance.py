@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from geoseg.datasets.images import ImageInfo, find_bands, open_image, read_image_info
 from geoseg.datasets.sentinel.fractions import sample_raster
 from geoseg.errors import InputError
+from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.vrt import GDAL_TYPES
 
@@ -150,9 +150,7 @@ def write_scaled_vrt(image: ImageInfo, meaning: Reflectance, bands: Sequence[str
     with open_image(image.path) as dataset:
         text = format_vrt(dataset, image, meaning, list(zip(find_bands(image, bands), bands, strict=True)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    replace_text(path, text)
     return read_image_info(path)
 
 

@@ -18,11 +18,11 @@ from geoseg.footprints.trace.pieces import (
     ComponentRuns,
     OutlinePieces,
     PixelComponents,
-    Values,
     get_unknown_value,
     label_groups,
     order_paths,
 )
+from geoseg.raster.coding import Values
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from geoseg.footprints.polygons import Flags, Ints, sum_by_label
+from geoseg.raster.coding import FINE_STEPS, Values
 
-Values = NDArray[Any]
-
-FINE_STEPS = 50_000
-"""A probability of 1, as the integers that are added up: their sum is the same in any order."""
 BYTE_STEPS = np.append(np.arange(255) * (FINE_STEPS // 250), np.iinfo(np.uint16).max).astype(np.uint16)
 """The same for a probability of `geoseg infer`, 250 for 1 and 255 for unknown."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -14,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.errors import GeosegError
+from geoseg.io.atomic import replace_files
 from geoseg.models.backends.torch import ProbabilityNetwork
 from geoseg.models.network import load_network
 from geoseg.models.normalisation import Normalisation
@@ -85,15 +86,10 @@ def write_cached_network(network: Any, path: Path) -> None:
     """
     import openvino
 
-    unfinished = path.with_name(f"{os.getpid()}-{path.name}")
-    with suppress(OSError, RuntimeError):
+    with suppress(OSError, RuntimeError, GeosegError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        openvino.save_model(network, unfinished, compress_to_fp16=False)
-        unfinished.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        unfinished.replace(path)
-    for leftover in (unfinished, unfinished.with_suffix(".bin")):
-        with suppress(OSError):
-            leftover.unlink(missing_ok=True)
+        with replace_files(path) as folder:  # in the order of names: .bin before .xml
+            openvino.save_model(network, folder / path.name, compress_to_fp16=False)
 
 
 def build_in_normalisation(network: Any, normalisation: Normalisation, dtype: str) -> Any:

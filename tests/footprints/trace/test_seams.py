@@ -14,8 +14,9 @@ from rasterio.features import shapes
 from scipy.ndimage import label
 
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
-from geoseg.footprints.trace.pieces import BYTE_STEPS, FINE_STEPS
+from geoseg.footprints.trace.pieces import BYTE_STEPS
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints
+from geoseg.raster.coding import FINE_STEPS
 
 NODATA = 255
 CORNERS = np.ones((3, 3))

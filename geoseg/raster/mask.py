@@ -15,8 +15,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
-from geoseg.footprints.trace.pieces import FINE_STEPS, Values
-from geoseg.raster.coding import NODATA, PROBABILITY_STEP
+from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
 from geoseg.raster.grid import Grid
 from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, open_raster, read_crs, read_transform
 
@@ -34,6 +33,7 @@ class MaskBand:
     offset: float
     nodata: float | None
     has_mask: bool
+    description: str = ""
 
     @property
     def is_probability_byte(self) -> bool:
@@ -51,6 +51,7 @@ class MaskBand:
             offset=dataset.offsets[number - 1],
             nodata=dataset.nodatavals[number - 1],
             has_mask=masked,
+            description=dataset.descriptions[number - 1] or "",
         )
 
 
@@ -120,11 +121,11 @@ class Mask:
         return max(CACHE_BYTES, 2 * row_of_blocks)
 
     def _classes(self, raw: Values, dataset: Any, rows: slice) -> NDArray[np.uint8]:
-        if self.band.dtype == "uint8" and self.band.nodata == NODATA:
+        if self.band.dtype == "uint8" and self.band.nodata == NODATA and not self.band.has_mask:
             return raw
         known = find_known_pixels(dataset, raw, self.band, rows)
-        # A mask that calls its background nodata has seen it nevertheless.
-        unknown = ~known & (raw != 0)
+        # A mask that calls its background nodata has seen it nevertheless; what an alpha band hides it has not.
+        unknown = ~known if self.band.has_mask else ~known & (raw != 0)
         if self.band.dtype == "uint8" and raw.max(initial=0) == NODATA:
             raw = self._convert_255_to_building(raw, unknown)
         if self.band.dtype != "uint8":
@@ -171,15 +172,28 @@ def open_mask(
         raise InputError(
             "--threshold makes a mask from a probability; with --probability, give the mask itself"
         )
-    return replace(mask, probability=open_probability(probability, mask))
+    return replace(mask, probability=open_probability(probability, mask.grid))
 
 
-def open_probability(path: str, mask: Mask) -> Probability:
-    """Check that a probability fits a mask pixel by pixel."""
+def open_probability(path: str, grid: Grid) -> Probability:
+    """Check that a probability fits the grid of a mask pixel by pixel."""
     with rasterio.Env(), open_raster(path, path) as dataset:
-        if dataset.shape != mask.grid.shape or not dataset.transform.almost_equals(mask.grid.transform):
-            raise InputError(f"{path}: does not have the same pixels as {mask.path}; give the two of one run")
+        if dataset.shape != grid.shape or not dataset.transform.almost_equals(grid.transform):
+            raise InputError(f"{path}: does not have the same pixels as the mask; give the two of one run")
         return Probability(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
+
+
+def read_raster_grid(path: str, assume_crs: str | None = None) -> Grid:
+    """Where the pixels of a raster lie."""
+    with rasterio.Env(), open_raster(path, path) as dataset:
+        return Grid(read_crs(dataset, path, assume_crs), read_transform(dataset, path), *dataset.shape)
+
+
+def split_rows(grid: Grid) -> Iterator[slice]:
+    """The rows of a grid in runs that take little memory."""
+    height = max(1, STRIP_PIXELS // grid.width)
+    for start in range(0, grid.height, height):
+        yield slice(start, min(start + height, grid.height))
 
 
 def choose_band(dataset: Any, path: str, band: int | None) -> int:

@@ -1,0 +1,109 @@
+"""A mosaic is whole and equal to its strips, or it is not there: also on a disk that runs full while it is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from pyproj import CRS
+
+from geoseg.raster.grid import Grid
+from geoseg.raster.mosaic import MosaicLayer, write_mosaic, write_strip
+from geoseg.raster.plan import Strip
+from geoseg.raster.source import is_readable
+
+ROWS, WIDTH = 700, 900
+
+
+@pytest.fixture
+def strips(tmp_path: Path) -> list[tuple[Strip, Path]]:
+    """Two strips of classes, of which some blocks are all 0 and some all nodata."""
+    values = np.random.default_rng(0).integers(0, 2, (2 * ROWS, WIDTH), dtype=np.uint8)
+    values[:512, :512], values[512:1024, 512:] = 0, 255
+    made = []
+    for index in range(2):
+        strip = Strip(index, index * ROWS, (index + 1) * ROWS)
+        path = tmp_path / f"strip-{index}.tif"
+        write_strip(path, values[None, strip.row : strip.row + ROWS], make_grid(ROWS, strip.row))
+        made.append((strip, path))
+    return made
+
+
+def make_grid(rows: int, row: int = 0) -> Grid:
+    return Grid(
+        CRS.from_epsg(32633), rasterio.transform.from_origin(500_000, 6_000_000 - row, 1, 1), rows, WIDTH
+    )
+
+
+def read_all(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read()
+
+
+def test_a_mosaic_holds_its_strips(tmp_path: Path, strips: list[tuple[Strip, Path]]) -> None:
+    out = tmp_path / "mosaic.tif"
+    write_mosaic(out, MosaicLayer(("class",)), make_grid(2 * ROWS), strips)
+    np.testing.assert_array_equal(
+        read_all(out), np.concatenate([read_all(path) for _, path in strips], axis=1)
+    )
+
+
+LITTLE_ROOM = """
+import json, resource, signal, sys
+from pathlib import Path
+from rasterio import transform
+from pyproj import CRS
+from geoseg.errors import GeosegError
+from geoseg.raster.grid import Grid
+from geoseg.raster.mosaic import MosaicLayer, write_mosaic
+from geoseg.raster.plan import Strip
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder, rows, width, *limits = sys.argv[1:]
+folder, rows, width = Path(folder), int(rows), int(width)
+grid = Grid(CRS.from_epsg(32633), transform.from_origin(500_000, 6_000_000, 1, 1), 2 * rows, width)
+strips = [(Strip(i, i * rows, (i + 1) * rows), folder / f"strip-{i}.tif") for i in range(2)]
+said = {}
+for limit in limits:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+    try:
+        write_mosaic(folder / f"{limit}.tif", MosaicLayer(("class",)), grid, strips)
+        said[limit] = ""
+    except GeosegError as error:
+        said[limit] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no limit to the size of files")
+def test_a_mosaic_that_finds_no_room_is_not_there(tmp_path: Path, strips: list[tuple[Strip, Path]]) -> None:
+    whole = tmp_path / "whole.tif"
+    write_mosaic(whole, MosaicLayer(("class",)), make_grid(2 * ROWS), strips)
+    size = whole.stat().st_size
+    limits = [0, *(int(size * share / 20) for share in range(1, 20)), size - 1000, size - 10, size - 1, size]
+    arguments = map(str, (tmp_path, ROWS, WIDTH, *limits))
+    run = subprocess.run(
+        [sys.executable, "-c", LITTLE_ROOM, *arguments], capture_output=True, text=True, check=True
+    )
+    said = json.loads(run.stdout)
+    assert said.pop(str(size)) == ""
+    np.testing.assert_array_equal(read_all(tmp_path / f"{size}.tif"), read_all(whole))
+    for limit, error in said.items():
+        assert "could not be written" in error, limit
+        assert not (tmp_path / f"{limit}.tif").exists()
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_damaged_strip_is_known(strips: list[tuple[Strip, Path]]) -> None:
+    _, path = strips[1]
+    assert is_readable(path)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(content)
+    assert not is_readable(path)
