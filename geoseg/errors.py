@@ -5,11 +5,21 @@ A message is one line and gives the file, the value and the remedy.
 
 from __future__ import annotations
 
+import re
+
+PARAMETER_FIRST = re.compile(r"`(\w+)`")
+
 
 class GeosegError(Exception):
     """A failure while working: the command ends with exit code 1."""
 
     exit_code = 1
+
+    @property
+    def parameter(self) -> str | None:
+        """The parameter that is wrong, where the message begins with one: `min_area_m2` -3: give zero or more."""
+        match = PARAMETER_FIRST.match(str(self))
+        return match[1] if match else None
 
 
 class InputError(GeosegError):

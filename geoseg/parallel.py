@@ -86,5 +86,5 @@ def explain_killed_workers() -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         raise GeosegError(
-            "a worker process was killed, most likely for want of memory; try fewer --workers, or --workers 0"
+            "a worker process was killed, most likely for want of memory; try fewer `workers`, or `workers` 0"
         ) from error

@@ -47,7 +47,7 @@ def test_an_interrupt_is_left_to_the_parent() -> None:
 
 
 def test_a_killed_process_is_told_in_one_line() -> None:
-    with pytest.raises(GeosegError, match="fewer --workers"):
+    with pytest.raises(GeosegError, match="fewer `workers`"):
         results_of(killed, 1)
 
 

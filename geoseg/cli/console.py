@@ -16,6 +16,7 @@ from typing import Any, ParamSpec
 import click
 
 from geoseg.errors import GeosegError
+from geoseg.options import GROUPS, MESSAGES, show_flags
 from geoseg.progress import SILENT, Advance, use_reporter
 
 BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
@@ -91,13 +92,42 @@ def format_progress(what: str, unit: str, parts: tuple[float, float], rate: floa
 
 
 P = ParamSpec("P")
+MESSAGE_FLAGS = (
+    (("--debug",), "Show the traceback of an error."),
+    (("--json", "as_json"), "Print a machine-readable summary on stdout."),
+    (("--quiet", "-q"), "Say nothing but warnings and errors."),
+)
+
+
+class GroupedOption(click.Option):
+    """An option that stands below a heading of its own in the help."""
+
+    def __init__(self, *arguments: Any, group: str = "", **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options in groups, in the same order everywhere."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record:
+                group = MESSAGES if param.name == "help" else getattr(param, "group", "") or "Options"
+                groups.setdefault(group, []).append(record)
+        for heading in sorted(groups, key=GROUPS.index):
+            with formatter.section(heading):
+                formatter.write_dl(groups[heading])
 
 
 class ConsoleHandler(logging.Handler):
     """Writes what geoseg says to stderr, a line each, above the bar where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
+        line = show_flags(record.getMessage(), list_flags())
         is_warning = record.levelno >= logging.WARNING
         print_line(click.style(f"Warning: {line}", fg="yellow") if is_warning else line)
 
@@ -139,9 +169,6 @@ def wrap_command(run: Callable[P, None]) -> Callable[..., None]:
     The wrapped function receives `as_json` beside its own options.
     """
 
-    @click.option("--quiet", "-q", is_flag=True, help="Say nothing but warnings and errors.")
-    @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary on stdout.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(run)
     def wrapped(*args: Any, quiet: bool, debug: bool, **options: Any) -> None:
         try:
@@ -155,6 +182,8 @@ def wrap_command(run: Callable[P, None]) -> Callable[..., None]:
             click.echo("Stopped. Run the same command again to go on.", err=True)
             raise SystemExit(130) from None
 
+    for flags, meaning in MESSAGE_FLAGS:
+        wrapped = click.option(*flags, is_flag=True, cls=GroupedOption, group=MESSAGES, help=meaning)(wrapped)
     return wrapped
 
 
@@ -164,8 +193,16 @@ def report_error(error: Exception) -> int:
         error.show()
         return error.exit_code
     message = str(error) if isinstance(error, GeosegError) else describe_unexpected(error)
+    message = show_flags(message, list_flags())
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     return error.exit_code if isinstance(error, GeosegError) else 1
+
+
+def list_flags() -> dict[str, str]:
+    """The flags of the command that is running, by the parameters they stand for."""
+    context = click.get_current_context(silent=True)
+    params = context.command.params if context else []
+    return {param.name: param.opts[0] for param in params if param.name and param.opts[0].startswith("-")}
 
 
 def describe_unexpected(error: Exception) -> str:

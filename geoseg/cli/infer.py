@@ -3,90 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from geoseg.cli.console import print_result, wrap_command
-from geoseg.cli.options import add_footprint_options, pop_footprint_options
+from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
+from geoseg.cli.options import add_out_option, take_options
+from geoseg.options import RESOURCES
+from geoseg.workflows.options import InferOptions
 
 
-@click.command("infer")
+@click.command("infer", cls=GroupedCommand)
 @click.argument("scene", nargs=-1, required=True)
+@add_out_option(required=False)
 @click.option(
-    "--out",
-    "-o",
-    "footprints",
-    type=click.Path(path_type=Path),
-    help="Write building footprints here: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp.",
+    "--dry-run",
+    is_flag=True,
+    cls=GroupedOption,
+    group=RESOURCES,
+    help="Tell the plan, memory, disk and time, and stop.",
 )
-@click.option(
-    "--mask", type=click.Path(path_type=Path), help="Write the class of each pixel to this GeoTIFF."
-)
-@click.option("--probability", type=click.Path(path_type=Path), help="Write probabilities to this GeoTIFF.")
-@click.option(
-    "--model", default="default", show_default=True, help="Built-in name, folder, .onnx file or hub name."
-)
-@click.option("--bands", help="Bands in the model's order, by number or name, e.g. 4,3,2.")
-@click.option(
-    "--gsd", default="auto", show_default=True, help="Pixel size to work at: auto, native or metres."
-)
-@click.option("--patch", type=int, help="Side of a patch in pixels. [default: the model's]")
-@click.option(
-    "--overlap", type=int, help="Pixels that neighbouring patches share. [default: an eighth of a patch]"
-)
-@click.option("--threshold", type=float, help="Probability from which a pixel counts. [default: the model's]")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
-    default="auto",
-    show_default=True,
-    help="What runs the network.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic; auto takes the fastest that leaves the answers as they are.",
-)
-@click.option("--batch", type=int, help="Patches at a time. [default: as many as the device holds]")
-@click.option(
-    "--tta",
-    type=click.Choice(["none", "flips", "d4"]),
-    default="none",
-    show_default=True,
-    help="Average over mirrored and turned views: 4 or 8 times slower, a little better.",
-)
-@click.option("--assume-crs", help="CRS of a scene that does not say, e.g. EPSG:32633.")
-@click.option(
-    "--on-read-error",
-    type=click.Choice(["stop", "nodata"]),
-    default="stop",
-    show_default=True,
-    help="What to do about damaged parts of a scene.",
-)
-@add_footprint_options
-@click.option("--dry-run", is_flag=True, help="Tell the plan, memory, disk and time, and stop.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @wrap_command
+@take_options(InferOptions)
 def command(
-    *,
-    scene: tuple[str, ...],
-    footprints: Path | None,
-    mask: Path | None,
-    probability: Path | None,
-    qgis_project: Path | None,
-    dry_run: bool,
-    overwrite: bool,
-    as_json: bool,
-    **options: Any,
+    *, scene: tuple[str, ...], out: Path | None, dry_run: bool, as_json: bool, options: InferOptions
 ) -> None:
     """Find the buildings of SCENE and write them as footprints with true areas, and as rasters.
 
@@ -102,17 +41,12 @@ def command(
       geoseg infer sentinel.tif --bands B4,B3,B2,B8 --model sentinel2-builtup --mask built.tif
     """
     from geoseg.cli.main import return_large_buffers
-    from geoseg.inference.job import InferOptions
-    from geoseg.workflows.infer import InferOutputs, estimate_infer, infer
+    from geoseg.workflows.infer import estimate_infer, infer_scene
 
     return_large_buffers()
-
-    outputs = InferOutputs(footprints, mask, probability, qgis_project, overwrite)
-    recipe = pop_footprint_options(options)
-    wishes = InferOptions(**options)
     if dry_run:
-        needed = estimate_infer(scene, outputs, wishes)
+        needed = estimate_infer(scene, out, options)
         print_result(needed.summary, as_json, str(needed))
     else:
-        done = infer(scene, outputs, wishes, recipe)
-        print_result(done.summary, as_json, str(done))
+        result = infer_scene(scene, out, options)
+        print_result(result.summary, as_json, str(result))

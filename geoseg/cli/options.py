@@ -1,191 +1,97 @@
-"""Options that commands share, and what the library is given for them: footprints, and the data sets that prepare writes."""
+"""Flags of the command line, made from the options of the library."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule
-    from geoseg.datasets.polygons import LabelForm
+from geoseg.cli.console import GroupedOption
+from geoseg.options import INPUTS, OUTPUTS, Option, Options, format_flag, list_options, read_options
 
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-FOOTPRINT_OPTIONS = (
-    click.option(
-        "--min-area",
-        "min_area_m2",
-        type=float,
-        metavar="M2",
-        help="Leave out footprints smaller than this many true square metres; 0 keeps all.  [default: 5, or the model's]",
-    ),
-    click.option(
-        "--max-hole",
-        "max_hole_m2",
-        type=float,
-        metavar="M2",
-        help="Fill holes up to this size. Holes of --min-area and more always stay: they may hold a building.  [default: 2]",
-    ),
-    click.option(
-        "--regularize/--no-regularize",
-        default=None,
-        help="Straight walls and right angles; shared walls stay shared.  [default: on for pixels finer than 1 m]",
-    ),
-    click.option(
-        "--simplify",
-        "simplify_m",
-        type=float,
-        metavar="M",
-        help="Leave out details of outlines up to this many metres across.  [default: none]",
-    ),
-    click.option(
-        "--split",
-        type=click.Choice(["touching"]),
-        help="Part buildings that have grown together, at their necks or where the probability dips.",
-    ),
-    click.option(
-        "--connectivity",
-        type=click.Choice(["4", "8"]),
-        help="4: one building is joined by the sides of pixels; 8: by corners, too.  [default: 4]",
-    ),
-    click.option(
-        "--crs", metavar="CRS", help="CRS of the footprints, e.g. EPSG:4326.  [default: the raster's]"
-    ),
-    click.option(
-        "--area-crs",
-        metavar="CRS",
-        help="Projected CRS in which areas are measured.  [default: an equal-area one centred on the data]",
-    ),
-    click.option(
-        "--regions",
-        metavar="FILE[:LAYER]|grid:1km",
-        help="Count per region as well: a vector file, or squares; becomes the layer `regions`.",
-    ),
-    click.option("--region-id", metavar="COLUMN", help="The column that names a region."),
-    click.option(
-        "--qgis-project",
-        type=click.Path(path_type=Path),
-        metavar="FILE.qgz",
-        help="Write a QGIS project that opens footprints, regions and rasters together.",
-    ),
-)
-
-
-def add_footprint_options(command: Command) -> Command:
-    """Give a command all of these options, in this order."""
-    return reduce(lambda made, option: option(made), reversed(FOOTPRINT_OPTIONS), command)
-
-
-def pop_footprint_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of a recipe out of a command's options: what the user left out is not among them."""
-    names = (
-        "min_area_m2",
-        "max_hole_m2",
-        "regularize",
-        "simplify_m",
-        "crs",
-        "area_crs",
-        "regions",
-        "region_id",
-    )
-    wishes = {name: options.pop(name) for name in names}
-    split, connectivity = options.pop("split"), options.pop("connectivity")
-    wishes["split"] = True if split else None
-    wishes["connectivity"] = int(connectivity) if connectivity else None
-    return {name: value for name, value in wishes.items() if value is not None}
-
-
-RGB = "red,green,blue"
 PATH = click.Path(path_type=Path)
 
 
-def add_dataset_options(run: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of everything that makes a data set."""
-    for option in reversed(
-        (
-            click.option("--out", "-o", required=True, type=PATH, help="Folder for the data set."),
-            click.option("--name", help="What the data set is called.  [default: the folder's name]"),
-            click.option("--licence", help="Licence of images and labels; goes into dataset.toml."),
-            click.option("--attribution", help="Whom users must name; goes into dataset.toml."),
-            click.option("--source", "origin", help="Where the data come from: a DOI or an address."),
-            click.option("--validation", multiple=True, metavar="PLACE", help="A place to validate on."),
-            click.option("--test", multiple=True, metavar="PLACE", help="A place to keep for testing."),
-            click.option(
-                "--validation-share",
-                "share",
-                default=0.2,
-                show_default=True,
-                help="Share of the places that validates, where none is named.",
-            ),
-            click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes."),
-            click.option("--overwrite", is_flag=True, help="Replace the data set that is there."),
-        )
-    ):
-        run = option(run)
-    return run
+def take_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each option of a class, and `--config`; it gets all of them as one value, `options`."""
+
+    def decorate(run: Callable[..., None]) -> Callable[..., None]:
+        names = [option.name for option in list_options(kind)]
+
+        @functools.wraps(run)
+        def collect(*, config: Path | None, **values: Any) -> None:
+            flags = {name: values.pop(name) for name in names}
+            given = {name: value for name, value in flags.items() if value not in (None, ())}
+            run(**values, options=read_options(kind, config, given))
+
+        command: Callable[..., None] = click.option(
+            "--config",
+            type=PATH,
+            cls=GroupedOption,
+            group=INPUTS,
+            metavar="FILE.toml",
+            help="Read options from this file; flags go before it.",
+        )(collect)
+        for option in reversed(list_options(kind)):
+            command = make_flag(option)(command)
+        return command
+
+    return decorate
 
 
-def add_image_options(run: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of images that lie in files of their own."""
-    for option in reversed(
-        (
-            click.option("--images", metavar="PATTERN", help="Images below SOURCE, e.g. 'img/*.tif'."),
-            click.option(
-                "--labels", metavar="PATTERN", help="Labels below SOURCE; * is what both names share."
-            ),
-            click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order."),
-            click.option(
-                "--gsd", "gsd_m", type=float, help="Metres per pixel to train at.  [default: theirs]"
-            ),
-            click.option(
-                "--place", metavar="REGEX", help="Finds the place in a file's name, e.g. 'tile\\d+'."
-            ),
-        )
-    ):
-        run = option(run)
-    return run
+def make_flag(option: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option as a flag; what is not given stays open, so that a file or the default can speak."""
+    flags = option.flags or (format_flag(option.name),)
+    attributes: dict[str, Any] = {
+        "default": None,
+        "help": option.help + describe_default(option),
+        "metavar": option.metavar,
+    }
+    if option.kind is bool:
+        attributes["is_flag"] = True
+    else:
+        attributes |= {"type": choose_click_type(option), "multiple": option.takes_many}
+    return click.option(*flags, option.name, cls=GroupedOption, group=option.group, **attributes)
 
 
-def make_form_option(default: LabelForm) -> Callable[..., Any]:
-    """The option of labels that can be written as pixels or as outlines."""
+def describe_default(option: Option) -> str:
+    told = "[default" in option.help or option.kind is bool or option.default in ("", None, ())
+    return "" if told else f"  [default: {option.default}]"
+
+
+def choose_click_type(option: Option) -> Any:
+    """What click makes of a value before the option itself checks it."""
+    if option.choices:
+        return click.Choice([str(choice) for choice in option.choices])
+    return {Path: PATH, int: int, float: float}.get(option.kind, str)
+
+
+def add_out_option(required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option of commands that write footprints."""
     return click.option(
-        "--as",
-        "form",
-        type=click.Choice(["masks", "vectors"]),
-        default=default,
-        show_default=True,
-        help="Labels as rasters, or as polygons (FlatGeobuf) with the field class.",
+        "--out",
+        "-o",
+        type=PATH,
+        required=required,
+        cls=GroupedOption,
+        group=OUTPUTS,
+        metavar="FILE",
+        help="Write building footprints here: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp.",
     )
 
 
-def make_builder(options: dict[str, Any]) -> DatasetBuilder:
-    from geoseg.datasets.builder import DatasetBuilder
-
-    return DatasetBuilder(options["out"], options["workers"], options["overwrite"])
-
-
-def make_origin(options: dict[str, Any], **known: str) -> Origin:
-    from geoseg.datasets.builder import Origin
-
-    said = {
-        "licence": options["licence"],
-        "attribution": options["attribution"],
-        "source": options["origin"],
-    }
-    name = options["name"] or options["out"].resolve().name
-    return Origin(name, **(known | {key: value for key, value in said.items() if value}))
-
-
-def make_split_rule(options: dict[str, Any]) -> SplitRule:
-    from geoseg.datasets.builder import SplitRule
-
-    return SplitRule(options["validation"], options["test"], options["share"])
-
-
-def parse_bands(text: str) -> tuple[str, ...]:
-    return tuple(band.strip() for band in text.split(",") if band.strip())
+def add_folder_option(run: Callable[..., None]) -> Callable[..., None]:
+    """The option of commands that make a data set."""
+    return click.option(
+        "--out",
+        "-o",
+        required=True,
+        type=PATH,
+        cls=GroupedOption,
+        group=OUTPUTS,
+        metavar="FOLDER",
+        help="Folder for the data set.",
+    )(run)

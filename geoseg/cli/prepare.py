@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.console import print_result, wrap_command
-from geoseg.cli.options import (
-    PATH,
-    RGB,
-    add_dataset_options,
-    add_image_options,
-    make_builder,
-    make_form_option,
-    make_origin,
-    make_split_rule,
-    parse_bands,
-)
-from geoseg.errors import InputError
+from geoseg.cli.console import GroupedCommand, print_result, wrap_command
+from geoseg.cli.options import PATH, add_folder_option, take_options
+from geoseg.datasets.options import KINDS, DatasetOptions
 
-if TYPE_CHECKING:
-    from geoseg.datasets.coco.dataset import Crowds
-    from geoseg.datasets.polygons import LabelForm
-    from geoseg.datasets.schema import Dataset
+NOWHERE = Path()
+"""The source of places that are drawn."""
 
 
 @click.group("prepare")
@@ -32,37 +20,28 @@ def command() -> None:
     """Turn images and labels of many kinds into training sets, and audit them."""
 
 
-def audit_and_print(dataset: Dataset, options: dict[str, Any], as_json: bool) -> None:
-    """Audit what was made, and tell both."""
-    from geoseg.datasets.audit.run import audit_dataset
+def add_kind(kind: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a subcommand of a kind of source; the function it decorates only says what the kind is."""
 
-    print_audit(audit_dataset(dataset, options["workers"]), as_json)
+    def decorate(described: Callable[..., None]) -> click.Command:
+        @wrap_command
+        @take_options(KINDS[kind])
+        def run(*, out: Path, as_json: bool, options: DatasetOptions, source: Path = NOWHERE) -> None:
+            from geoseg.datasets.prepare import prepare_dataset
+
+            result = prepare_dataset(source, out, options)
+            print_result(result.summary, as_json, str(result))
+
+        run = add_folder_option(run)
+        if kind != "demo":
+            run = click.argument("source", type=PATH)(run)
+        return command.command(kind, cls=GroupedCommand, help=described.__doc__)(run)
+
+    return decorate
 
 
-def print_audit(audited: Any, as_json: bool) -> None:
-    print_result(audited.summary, as_json, "\n".join(audited.lines))
-
-
-@command.command("masks")
-@click.argument("source", type=PATH)
-@add_image_options
-@click.option(
-    "--classes",
-    "table",
-    default="building",
-    show_default=True,
-    help="NAME=LABELS,... such as land=0,roof=1 2,ignore=255 or roof=#ff0000; a .csv file; or dubai, "
-    "massachusetts, building.",
-)
-@click.option(
-    "--size", metavar="WIDTHxHEIGHT", help="Make copies of this size.  [default: use the files as they are]"
-)
-@add_dataset_options
-@wrap_command
-def masks(
-    *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
-    table: str, size: str | None, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+@add_kind("masks")
+def masks() -> None:
     """Folders of images and masks, where a mask holds a value or a colour for each class.
 
     Classes are numbered as --classes names them, the background first, whatever their values in the masks; values given
@@ -75,50 +54,10 @@ def masks(
       geoseg prepare masks s2 --images '*.tif' --labels '*_classes.png' --bands B4,B3,B2,B8 --gsd 10
         --classes 'vegetation=2,built-up=1,water=3,ignore=0' --out s2-set
     """
-    from geoseg.datasets.builder import find_pairs
-    from geoseg.datasets.classes import parse_class_table
-    from geoseg.datasets.masks import MaskOptions, prepare_masks
-
-    wanted = MaskOptions(
-        make_origin(options), parse_class_table(table), parse_bands(bands), gsd_m, place, make_split_rule(options), parse_size(size)
-    )  # fmt: skip
-    dataset = prepare_masks(find_pairs(source, images, labels), wanted, make_builder(options))
-    audit_and_print(dataset, options, as_json)
 
 
-def parse_size(size: str | None) -> tuple[int, int] | None:
-    """Height and width from WIDTHxHEIGHT."""
-    if size is None:
-        return None
-    parts = size.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--size {size}: write WIDTHxHEIGHT, e.g. 368x368")
-    return int(parts[1]), int(parts[0])
-
-
-@command.command("vectors")
-@click.argument("source", type=PATH)
-@add_image_options
-@click.option("--footprints", type=PATH, help="One file of polygons for all images, instead of --labels.")
-@click.option("--class-field", metavar="FIELD", help="Field of the polygons that holds their class.")
-@click.option(
-    "--classes",
-    "table",
-    default="background=,building=*",
-    show_default=True,
-    help="NAME=WORDS,... what the class field holds for each class; the first is background.",
-)
-@click.option(
-    "--labelled", type=PATH, help="Polygons within which every building is drawn; outside is ignored."
-)
-@make_form_option("vectors")
-@add_dataset_options
-@wrap_command
-def vectors(
-    *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
-    footprints: Path | None, class_field: str | None, table: str, labelled: Path | None,
-    form: LabelForm, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+@add_kind("vectors")
+def vectors() -> None:
     """Scenes with polygons of buildings, in any CRS: GeoJSON, GeoPackage, FlatGeobuf, GeoParquet, CSV and the like.
 
     Without patterns SOURCE is a folder of SpaceNet. One file for all, even of a whole country, is read around the
@@ -132,43 +71,10 @@ def vectors(
       geoseg prepare vectors scenes --images '*.tif' --footprints ghana.csv.gz --out google-set
       geoseg prepare vectors SN2_Vegas --out vegas
     """
-    from geoseg.datasets.benchmarks import find_spacenet_pairs
-    from geoseg.datasets.builder import find_pairs, pair_with_label
-    from geoseg.datasets.classes import parse_class_table
-    from geoseg.datasets.vectors import VectorOptions, prepare_vectors
-
-    if footprints:
-        pairs = pair_with_label(source, images, footprints)
-    else:
-        pairs = find_pairs(source, images, labels) if images or labels else find_spacenet_pairs(source)
-    wanted = VectorOptions(
-        make_origin(options), parse_class_table(table), parse_bands(bands), gsd_m, place, make_split_rule(options),
-        class_field=class_field, labelled=labelled, form=form,
-    )  # fmt: skip
-    audit_and_print(prepare_vectors(pairs, wanted, make_builder(options)), options, as_json)
 
 
-@command.command("coco")
-@click.argument("source", type=PATH)
-@click.option("--images", type=PATH, help="Folder of the images.  [default: images beside the JSON file]")
-@click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order.")
-@click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel, e.g. 0.3 for crowdAI.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N images of each file at most.")
-@click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Take every Nth image.")
-@make_form_option("masks")
-@click.option(
-    "--crowds",
-    type=click.Choice(["ignore", "draw"]),
-    default="ignore",
-    show_default=True,
-    help="Whether regions marked iscrowd are left out of training or drawn as their category.",
-)
-@add_dataset_options
-@wrap_command
-def coco(
-    *, source: Path, images: Path | None, bands: str, gsd_m: float, limit: int | None, every: int,
-    form: LabelForm, crowds: Crowds, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+@add_kind("coco")
+def coco() -> None:
     """A COCO file, or a folder of them: polygons and run lengths, crowds, any number of categories.
 
     Categories become classes in the order of their numbers, later annotations lie above earlier ones, and a category
@@ -179,105 +85,26 @@ def coco(
       geoseg prepare coco crowdai --gsd 0.3 --out crowdai-set
       geoseg prepare coco instances.json --images photos --gsd 0.1 --limit 1000 --out small-set
     """
-    from geoseg.datasets.coco.dataset import CocoOptions, find_coco_files, prepare_coco
-
-    wanted = CocoOptions(
-        make_origin(options), gsd_m, parse_bands(bands), make_split_rule(options), limit, every, form, crowds
-    )
-    audit_and_print(
-        prepare_coco(find_coco_files(source, images), wanted, make_builder(options)), options, as_json
-    )
 
 
-@command.command("inria")
-@click.argument("source", type=PATH)
-@click.option("--by-city", is_flag=True, help="Validate on whole cities: see --validation.")
-@add_dataset_options
-@wrap_command
-def inria(*, source: Path, by_city: bool, as_json: bool, **options: Any) -> None:
+@add_kind("inria")
+def inria() -> None:
     """The Inria Aerial Image Labeling data set, as it comes out of its archive.
 
     The first five images of every city validate, as in the data set's own paper; with --by-city whole cities do.
     """
-    from geoseg.datasets.benchmarks import INRIA_LICENCE, INRIA_SOURCE, InriaOptions, prepare_inria
-
-    origin = make_origin(
-        options, licence=INRIA_LICENCE, source=INRIA_SOURCE, attribution="Maggiori et al. 2017, Inria"
-    )
-    wanted = InriaOptions(origin, make_split_rule(options) if by_city else None)
-    audit_and_print(prepare_inria(source, wanted, make_builder(options)), options, as_json)
 
 
-@command.command("cvat")
-@click.argument("source", type=PATH)
-@click.option("--bands", default=RGB, show_default=True, help="Names of the bands, in order.")
-@click.option("--gsd", "gsd_m", type=float, required=True, help="Metres per pixel to train at.")
-@click.option(
-    "--attribute", metavar="NAME", help="Attribute whose value is a shape's class.  [default: its label]"
-)
-@add_dataset_options
-@wrap_command
-def cvat(
-    *, source: Path, bands: str, gsd_m: float, attribute: str | None, as_json: bool,
-    **options: Any,
-) -> None:  # fmt: skip
+@add_kind("cvat")
+def cvat() -> None:
     """What CVAT exported as "CVAT for images 1.1" or as COCO: a folder, a zip archive or annotations.xml itself.
 
     Polygons, boxes, ellipses and masks become pixels; the label ignore marks ground that nobody labelled.
     """
-    from geoseg.datasets.cvat.dataset import CvatOptions, prepare_cvat
-
-    wanted = CvatOptions(make_origin(options), gsd_m, parse_bands(bands), make_split_rule(options), attribute)
-    audit_and_print(prepare_cvat(source, wanted, make_builder(options)), options, as_json)
 
 
-@command.command("sentinel-esm")
-@click.argument("source", type=PATH)
-@add_image_options
-@click.option(
-    "--label-tiles",
-    "tiles",
-    metavar="PATH",
-    help="A label raster, a folder or a pattern of its tiles for all images, instead of --labels.",
-)
-@click.option(
-    "--classes",
-    "table",
-    default="esm",
-    show_default=True,
-    help="What the label's values mean: esm, esm-built, ghsl (square metres of each 100), ghsl-class, worldcover, "
-    "wsf, a .csv file, or NAME=VALUES,...",
-)
-@click.option(
-    "--threshold",
-    default=0.5,
-    show_default=True,
-    help="Fraction of a pixel from which it is of a class other than the first.",
-)
-@click.option(
-    "--cloud",
-    metavar="WHERE",
-    help="Where clouds are told: rasters below SOURCE, e.g. 'scl/*.tif', or a band's name.  [default: the band SCL, "
-    "where there is one]",
-)
-@click.option(
-    "--cloud-values",
-    default="0 1 3 8 9 10 11",
-    show_default=True,
-    help="Values there that hide the ground; by default SCL's.",
-)
-@click.option(
-    "--reflectance",
-    metavar="SCALE,OFFSET",
-    help="Reflectance = SCALE x value + OFFSET, e.g. 0.0001,-0.1.  [default: as each file says]",
-)
-@add_dataset_options
-@wrap_command
-def sentinel_esm(
-    *, source: Path, images: str | None, labels: str | None, bands: str, gsd_m: float | None, place: str | None,
-    tiles: str | None, table: str, threshold: float, cloud: str | None, cloud_values: str, reflectance: str | None,
-    as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+@add_kind("sentinel-esm")
+def sentinel_esm() -> None:
     """Sentinel-2 images with ESM, GHSL, WSF or WorldCover rasters, in any CRS and resolution.
 
     Clouds, their shadows and snow are ignored. Images come as 10,000 x reflectance, whatever their processing baseline.
@@ -287,27 +114,11 @@ def sentinel_esm(
       geoseg prepare sentinel-esm pairs --images 's2/*.tif' --labels 'esm/*.tif' --bands B2,B3,B4,B8 --out esm-set
       geoseg prepare sentinel-esm s2 --images '*.tif' --label-tiles ESM/ --cloud SCL --bands B2,B3,B4,B8 --out esm-set
     """
-    from geoseg.datasets.classes import parse_class_table
-    from geoseg.datasets.sentinel.dataset import (
-        SentinelOptions,
-        SourcePatterns,
-        find_sources,
-        prepare_sentinel,
-    )
-    from geoseg.datasets.sentinel.reflectance import CloudOptions, parse_cloud_values, parse_reflectance
 
-    rasters = cloud if cloud and "*" in cloud else None
-    clouds = CloudOptions(
-        cloud if cloud and not rasters else "SCL",
-        bool(cloud and not rasters),
-        parse_cloud_values(cloud_values),
-    )
-    wanted = SentinelOptions(
-        make_origin(options), parse_class_table(table), parse_bands(bands), gsd_m, place, make_split_rule(options), None,
-        threshold, clouds, parse_reflectance(reflectance) if reflectance else None,
-    )  # fmt: skip
-    sources = find_sources(source, SourcePatterns(images, labels, tiles, rasters))
-    audit_and_print(prepare_sentinel(sources, wanted, make_builder(options)), options, as_json)
+
+@add_kind("demo")
+def demo() -> None:
+    """Made-up places with the exact truth about their buildings, to try everything without any download."""
 
 
 @command.command("cvat-export")
@@ -336,24 +147,6 @@ def cvat_export(
     print_result({"out": str(out), "shapes": shapes}, as_json, f"{out}: {shapes:,} shapes")
 
 
-@command.command("demo")
-@click.option("--scenes", type=click.IntRange(1), default=4, show_default=True, help="How many places.")
-@click.option("--size", type=click.IntRange(1), default=1024, show_default=True, help="Pixels along a side.")
-@click.option("--seed", default=0, show_default=True, help="The first place; the others follow.")
-@click.option("--gsd", "gsd_m", default=0.3, show_default=True, help="Metres per pixel.")
-@add_dataset_options
-@wrap_command
-def demo(*, scenes: int, size: int, seed: int, gsd_m: float, as_json: bool, **options: Any) -> None:
-    """Made-up places with the exact truth about their buildings, to try everything without any download."""
-    from geoseg.datasets.benchmarks import SyntheticOptions, prepare_synthetic
-
-    origin = make_origin(
-        options, licence="CC0-1.0", attribution="geoseg", source="drawn by geoseg demo-scene"
-    )
-    wanted = SyntheticOptions(origin, make_split_rule(options), scenes, size, seed, gsd_m)
-    audit_and_print(prepare_synthetic(wanted, make_builder(options)), options, as_json)
-
-
 @command.command("audit")
 @click.argument("dataset", type=PATH)
 @click.option("--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")
@@ -367,4 +160,4 @@ def audit(*, dataset: Path, fix: bool, workers: int | None, as_json: bool) -> No
     audited = audit_dataset(read_dataset(dataset), workers)
     if fix:
         audited = fix_dataset(audited)
-    print_audit(audited, as_json)
+    print_result(audited.summary, as_json, "\n".join(audited.lines))

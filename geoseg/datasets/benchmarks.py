@@ -104,7 +104,7 @@ def find_spacenet_pairs(source: Path) -> list[ImageLabelPair]:
     if not images or not labels:
         raise InputError(
             f"{source}: expected SpaceNet's PS-RGB/*_AOI_2_Vegas_*_img7.tif and geojson_buildings/*_img7.geojson, or "
-            f"patterns, e.g. --images '*.tif' --labels '*.geojson'; found {describe_spacenet_folder(source)}"
+            f"patterns, e.g. `images` '*.tif' `labels` '*.geojson'; found {describe_spacenet_folder(source)}"
         )
     lonely = sorted(labels.keys() - images.keys())
     if lonely:

@@ -43,8 +43,8 @@ def find_pairs(source: Path, images: str | None, labels: str | None) -> list[Ima
     """
     if not source.is_dir():
         raise InputError(f"{source}: no such folder")
-    image_files = match_files(source, images or guess_pattern(source, IMAGE_FOLDERS, "--images"))
-    label_files = match_files(source, labels or guess_pattern(source, LABEL_FOLDERS, "--labels"))
+    image_files = match_files(source, images or guess_pattern(source, IMAGE_FOLDERS, "`images`"))
+    label_files = match_files(source, labels or guess_pattern(source, LABEL_FOLDERS, "`labels`"))
     label_paths = set(label_files.values())
     image_files = {name: path for name, path in image_files.items() if path not in label_paths}
     lonely = sorted(label_files.keys() - image_files.keys())
@@ -99,7 +99,7 @@ def pair_with_label(source: Path, images: str | None, label: Path) -> list[Image
     """Every image of a folder with one and the same label file, or layer of a file (`FILE:LAYER`)."""
     if not parse_layer_path(str(label))[0].exists():
         raise InputError(f"{label}: no such file")
-    found = match_files(source, images or guess_pattern(source, IMAGE_FOLDERS, "--images"))
+    found = match_files(source, images or guess_pattern(source, IMAGE_FOLDERS, "`images`"))
     return [ImageLabelPair(name, path, label) for name, path in sorted(found.items())]
 
 
@@ -114,9 +114,9 @@ def find_place(name: str, pattern: str | None) -> str:
     try:
         found = re.search(pattern, name)
     except re.error as error:
-        raise InputError(f"--place {pattern}: not a regular expression ({error})") from error
+        raise InputError(f"`place` {pattern}: not a regular expression ({error})") from error
     if not found:
-        raise InputError(f"--place {pattern}: finds nothing in the name {name}")
+        raise InputError(f"`place` {pattern}: finds nothing in the name {name}")
     return found.group(1) if found.groups() else found.group(0)
 
 
@@ -130,7 +130,7 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
-            raise InputError(f"--validation-share {self.share:g}: must be from 0 to below 1")
+            raise InputError(f"`validation_share` {self.share:g}: must be from 0 to below 1")
         both = set(self.validation) & set(self.test)
         if both:
             raise InputError(f"place {min(both)} is named for validation and for test")
@@ -197,7 +197,7 @@ class DatasetBuilder:
     def refuse_finished(self) -> None:
         """Refuse to begin where a data set is, unless it may be replaced."""
         if (self.folder / DATASET_FILE).exists() and not self.overwrite:
-            raise InputError(f"{self.folder}: holds a data set already; use --overwrite, or another --out")
+            raise InputError(f"{self.folder}: holds a data set already; use `overwrite`, or another `out`")
 
     def clear(self) -> None:
         """Drop the labels of an earlier data set, and nothing else."""
@@ -229,7 +229,7 @@ class DatasetBuilder:
         """Write `dataset.toml`: from now on the data set is there."""
         if UNKNOWN in (dataset.licence, dataset.source):
             log.warning(
-                f"{dataset.name}: licence or source is unknown; say --licence and --source, they go into {DATASET_FILE}"
+                f"{dataset.name}: licence or source is unknown; say `licence` and `origin`, they go into {DATASET_FILE}"
             )
         write_dataset(dataset, self.folder)
         return dataset

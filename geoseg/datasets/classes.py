@@ -102,7 +102,7 @@ class ClassTable:
 
     def _describe_unknown(self, name: object, unknown: list[str]) -> str:
         return (
-            f"{name}: holds {list_names(unknown)}, which the class table does not name; name it in --classes, give it to "
+            f"{name}: holds {list_names(unknown)}, which the class table does not name; name it in `classes`, give it to "
             f"{IGNORE_NAME}, or let one class take the rest, e.g. background=*"
         )
 
@@ -125,7 +125,7 @@ def parse_table_text(text: str) -> ClassTable:
     rows = [part.partition("=") for part in text.split(",")]
     if not all(name.strip() and sign for name, sign, _ in rows):
         raise InputError(
-            f"--classes {text}: write NAME=LABELS,NAME=LABELS such as background=0,building=255,ignore=7, "
+            f"`classes` {text}: write NAME=LABELS,NAME=LABELS such as background=0,building=255,ignore=7, "
             f"or name a .csv file or one of {', '.join(BUILT_IN_TABLES)}"
         )
     return build_table((name.strip(), labels.split(), None) for name, _, labels in rows)

@@ -103,7 +103,7 @@ def choose_gsd(pictures: Sequence[ImageInfo], wanted: MaskOptions) -> float:
         return wanted.gsd_m
     known = sorted(gsd for image in pictures if (gsd := image.gsd_m))
     if not known:
-        raise InputError(f"{pictures[0].path}: does not say its resolution; say it in metres, e.g. --gsd 0.5")
+        raise InputError(f"{pictures[0].path}: does not say its resolution; say it in metres, e.g. `gsd` 0.5")
     return round(known[len(known) // 2], 4)
 
 
@@ -153,7 +153,7 @@ def suggest_bands(own: Sequence[Band], names: Sequence[str]) -> str:
     if alpha and len(own) == len(names):
         return f"band {alpha} is marked as alpha; if it is none, say so: gdal_edit.py -colorinterp_{alpha} undefined FILE"
     named = ",".join(band.description or f"b{band.number}" for band in own)
-    return f"name them as the file does, or all in their order, e.g. --bands {named}"
+    return f"name them as the file does, or all in their order, e.g. `bands` {named}"
 
 
 def read_classes(

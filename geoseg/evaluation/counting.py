@@ -39,7 +39,7 @@ from geoseg.scores.outlines import (
     match_by_size,
     match_outlines,
 )
-from geoseg.workflows.vectorize import split_into_bands
+from geoseg.workflows.vectorizer import split_into_bands
 
 BY_SIDES = JoinRules(connectivity=4, clusters=0)
 

@@ -58,25 +58,20 @@ class EvaluationInputs:
 
     def predict(self, image: Path, bands: str | None = None) -> Mask:
         """Run the model over an image, and open what it gives."""
-        from geoseg.inference.job import InferOptions, plan_job
-        from geoseg.inference.pipeline import predict_strips, write_mosaics
-        from geoseg.inference.resume import Journal
+        from geoseg.workflows.infer import infer_scene
+        from geoseg.workflows.options import InferOptions
 
-        question = self.question
-        wishes = InferOptions(
-            model=question.predicted,
-            bands=bands,
-            threshold=question.threshold,
-            device=question.device or "auto",
-        )
-        job = plan_job([str(image)], wishes)
         number = len(list(self.scratch.iterdir()))
         mask, probability = (self.scratch / f"{number}-{what}.tif" for what in ("mask", "probability"))
-        journal = Journal.beside(mask, job.key)
-        with journal.locked():
-            predict_strips(job, journal)
-            write_mosaics(job, journal, mask, probability)
-        journal.remove()
+        options = InferOptions(
+            model=self.question.predicted,
+            bands=bands,
+            threshold=self.question.threshold,
+            device=self.question.device or "auto",
+            mask=mask,
+            probability=probability,
+        )
+        infer_scene([str(image)], None, options)
         return open_mask(str(mask), probability=str(probability))
 
     def mask(self, path: str, threshold: float | None = None, probability: str | None = None) -> Mask:
@@ -105,7 +100,7 @@ class EvaluationInputs:
         """A grid for a raster that does not say where it lies."""
         if self.question.gsd_m is None:
             raise InputError(
-                f"{path}: does not say where it lies; say how large its pixels are, e.g. --gsd 0.3"
+                f"{path}: does not say where it lies; say how large its pixels are, e.g. `gsd` 0.3"
             )
         return make_placeholder_grid(read_shape(path), self.question.gsd_m)
 

@@ -40,9 +40,9 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         if self.min_area_m2 is not None and not 0 <= self.min_area_m2 < inf:
-            raise InputError(f"--min-area {self.min_area_m2:g}: give square metres, 0 or more")
+            raise InputError(f"`min_area_m2` {self.min_area_m2:g}: give square metres, 0 or more")
         if self.gsd_m is not None and not 0 < self.gsd_m < inf:
-            raise InputError(f"--gsd {self.gsd_m:g}: give the side of a pixel in metres, more than 0")
+            raise InputError(f"`gsd` {self.gsd_m:g}: give the side of a pixel in metres, more than 0")
 
     @property
     def against_dataset(self) -> bool:
@@ -78,36 +78,36 @@ def refuse_unused_options(questions: Sequence[EvaluateOptions]) -> None:
 def list_given_options(question: EvaluateOptions) -> dict[str, str | float | None]:
     """What options were set to."""
     return {
-        "--image": question.image,
-        "--probability": question.probability,
-        "--threshold": question.threshold,
-        "--split": question.split,
-        "--place": ", ".join(question.places) or None,
-        "--gsd": question.gsd_m,
-        "--device": question.device,
+        "`image`": question.image,
+        "`probability`": question.probability,
+        "`threshold`": question.threshold,
+        "`split`": question.split,
+        "`places`": ", ".join(question.places) or None,
+        "`gsd`": question.gsd_m,
+        "`device`": question.device,
     }
 
 
 def find_unused_options(question: EvaluateOptions) -> Iterator[tuple[str, str]]:
     """Options that mean nothing for a question, each with the reason."""
     if question.against_dataset:
-        yield "--image", f"{question.truth} is a data set and has its own images"
-        yield "--gsd", f"{question.truth} is a data set and says how large its pixels are"
-        yield "--probability", f"belongs to one mask, and {question.truth} is a data set"
+        yield "`image`", f"{question.truth} is a data set and has its own images"
+        yield "`gsd`", f"{question.truth} is a data set and says how large its pixels are"
+        yield "`probability`", f"belongs to one mask, and {question.truth} is a data set"
     else:
-        yield "--split", f"{question.truth} is no data set"
-        yield "--place", f"{question.truth} is no data set"
+        yield "`split`", f"{question.truth} is no data set"
+        yield "`places`", f"{question.truth} is no data set"
         if question.gsd_m is not None and not needs_gsd(question):
-            yield "--gsd", "the rasters say where they lie, and so how large their pixels are"
+            yield "`gsd`", "the rasters say where they lie, and so how large their pixels are"
     if not question.runs_model:
-        yield "--device", f"only a model runs on a device, and {question.predicted} is none"
+        yield "`device`", f"only a model runs on a device, and {question.predicted} is none"
     elif question.probability is not None:
-        yield "--probability", f"{question.predicted} is a model and gives its own"
+        yield "`probability`", f"{question.predicted} is a model and gives its own"
     if question.probability is None:
-        yield "--probability", "belongs to the other prediction"
+        yield "`probability`", "belongs to the other prediction"
     if is_vector_file(question.predicted):
-        yield "--probability", f"belongs to a mask, and {question.predicted} is none"
-        yield "--threshold", f"footprints have no probability, and {question.predicted} holds footprints"
+        yield "`probability`", f"belongs to a mask, and {question.predicted} is none"
+        yield "`threshold`", f"footprints have no probability, and {question.predicted} holds footprints"
 
 
 def needs_gsd(question: EvaluateOptions) -> bool:

@@ -127,7 +127,7 @@ def check_page_path(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() != ".png":
         raise InputError(f"{path}: a page's name must end in .png")
     if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists already; use --overwrite to replace it")
+        raise InputError(f"{path}: exists already; use `overwrite` to replace it")
     check_writable(path)
 
 

@@ -84,7 +84,7 @@ class DatasetComparison:
             raise InputError(f"{question.truth}: has no item in the split {split}")
         for place in question.places:
             if place not in there:
-                raise InputError(f"--place {place}: not in the split {split}; there are {', '.join(there)}")
+                raise InputError(f"`places` {place}: not in the split {split}; there are {', '.join(there)}")
         return tuple(item for item in items if not question.places or item.place in question.places)
 
     def _find_item_classes(self, judged: PredictedItem) -> SideClasses:
@@ -276,7 +276,7 @@ class FileComparison:
             return self.inputs.mask(question.predicted, question.threshold, question.probability)
         if self.inputs.image is None:
             raise InputError(
-                f"{question.predicted}: a model needs an image to predict; give --image scene.tif"
+                f"{question.predicted}: a model needs an image to predict; give `image` scene.tif"
             )
         return self.inputs.predict(Path(self.inputs.image))
 
@@ -319,5 +319,5 @@ class FileComparison:
         """A grid for two layers of footprints."""
         question = self.inputs.question
         if question.area is None:
-            log.info(f"Compared within the box around {question.truth}; --area says where it is complete")
+            log.info(f"Compared within the box around {question.truth}; `area` says where it is complete")
         return PolygonLayer(question.area or question.truth).own_grid(question.gsd_m or GSD_M)

@@ -74,7 +74,7 @@ class AreaCrs:
             sense = "too large" if worst > 0 else "too small"
             log.warning(
                 f"areas in {format_crs(chosen.crs)} are {abs(worst):.2%} {sense} at this place; "
-                "--area-crs auto measures them truly"
+                "`area_crs` auto measures them truly"
             )
         return chosen
 
@@ -131,7 +131,7 @@ class AreaCrs:
         errors = errors[np.isfinite(errors)]
         if not errors.size:
             raise InputError(
-                f"{format_crs(self.crs)} does not reach the data; choose another --area-crs, or auto"
+                f"{format_crs(self.crs)} does not reach the data; choose another `area_crs`, or auto"
             )
         return float(errors[np.argmax(np.abs(errors))])
 
@@ -159,9 +159,9 @@ def parse_area_crs(requested: str) -> CRS:
     try:
         crs = CRS.from_user_input(requested)
     except CRSError:
-        raise InputError(f"--area-crs {requested} is no CRS; give auto or a code such as EPSG:6933") from None
+        raise InputError(f"`area_crs` {requested} is no CRS; give auto or a code such as EPSG:6933") from None
     if not crs.is_projected:
-        raise InputError(f"--area-crs {requested} is not projected: it has no square metres; use auto")
+        raise InputError(f"`area_crs` {requested} is not projected: it has no square metres; use auto")
     return crs
 
 

@@ -16,16 +16,17 @@ from typing import Any
 
 from geoseg import __version__
 from geoseg.errors import InputError
-from geoseg.inference.predictor import Augmentation, AugmentedRuntime, Decision
+from geoseg.inference.options import Augmentation, PredictOptions
+from geoseg.inference.predictor import AugmentedRuntime, Decision
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
-from geoseg.models.precision import EngineRequest, PrecisionRequest, choose_runtime
+from geoseg.models.precision import choose_runtime
 from geoseg.models.runtime import describe_device, explain_unused_gpu, find_devices, open_runtime
-from geoseg.models.store import DEFAULT_MODEL, Model, find_model
+from geoseg.models.store import Model, find_model
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.plan import Plan
-from geoseg.raster.scene import OnReadError, Scene, open_scene
+from geoseg.raster.scene import Scene, open_scene
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ GOOD_REFINEMENT = 1.5
 LARGEST_COARSENESS = 5.0
 
 
-def resample_for_model(scene: Scene, card: Card, request: str) -> Scene:
-    """The scene on the grid that `--gsd` means: auto, native, or a number of metres."""
+def resample_for_model(scene: Scene, card: Card, request: str | float) -> Scene:
+    """The scene on the grid that `gsd` means: auto, native, or a number of metres."""
     native_m = scene.native.gsd_m
     wanted_m = choose_gsd(native_m, card, request)
     if request != "auto":
@@ -55,7 +56,7 @@ def resample_for_model(scene: Scene, card: Card, request: str) -> Scene:
     return scene.resample(wanted_m)
 
 
-def choose_gsd(native_m: float, card: Card, request: str) -> float:
+def choose_gsd(native_m: float, card: Card, request: str | float) -> float:
     if request == "native":
         return native_m
     if request == "auto":
@@ -65,7 +66,7 @@ def choose_gsd(native_m: float, card: Card, request: str) -> float:
     except ValueError:
         metres = 0.0
     if not 0 < metres < float("inf"):
-        raise InputError(f"--gsd {request}: give auto, native or a size in metres above zero")
+        raise InputError(f"`gsd` {request}: give auto, native or a size in metres above zero")
     return metres
 
 
@@ -79,33 +80,14 @@ def find_best_gsd(native_m: float, card: Card) -> float:
     return min(native_m, max(card.gsd_m * NEAR_ENOUGH, card.gsd_range_m[1]))
 
 
-def refuse_gsd_out_of_range(card: Card, gsd_m: float, request: str) -> None:
+def refuse_gsd_out_of_range(card: Card, gsd_m: float, request: str | float) -> None:
     finest, coarsest = card.gsd_range_m
     # A little room, since a ground size computed from a CRS is never a round number.
     if not finest * 0.99 <= gsd_m <= coarsest * 1.01:
         raise InputError(
-            f"--gsd {request}: pixels of {gsd_m:.3g} m are outside the {finest:g} to {coarsest:g} m that "
-            f"{card.name} tolerates; use --gsd auto"
+            f"`gsd` {request}: pixels of {gsd_m:.3g} m are outside the {finest:g} to {coarsest:g} m that "
+            f"{card.name} tolerates; use `gsd` auto"
         )
-
-
-@dataclass(frozen=True)
-class InferOptions:
-    """What a user may ask for; what is left out is decided from the scene, the model and the machine."""
-
-    model: str = DEFAULT_MODEL
-    bands: str | None = None
-    assume_crs: str | None = None
-    on_read_error: OnReadError = "stop"
-    gsd: str = "auto"
-    patch: int | None = None
-    overlap: int | None = None
-    threshold: float | None = None
-    batch: int | None = None
-    device: str = "auto"
-    engine: EngineRequest = "auto"
-    precision: PrecisionRequest = "auto"
-    tta: Augmentation = "none"
 
 
 @dataclass(frozen=True)
@@ -160,53 +142,49 @@ class Job:
         return runtime if self.tta == "none" else AugmentedRuntime(runtime, self.tta)
 
 
-def plan_job(paths: Sequence[str], wishes: InferOptions) -> Job:
+def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
     """Settle everything about a prediction, or say in one line why it cannot be done."""
-    scene = open_scene(paths, wishes.assume_crs, wishes.on_read_error)
-    model = find_model(wishes.model)
+    scene = open_scene(paths, options.assume_crs, options.on_read_error)
+    model = find_model(options.model)
     card = model.card
     bands = (
-        parse_bands(scene.all_bands, wishes.bands, scene.name)
-        if wishes.bands
+        parse_bands(scene.all_bands, options.bands, scene.name)
+        if options.bands
         else match_bands(scene.all_bands, card.bands, scene.name)
     )
     if len(bands) != len(card.bands):
         raise InputError(
-            f"--bands {wishes.bands}: {len(bands)} given, but {card.name} wants {len(card.bands)}: {', '.join(card.bands)}"
+            f"`bands` {options.bands}: {len(bands)} given, but {card.name} wants {len(card.bands)}: {', '.join(card.bands)}"
         )
-    scene = resample_for_model(scene.with_bands(bands), card, wishes.gsd)
-    plan = plan_patches(scene, model, wishes)
-    threshold = card.threshold if wishes.threshold is None else wishes.threshold
-    if not 0 < threshold < 1:
-        raise InputError(f"--threshold {threshold:g}: give a probability between 0 and 1")
-    if wishes.threshold is not None and card.class_channels > 1:
+    scene = resample_for_model(scene.with_bands(bands), card, options.gsd)
+    plan = plan_patches(scene, model, options)
+    threshold = card.threshold if options.threshold is None else options.threshold
+    if options.threshold is not None and card.class_channels > 1:
         raise InputError(
-            f"--threshold {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
+            f"`threshold` {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
         )
-    if wishes.batch is not None and wishes.batch < 1:
-        raise InputError(f"--batch {wishes.batch}: give at least 1")
-    devices = ["cpu"] if model.is_onnx and wishes.device == "auto" else find_devices(wishes.device)
-    kind = choose_runtime(model, devices[0], wishes.engine, wishes.precision)
+    devices = ["cpu"] if model.is_onnx and options.device == "auto" else find_devices(options.device)
+    kind = choose_runtime(model, devices[0], options.engine, options.precision)
     kinds = tuple(RuntimeKind(device, kind.engine, kind.precision) for device in devices)
     with scene.open() as reader:
         look = reader.sample()
     normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
-    job = Job(scene, model, plan, normalisation, threshold, wishes.tta, kinds, wishes.batch)
+    job = Job(scene, model, plan, normalisation, threshold, options.tta, kinds, options.batch)
     report_job(job)
     return job
 
 
-def plan_patches(scene: Scene, model: Model, wishes: InferOptions) -> Plan:
-    patch = model.card.patch if wishes.patch is None else wishes.patch
+def plan_patches(scene: Scene, model: Model, options: PredictOptions) -> Plan:
+    patch = model.card.patch if options.patch is None else options.patch
     if patch > 16384:
         raise InputError(
-            f"--patch {patch}: larger than any model can use; the model's own size is {model.card.patch}"
+            f"`patch` {patch}: larger than any model can use; the model's own size is {model.card.patch}"
         )
     if not model.is_onnx:
         step = 2 ** int(model.architecture.get("encoder_depth", 5))
         if patch < step or patch % step:
-            raise InputError(f"--patch {patch}: {model.card.name} needs a multiple of {step}")
-    overlap = patch // 8 if wishes.overlap is None else wishes.overlap
+            raise InputError(f"`patch` {patch}: {model.card.name} needs a multiple of {step}")
+    overlap = patch // 8 if options.overlap is None else options.overlap
     return Plan.for_size(scene.grid.height, scene.grid.width, patch, overlap)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,11 @@ from torch import Tensor
 
 from geoseg.errors import GeosegError
 from geoseg.inference.blend import Blender
+from geoseg.inference.options import Augmentation
 from geoseg.inference.threads import check_cancelled
 from geoseg.models.backends.base import Runtime
 from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
 from geoseg.raster.plan import Plan, Strip, reflect_indices
-
-Augmentation = Literal["none", "flips", "d4"]
 
 # (quarter turns, then mirrored left to right)
 VIEWS: dict[Augmentation, Sequence[tuple[int, bool]]] = {
@@ -217,5 +216,5 @@ def find_largest_batch(runtime: Runtime, plan: Plan, bands: int, dtype: torch.dt
         else:
             return batch
     raise GeosegError(
-        f"the GPU's memory does not hold one patch of {plan.patch} pixels; use a smaller --patch"
+        f"the GPU's memory does not hold one patch of {plan.patch} pixels; use a smaller `patch`"
     )

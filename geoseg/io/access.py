@@ -6,8 +6,9 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -55,6 +56,33 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} is read-only; make it writable or write elsewhere")
     if is_sqlite_file(path):
         check_unlocked(path)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a command is to write: what it is, how its name may end, and whether an earlier one may be there."""
+
+    what: str
+    path: Path
+    suffixes: tuple[str, ...] = ()
+    may_exist: bool = False
+
+
+def check_outputs(outputs: Sequence[Output], inputs: Iterable[str]) -> None:
+    """Find every fault of the files to be written before hours of work go into them."""
+    read, written = set(map(os.path.realpath, inputs)), set[str]()
+    for output in outputs:
+        path, real = output.path, os.path.realpath(output.path)
+        if real in read:
+            raise InputError(f"{path}: is itself read; give the output another name")
+        if real in written:
+            raise InputError(f"{path}: named for two outputs; give each its own name")
+        written.add(real)
+        if output.suffixes and path.suffix.lower() not in output.suffixes:
+            raise InputError(f"{path}: {output.what} ends in {' or '.join(output.suffixes)}")
+        check_writable(path)
+        if path.exists() and not output.may_exist:
+            raise InputError(f"{path}: exists already; use `overwrite` to replace it")
 
 
 def is_sqlite_file(path: Path) -> bool:

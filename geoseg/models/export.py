@@ -37,11 +37,11 @@ def refuse_export(model: Model, out: Path, overwrite: bool) -> None:
     if model.is_onnx:
         raise InputError(f"{model.weights}: is an ONNX model already")
     if out.suffix != ".onnx":
-        raise InputError(f"--to {out}: give a name that ends in .onnx")
+        raise InputError(f"`out` {out}: give a name that ends in .onnx")
     if not out.parent.is_dir():
-        raise InputError(f"--to {out}: the folder {out.parent} does not exist")
+        raise InputError(f"`out` {out}: the folder {out.parent} does not exist")
     if out.exists() and not overwrite:
-        raise InputError(f"--to {out}: exists already; use --overwrite to replace it")
+        raise InputError(f"`out` {out}: exists already; use `overwrite` to replace it")
 
 
 def make_example_patches(model: Model) -> Tensor:

@@ -59,7 +59,7 @@ def choose_onnx_runtime(
 ) -> RuntimeKind:
     if engine not in ("auto", "onnx") or precision not in ("auto", "fp32") or device != "cpu":
         raise InputError(
-            f"{model.weights}: an ONNX model runs as it is, on the CPU; leave out --engine, --precision and --device"
+            f"{model.weights}: an ONNX model runs as it is, on the CPU; leave out `engine`, `precision` and `device`"
         )
     return RuntimeKind("cpu", "onnx", "fp32")
 
@@ -74,7 +74,7 @@ def list_candidates(device: str, engine: EngineRequest, precision: PrecisionRequ
     ]
     if not ways:
         raise InputError(
-            f"--engine {engine} --precision {precision}: not possible on {describe_device(device)}; use auto"
+            f"`engine` {engine} `precision` {precision}: not possible on {describe_device(device)}; use auto"
         )
     return ways
 
@@ -85,9 +85,9 @@ def list_engines(device: str, engine: EngineRequest) -> Sequence[Engine]:
     if engine == "torch" or (engine == "auto" and (device != "cpu" or not is_openvino_installed())):
         return ["torch"]
     if device != "cpu":
-        raise InputError(f"--engine openvino: runs on the CPU only, not on {device}")
+        raise InputError(f"`engine` openvino: runs on the CPU only, not on {device}")
     if not is_openvino_installed():
-        raise InputError("--engine openvino: not installed: pip install openvino")
+        raise InputError("`engine` openvino: not installed: pip install openvino")
     return ["openvino"]
 
 

@@ -33,16 +33,16 @@ def open_runtime(model: Model, patches: RawPatches, kind: RuntimeKind) -> Runtim
 
 
 def find_devices(request: str) -> list[str]:
-    """The devices that `--device` means, or one line on why there is none. All GPUs of a machine share a scene."""
+    """The devices that `device` means, or one line on why there is none. All GPUs of a machine share a scene."""
     if request == "auto":
         return list_available("cuda") or list_available("mps") or ["cpu"]
     named = [item.strip() for item in request.split(",")]
     for name in named:
         if not list_available(name):
-            raise InputError(f"--device {name}: not there; this machine has {', '.join(list_devices())}")
+            raise InputError(f"`device` {name}: not there; this machine has {', '.join(list_devices())}")
     devices = list(dict.fromkeys(device for name in named for device in list_available(name)))
     if len({torch.device(device).type for device in devices}) > 1:
-        raise InputError(f"--device {request}: give devices of one kind, such as cuda:0,cuda:1")
+        raise InputError(f"`device` {request}: give devices of one kind, such as cuda:0,cuda:1")
     return devices
 
 

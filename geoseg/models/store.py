@@ -22,7 +22,6 @@ from geoseg.io.atomic import replace_text
 from geoseg.models.card import Card
 
 BUILTIN = Path(__file__).parent / "builtin"
-DEFAULT_MODEL = "default"
 
 CARD_FILE = "card.json"
 CONFIG_FILE = "config.json"

@@ -61,14 +61,14 @@ class Band:
 
 
 def parse_bands(available: Sequence[Band], request: str, scene: str) -> tuple[int, ...]:
-    """The band numbers that `--bands` names, each by number or by description."""
+    """The band numbers that `bands` names, each by number or by description."""
     return tuple(parse_band(available, item.strip(), request, scene) for item in request.split(","))
 
 
 def parse_band(available: Sequence[Band], item: str, request: str, scene: str) -> int:
     matches = [b for b in available if str(b.number) == item] or [b for b in available if b.matches(item)]
     if not item or not matches:
-        raise InputError(f"--bands {request}: {scene} has no band '{item}'; it has {format_bands(available)}")
+        raise InputError(f"`bands` {request}: {scene} has no band '{item}'; it has {format_bands(available)}")
     return matches[0].number
 
 
@@ -85,7 +85,7 @@ def match_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) ->
         return tuple(band.number for band in data)
     raise InputError(
         f"{scene}: the model wants {len(wanted)} bands ({', '.join(wanted)}) and the scene has {format_bands(available)}; "
-        f"choose with --bands, e.g. --bands {','.join(str(i + 1) for i in range(len(wanted)))}"
+        f"choose with `bands`, e.g. `bands` {','.join(str(i + 1) for i in range(len(wanted)))}"
     )
 
 

@@ -170,7 +170,7 @@ def open_mask(
         return mask
     if threshold is not None:
         raise InputError(
-            "--threshold makes a mask from a probability; with --probability, give the mask itself"
+            "`threshold` makes a mask from a probability; with `probability`, give the mask itself"
         )
     return replace(mask, probability=open_probability(probability, mask.grid))
 
@@ -206,11 +206,11 @@ def choose_band(dataset: Any, path: str, band: int | None) -> int:
         return int(usable[0])
     if band is None:
         raise InputError(
-            f"{path}: has {len(usable)} bands, a mask has one; geoseg vectorize takes one with --band 1 to "
+            f"{path}: has {len(usable)} bands, a mask has one; geoseg vectorize takes one with `band` 1 to "
             f"{dataset.count}, gdal_translate -b cuts it out"
         )
     if band not in dataset.indexes:
-        raise InputError(f"--band {band}: {path} has bands 1 to {dataset.count}")
+        raise InputError(f"`band` {band}: {path} has bands 1 to {dataset.count}")
     return band
 
 
@@ -218,16 +218,16 @@ def refuse_unusable(band: MaskBand, path: str, threshold: float | None) -> None:
     if "complex" in band.dtype or band.dtype == "cint16":
         raise InputError(f"{path}: complex numbers ({band.dtype}) are no mask")
     if threshold is not None and not np.isfinite(threshold):
-        raise InputError(f"--threshold {threshold} is no number to compare pixels with")
+        raise InputError(f"`threshold` {threshold} is no number to compare pixels with")
     if threshold is None and band.dtype.startswith("float"):
         raise InputError(
             f"{path}: holds decimals ({band.dtype}), not classes; say from which value on a pixel is building, e.g. "
-            "--threshold 0.5"
+            "`threshold` 0.5"
         )
     if threshold is None and (band.scale, band.offset) != (1, 0):
         raise InputError(
             f"{path}: its values are scaled by {band.scale:g}, so they are probabilities rather than classes; give "
-            "--threshold 0.5, or the mask itself"
+            "`threshold` 0.5, or the mask itself"
         )
 
 
@@ -235,7 +235,7 @@ def refuse_odd_classes(values: Values, path: str) -> None:
     low, high = values.min(initial=0), values.max(initial=0)
     if low < 0 or high >= NODATA:
         raise InputError(
-            f"{path}: value {low if low < 0 else high} is no class (0 to 254); is this a mask? With --threshold, all "
+            f"{path}: value {low if low < 0 else high} is no class (0 to 254); is this a mask? With `threshold`, all "
             "pixels from a value on are building"
         )
 

@@ -43,10 +43,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.patch < 1:
-            raise InputError(f"--patch {self.patch}: a patch needs at least 1 pixel")
+            raise InputError(f"`patch` {self.patch}: a patch needs at least 1 pixel")
         if not 0 <= self.overlap <= self.patch // 2:
             raise InputError(
-                f"--overlap {self.overlap}: patches of {self.patch} pixels may overlap by 0 to {self.patch // 2}"
+                f"`overlap` {self.overlap}: patches of {self.patch} pixels may overlap by 0 to {self.patch // 2}"
             )
         if self.strip_patch_rows < 1:
             raise InputError(f"a strip needs at least one row of patches, not {self.strip_patch_rows}")

@@ -155,7 +155,7 @@ class SceneReader:
         elif self.scene.on_read_error == "stop":
             raise InputError(
                 f"{self.scene.name}: cannot read {window} ({describe_gdal_error(error)}); the file is damaged: get it "
-                "again, or go on with --on-read-error nodata"
+                "again, or go on with `on_read_error` nodata"
             ) from error
         return Pixels(values, valid)
 

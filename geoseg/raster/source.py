@@ -82,19 +82,19 @@ def split_window(window: Window, block: int) -> Iterator[Window]:
 
 def read_crs(dataset: Any, name: str, assume_crs: str | None) -> CRS:
     if assume_crs is not None:
-        return parse_crs(assume_crs, "--assume-crs")
+        return parse_crs(assume_crs, "`assume_crs`")
     if dataset.crs is None or not dataset.crs.to_wkt():
         if dataset.gcps[0]:
             raise InputError(
                 f"{name}: placed by ground control points only; straighten it first: gdalwarp -r cubic {name} straight.tif"
             )
         raise InputError(
-            f"{name}: has no coordinate reference system; if you know it, say it, e.g. --assume-crs EPSG:32633"
+            f"{name}: has no coordinate reference system; if you know it, say it, e.g. `assume_crs` EPSG:32633"
         )
     crs = CRS.from_wkt(dataset.crs.to_wkt())
     if not (crs.is_geographic or crs.is_projected or crs.is_bound or crs.is_compound):
         raise InputError(
-            f"{name}: its coordinate reference system ({crs.name}) has no place on Earth; use --assume-crs"
+            f"{name}: its coordinate reference system ({crs.name}) has no place on Earth; use `assume_crs`"
         )
     return crs
 

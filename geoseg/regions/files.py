@@ -19,20 +19,14 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
+from geoseg.footprints.measure import Extent
 from geoseg.footprints.write.geopackage import (
     BUILDINGS,
-    REGIONS,
-    add_region_layer,
-    check_replaceable,
-    get_region_path,
 )
-from geoseg.io.atomic import explain_write_errors, replace_files
 from geoseg.io.layers import find_only_layer
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, read_raster_grid, split_rows
-from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics
 
 log = logging.getLogger(__name__)
@@ -82,7 +76,7 @@ class FootprintLayer:
         """The box around all footprints."""
         if not self.rows:
             raise InputError(
-                f"{self.path} holds no footprint, and so no place; give its --mask or --probability"
+                f"{self.path} holds no footprint, and so no place; give its `mask` or `probability`"
             )
         return Extent(self.crs, self.bounds)
 
@@ -180,51 +174,3 @@ def find_class_bands(probability: Probability, names: Sequence[str]) -> list[int
         f"{probability.path}: its {len(probability.bands)} bands do not say which is which of {', '.join(names)}; "
         "describe each band with its class"
     )
-
-
-@dataclass(frozen=True)
-class StatsOptions:
-    """What to count: a file of footprints, regions, and the rasters the footprints came from, where they are kept."""
-
-    footprints: Path
-    regions: str
-    region_id: str | None = None
-    mask: Path | None = None
-    probability: Path | None = None
-    area_crs: str = "auto"
-
-
-def write_statistics(
-    question: StatsOptions, csv: Path | None = None, overwrite: bool = False
-) -> gpd.GeoDataFrame:
-    """Count per region; put the table into the footprints' file as its layer `regions`, and into a CSV file."""
-    layer = FootprintLayer.open(question.footprints)
-    check_replaceable(get_region_path(question.footprints), (REGIONS,), overwrite)
-    if csv is not None:
-        check_replaceable(csv, (), overwrite)
-    table = compute_statistics(question, layer)
-    target = add_region_layer(question.footprints, table, overwrite)
-    log.info(f"{len(table)} rows in layer {REGIONS} of {target}")
-    if csv is not None:
-        with replace_files(csv) as folder, explain_write_errors(csv):
-            table.drop(columns=table.geometry.name).to_csv(
-                folder / csv.name, index=False, lineterminator="\n"
-            )
-    return table
-
-
-def compute_statistics(question: StatsOptions, layer: FootprintLayer) -> gpd.GeoDataFrame:
-    """The table of statistics, and nothing written."""
-    rasters = StatsRasters.open(question.mask, question.probability)
-    place = rasters.grid if rasters else layer.extent
-    area = AreaCrs.choose(place, question.area_crs)
-    regions = read_regions(question.regions, place, question.region_id)
-    statistics = RegionStatistics(regions, area, dict(enumerate(layer.classes, start=1)), place)
-    with track("Counting", layer.rows, "footprints") as done:
-        for frame in layer.frames():
-            measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
-            statistics.add_footprints(frame.assign(area_m2=measured))
-            done(len(frame))
-    if rasters:
-        rasters.feed(statistics)
-    return statistics.table()

@@ -177,7 +177,7 @@ def parse_square_size(source: str) -> float:
     match = re.fullmatch(r"grid:(\d+(?:\.\d+)?)(m|km)", source.strip())
     side = float(match[1]) * (1000 if match[2] == "km" else 1) if match else 0.0
     if not side:
-        raise InputError(f"--regions {source}: write a grid as grid:500m or grid:1km")
+        raise InputError(f"`regions` {source}: write a grid as grid:500m or grid:1km")
     return side
 
 

@@ -57,13 +57,13 @@ def parse_derived_band(part: str, request: str, bands: Sequence[str]) -> Derived
     if not formula:
         if name.lower() not in SPECTRAL_INDICES:
             raise InputError(
-                f"--derived {request}: no index {name!r}; known are {', '.join(SPECTRAL_INDICES)}, or name = formula"
+                f"`derived` {request}: no index {name!r}; known are {', '.join(SPECTRAL_INDICES)}, or name = formula"
             )
         formula = translate_formula(SPECTRAL_INDICES[name.lower()], bands)
     try:
         Formula.parse(formula, bands)
     except ValueError as error:
-        raise InputError(f"--derived {request}: {error}") from error
+        raise InputError(f"`derived` {request}: {error}") from error
     return DerivedBand(name, formula)
 
 
@@ -101,7 +101,7 @@ def choose_separators(ground: TrainingData, settings: TrainOptions) -> tuple[Sep
     possible = len(ground.dataset.classes) == 2 and tells_apart
     if settings.separate == "always" and not possible:
         raise InputError(
-            f"--separate always: {ground.dataset.name} needs two classes, and outlines or numbers of single buildings "
+            f"`separate` always: {ground.dataset.name} needs two classes, and outlines or numbers of single buildings "
             "to learn from"
         )
     return ("boundary", "distance") if possible and settings.separate != "never" else ()
@@ -180,12 +180,12 @@ def choose_class_weights(settings: TrainOptions, ground: TrainingData) -> Tensor
         weights = np.array([float(part) for part in settings.class_weights.split(",")])
     except ValueError as error:
         raise InputError(
-            f"--class-weights {settings.class_weights}: give auto, or numbers such as 1,4"
+            f"`class_weights` {settings.class_weights}: give auto, or numbers such as 1,4"
         ) from error
     count = len(ground.dataset.classes)
     if len(weights) != count or (weights < 0).any() or not 0 < weights.sum() < np.inf:
         raise InputError(
-            f"--class-weights {settings.class_weights}: give {count} numbers of zero or more, not all of them zero"
+            f"`class_weights` {settings.class_weights}: give {count} numbers of zero or more, not all of them zero"
         )
     return torch.from_numpy(weights).float()
 
@@ -211,9 +211,9 @@ def choose_value_range(settings: TrainOptions, sites: Sequence[Site]) -> Range:
         return settings.low, settings.high
     least, most = BYTES if holds_bytes(sites) else compute_pooled_range(pick_sites(sites))
     if settings.low is not None and settings.low >= most:
-        raise InputError(f"--low {settings.low:g}: the data end at {most:g}; give --high as well")
+        raise InputError(f"`low` {settings.low:g}: the data end at {most:g}; give `high` as well")
     if settings.high is not None and settings.high <= least:
-        raise InputError(f"--high {settings.high:g}: the data begin at {least:g}; give --low as well")
+        raise InputError(f"`high` {settings.high:g}: the data begin at {least:g}; give `low` as well")
     return (
         least if settings.low is None else settings.low,
         most if settings.high is None else settings.high,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.errors import InputError
-from geoseg.options import ABOVE_ZERO, SHARE, ZERO_OR_MORE, Limits, format_flag
+from geoseg.options import ABOVE_ZERO, SHARE, ZERO_OR_MORE, Limits
 from geoseg.raster.coding import PROBABILITY_STEPS
 from geoseg.training.options import TrainOptions
 
@@ -323,7 +323,7 @@ def find_unused_loss_options(loss: LossSum, settings: TrainOptions) -> list[str]
     """Complaints about settings that were given, but change nothing in a loss."""
     given = [name for name in HEEDED if getattr(settings, name)]
     return [
-        f"{format_flag(name)} {getattr(settings, name)}: changes nothing in the loss {loss.text}; only losses of single pixels "
+        f"`{name}` {getattr(settings, name)}: changes nothing in the loss {loss.text}; only losses of single pixels "
         f"heed it, such as {', '.join(kind for kind in LOSSES if name in LOSSES[kind].heeds)}"
         for name in given
         if not loss.heeds(name)
@@ -336,7 +336,7 @@ def parse_loss(text: str, yes_no: bool) -> LossSum:
     try:
         return LossSum(described, tuple(parse_term(part.strip()) for part in PLUS.split(described)))
     except ValueError as error:
-        raise InputError(f"--loss {text}: {error}") from error
+        raise InputError(f"`loss` {text}: {error}") from error
 
 
 def parse_term(part: str) -> LossTerm:

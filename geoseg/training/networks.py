@@ -27,7 +27,6 @@ from geoseg.models.network import (
 )
 from geoseg.models.store import Model, find_model
 from geoseg.models.unet import PlainUnet
-from geoseg.options import format_flag
 from geoseg.raster.bands import RGB, find_color
 from geoseg.scores.calibration import TemperatureScaling
 from geoseg.training.options import TrainOptions
@@ -67,7 +66,7 @@ def refuse_unknown_encoder(encoder: str) -> None:
     near = get_close_matches(encoder, known, n=4, cutoff=0.4)
     told = f"near it are {', '.join(near)}" if near else f"some are {', '.join(known[:4])}"
     raise InputError(
-        f"--encoder {encoder}: unknown; {told}; all are listed by segmentation_models_pytorch, and those of timm are "
+        f"`encoder` {encoder}: unknown; {told}; all are listed by segmentation_models_pytorch, and those of timm are "
         f"written {OF_TIMM}NAME"
     )
 
@@ -96,14 +95,14 @@ def refuse_unknown_network(settings: TrainOptions) -> None:
         find_architecture(settings.architecture)
         refuse_unknown_encoder(settings.encoder)
     if is_weights_file(settings.weights) and not Path(settings.weights).is_file():
-        raise InputError(f"--weights {settings.weights}: no such file")
+        raise InputError(f"`weights` {settings.weights}: no such file")
 
 
 def find_unused_network_options(settings: TrainOptions) -> list[str]:
     """Complaints about an architecture that is asked for beside a model to start from, which has its own."""
     asked = [name for name in SHAPE if getattr(settings, name) != getattr(TrainOptions(), name)]
     return [
-        f"{format_flag(name)} {getattr(settings, name)}: not used, since --from {settings.start_from} has its own"
+        f"`{name}` {getattr(settings, name)}: not used, since `start_from` {settings.start_from} has its own"
         for name in asked
         if settings.start_from
     ]
@@ -126,7 +125,7 @@ def create_network(settings: TrainOptions, card: Card) -> nn.Module:
         return create_pretrained(settings, given)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(
-            f"--architecture {settings.architecture} --encoder {settings.encoder}: {shorten_error(error)}"
+            f"`architecture` {settings.architecture} `encoder` {settings.encoder}: {shorten_error(error)}"
         ) from error
 
 
@@ -146,7 +145,7 @@ def create_pretrained(settings: TrainOptions, given: dict[str, Any]) -> nn.Modul
             raise
         except Exception as error:  # noqa: BLE001 - hubs fail in the ways of many libraries
             log.warning(
-                f"--weights {settings.weights}: cannot be had for {settings.encoder} ({shorten_error(error)[:120]}); "
+                f"`weights` {settings.weights}: cannot be had for {settings.encoder} ({shorten_error(error)[:120]}); "
                 "from scratch"
             )
     return kind(settings.encoder, encoder_weights=None, **given)
@@ -171,7 +170,7 @@ def create_from_weights_file(settings: TrainOptions, given: dict[str, Any], card
     encoder = network.get_submodule("encoder")
     found = match_tensors(read_tensors(path), encoder.state_dict())
     if found is None:
-        raise InputError(f"--weights {path}: does not fit the encoder {settings.encoder}")
+        raise InputError(f"`weights` {path}: does not fit the encoder {settings.encoder}")
     inputs = match_channels(RGB, list_channels(card))
     encoder.load_state_dict(
         {name: fit_tensor(found[name], fresh, inputs, []) for name, fresh in encoder.state_dict().items()}
@@ -203,7 +202,7 @@ def find_architecture(name: str) -> type[nn.Module]:
     }
     found = known.get(simplify_name(name))
     if found is None:
-        raise InputError(f"--architecture {name}: unknown; known are {PLAIN}, {', '.join(sorted(known))}")
+        raise InputError(f"`architecture` {name}: unknown; known are {PLAIN}, {', '.join(sorted(known))}")
     return found
 
 
@@ -215,7 +214,7 @@ def adapt_network(model: Model, card: Card) -> nn.Module:
     """The network of another model with its weights, its first and last layers fitted to other bands and classes."""
     if model.is_onnx:
         raise InputError(
-            f"--start-from {model.name}: ONNX models cannot be trained; start from a torch model"
+            f"`start_from` {model.name}: ONNX models cannot be trained; start from a torch model"
         )
     network = build_network(model, in_channels=card.inputs, classes=len(card.outputs))
     old = {name: convert_to_float32(tensor) for name, tensor in read_weights(model.weights).items()}
@@ -226,7 +225,7 @@ def adapt_network(model: Model, card: Card) -> nn.Module:
     network.load_state_dict(fitted)
     strange = sum(1 for name, tensor in fresh.items() if name not in old or old[name].dim() != tensor.dim())
     if strange:
-        log.warning(f"--start-from {model.name}: {strange} of {len(fresh)} layers start anew")
+        log.warning(f"`start_from` {model.name}: {strange} of {len(fresh)} layers start anew")
     return network
 
 

@@ -5,12 +5,8 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
-from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from geoseg.errors import InputError
 from geoseg.options import (
@@ -20,9 +16,8 @@ from geoseg.options import (
     FINITE,
     SHARE,
     ZERO_OR_MORE,
-    convert_option,
+    Options,
     define_option,
-    format_flag,
 )
 
 Preset = Literal["none", "light", "strong", "sensors"]
@@ -38,8 +33,8 @@ SEAMS_BELOW_M = 0.5
 MOST_WORKERS = 8
 
 
-@dataclass(frozen=True)
-class TrainOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Options):
     """How a model is trained. Every field can stand in the TOML file and be given as a flag."""
 
     name: str = define_option("", "Name of the model. [default: the folder's]")
@@ -58,7 +53,9 @@ class TrainOptions:
     arguments: str = define_option(
         "", "Further arguments of the architecture, as JSON: {'encoder_depth': 4}."
     )
-    start_from: str = define_option("", "A geoseg model to start from; it also gives the architecture.")
+    start_from: str = define_option(
+        "", "A geoseg model to start from; it also gives the architecture.", flags=("--from", "--start-from")
+    )
     derived: str = define_option(
         "", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'."
     )
@@ -155,12 +152,9 @@ class TrainOptions:
     half_weights: bool = define_option(False, "Keep the finished weights in 16 bits.")
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
-            value, limits = getattr(self, entry.name), entry.metadata["limits"]
-            if limits is not None and value is not None and value not in limits:
-                raise InputError(f"{format_flag(entry.name)} {value}: give {limits.words}")
+        super().__post_init__()
         if self.low is not None and self.high is not None and self.low >= self.high:
-            raise InputError(f"--high {self.high:g}: must be above low, {self.low:g}")
+            raise InputError(f"`high` {self.high:g}: must be above low, {self.low:g}")
 
     @property
     def from_scratch(self) -> bool:
@@ -177,53 +171,7 @@ class TrainOptions:
         try:
             given = json.loads(self.arguments.replace("'", '"') or "{}")
         except ValueError as error:
-            raise InputError(f"--arguments {self.arguments}: not JSON ({error})") from error
+            raise InputError(f"`arguments` {self.arguments}: not JSON ({error})") from error
         if not isinstance(given, dict):
-            raise InputError(f"--arguments {self.arguments}: write them like {{'encoder_depth': 4}}")
+            raise InputError(f"`arguments` {self.arguments}: write them like {{'encoder_depth': 4}}")
         return given
-
-    def to_toml(self) -> str:
-        """The settings as a TOML file that gives them back."""
-        return "".join(
-            f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
-            for name, value in asdict(self).items()
-            if value is not None
-        )
-
-    def changed(self, changes: Mapping[str, Any], origin: str = "settings") -> TrainOptions:
-        """The settings with some of them replaced, each checked against its type."""
-        known = list_option_types()
-        for name in changes:
-            if name not in known:
-                raise InputError(f"{origin}: unknown setting {name!r}; known are {', '.join(known)}")
-        return replace(
-            self, **{n: convert_option(known[n], value, f"{origin}: {n}") for n, value in changes.items()}
-        )
-
-
-def list_option_types() -> dict[str, Any]:
-    """The type of each setting's values; that one may be left open is no type."""
-    hints = get_type_hints(TrainOptions)
-    return {name: get_args(hint)[0] if NoneType in get_args(hint) else hint for name, hint in hints.items()}
-
-
-def read_train_options(path: Path | None, flags: Mapping[str, Any]) -> TrainOptions:
-    """The settings of a TOML file, and over them those given as flags (None where a flag was not given)."""
-    settings = TrainOptions()
-    if path is not None:
-        try:
-            written = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as settings ({error})") from error
-        settings = settings.changed(written, str(path))
-    return settings.changed({name: value for name, value in flags.items() if value is not None})
-
-
-def describe_options() -> list[tuple[str, Any, Any, str]]:
-    """Name, type, default and meaning of each setting, for whoever offers them to a user."""
-    known = list_option_types()
-    return [
-        (entry.name, known[entry.name], entry.default, entry.metadata["help"])
-        for entry in fields(TrainOptions)
-        if entry.default is not MISSING
-    ]

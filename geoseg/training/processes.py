@@ -171,7 +171,7 @@ def choose_device(request: str) -> torch.device:
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     if rank >= len(found) and found[0].startswith("cuda"):
         raise InputError(
-            f"--device {request}: {len(found)} GPUs, but a process number {rank + 1}; start fewer"
+            f"`device` {request}: {len(found)} GPUs, but a process number {rank + 1}; start fewer"
         )
     device = torch.device(found[rank % len(found)])
     if device.type == "cuda":

@@ -40,7 +40,7 @@ BEST = "best.pt"
 METRICS = "metrics.csv"
 BAD_BATCH = "bad-batch.pt"
 BOARD = "tensorboard"
-NO_BOARD = "--tensorboard: TensorBoard is not installed; pip install 'geoseg[train]', or leave the flag out"
+NO_BOARD = "`tensorboard`: TensorBoard is not installed; pip install 'geoseg[train]', or leave it out"
 COLUMNS = ("step", "loss", "learning_rate", "seconds", "validation_loss", "validation_iou")
 
 # What may differ between a run and its continuation without changing any number of it.
@@ -76,15 +76,15 @@ def refuse_other_run(path: Path, written: Mapping[str, Any], settings: TrainOpti
     for name, value in {**vars(TrainOptions()), **written}.items():
         if name not in free and now.get(name) != value:
             raise InputError(
-                f"{path}: belongs to a run with {name} {value}, not {now.get(name)}; choose another --out, or start "
-                "over with --overwrite"
+                f"{path}: belongs to a run with {name} {value}, not {now.get(name)}; choose another `out`, or start "
+                "over with `overwrite`"
             )
 
 
 def refuse_other_data(path: Path, written: str, now: str) -> None:
     if written != now:
         raise InputError(
-            f"{path}: belongs to a run on other data; choose another --out, or start over with --overwrite"
+            f"{path}: belongs to a run on other data; choose another `out`, or start over with `overwrite`"
         )
 
 
@@ -162,11 +162,11 @@ def check_run_folder(out: Path, settings: TrainOptions, overwrite: bool) -> None
     check_folder(out)
     if settings.start_from and Path(settings.start_from).resolve() == out.resolve():
         raise InputError(
-            f"--from {settings.start_from}: is the folder of the run itself; choose another --out, so that both stay"
+            f"`start_from` {settings.start_from}: is the folder of the run itself; choose another `out`, so that both stay"
         )
     if (out / CARD_FILE).exists() and not overwrite:
         raise InputError(
-            f"--out {out}: holds a finished model; choose another folder, or replace it with --overwrite"
+            f"`out` {out}: holds a finished model; choose another folder, or replace it with `overwrite`"
         )
 
 
@@ -281,7 +281,7 @@ def open_run(
     """Settle a run, or say in one line why it cannot be."""
     if settings.batch % (team.size * settings.accumulate):
         raise InputError(
-            f"--batch {settings.batch}: must be a multiple of {team.size * settings.accumulate}: "
+            f"`batch` {settings.batch}: must be a multiple of {team.size * settings.accumulate}: "
             f"{team.size} processes, each cutting its share in {settings.accumulate}"
         )
     refuse_unknown_network(settings)
@@ -307,10 +307,10 @@ def dry_run_step(run: TrainingRun, network: nn.Module) -> None:
         answer = deepcopy(network).train()(inputs)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise InputError(
-            f"--patch {side}, --batch {settings.batch}: the network cannot be trained on such patches "
+            f"`patch` {side}, `batch` {settings.batch}: the network cannot be trained on such patches "
             f"({shorten_error(error)}); try a multiple of 32, and two patches or more at a time"
         ) from error
     if answer.shape[1:] != (len(run.card.outputs), side, side):
         raise InputError(
-            f"--patch {side}: the network answers with {tuple(answer.shape[2:])} pixels; try a multiple of 32"
+            f"`patch` {side}: the network answers with {tuple(answer.shape[2:])} pixels; try a multiple of 32"
         )

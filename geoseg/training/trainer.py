@@ -99,8 +99,8 @@ def explain_memory_errors(settings: TrainOptions) -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise GeosegError(
-            f"--batch {settings.batch}: the GPU's memory does not suffice; give --accumulate {2 * settings.accumulate}, "
-            "or a smaller --batch or --patch"
+            f"`batch` {settings.batch}: the GPU's memory does not suffice; give `accumulate` {2 * settings.accumulate}, "
+            "or a smaller `batch` or `patch`"
         ) from error
 
 
@@ -128,7 +128,7 @@ def find_borrowed_licence(run: TrainingRun) -> list[str]:
     if run.settings.licence or run.card.licence == run.ground.dataset.licence:
         return []
     both = f"{run.settings.start_from} and that of the data: {run.card.licence}"
-    return [f"the licence of the new model is that of {both}; where you know better, say --licence"]
+    return [f"the licence of the new model is that of {both}; where you know better, say `licence`"]
 
 
 @dataclass
@@ -272,7 +272,7 @@ class Trainer:
         save_checkpoint(path, {name: tensor.cpu() for name, tensor in vars(batch).items()})
         raise GeosegError(
             f"{path}: the loss of this batch, of step {self.step}, or its slope is no number; give the command again with "
-            f"a lower --learning-rate than {settings.learning_rate:g}, --clip 1 or --precision fp32: training goes on from "
+            f"a lower `learning_rate` than {settings.learning_rate:g}, `clip` 1 or `precision` fp32: training goes on from "
             "the last checkpoint"
         )
 

@@ -144,8 +144,8 @@ class Validator:
             logits = self.mixed_precision(network, ready.inputs)[:, : self.channels]
             if not torch.isfinite(logits).all():
                 raise GeosegError(
-                    "the network answers validation patches with what is no number; train with a lower --learning-rate, "
-                    "--clip 1 or --precision fp32"
+                    "the network answers validation patches with what is no number; train with a lower `learning_rate`, "
+                    "`clip` 1 or `precision` fp32"
                 )
             at = torch.tensor([names.index(self.places[i]) for i in batch.sites.tolist()], device=self.device)
             counter.add(logits, ready.labels, at, ignore)

@@ -3,186 +3,165 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
 from geoseg.errors import InputError
+from geoseg.footprints.write.geopackage import check_footprint_file
+from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.inference.estimate import Estimate, estimate_job
-from geoseg.inference.job import InferOptions, Job, plan_job
+from geoseg.inference.job import Job, plan_job
 from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
-from geoseg.io.access import check_writable
+from geoseg.io.access import Output, check_outputs
 from geoseg.models.card import Card
+from geoseg.parallel import count_processors
+from geoseg.regions.adjustment import ConfusionMatrix
+from geoseg.workflows.results import FootprintResult
+from geoseg.workflows.vectorizer import MaskStrip, Vectorizer
 
 if TYPE_CHECKING:
-    from geoseg.workflows.options import VectorizeOptions
-    from geoseg.workflows.vectorize import Vectorizer, VectorizeSummary
+    from geoseg.workflows.options import InferOptions
 
 log = logging.getLogger(__name__)
-
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 MOST_TRACERS = 4
 
 
 @dataclass(frozen=True)
-class InferOutputs:
-    """The files to write; what is left out is not written."""
+class InferResult(FootprintResult):
+    """What `infer` found in a scene."""
 
-    footprints: Path | None = None
-    mask: Path | None = None
-    probability: Path | None = None
-    project: Path | None = None
-    overwrite: bool = False
+    job: Job | None = None
+    outputs: tuple[Path, ...] = ()
+    mask_file: Path | None = None
+    seconds: float = 0.0
 
-    @property
-    def paths(self) -> list[Path]:
-        wanted = (self.footprints, self.mask, self.probability, self.project)
-        return [path for path in wanted if path]
-
-
-@dataclass(frozen=True)
-class InferResult:
-    """What a run did."""
-
-    job: Job
-    outputs: InferOutputs
-    seconds: float
-    footprints: VectorizeSummary | None
+    @cached_property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """The class of each pixel, 255 where unknown; none where no mask was asked for."""
+        if self.mask_file is None:
+            return None
+        with rasterio.open(self.mask_file) as dataset:
+            return np.asarray(dataset.read(1))
 
     @property
     def summary(self) -> dict[str, Any]:
         """As a program reads it."""
+        assert self.job is not None
         grid = self.job.scene.grid
         return {
-            "outputs": [str(path) for path in self.outputs.paths],
+            "outputs": [str(path) for path in self.outputs],
             "width": grid.width,
             "height": grid.height,
             "megapixels": round(grid.megapixels, 3),
             "seconds": round(self.seconds, 3),
             **self.job.parameters,
-            **(asdict(self.footprints) if self.footprints else {}),
+            **(asdict(self.counts) if self.counts else {}),
         }
 
     def __str__(self) -> str:
-        lines = [str(path) for path in self.outputs.paths]
-        if self.footprints:
-            lines[0] += f": {self.footprints.footprints:,} footprints, {self.footprints.area_m2:,.1f} m²"
+        lines = [str(path) for path in self.outputs]
+        if self.counts:
+            lines[0] += f": {self.count:,} footprints, {self.area_m2:,.1f} m²"
         return "\n".join(lines)
 
 
-def infer(
-    paths: Sequence[str],
-    outputs: InferOutputs,
-    wishes: InferOptions,
-    footprint_wishes: Mapping[str, Any] = MappingProxyType({}),
-) -> InferResult:
-    """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments.
-
-    `footprint_wishes` are fields of a Recipe; for the others the model's card speaks, or the recipe's defaults.
-    """
+def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -> InferResult:
+    """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments."""
     start = time.monotonic()
-    refuse_outputs(outputs, paths)
-    job = plan_job(paths, wishes)
-    tracer = (
-        make_vectorizer(job, outputs, make_recipe(job.model.card, footprint_wishes))
-        if outputs.footprints
-        else None
-    )
-    journal = Journal.beside(outputs.paths[0], job.key)
-    with journal.locked(), tracer or nullcontext():
-        predict_strips(job, journal, make_strip_listener(tracer, job) if tracer else None)
-        log.info("Writing " + ", ".join(map(str, outputs.paths)))
-        write_mosaics(job, journal, outputs.mask, outputs.probability)
-    write_qgis_project(job, outputs)
+    outputs = check_infer_outputs(scene, out, options)
+    job = plan_job(scene, options)
+    vectorizer = make_vectorizer(job, out, options) if out else None
+    journal = Journal.beside(outputs[0], job.key)
+    with journal.locked(), vectorizer or nullcontext():
+        predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
+        log.info("Writing " + ", ".join(map(str, outputs)))
+        write_mosaics(job, journal, options.mask, options.probability)
+    if options.qgis_project and out:
+        project = QgisProject(out, job.scene.files[0], *map(name_file, (options.probability, options.mask)))
+        write_project(project, options.qgis_project)
     journal.remove()
-    for leftover in journal.find_leftovers(outputs.paths[0]):
+    for leftover in journal.find_leftovers(outputs[0]):
         log.warning(
             f"{leftover} holds unfinished work with other settings; delete it if it is no longer needed"
         )
-    return InferResult(job, outputs, time.monotonic() - start, tracer.summary if tracer else None)
+    counts = vectorizer.counts if vectorizer else None
+    seconds = time.monotonic() - start
+    return InferResult(out, counts, job=job, outputs=outputs, mask_file=options.mask, seconds=seconds)
 
 
-def make_vectorizer(job: Job, outputs: InferOutputs, recipe: VectorizeOptions) -> Vectorizer:
+def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions) -> Estimate:
+    """Tell what `infer_scene` would do, and what it would take."""
+    check_infer_outputs(scene, out, options)
+    return estimate_job(plan_job(scene, options))
+
+
+def name_file(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def check_infer_outputs(scene: Sequence[str], out: Path | None, options: InferOptions) -> tuple[Path, ...]:
+    """The files to be written, the footprints first; refused before the first pixel is read, not after the last."""
+    outputs = list(list_outputs(out, options))
+    if not any((out, options.mask, options.probability)):
+        raise InputError("nothing to write: give `out` buildings.gpkg, `mask` or `probability`")
+    if options.qgis_project and not out:
+        raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
+    check_outputs(outputs, scene)
+    if out:
+        check_footprint_file(out, options.overwrite)
+    return tuple(output.path for output in outputs)
+
+
+def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
+    if out:
+        yield Output("a file of footprints", out, may_exist=True)
+    for raster in filter(None, (options.mask, options.probability)):
+        yield Output("a raster", raster, RASTER_SUFFIXES, options.overwrite)
+    if options.qgis_project:
+        yield Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite)
+
+
+def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
     """What turns finished strips into footprints while the model works on the next ones."""
-    from geoseg.parallel import count_processors
-    from geoseg.workflows.vectorize import Vectorizer
-
-    assert outputs.footprints
+    card = job.model.card
     on_gpu = job.kinds[0].device != "cpu"
+    if options.min_area_m2 is None and card.min_area_m2:
+        options = replace(options, min_area_m2=card.min_area_m2)
     return Vectorizer(
         job.scene.grid,
-        outputs.footprints,
-        recipe,
+        out,
+        options,
+        names={value: entry.name for value, entry in enumerate(card.classes) if value > 0},
+        confusion=read_confusion(card),
         # A CPU is busy with the model: processes of our own would only take turns with it.
         workers=min(MOST_TRACERS, count_processors() // 2) if on_gpu else 0,
-        overwrite=outputs.overwrite,
     )
 
 
-def make_recipe(card: Card, wishes: Mapping[str, Any]) -> VectorizeOptions:
-    """How footprints are made: as the user wishes, else as the card says, else as usual."""
-    from geoseg.regions.adjustment import ConfusionMatrix
-    from geoseg.workflows.options import VectorizeOptions
-
-    names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
+def read_confusion(card: Card) -> ConfusionMatrix | None:
+    """What is known of the model's errors, where its card has a sample of them."""
     counts = card.calibration.get("confusion")
-    known = {
-        "names": names,
-        "min_area_m2": card.min_area_m2 or VectorizeOptions.min_area_m2,
-        "confusion": ConfusionMatrix(tuple(c.name for c in card.classes), tuple(map(tuple, counts)))
-        if counts
-        else None,
-    }
-    return VectorizeOptions(**{**known, **wishes})
+    if not counts:
+        return None
+    return ConfusionMatrix(tuple(entry.name for entry in card.classes), tuple(map(tuple, counts)))
 
 
-def make_strip_listener(tracer: Vectorizer, job: Job) -> StripListener:
-    from geoseg.workflows.vectorize import MaskStrip
-
+def make_strip_listener(vectorizer: Vectorizer, job: Job) -> StripListener:
     def listen(files: StripFiles) -> None:
         strip = files.strip
         outputs = job.model.card.class_channels
-        tracer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, outputs))
+        vectorizer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, outputs))
 
     return listen
-
-
-def write_qgis_project(job: Job, outputs: InferOutputs) -> None:
-    if outputs.project and outputs.footprints:
-        from geoseg.footprints.write.project import QgisProject, write_project
-
-        rasters = Path(job.scene.files[0]), outputs.probability, outputs.mask
-        write_project(QgisProject(outputs.footprints, *rasters), outputs.project, outputs.overwrite)
-
-
-def estimate_infer(paths: Sequence[str], outputs: InferOutputs, wishes: InferOptions) -> Estimate:
-    """Tell what `infer` would do, and what it would take."""
-    refuse_outputs(outputs, paths)
-    return estimate_job(plan_job(paths, wishes))
-
-
-def refuse_outputs(outputs: InferOutputs, scene: Sequence[str]) -> None:
-    """Find every fault of the outputs before hours of work go into them."""
-    if not (outputs.footprints or outputs.mask or outputs.probability):
-        raise InputError("nothing to write: give --out buildings.gpkg, --mask or --probability")
-    if outputs.project and not outputs.footprints:
-        raise InputError("--qgis-project: a project shows footprints; give --out buildings.gpkg as well")
-    inputs = {os.path.realpath(path) for path in scene}
-    for path in outputs.paths:
-        if os.path.realpath(path) in inputs:
-            raise InputError(f"{path}: is the scene itself; give the output another name")
-        check_writable(path)
-    for raster in filter(None, (outputs.mask, outputs.probability)):
-        if raster.suffix.lower() not in RASTER_SUFFIXES:
-            raise InputError(f"{raster}: a raster's name must end in .tif")
-        if raster.exists() and not outputs.overwrite:
-            raise InputError(f"{raster}: exists already; use --overwrite to replace it")
-    if len({os.path.realpath(path) for path in outputs.paths}) < len(outputs.paths):
-        raise InputError(f"{outputs.paths[0]}: named for two outputs; give each its own name")

@@ -1,75 +1,169 @@
-"""How footprints are made from a mask: everything that can be asked for, with its defaults."""
+"""What can be asked of the main commands: from a scene or a mask to footprints, and from footprints to statistics."""
+
+# ruff: noqa: RUF009 - `define_option` only describes a field
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from geoseg.errors import InputError
-from geoseg.footprints.trace.outlines import JoinRules
-from geoseg.raster.grid import Grid
-from geoseg.regions.adjustment import ConfusionMatrix
+from geoseg.inference.options import PredictOptions
+from geoseg.options import (
+    AT_LEAST_ONE,
+    FINITE,
+    FOOTPRINTS,
+    INPUTS,
+    OUTPUTS,
+    REGIONS,
+    RESOURCES,
+    ZERO_OR_MORE,
+    Options,
+    define_option,
+)
 
-FINE_GSD_M = 1.0
 
-
-@dataclass(frozen=True)
-class VectorizeOptions:
+@dataclass(frozen=True, kw_only=True)
+class FootprintOptions(Options):
     """How a mask becomes footprints; the defaults suit most people."""
 
-    connectivity: int = 4
-    """4: pixels that share a side are one building. 8: pixels that share a corner are, too."""
-    split: bool = False
-    """Part buildings that touch, at their necks."""
-    min_area_m2: float = 5.0
-    """Footprints smaller than this, in true square metres, are left out."""
-    max_hole_m2: float = 2.0
-    """Holes up to this size are filled, but none that could hold a footprint of the minimum area."""
-    simplify_m: float = 0.0
-    """How far an outline may move when it is simplified; neighbours keep their shared walls."""
-    regularize: bool | None = None
-    """Straight walls and right angles; None: when pixels are finer than 1 m."""
-    names: Mapping[int, str] = field(default_factory=lambda: {1: "building"})
-    """What the mask's classes are called; others go by their number."""
-    crs: str | None = None
-    """CRS of the footprints; None: the mask's."""
-    area_crs: str = "auto"
-    """CRS in which areas are measured; auto: an equal-area one centred on the data."""
-    regions: str | None = None
-    """A vector file, `file.gpkg:layer`, or `grid:1km`: statistics per region."""
-    region_id: str | None = None
-    """The column that names a region."""
-    confusion: ConfusionMatrix | None = None
-    """What is known of the model's errors: gives the error-adjusted areas of regions."""
+    min_area_m2: float | None = define_option(
+        None,
+        "Leave out footprints smaller than this many true square metres; 0 keeps all.  [default: 5, or the model's]",
+        ZERO_OR_MORE,
+        group=FOOTPRINTS,
+        metavar="M2",
+    )
+    max_hole_m2: float = define_option(
+        2.0,
+        "Fill holes up to this size. Holes of the minimum area and more always stay: they may hold a building.",
+        ZERO_OR_MORE,
+        group=FOOTPRINTS,
+        metavar="M2",
+    )
+    regularize: bool | None = define_option(
+        None,
+        "Straight walls and right angles; shared walls stay shared.  [default: on for pixels finer than 1 m]",
+        group=FOOTPRINTS,
+        flags=("--regularize/--no-regularize",),
+    )
+    simplify_m: float = define_option(
+        0.0,
+        "Leave out details of outlines up to this many metres across; neighbours keep their shared walls.",
+        ZERO_OR_MORE,
+        group=FOOTPRINTS,
+        metavar="M",
+    )
+    split: Literal["none", "touching"] = define_option(
+        "none",
+        "touching: part buildings that have grown together, at their necks or where the probability dips.",
+        group=FOOTPRINTS,
+    )
+    connectivity: Literal[4, 8] = define_option(
+        4, "4: one building is joined by the sides of pixels; 8: by corners, too.", group=FOOTPRINTS
+    )
+    crs: str | None = define_option(
+        None, "CRS of the footprints, e.g. EPSG:4326.  [default: the raster's]", group=FOOTPRINTS
+    )
+    area_crs: str = define_option(
+        "auto",
+        "Projected CRS in which areas are measured; auto: an equal-area one centred on the data.",
+        group=FOOTPRINTS,
+    )
+    regions: str | None = define_option(
+        None,
+        "Count per region as well: a vector file, or squares of a grid; becomes the layer `regions`.",
+        group=REGIONS,
+        metavar="FILE[:LAYER]|grid:1km",
+    )
+    region_id: str | None = define_option(
+        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
+    )
+    qgis_project: Path | None = define_option(
+        None,
+        "Write a QGIS project that opens footprints, regions and rasters together.",
+        group=OUTPUTS,
+        metavar="FILE.qgz",
+    )
+    overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)
 
-    def __post_init__(self) -> None:
-        if self.connectivity not in (4, 8):
-            raise InputError(
-                f"--connectivity {self.connectivity}: pixels have 4 neighbours by side, 8 with corners"
-            )
-        sizes = {
-            "--min-area": self.min_area_m2,
-            "--max-hole": self.max_hole_m2,
-            "--simplify": self.simplify_m,
-        }
-        for option, size in sizes.items():
-            if not 0 <= size < float("inf"):
-                raise InputError(f"{option} {size:g}: a size is 0 or more")
 
-    def straightens_walls(self, grid: Grid) -> bool:
-        """Whether walls are made straight for a raster of this resolution."""
-        return grid.gsd_m < FINE_GSD_M if self.regularize is None else self.regularize
+@dataclass(frozen=True, kw_only=True)
+class InferOptions(PredictOptions, FootprintOptions):
+    """What can be asked of `infer`."""
 
-    def joining(self, grid: Grid) -> JoinRules:
-        """What belongs together when outlines are traced."""
-        return JoinRules(
-            connectivity=self.connectivity,
-            clusters=self._clusters(grid),
-            keeps_pixels=self.split,
-        )
+    mask: Path | None = define_option(
+        None, "Write the class of each pixel to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
+    )
+    probability: Path | None = define_option(
+        None, "Write probabilities to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
+    )
 
-    def _clusters(self, grid: Grid) -> int:
-        """Which neighbours are to be shaped together; straight walls meet corners by themselves."""
-        if self.straightens_walls(grid):
-            return 4
-        return 8 if self.simplify_m else 4 if self.split else 0
+
+@dataclass(frozen=True, kw_only=True)
+class VectorizeOptions(FootprintOptions):
+    """What can be asked of `vectorize`."""
+
+    probability: str | None = define_option(
+        None,
+        "The model's probability, pixel by pixel as the mask: gives each footprint its confidence.",
+        group=INPUTS,
+        metavar="FILE",
+    )
+    threshold: float | None = define_option(
+        None,
+        "The mask holds probabilities or heights: pixels from this value on are building.",
+        FINITE,
+        group=INPUTS,
+    )
+    band: int | None = define_option(
+        None, "Which band of the mask to read, where it has several.", group=INPUTS
+    )
+    classes: tuple[str, ...] = define_option(
+        (),
+        "What a value of the mask is called, e.g. 2=industrial; once for each.  [default: 1=building]",
+        group=INPUTS,
+        flags=("--class",),
+        metavar="VALUE=NAME",
+    )
+    assume_crs: str | None = define_option(
+        None, "CRS of a mask that does not say it.", group=INPUTS, metavar="CRS"
+    )
+    image: str | None = define_option(
+        None, "The image below it all in the QGIS project.", group=INPUTS, metavar="FILE"
+    )
+    strip_rows: int | None = define_option(
+        None,
+        "Rows read at once.",
+        AT_LEAST_ONE,
+        group=RESOURCES,
+        flags=("--strip", "--strip-rows"),
+        metavar="ROWS",
+    )
+    workers: int | None = define_option(
+        None,
+        "Worker processes; 0 does all in one.  [default: as the size of the mask and the computer suggest]",
+        ZERO_OR_MORE,
+        group=RESOURCES,
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsOptions(Options):
+    """What can be asked of `stats`."""
+
+    region_id: str | None = define_option(
+        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
+    )
+    probability: Path | None = define_option(
+        None, "The model's probability: gives the expected area.", group=INPUTS, metavar="FILE"
+    )
+    mask: Path | None = define_option(
+        None, "The model's mask: gives the area that was seen.", group=INPUTS, metavar="FILE"
+    )
+    area_crs: str = define_option("auto", "CRS in which areas are measured.", group=REGIONS, metavar="CRS")
+    csv: Path | None = define_option(None, "Write the table here, too.", group=OUTPUTS, metavar="FILE.csv")
+    overwrite: bool = define_option(
+        False, "Replace an earlier layer of regions, and the CSV file.", group=OUTPUTS
+    )

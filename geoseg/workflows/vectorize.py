@@ -1,266 +1,110 @@
-"""From a mask to measured footprints in a file, strip by strip, with statistics per region where they are asked for."""
+"""From a mask or a probability on disk to measured footprints in a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
-import numpy as np
-from pyproj import CRS
-
-from geoseg.footprints.features import FeatureBatch, FeatureBuilder
-from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
-from geoseg.footprints.trace.pieces import OutlinePieces
-from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints, join_bands
-from geoseg.footprints.write.geopackage import FootprintWriter
-from geoseg.parallel import WorkerPool
+from geoseg.errors import InputError
+from geoseg.footprints.write.geopackage import check_footprint_file
+from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
+from geoseg.io.access import Output, check_outputs
+from geoseg.parallel import count_processors
 from geoseg.progress import track
-from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
-from geoseg.raster.grid import Grid, Window
-from geoseg.raster.mask import Mask, MaskBand, Probability, select_own_class
-from geoseg.raster.source import parse_crs
-from geoseg.regions.polygons import read_regions
-from geoseg.regions.statistics import RegionStatistics
-from geoseg.workflows.options import VectorizeOptions
+from geoseg.raster.mask import Mask, find_classes, open_mask
+from geoseg.raster.source import open_raster
+from geoseg.workflows.options import FootprintOptions, VectorizeOptions
+from geoseg.workflows.results import FootprintCounts, FootprintResult
+from geoseg.workflows.vectorizer import ONLY_BUILDINGS, MaskRows, Vectorizer
 
-BAND_PIXELS = 4_000_000
-"""Few enough that a band and what is made of it stay in the processor's cache."""
+WORTH_PROCESSES_MPX = 100
+"""A smaller mask is done before processes of its own have started."""
+MOST_WORKERS = 16
+DEFAULT_OPTIONS = FootprintOptions()
 
 
 @dataclass(frozen=True)
-class MaskRows:
-    """Some rows of a raster file, and where they lie in the whole mask."""
-
-    mask: Mask
-    rows: slice
-    row: int
+class VectorizeResult(FootprintResult):
+    """What `vectorize` made of a mask."""
 
     @property
-    def height(self) -> int:
-        return int(self.rows.stop - self.rows.start)
+    def summary(self) -> dict[str, Any]:
+        """As a program reads it."""
+        return {"out": str(self.out), **(asdict(self.counts) if self.counts else {})}
+
+    def __str__(self) -> str:
+        assert self.counts
+        dropped = f", {self.counts.dropped:,} smaller ones left out" if self.counts.dropped else ""
+        counted = self.counts.regions
+        regions = f"\n{counted:,} regions in the layer regions" if counted is not None else ""
+        return f"{self.out}: {self.count:,} footprints, {self.area_m2:,.1f} m²{dropped}{regions}"
 
 
-@dataclass(frozen=True)
-class MaskStrip:
-    """Finished rows of a mask as small rasters of their own, as `geoseg infer` keeps them until the mosaic is made.
-
-    `row` is where they start in the whole mask. Bytes are classes, and 250 times probabilities; 255 is unknown.
-    """
-
-    row: int
-    height: int
-    mask: Path
-    probability: Path | None = None
-    probability_bands: int = 1
-
-
-@dataclass(frozen=True)
-class StripTracer:
-    """All it takes to make rows of the file from a strip."""
-
-    joining: JoinRules
-    builder: FeatureBuilder
-
-    def trace(self, strip: MaskRows) -> tuple[FeatureBatch, OutlinePieces]:
-        """The finished footprints of a strip, and the pieces that may go on in its neighbours."""
-        classes, probabilities = strip.mask.read(strip.rows)
-        whole: list[TracedFootprints] = []
-        unfinished: OutlinePieces | None = None
-        for band in split_into_bands(*classes.shape):
-            rows = classes[band]
-            probability = None if probabilities is None else select_own_class(probabilities[:, band], rows)
-            pieces = trace_outlines(rows, strip.row + band.start, self.joining, probability)
-            joined = pieces if unfinished is None else join_bands(unfinished, pieces, self.joining)
-            finished, unfinished = joined.split_finished()
-            whole.append(build_footprints(finished))
-        assert unfinished is not None
-        return self.finish(TracedFootprints.merge(whole)), unfinished
-
-    def finish(self, footprints: TracedFootprints) -> FeatureBatch:
-        """Rows of the file from whole footprints."""
-        if self.joining.keeps_pixels:
-            from geoseg.footprints.separate import split_touching  # scikit-image takes a second to import
-
-            footprints = split_touching(footprints)
-        return self.builder.finish(footprints)
+def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResult:
+    """Turn a mask into building footprints with true areas."""
+    check_vectorize_outputs(mask, out, options)
+    opened = open_mask(
+        mask,
+        band=options.band,
+        threshold=options.threshold,
+        probability=options.probability,
+        assume_crs=options.assume_crs,
+    )
+    names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
+    workers = choose_workers(opened) if options.workers is None else options.workers
+    counts = vectorize_mask(opened, out, options, names=names, workers=workers, strip_rows=options.strip_rows)
+    if options.qgis_project:
+        write_project(QgisProject(out, options.image, options.probability, mask), options.qgis_project)
+    return VectorizeResult(out, counts)
 
 
-def split_into_bands(height: int, width: int) -> Iterator[slice]:
-    """Runs of rows small enough to be traced in one go."""
-    step = max(1, BAND_PIXELS // width)
-    for start in range(0, height, step):
-        yield slice(start, min(start + step, height))
-
-
-def make_mask_rows(strip: MaskStrip, grid: Grid) -> MaskRows:
-    """A strip as `geoseg infer` writes it."""
-    byte = MaskBand(1, "uint8", 1.0, 0.0, NODATA, has_mask=False)
-    bands = tuple(replace(byte, number=i + 1, scale=PROBABILITY_STEP) for i in range(strip.probability_bands))
-    place = grid.window(Window(strip.row, 0, strip.height, grid.width))
-    probability = Probability(str(strip.probability), bands) if strip.probability else None
-    mask = Mask(str(strip.mask), byte, place, block_height=strip.height, probability=probability)
-    return MaskRows(mask, slice(0, strip.height), strip.row)
-
-
-@dataclass(frozen=True)
-class VectorizeSummary:
-    """What came of it."""
-
-    footprints: int
-    dropped: int
-    area_m2: float
-    area_crs: str
-    regions: int | None = None
-
-
-DEFAULT_OPTIONS = VectorizeOptions()
+def check_vectorize_outputs(mask: str, out: Path, options: VectorizeOptions) -> None:
+    """Refuse what could not be written or shown before the first pixel is read."""
+    outputs = [Output("a file of footprints", out, may_exist=True)]
+    if options.qgis_project:
+        outputs.append(Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite))
+    check_outputs(outputs, filter(None, (mask, options.probability, options.image)))
+    check_footprint_file(out, options.overwrite)
+    if options.image:
+        with open_raster(options.image, options.image):
+            pass
 
 
 def vectorize_mask(
     mask: Mask,
     out: Path,
-    recipe: VectorizeOptions = DEFAULT_OPTIONS,
+    options: FootprintOptions = DEFAULT_OPTIONS,
     *,
+    names: Mapping[int, str] = ONLY_BUILDINGS,
     workers: int = 0,
     strip_rows: int | None = None,
-    overwrite: bool = False,
-) -> VectorizeSummary:
+) -> FootprintCounts:
     """Write the footprints of a mask on disk; they are the same for any number of workers and rows in a strip."""
-    vectorizer = Vectorizer(mask.grid, out, recipe, workers=workers, overwrite=overwrite)
+    vectorizer = Vectorizer(mask.grid, out, options, names=names, workers=workers)
     with vectorizer, track("Vectorizing", mask.grid.megapixels, "Mpx") as done:
         for rows in mask.strips(strip_rows):
             vectorizer.add(MaskRows(mask, rows, rows.start))
             done((rows.stop - rows.start) * mask.grid.width / 1e6)
-    return vectorizer.summary
+    return vectorizer.counts
 
 
-class Vectorizer:
-    """Footprints of a mask that comes strip by strip, in order of rows.
-
-        with Vectorizer(grid, out, recipe, workers=2) as vectorizer:
-            for strip in strips:
-                vectorizer.add(strip)
-        vectorizer.summary
-
-    `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without
-    an error finishes the file and gives it its name; with one, what was there before stays.
-    """
-
-    def __init__(
-        self,
-        grid: Grid,
-        out: Path,
-        recipe: VectorizeOptions,
-        *,
-        workers: int = 0,
-        overwrite: bool = False,
-    ) -> None:
-        self.grid = grid
-        self.recipe = recipe
-        crs = parse_crs(recipe.crs, "--crs") if recipe.crs else grid.crs
-        self._area = AreaCrs.choose(grid, recipe.area_crs)
-        self._tracer = self._make_tracer(crs)
-        self._stitcher = Stitcher(grid.width, self._tracer.joining)
-        self._statistics = self._make_statistics()
-        self._writer = FootprintWriter(out, crs, (), description=self._description, overwrite=overwrite)
-        self._workers: WorkerPool[tuple[FeatureBatch, OutlinePieces]] = WorkerPool(workers)
-        self._cleanup = ExitStack()
-        self._names: dict[str, None] = dict.fromkeys(recipe.names.values())
-        self._written = self._dropped = 0
-        self._area_m2 = 0.0
-
-    def __enter__(self) -> Vectorizer:
-        with ExitStack() as stack:
-            stack.enter_context(self._writer)
-            stack.enter_context(self._workers)
-            self._cleanup = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._cleanup.__exit__(kind, error, trace)
-            return
-        with self._cleanup:
-            for result in self._workers.take_rest():
-                self._take(*result)
-            self._append([self._tracer.finish(build_footprints(self._stitcher.finish()))])
-            self._finish_file()
-
-    def add(self, strip: MaskRows | MaskStrip) -> None:
-        """Take the next strip; its files must stay until the block ends."""
-        strip = strip if isinstance(strip, MaskRows) else make_mask_rows(strip, self.grid)
-        self._workers.submit(self._tracer.trace, strip)
-        if self._statistics is not None:
-            classes, probabilities = strip.mask.read(strip.rows)
-            window = Window(strip.row, 0, strip.height, self.grid.width)
-            # One band cannot tell several classes apart, so it gives no expected area.
-            tells = probabilities is not None and (len(probabilities) > 1 or len(self.recipe.names) == 1)
-            self._statistics.add_strip(window, classes, convert_from_steps(probabilities) if tells else None)
-        for result in self._workers.take_ready():
-            self._take(*result)
-
-    @property
-    def summary(self) -> VectorizeSummary:
-        """What came of it, once the block has ended."""
-        regions = None if self._statistics is None else len(self._statistics.regions)
-        return VectorizeSummary(self._written, self._dropped, self._area_m2, self._area.name, regions)
-
-    def _take(self, finished: FeatureBatch, pieces: OutlinePieces) -> None:
-        across_seams = self._tracer.finish(build_footprints(self._stitcher.add(pieces)))
-        self._append([finished, across_seams])
-
-    def _append(self, batches: Sequence[FeatureBatch]) -> None:
-        batch = FeatureBatch.merge(batches)
-        rows = batch.rows
-        rows.insert(0, "id", np.arange(self._written + 1, self._written + len(rows) + 1))
-        if self._statistics is not None:
-            rows["region"] = self._statistics.add_footprints(rows)
-        self._writer.append(rows)
-        self._names |= dict.fromkeys(rows["class"])
-        self._written += len(rows)
-        self._dropped += batch.dropped
-        self._area_m2 += float(rows["area_m2"].sum())
-
-    def _finish_file(self) -> None:
-        self._writer.classes = tuple(self._names)
-        if self._statistics is not None:
-            self._writer.add_regions(self._statistics.table())
-
-    def _make_tracer(self, crs: CRS) -> StripTracer:
-        recipe = self.recipe
-        finisher = FeatureBuilder(
-            grid=self.grid,
-            area=self._area,
-            crs=crs,
-            names=recipe.names,
-            min_area_m2=recipe.min_area_m2,
-            max_hole_m2=recipe.max_hole_m2,
-            simplify_m=recipe.simplify_m,
-            regularize=recipe.straightens_walls(self.grid),
-        )
-        return StripTracer(recipe.joining(self.grid), finisher)
-
-    def _make_statistics(self) -> RegionStatistics | None:
-        recipe = self.recipe
-        if recipe.regions is None:
-            return None
-        regions = read_regions(recipe.regions, self.grid, recipe.region_id)
-        return RegionStatistics(regions, self._area, recipe.names, self.grid, recipe.confusion)
-
-    @property
-    def _description(self) -> str:
-        return f"Areas in square metres, measured in {self._area.name}."
+def parse_class_names(classes: Sequence[str]) -> dict[int, str]:
+    """Class names from VALUE=NAME."""
+    pairs = [entry.partition("=") for entry in classes]
+    for entry, (value, _, name) in zip(classes, pairs, strict=True):
+        if not (value.isdecimal() and 1 <= int(value) <= 254 and name.strip()):
+            raise InputError(f"`classes` {entry}: write VALUE=NAME with a value of 1 to 254, e.g. 1=building")
+    return {int(value): name.strip() for value, _, name in pairs}
 
 
-def convert_from_steps(probabilities: Values | None) -> Values | None:
-    """Steps as decimals from 0 to 1, nan where unknown; bytes stay bytes."""
-    if probabilities is None or probabilities.dtype == np.uint8:
-        return probabilities
-    unknown = probabilities == np.iinfo(probabilities.dtype).max
-    return np.where(unknown, np.float32(np.nan), probabilities / np.float32(FINE_STEPS))
+def make_class_names(mask: Mask, regions: str | None) -> dict[int, str]:
+    """Names for the classes of a mask whose names nobody gave; statistics need to know them beforehand."""
+    values = find_classes(mask) if regions and mask.threshold is None else []
+    return {1: "building"} | {value: f"class {value}" for value in values if value > 1}
+
+
+def choose_workers(mask: Mask) -> int:
+    """As many processes as there are processors, where the mask is large enough to repay their start."""
+    return 0 if mask.grid.megapixels < WORTH_PROCESSES_MPX else min(count_processors(), MOST_WORKERS)

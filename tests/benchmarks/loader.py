@@ -100,7 +100,7 @@ def main() -> None:
         run = open_run(Path(folder), Path(folder, "run"), settings, device, ProcessGroup())
         for workers in WORKERS:
             rate = patches_a_second(
-                replace(run, settings=settings.changed({"workers": workers})), given.seconds
+                replace(run, settings=settings.replace({"workers": workers})), given.seconds
             )
             alone = alone or rate
             megapixels = rate * PATCH**2 / 1e6

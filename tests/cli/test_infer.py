@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,14 +173,14 @@ def test_several_workers_change_no_bit(
     tiny_model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from geoseg.inference import job
-    from geoseg.inference.job import InferOptions
-    from geoseg.workflows.infer import InferOutputs, infer
+    from geoseg.workflows.infer import infer_scene
+    from geoseg.workflows.options import InferOptions
 
     monkeypatch.setattr("geoseg.raster.plan.STRIP_PIXELS", 20_000)
-    wishes = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
-    infer([str(scene)], InferOutputs(mask=tmp_path / "one.tif"), wishes)
+    options = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
+    infer_scene([str(scene)], None, replace(options, mask=tmp_path / "one.tif"))
     monkeypatch.setattr(job, "find_devices", lambda request: ["cpu", "cpu", "cpu"])
-    infer([str(scene)], InferOutputs(mask=tmp_path / "three.tif"), wishes)
+    infer_scene([str(scene)], None, replace(options, mask=tmp_path / "three.tif"))
     assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "three.tif").read_bytes()
 
 
@@ -198,10 +199,10 @@ import sys
 from pathlib import Path
 import geoseg.raster.plan as plan
 plan.STRIP_PIXELS = 5000
-from geoseg.inference.job import InferOptions
-from geoseg.workflows.infer import InferOutputs, infer
+from geoseg.workflows.infer import infer_scene
+from geoseg.workflows.options import InferOptions
 model, scene, mask, probability = sys.argv[1:]
-infer([scene], InferOutputs(None, Path(mask), Path(probability)), InferOptions(model=model, engine="torch", precision="fp32", device="cpu"))
+infer_scene([scene], None, InferOptions(mask=mask, probability=probability, model=model, engine="torch", precision="fp32", device="cpu"))
 """
 
 
@@ -460,11 +461,11 @@ def test_bad_outputs_give_one_line(run: Run, scene: Path, tmp_path: Path) -> Non
     (tmp_path / "folder.tif").mkdir()
     outputs = {
         "nothing to write": None,
-        "is the scene itself": scene,
+        "is itself read": scene,
         "exists already; use --overwrite": tmp_path / "there.tif",
         "is a folder": tmp_path / "folder.tif",
         "there is no folder": tmp_path / "no" / "m.tif",
-        "must end in .tif": tmp_path / "m.jpg",
+        "a raster ends in .tif": tmp_path / "m.jpg",
     }
     for message, mask in outputs.items():
         one_line(run(scene, mask=mask), 2, message)
@@ -546,11 +547,12 @@ def test_a_full_disk_gives_one_line_and_nothing_half_written(
 def test_a_second_run_of_the_same_job_is_kept_away(
     run: Run, scene: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
-    from geoseg.inference.job import InferOptions, plan_job
+    from geoseg.inference.job import plan_job
     from geoseg.inference.resume import Journal
+    from geoseg.workflows.options import InferOptions
 
-    wishes = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
-    journal = Journal.beside(tmp_path / "m.tif", plan_job([str(scene)], wishes).key)
+    options = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
+    journal = Journal.beside(tmp_path / "m.tif", plan_job([str(scene)], options).key)
     with journal.locked():
         one_line(run(scene, mask=tmp_path / "m.tif"), 1, "another run")
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from squares import array_set, quick
 
 from geoseg.cli.train import command
-from geoseg.training.options import TrainOptions, read_train_options
+from geoseg.options import read_options
+from geoseg.training.options import TrainOptions
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def test_flags_go_before_the_file_and_the_settings_are_kept(tmp_path: Path, conf
     )
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout)["model"] == str(tmp_path / "run")
-    assert read_train_options(tmp_path / "run" / "train.toml", {}) == quick(steps=3)
+    assert read_options(TrainOptions, tmp_path / "run" / "train.toml", {}) == quick(steps=3)
 
 
 def test_samples_are_shown_as_a_picture(tmp_path: Path, config: Path) -> None:
@@ -89,10 +90,10 @@ def test_what_cannot_be_meant_is_told_in_one_line(
 def test_a_file_of_unknown_or_wrong_settings_is_refused(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     for text, complaint in {
-        "stepz = 3": "unknown setting 'stepz'",
-        "steps = 'many'": "steps is 'many', which is no int",
-        "schedule = 'sine'": "give one of cosine",
-        "steps =": "cannot be read as settings",
+        "stepz = 3": "no option is called 'stepz'",
+        "steps = 'many'": "--steps 'many': is no whole number",
+        "schedule = 'sine'": "--schedule sine: give one of cosine",
+        "steps =": "cannot be read as options",
     }.items():
         (tmp_path / "wrong.toml").write_text(text)
         answer = run(tmp_path / "data", "--out", tmp_path / "run", "--config", tmp_path / "wrong.toml")
@@ -111,13 +112,15 @@ def test_settings_survive_their_file(tmp_path: Path) -> None:
         loss="0.5 * bce + focal(gamma=2)", half_weights=True, description='a "quoted" ä', high=0.0
     )
     (tmp_path / "all.toml").write_text(settings.to_toml(), encoding="utf-8")
-    assert read_train_options(tmp_path / "all.toml", {"steps": None}) == settings
+    assert read_options(TrainOptions, tmp_path / "all.toml", {}) == settings
     assert settings.low is None
 
 
 def test_the_ends_of_a_range_are_numbers_that_may_be_left_open(tmp_path: Path) -> None:
     (tmp_path / "some.toml").write_text("low = -25\n")
-    assert read_train_options(tmp_path / "some.toml", {"high": 0.0}) == TrainOptions(low=-25.0, high=0.0)
+    assert read_options(TrainOptions, tmp_path / "some.toml", {"high": 0.0}) == TrainOptions(
+        low=-25.0, high=0.0
+    )
     helped = run("--help").output
     assert "--low FLOAT" in helped
     assert "None" not in helped

@@ -142,7 +142,7 @@ def test_bands_that_training_could_not_tell_are_refused(write_raster: RasterWrit
         "images/a.tif", photo(2, 2, 4), photometric="MINISBLACK", descriptions=("B4", "B3", "B2", "B8")
     )
     write_raster("masks/a.tif", np.zeros((2, 2), np.uint8))
-    with pytest.raises(InputError, match=r"has the bands 1 \(B4\), .* e\.g\. --bands B4,B3,B2,B8"):
+    with pytest.raises(InputError, match=r"has the bands 1 \(B4\), .* e\.g\. `bands` B4,B3,B2,B8"):
         prepared(tmp_path)
 
 

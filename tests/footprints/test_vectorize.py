@@ -17,12 +17,14 @@ from rasterio.features import shapes
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.mask import open_mask
-from geoseg.workflows.options import VectorizeOptions
-from geoseg.workflows.vectorize import MaskStrip, Vectorizer, vectorize_mask
+from geoseg.workflows.options import FootprintOptions
+from geoseg.workflows.vectorize import vectorize_mask
+from geoseg.workflows.vectorizer import MaskStrip, Vectorizer
 
 UTM = "EPSG:32632"
 NODATA = 255
-AS_TRACED = VectorizeOptions(min_area_m2=0, max_hole_m2=0, regularize=False)
+NAMES = {1: "house", 2: "hall"}
+AS_TRACED = FootprintOptions(min_area_m2=0, max_hole_m2=0, regularize=False)
 
 
 def write(path: Path, values, *, gsd_m=0.5, crs=UTM, nodata=NODATA, scale=None, **profile) -> Path:
@@ -79,16 +81,16 @@ def test_footprints_are_gdals_polygons_on_the_map(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    "options",
     [
-        VectorizeOptions(),
-        VectorizeOptions(connectivity=8, simplify_m=0.8),
-        VectorizeOptions(split=True, names={1: "house", 2: "hall"}),
-        VectorizeOptions(regularize=False, regions="grid:50m", names={1: "house", 2: "hall"}),
+        FootprintOptions(),
+        FootprintOptions(connectivity=8, simplify_m=0.8),
+        FootprintOptions(split="touching"),
+        FootprintOptions(regularize=False, regions="grid:50m"),
     ],
     ids=["regularized", "simplified", "split", "regions"],
 )
-def test_the_file_depends_on_neither_strips_nor_workers(tmp_path: Path, recipe: VectorizeOptions) -> None:
+def test_the_file_depends_on_neither_strips_nor_workers(tmp_path: Path, options: FootprintOptions) -> None:
     values = town(classes=(0, 1, 1, 2))
     chance = np.random.default_rng(5).integers(100, 251, values.shape, dtype=np.uint8)
     mask = write(tmp_path / "mask.tif", values)
@@ -98,7 +100,7 @@ def test_the_file_depends_on_neither_strips_nor_workers(tmp_path: Path, recipe: 
     for number, (rows, workers) in enumerate([(None, 0), (1, 0), (23, 2), (64, 1), (1000, 0)]):
         out = tmp_path / f"{number}" / "out.gpkg"
         out.parent.mkdir()
-        vectorize_mask(opened, out, recipe, workers=workers, strip_rows=rows)
+        vectorize_mask(opened, out, options, names=NAMES, workers=workers, strip_rows=rows)
         digests.add(digest(out))
     assert len(digests) == 1
 
@@ -109,7 +111,7 @@ def test_strips_fed_one_by_one_equal_the_whole_mask(tmp_path: Path) -> None:
     probability = write(tmp_path / "probability.tif", chance, scale=0.004)
     opened = open_mask(str(mask), probability=str(probability))
     vectorize_mask(opened, tmp_path / "whole.gpkg")
-    with Vectorizer(opened.grid, tmp_path / "fed.gpkg", VectorizeOptions()) as vectorizer:
+    with Vectorizer(opened.grid, tmp_path / "fed.gpkg", FootprintOptions()) as vectorizer:
         for row in range(0, 260, 100):
             some = slice(row, min(row + 100, 260))
             strip = MaskStrip(
@@ -120,7 +122,7 @@ def test_strips_fed_one_by_one_equal_the_whole_mask(tmp_path: Path) -> None:
             )
             vectorizer.add(strip)
     assert digest(tmp_path / "whole.gpkg") == digest(tmp_path / "fed.gpkg")
-    assert vectorizer.summary.footprints == len(footprints(tmp_path / "fed.gpkg"))
+    assert vectorizer.counts.footprints == len(footprints(tmp_path / "fed.gpkg"))
 
 
 def test_confidence_is_the_mean_probability_inside(tmp_path: Path) -> None:
@@ -143,8 +145,8 @@ def test_with_several_classes_confidence_is_that_of_the_own_class(tmp_path: Path
     chance = np.stack([np.full((6, 9), value, np.uint8) for value in (10, 150, 225)])
     mask = write(tmp_path / "mask.tif", values)
     probability = write(tmp_path / "probability.tif", chance, scale=0.004)
-    names = VectorizeOptions(names={1: "house", 2: "hall"}, min_area_m2=0)
-    vectorize_mask(open_mask(str(mask), probability=str(probability)), tmp_path / "out.gpkg", names)
+    opened = open_mask(str(mask), probability=str(probability))
+    vectorize_mask(opened, tmp_path / "out.gpkg", FootprintOptions(min_area_m2=0), names=NAMES)
     found = footprints(tmp_path / "out.gpkg").set_index("class")["confidence"]
     np.testing.assert_allclose(found[["house", "hall"]], [0.6, 0.9])
 
@@ -189,7 +191,7 @@ def test_small_footprints_go_and_small_holes_are_filled_by_true_size(tmp_path: P
     far_north = Affine(1, 0, 1_000_000, 0, -1, 8_399_737.9)
     mask = open_mask(str(write(tmp_path / "m.tif", values, crs="EPSG:3857", transform=far_north)))
     summary = vectorize_mask(
-        mask, tmp_path / "o.gpkg", VectorizeOptions(min_area_m2=3, max_hole_m2=1.5, regularize=False)
+        mask, tmp_path / "o.gpkg", FootprintOptions(min_area_m2=3, max_hole_m2=1.5, regularize=False)
     )
     found = footprints(tmp_path / "o.gpkg")
     assert (summary.footprints, summary.dropped) == (2, 1)
@@ -201,7 +203,7 @@ def test_a_hole_that_holds_a_footprint_is_never_filled(tmp_path: Path) -> None:
     values = np.pad(np.pad(np.ones((3, 3), np.uint8), 1), 2, constant_values=1)
     mask = open_mask(str(write(tmp_path / "m.tif", np.pad(values, 1), gsd_m=1)))
     vectorize_mask(
-        mask, tmp_path / "o.gpkg", VectorizeOptions(min_area_m2=5, max_hole_m2=1000, regularize=False)
+        mask, tmp_path / "o.gpkg", FootprintOptions(min_area_m2=5, max_hole_m2=1000, regularize=False)
     )
     found = footprints(tmp_path / "o.gpkg")
     assert len(found) == 2
@@ -213,7 +215,7 @@ def test_simplified_neighbours_keep_their_wall(tmp_path: Path) -> None:
     values = np.where(row + 0.3 * col < 50, 1, 2).astype(np.uint8)
     values[:5], values[-5:], values[:, :5], values[:, -5:] = 0, 0, 0, 0
     mask = open_mask(str(write(tmp_path / "m.tif", values)))
-    vectorize_mask(mask, tmp_path / "o.gpkg", VectorizeOptions(simplify_m=1.0, regularize=False))
+    vectorize_mask(mask, tmp_path / "o.gpkg", FootprintOptions(simplify_m=1.0, regularize=False))
     one, other = footprints(tmp_path / "o.gpkg").geometry
     traced = shapely.box(500_002.5, 5_299_962.5, 500_037.5, 5_299_997.5)
     assert shapely.intersection(one, other).area == pytest.approx(0, abs=1e-9)
@@ -222,28 +224,28 @@ def test_simplified_neighbours_keep_their_wall(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    "options",
     [
-        VectorizeOptions(connectivity=8),
-        VectorizeOptions(split=True),
-        VectorizeOptions(simplify_m=1, regularize=False),
+        FootprintOptions(connectivity=8),
+        FootprintOptions(split="touching"),
+        FootprintOptions(simplify_m=1, regularize=False),
     ],
 )
 def test_every_shape_is_valid_and_simplified_ones_never_overlap(
-    tmp_path: Path, recipe: VectorizeOptions
+    tmp_path: Path, options: FootprintOptions
 ) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town(400, 400, seed=8))))
-    vectorize_mask(mask, tmp_path / "o.gpkg", recipe)
+    vectorize_mask(mask, tmp_path / "o.gpkg", options)
     found = footprints(tmp_path / "o.gpkg").geometry.array
     assert shapely.is_valid(found).all()
-    if not recipe.regularize and recipe.simplify_m:
+    if not options.regularize and options.simplify_m:
         assert shapely.area(found).sum() == pytest.approx(shapely.union_all(found).area)
 
 
 def test_the_crs_asked_for_is_that_of_the_file_and_areas_stay_true(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
     here = vectorize_mask(mask, tmp_path / "here.gpkg")
-    there = vectorize_mask(mask, tmp_path / "there.gpkg", VectorizeOptions(crs="EPSG:4326"))
+    there = vectorize_mask(mask, tmp_path / "there.gpkg", FootprintOptions(crs="EPSG:4326"))
     found = footprints(tmp_path / "there.gpkg")
     assert found.crs == "EPSG:4326"
     assert there.area_m2 == pytest.approx(here.area_m2, rel=1e-6)
@@ -283,7 +285,7 @@ def test_regions_are_counted_on_the_way(tmp_path: Path) -> None:
     mask = write(tmp_path / "mask.tif", town())
     probability = write(tmp_path / "probability.tif", chance, scale=0.004)
     opened = open_mask(str(mask), probability=str(probability))
-    summary = vectorize_mask(opened, tmp_path / "o.gpkg", VectorizeOptions(regions="grid:1km"), strip_rows=50)
+    summary = vectorize_mask(opened, tmp_path / "o.gpkg", FootprintOptions(regions="grid:1km"), strip_rows=50)
     regions = gpd.read_file(tmp_path / "o.gpkg", layer="regions")
     assert summary.regions == len(regions)
     assert regions["buildings"].sum() == summary.footprints
@@ -296,10 +298,10 @@ def test_a_file_that_is_there_is_kept_unless_overwrite_is_given(tmp_path: Path) 
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
     vectorize_mask(mask, tmp_path / "o.gpkg")
     before = digest(tmp_path / "o.gpkg")
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite`"):
         vectorize_mask(mask, tmp_path / "o.gpkg")
     assert digest(tmp_path / "o.gpkg") == before
-    vectorize_mask(mask, tmp_path / "o.gpkg", overwrite=True)
+    vectorize_mask(mask, tmp_path / "o.gpkg", FootprintOptions(overwrite=True))
     assert digest(tmp_path / "o.gpkg") == before
 
 
@@ -315,42 +317,42 @@ def test_a_truncated_raster_leaves_nothing_behind(tmp_path: Path, workers: int) 
 
 def test_a_killed_worker_is_told_in_one_line(tmp_path: Path) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
-    with pytest.raises(GeosegError, match="--workers"):  # noqa: SIM117 - the error comes from inside
-        with Vectorizer(mask.grid, tmp_path / "o.gpkg", VectorizeOptions(), workers=1) as vectorizer:
+    with pytest.raises(GeosegError, match="`workers`"):  # noqa: SIM117 - the error comes from inside
+        with Vectorizer(mask.grid, tmp_path / "o.gpkg", FootprintOptions(), workers=1) as vectorizer:
             vectorizer._workers.submit(killed)
     assert not (tmp_path / "o.gpkg").exists()
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("option", "words"),
     [
-        ({"connectivity": 6}, "--connectivity 6"),
-        ({"min_area_m2": -1}, "--min-area -1"),
-        ({"max_hole_m2": float("nan")}, "--max-hole nan"),
-        ({"simplify_m": float("inf")}, "--simplify inf"),
+        ({"connectivity": 6}, "`connectivity` 6"),
+        ({"min_area_m2": -1}, "`min_area_m2` -1"),
+        ({"max_hole_m2": float("nan")}, "`max_hole_m2` nan"),
+        ({"simplify_m": float("inf")}, "`simplify_m` inf"),
     ],
 )
-def test_a_recipe_that_makes_no_sense_is_refused(wish: dict[str, float], words: str) -> None:
+def test_a_recipe_that_makes_no_sense_is_refused(option: dict[str, float], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        VectorizeOptions(**wish)
+        FootprintOptions(**option)
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("option", "words"),
     [
-        ({"crs": "EPSG:nowhere"}, "--crs"),
-        ({"area_crs": "EPSG:4326"}, "--area-crs"),
+        ({"crs": "EPSG:nowhere"}, "`crs`"),
+        ({"area_crs": "EPSG:4326"}, "`area_crs`"),
         ({"regions": "no.gpkg"}, "no.gpkg"),
     ],
 )
-def test_wishes_are_checked_before_any_work(tmp_path: Path, wish: dict[str, str], words: str) -> None:
+def test_options_are_checked_before_any_work(tmp_path: Path, option: dict[str, str], words: str) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
     with pytest.raises(InputError, match=words):
-        vectorize_mask(mask, tmp_path / "o.gpkg", VectorizeOptions(**wish))
+        vectorize_mask(mask, tmp_path / "o.gpkg", FootprintOptions(**option))
     assert not (tmp_path / "o.gpkg").exists()
 
 
 def test_areas_in_a_bad_crs_are_warned_about(tmp_path: Path, heard: Heard) -> None:
     mask = open_mask(str(write(tmp_path / "m.tif", town())))
-    vectorize_mask(mask, tmp_path / "o.gpkg", VectorizeOptions(area_crs="EPSG:3857"))
+    vectorize_mask(mask, tmp_path / "o.gpkg", FootprintOptions(area_crs="EPSG:3857"))
     assert any("too large" in line for line in heard.warnings)

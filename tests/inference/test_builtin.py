@@ -9,12 +9,12 @@ import pytest
 import rasterio
 from made import HERE, RasterWriter
 
-from geoseg.inference.job import InferOptions
 from geoseg.models.store import find_model, list_builtin_models
 from geoseg.raster.grid import Window
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.render import render_photo, render_truth_mask
-from geoseg.workflows.infer import InferOutputs, infer
+from geoseg.workflows.infer import infer_scene
+from geoseg.workflows.options import InferOptions
 
 WHOLE = Window(0, 0, 768, 768)
 
@@ -24,7 +24,7 @@ def test_the_default_model_finds_houses_that_it_has_never_seen(
 ) -> None:
     layout = Layout(22)
     scene = write_raster("scene.tif", render_photo(layout, WHOLE), transform=HERE)
-    infer([str(scene)], InferOutputs(mask=tmp_path / "mask.tif"), InferOptions(device="cpu"))
+    infer_scene([str(scene)], None, InferOptions(device="cpu", mask=tmp_path / "mask.tif"))
     with rasterio.open(tmp_path / "mask.tif") as dataset:
         found = dataset.read(1) == 1
     true = render_truth_mask(layout, WHOLE)

@@ -243,7 +243,7 @@ def test_exports_that_cannot_be_are_refused(
     tiny_model: Path, exported: tuple[Path, float], tmp_path: Path
 ) -> None:
     model = find_model(str(tiny_model))
-    with pytest.raises(InputError, match="exists already; use --overwrite"):
+    with pytest.raises(InputError, match="exists already; use `overwrite`"):
         export_onnx(model, exported[0])
     with pytest.raises(InputError, match=r"give a name that ends in .onnx"):
         export_onnx(model, tmp_path / "model.pt")

@@ -155,7 +155,7 @@ def test_what_cannot_be_had_is_refused(tiny_model: Path, engine: Any, wanted: An
 
 
 def test_openvino_is_for_cpus(tiny_model: Path) -> None:
-    with pytest.raises(InputError, match="--engine openvino: runs on the CPU only, not on mps"):
+    with pytest.raises(InputError, match="`engine` openvino: runs on the CPU only, not on mps"):
         choose_runtime(find_model(str(tiny_model)), "mps", "openvino", "auto")
 
 
@@ -163,7 +163,7 @@ def test_without_openvino_torch_runs(tiny_model: Path, monkeypatch: pytest.Monke
     model = find_model(str(tiny_model))
     monkeypatch.setattr(precision, "is_openvino_installed", lambda: False)
     assert choose_runtime(model, "cpu", "auto", "fp32").engine == "torch"
-    with pytest.raises(InputError, match="--engine openvino: not installed: pip install openvino"):
+    with pytest.raises(InputError, match="`engine` openvino: not installed: pip install openvino"):
         choose_runtime(model, "cpu", "openvino", "auto")
 
 

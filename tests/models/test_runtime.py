@@ -57,19 +57,19 @@ def test_gpus_are_found_by_name() -> None:
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("request_", ["cuda", "cuda:0", "mps", "gpu", "", "tpu,cpu", "cpu,cuda:7"])
 def test_devices_that_are_not_there_are_refused(request_: str) -> None:
-    with pytest.raises(InputError, match=r"--device \S*: not there; this machine has cpu"):
+    with pytest.raises(InputError, match=r"`device` \S*: not there; this machine has cpu"):
         find_devices(request_)
 
 
 @pytest.mark.usefixtures("two_gpus")
 def test_a_gpu_that_is_not_there_is_named() -> None:
-    with pytest.raises(InputError, match=r"--device cuda:2: not there; this machine has cuda:0, cuda:1, cpu"):
+    with pytest.raises(InputError, match=r"`device` cuda:2: not there; this machine has cuda:0, cuda:1, cpu"):
         find_devices("cuda:0,cuda:2")
 
 
 @pytest.mark.usefixtures("two_gpus")
 def test_devices_of_two_kinds_are_refused() -> None:
-    with pytest.raises(InputError, match="--device cuda:0,cpu: give devices of one kind"):
+    with pytest.raises(InputError, match="`device` cuda:0,cpu: give devices of one kind"):
         find_devices("cuda:0,cpu")
 
 

@@ -156,7 +156,7 @@ def test_scaled_values_are_probabilities_rather_than_classes(write_raster: Raste
     path = write_raster("probability.tif", pixels(0, 125))
     with rasterio.open(path, "r+") as raster:
         raster.scales = [0.004]
-    with pytest.raises(InputError, match=r"--threshold 0\.5"):
+    with pytest.raises(InputError, match=r"`threshold` 0\.5"):
         open_mask(str(path))
 
 

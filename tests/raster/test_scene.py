@@ -209,7 +209,7 @@ def test_damage_is_named_or_left_out(write_raster: RasterWriter) -> None:
         write_raster("a.tif", photo(256, 256), tiled=True, blockxsize=64, blockysize=64, compress="deflate")
     )
     with pytest.raises(
-        InputError, match=r"cannot read rows 128-191, columns 64-127 .*--on-read-error nodata"
+        InputError, match=r"cannot read rows 128-191, columns 64-127 .*`on_read_error` nodata"
     ):
         read(open_scene([str(path)]))
     valid = read(open_scene([str(path)], on_read_error="nodata")).valid
@@ -312,7 +312,7 @@ def test_what_cannot_be_a_scene_is_told(write_raster: RasterWriter, make, messag
 def test_a_missing_crs_can_be_assumed(write_raster: RasterWriter) -> None:
     path = write_raster("a.tif", photo(8, 8), crs=None)
     assert open_scene([str(path)], assume_crs="EPSG:32633").grid.crs.to_epsg() == 32633
-    with pytest.raises(InputError, match="--assume-crs EPSG:0: not a coordinate reference system"):
+    with pytest.raises(InputError, match="`assume_crs` EPSG:0: not a coordinate reference system"):
         open_scene([str(path)], assume_crs="EPSG:0")
 
 
@@ -351,7 +351,7 @@ def test_files_of_other_kinds_are_told(write_raster: RasterWriter) -> None:
 def test_unknown_bands_are_told(write_raster: RasterWriter) -> None:
     scene = open_scene([str(write_raster("a.tif", photo(8, 8, bands=4), photometric="minisblack"))])
     for request in ("9", "0", "-1", "nir", "", "1,,2"):
-        with pytest.raises(InputError, match="--bands"):
+        with pytest.raises(InputError, match="`bands`"):
             parse_bands(scene.all_bands, request, "a.tif")
     with pytest.raises(InputError, match="the model wants 2 bands"):
         match_bands(scene.all_bands, ["x", "y"], "a.tif")

@@ -55,4 +55,4 @@ def quick(**changes: Any) -> TrainOptions:
         "batch": 4, "workers": 0, "validate_every": 6, "checkpoint_every": 3, "validation_patches": 4, "warmup": 2,
         "learning_rate": 5e-3, "device": "cpu", "precision": "fp32", "augment": "light",
     }  # fmt: skip
-    return TrainOptions().changed({**small, **changes})
+    return TrainOptions().replace({**small, **changes})

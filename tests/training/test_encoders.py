@@ -30,7 +30,7 @@ def test_an_unknown_encoder_is_refused_with_the_nearest_names(encoder: str, near
 
 
 def test_where_no_name_is_near_some_are_told() -> None:
-    with pytest.raises(InputError, match="--encoder 42: unknown; some are resnet18, resnet34"):
+    with pytest.raises(InputError, match="`encoder` 42: unknown; some are resnet18, resnet34"):
         refuse_unknown_encoder("42")
 
 

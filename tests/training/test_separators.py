@@ -121,7 +121,7 @@ def test_a_weight_that_cannot_be_meant_is_refused(numbered: Path, weight: float)
 
 def test_separating_needs_two_classes_and_single_buildings(tmp_path: Path) -> None:
     array_set(tmp_path / "masks")
-    with pytest.raises(InputError, match=r"--separate always: .* needs two classes"):
+    with pytest.raises(InputError, match=r"`separate` always: .* needs two classes"):
         opened(tmp_path / "masks", separate="always")
     assert opened(tmp_path / "masks").card.separators == ()
 

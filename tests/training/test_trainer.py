@@ -87,12 +87,12 @@ def infers(folder: Path, write_raster: RasterWriter) -> float:
     """IoU of what `geoseg infer` finds with the new model on a scene that it never saw."""
     import rasterio
 
-    from geoseg.inference.job import InferOptions
-    from geoseg.workflows.infer import InferOutputs, infer
+    from geoseg.workflows.infer import infer_scene
+    from geoseg.workflows.options import InferOptions
 
     image, labels = town(96, 7)
     scene, mask = write_raster("scene.tif", image), folder / "mask.tif"
-    infer([str(scene)], InferOutputs(mask=mask), InferOptions(model=str(folder / "run")))
+    infer_scene([str(scene)], None, InferOptions(model=str(folder / "run"), mask=mask))
     with rasterio.open(mask) as dataset:
         found = dataset.read(1)
     return float(((found == 1) & (labels == 1)).sum() / ((found == 1) | (labels == 1)).sum())
@@ -233,7 +233,7 @@ def test_a_model_to_start_from_gives_its_head_start(tmp_path: Path, heard: Heard
 def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite`"):
         train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
     train_model(tmp_path / "data", tmp_path / "run", quick(steps=4), overwrite=True)
     assert len(losses(tmp_path / "run")) == 4
@@ -362,7 +362,7 @@ def test_tensorboard_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
-    with pytest.raises(GeosegError, match=r"bad-batch.pt: the loss of this batch.*lower --learning-rate"):
+    with pytest.raises(GeosegError, match=r"bad-batch.pt: the loss of this batch.*lower `learning_rate`"):
         train_model(
             tmp_path / "data",
             tmp_path / "run",
@@ -477,7 +477,7 @@ def test_a_run_that_cannot_begin_leaves_the_finished_model(
 def test_one_patch_at_a_time_is_refused_where_the_network_needs_two(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     settings = quick(architecture="deeplabv3+", encoder="resnet18", weights="none", arguments="", batch=1)
-    with pytest.raises(InputError, match=r"--batch 1: the network cannot be trained .* two patches or more"):
+    with pytest.raises(InputError, match=r"`batch` 1: the network cannot be trained .* two patches or more"):
         train_model(tmp_path / "data", tmp_path / "run", settings)
     assert not (tmp_path / "run").exists()
 
@@ -583,13 +583,13 @@ def test_answers_that_are_no_numbers_stop_a_validation(
 @pytest.mark.parametrize("weights", ["0,0", "1", "1,x", "-1,2", "1,inf"])
 def test_class_weights_that_cannot_be_meant_are_refused(weights: str, tmp_path: Path) -> None:
     array_set(tmp_path / "data")
-    with pytest.raises(InputError, match=f"--class-weights {weights}: give"):
+    with pytest.raises(InputError, match=f"`class_weights` {weights}: give"):
         train_model(tmp_path / "data", tmp_path / "run", quick(class_weights=weights))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
-    with pytest.raises(InputError, match="--batch 4: must be a multiple of 3"):
+    with pytest.raises(InputError, match="`batch` 4: must be a multiple of 3"):
         train_model(tmp_path / "data", tmp_path / "run", quick(accumulate=3))
 
 

@@ -1,4 +1,4 @@
-"""The audit of a data set from its first image to its report, and the repairs that `--fix` makes."""
+"""The audit of a data set from its first image to its report, and the repairs that `fix` makes."""
 
 from __future__ import annotations
 

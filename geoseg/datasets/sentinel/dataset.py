@@ -82,7 +82,7 @@ def find_sources(source: Path, wanted: SourcePatterns) -> list[SentinelSource]:
     """Every image below a folder with its labels and clouds."""
     if wanted.tiles:
         tiles = [read_placed_info(path) for path in find_tiles(wanted.tiles)]
-        images = match_files(source, wanted.images or guess_pattern(source, IMAGE_FOLDERS, "--images"))
+        images = match_files(source, wanted.images or guess_pattern(source, IMAGE_FOLDERS, "`images`"))
         found = [
             SentinelSource(name, path, select_tiles(path, tiles)) for name, path in sorted(images.items())
         ]
@@ -96,7 +96,7 @@ def add_clouds(found: Iterable[SentinelSource], clouds: dict[str, Path]) -> list
     sources = []
     for each in found:
         if each.name not in clouds:
-            raise InputError(f"{each.image}: has no cloud raster of the same name; see --cloud")
+            raise InputError(f"{each.image}: has no cloud raster of the same name; see `cloud`")
         sources.append(SentinelSource(each.name, each.image, each.labels, clouds[each.name]))
     return sources
 
@@ -108,7 +108,7 @@ def find_tiles(text: str) -> list[Path]:
     else:
         paths = [Path(path) for path in sorted(glob.glob(text, recursive=True))]
     if not paths:
-        raise InputError(f"--label-tiles {text}: no raster is there")
+        raise InputError(f"`label_tiles` {text}: no raster is there")
     return paths
 
 
@@ -156,7 +156,7 @@ class SentinelOptions(MaskOptions):
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
-            raise InputError(f"--threshold {self.threshold:g}: must be above 0 and at most 1")
+            raise InputError(f"`threshold` {self.threshold:g}: must be above 0 and at most 1")
         if self.table.full and len(self.table.classes) != 2:
             raise InputError(
                 f"class table: shares up to {self.table.full} are of two classes, not {len(self.table.classes)}"
@@ -194,7 +194,7 @@ def report_reflectance(warped: Sequence[WarpedLabel], workshop: DatasetBuilder) 
     if untold:
         log.info(
             f"{len(untold)} images do not say how their pixels mean reflectance and are used as they are; "
-            "Sentinel-2 of processing baseline 04.00 and later needs --reflectance 0.0001,-0.1"
+            "Sentinel-2 of processing baseline 04.00 and later needs `reflectance` 0.0001,-0.1"
         )
 
 

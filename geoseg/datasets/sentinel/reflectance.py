@@ -40,14 +40,14 @@ class CloudOptions:
             return names.index(self.band.lower()) + 1
         if self.is_required:
             held = ", ".join(name for name in image.names if name) or "none with a name"
-            raise InputError(f"{image.path}: has no band {self.band} for --cloud; it has {held}")
+            raise InputError(f"{image.path}: has no band {self.band} for `cloud`; it has {held}")
         return None
 
 
 def parse_cloud_values(text: str) -> tuple[int, ...]:
     words = text.replace(",", " ").split()
     if not words or not all(word.isdecimal() for word in words):
-        raise InputError(f"--cloud-values {text}: write whole numbers, e.g. '0 1 3 8 9 10 11'")
+        raise InputError(f"`cloud_values` {text}: write whole numbers, e.g. '0 1 3 8 9 10 11'")
     return tuple(map(int, words))
 
 
@@ -100,7 +100,7 @@ class Reflectance:
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
-            raise InputError(f"--reflectance {self.scale:g},{self.offset:g}: the scale must be above 0")
+            raise InputError(f"`reflectance` {self.scale:g},{self.offset:g}: the scale must be above 0")
 
     @property
     def is_usual(self) -> bool:
@@ -118,7 +118,7 @@ def parse_reflectance(text: str) -> Reflectance:
         scale, offset = map(float, text.split(","))
     except ValueError as error:
         raise InputError(
-            f"--reflectance {text}: write SCALE,OFFSET such that reflectance = SCALE x value + OFFSET, "
+            f"`reflectance` {text}: write SCALE,OFFSET such that reflectance = SCALE x value + OFFSET, "
             "e.g. 0.0001,-0.1 for Sentinel-2 of processing baseline 04.00 and later"
         ) from error
     return Reflectance(scale, offset)

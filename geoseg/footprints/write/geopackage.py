@@ -44,8 +44,7 @@ class FootprintWriter:
         description: str = "",
         overwrite: bool = False,
     ) -> None:
-        check_format(path)
-        check_replaceable(path, (BUILDINGS, REGIONS), overwrite)
+        check_footprint_file(path, overwrite)
         self.path = path
         self.classes = tuple(classes)
         self._layer = VectorLayer(BUILDINGS, "Building footprints", description, crs)
@@ -130,16 +129,22 @@ def write_style(file: Path, table: str, classes: Sequence[str]) -> None:
         file.with_suffix(".qml").write_text(style, encoding="utf-8")
 
 
+def check_footprint_file(path: Path, overwrite: bool) -> None:
+    """Refuse early a file of footprints that could not be written or replaced."""
+    check_format(path)
+    check_replaceable(path, (BUILDINGS, REGIONS), overwrite)
+
+
 def check_replaceable(path: Path, tables: Sequence[str], overwrite: bool) -> None:
     """Refuse to replace anything that the user did not agree to."""
     if overwrite or not path.exists():
         return
     with explain_write_errors(path):
         if not is_geopackage(path):
-            raise InputError(f"{path} is there already; add --overwrite to replace it")
+            raise InputError(f"{path} is there already; add `overwrite` to replace it")
         taken = [table for table in tables if list_columns(path, table)]
     if taken:
-        raise InputError(f"{path} holds a layer {taken[0]} already; add --overwrite to replace it")
+        raise InputError(f"{path} holds a layer {taken[0]} already; add `overwrite` to replace it")
 
 
 # The layout is QGIS's own. Catalog and schema must be empty text: with NULL, QGIS passes the style over in silence.

@@ -23,6 +23,7 @@ from geoseg.raster.source import open_raster
 
 Box = tuple[float, float, float, float]
 ROOM = 0.03
+PROJECT_SUFFIXES = (".qgz",)
 MADE_STYLES = {"Image": make_image_style, "Probability": make_probability_style, "Mask": make_mask_style}
 FIRST_DAY_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
@@ -32,9 +33,9 @@ class QgisProject:
     """What a project shows: footprints with their regions, and the rasters they came from."""
 
     footprints: Path
-    image: Path | None = None
-    probability: Path | None = None
-    mask: Path | None = None
+    image: str | None = None
+    probability: str | None = None
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,8 @@ class MapLayer:
         return "ogr" if self.kind == "vector" else "gdal"
 
 
-def write_project(project: QgisProject, out: Path, overwrite: bool = False) -> None:
+def write_project(project: QgisProject, out: Path) -> None:
     """Write a .qgz that finds its files beside it, wherever the folder is moved to."""
-    if out.suffix.lower() != ".qgz":
-        raise InputError(f"{out}: a QGIS project ends in .qgz")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} is there already; add --overwrite to replace it")
     layers = list(list_map_layers(project, out.parent))
     content = format_project(out.stem, layers)
     with (
@@ -106,20 +103,14 @@ def make_vector_layer(name: str, path: Path, table: str, folder: Path) -> MapLay
     return MapLayer(name, "vector", source, CRS.from_user_input(info["crs"]), bounds, style or "")
 
 
-def make_raster_layer(name: str, path: Path, folder: Path, shown: bool = True) -> MapLayer:
-    """A raster with the style beside it, or a fitting one."""
-    with open_raster(str(path), str(path)) as raster:
-        made = MADE_STYLES[name](raster)
-        crs = CRS.from_wkt(raster.crs.to_wkt())
-        return MapLayer(
-            name,
-            "raster",
-            make_relative(path, folder),
-            crs,
-            tuple(raster.bounds),
-            read_sidecar_style(path) or made,
-            shown,
-        )
+def make_raster_layer(name: str, raster: str, folder: Path, shown: bool = True) -> MapLayer:
+    """A raster with the style beside it, or a fitting one; one that is no local file goes by GDAL's name for it."""
+    path = Path(raster)
+    with open_raster(raster, raster) as dataset:
+        source = make_relative(path, folder) if path.exists() else dataset.files[0]
+        style = (read_sidecar_style(path) if path.exists() else None) or MADE_STYLES[name](dataset)
+        crs = CRS.from_wkt(dataset.crs.to_wkt())
+        return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style, shown)
 
 
 def make_relative(path: Path, folder: Path) -> str:

@@ -46,7 +46,7 @@ class OnnxRuntime:
         except Exception as error:  # onnxruntime's errors share no base class
             side = inputs.shape[-1]
             raise InputError(
-                f"{self.path}: cannot be run on a patch of {side} pixels ({shorten_error(error)}); try another --patch"
+                f"{self.path}: cannot be run on a patch of {side} pixels ({shorten_error(error)}); try another `patch`"
             ) from error
         return torch.from_numpy(answer).float()
 
@@ -75,7 +75,7 @@ def refuse_input_mismatch(model: Model, network: OnnxSignature, patch: int) -> N
     if rows != cols:
         raise InputError(f"{model.weights}: takes patches of {rows} x {cols} pixels; geoseg's are square")
     if rows not in (None, patch):
-        raise InputError(f"{model.weights}: takes patches of {rows} pixels only; use --patch {rows}")
+        raise InputError(f"{model.weights}: takes patches of {rows} pixels only; use `patch` {rows}")
 
 
 def refuse_output_mismatch(model: Model, answer: Tensor, patch: int) -> None:

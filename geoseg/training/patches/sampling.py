@@ -40,14 +40,14 @@ def parse_class_factors(request: str, names: Sequence[str], counts: NDArray[np.i
         name, _, number = part.partition("=")
         if name.strip() not in factors:
             raise InputError(
-                f"--oversample {request}: no class {name.strip()!r}; there are {', '.join(names)}"
+                f"`oversample` {request}: no class {name.strip()!r}; there are {', '.join(names)}"
             )
         try:
             factors[name.strip()] = float(number)
         except ValueError:
             factors[name.strip()] = -1.0
         if not 0 <= factors[name.strip()] < float("inf"):
-            raise InputError(f"--oversample {request}: write it like {names[-1]}=3")
+            raise InputError(f"`oversample` {request}: write it like {names[-1]}=3")
     return tuple(factors.values())
 
 
@@ -107,7 +107,7 @@ class RandomPatches:
         weights = [self.weights(site) / areas[site.place] ** self.balance.places for site in self.sites]
         total = np.cumsum(np.concatenate(weights))
         if not total[-1] > 0:
-            raise InputError("--oversample leaves no pixel to draw; give some class a factor above zero")
+            raise InputError("`oversample` leaves no pixel to draw; give some class a factor above zero")
         return total
 
     def weights(self, site: Site) -> NDArray[np.float64]:

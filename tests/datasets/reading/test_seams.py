@@ -44,4 +44,4 @@ def test_things_of_different_classes_may_touch() -> None:
 def test_buildings_are_kept_apart_where_pixels_are_fine_or_where_asked(
     seams_: str, gsd_m: float, apart: bool
 ) -> None:
-    assert TrainOptions().changed({"seams": seams_}).shows_seams(gsd_m) is apart
+    assert TrainOptions().replace({"seams": seams_}).shows_seams(gsd_m) is apart

@@ -274,14 +274,14 @@ def test_clouds_in_rasters_of_their_own_are_ignored(
 
 def test_clouds_that_are_not_there_are_refused(pair: Callable[..., None], tmp_path: Path) -> None:
     pair()
-    with pytest.raises(InputError, match="has no band clear for --cloud; it has none with a name"):
+    with pytest.raises(InputError, match="has no band clear for `cloud`; it has none with a name"):
         prepared(tmp_path, clouds=CloudOptions("clear", is_required=True))
     (tmp_path / "scl").mkdir()
     (tmp_path / "images/a.tif").rename(tmp_path / "scl/b.tif")
     pair()
     with pytest.raises(InputError, match=r"a\.tif: has no cloud raster of the same name"):
         find_sources(tmp_path, SourcePatterns("images/*.tif", "labels/*.tif", cloud="scl/*.tif"))
-    with pytest.raises(InputError, match="--cloud-values clear: write whole numbers"):
+    with pytest.raises(InputError, match="`cloud_values` clear: write whole numbers"):
         parse_cloud_values("clear")
 
 
@@ -343,7 +343,7 @@ def test_bands_are_taken_by_name(pair: Callable[..., None], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("text", ["0.0001", "a,b", "0,1", "1,2,3"])
 def test_reflectance_that_means_nothing_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="--reflectance"):
+    with pytest.raises(InputError, match="`reflectance`"):
         parse_reflectance(text)
 
 
@@ -426,7 +426,7 @@ def test_damaged_files_are_refused(
 
 
 def test_a_threshold_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="--threshold 0"):
+    with pytest.raises(InputError, match="`threshold` 0"):
         wanted(threshold=0.0)
 
 

@@ -63,7 +63,7 @@ def test_a_project_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_a_project_is_not_replaced_without_asking(project: QgisProject, tmp_path: Path) -> None:
     write_project(project, tmp_path / "out.qgz")
-    with pytest.raises(InputError, match="add --overwrite"):
+    with pytest.raises(InputError, match="add `overwrite`"):
         write_project(project, tmp_path / "out.qgz")
     with pytest.raises(InputError, match=r"ends in \.qgz"):
         write_project(project, tmp_path / "out.qgs")

@@ -344,5 +344,5 @@ def test_a_grid_covers_every_labelled_pixel_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("request_", ["shed=3", "building", "building=-1", "building=x", "building=inf"])
 def test_oversampling_that_cannot_be_meant_is_refused(request_: str) -> None:
-    with pytest.raises(InputError, match=f"--oversample {request_}"):
+    with pytest.raises(InputError, match=f"`oversample` {request_}"):
         parse_class_factors(request_, ["background", "building"], np.array([5, 5]))

@@ -1,0 +1,163 @@
+"""The functions of `import geoseg`: each takes paths and the options of its command as keywords, and gives a result.
+
+What geopandas holds in memory may stand where a vector file may; an output that is left out is not kept on disk.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from geoseg.datasets.options import KINDS
+from geoseg.errors import InputError
+from geoseg.options import Options, list_options
+from geoseg.training.options import TrainOptions
+from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from geoseg.datasets.prepare import PrepareResult
+    from geoseg.models.store import Model
+    from geoseg.training.trained_model import TrainedModel
+    from geoseg.workflows.infer import InferResult
+    from geoseg.workflows.stats import StatsResult
+    from geoseg.workflows.vectorize import VectorizeResult
+
+File = str | os.PathLike[str]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def document_options(kind: type[Options]) -> Callable[[Function], Function]:
+    """Let `help` and editors see the options of a class as keywords of a function that takes them as `**options`."""
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        keywords = [
+            inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default)
+            for option in list_options(kind)
+        ]
+        described = "\n".join(f"    {option.name}: {option.help}" for option in list_options(kind))
+        function.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
+        function.__doc__ = f"{function.__doc__}\n\n    Options:\n{described}\n"
+        return function
+
+    return decorate
+
+
+@document_options(InferOptions)
+def infer(scene: File | Sequence[File], out: File | None = None, **options: Any) -> InferResult:
+    """Find the buildings of a scene: a raster, several, or a folder of them.
+
+    Footprints go to `out`, class of each pixel and probabilities to `mask` and `probability`. Where none of them is
+    given, footprints and mask are kept as long as the result. A stopped run goes on when it is called again.
+    """
+    from geoseg.workflows.infer import infer_scene
+    from geoseg.workflows.results import TemporaryFolder
+
+    with store_frames(options) as stored:
+        asked = InferOptions(**stored)
+        if out or asked.mask or asked.probability:
+            return infer_scene(list_files(scene), make_path(out), asked)
+        folder = TemporaryFolder()
+        kept = replace(asked, mask=folder.path / "mask.tif")
+        result = infer_scene(list_files(scene), folder.path / "buildings.gpkg", kept)
+        return replace(result, folder=folder)
+
+
+@document_options(VectorizeOptions)
+def vectorize(mask: File, out: File | None = None, **options: Any) -> VectorizeResult:
+    """Turn a mask, or a probability with `threshold`, into building footprints with true areas."""
+    from geoseg.workflows.results import TemporaryFolder
+    from geoseg.workflows.vectorize import vectorize as vectorize_file
+
+    with store_frames(options) as stored:
+        asked = VectorizeOptions(**stored)
+        if out is not None:
+            return vectorize_file(os.fspath(mask), Path(out), asked)
+        folder = TemporaryFolder()
+        result = vectorize_file(os.fspath(mask), folder.path / "buildings.gpkg", asked)
+        return replace(result, folder=folder)
+
+
+@document_options(StatsOptions)
+def stats(
+    footprints: File | gpd.GeoDataFrame,
+    regions: File | gpd.GeoDataFrame,
+    out: File | None = None,
+    **options: Any,
+) -> StatsResult:
+    """Count footprints per region, in true square metres; the table goes into `out` as its layer `regions`."""
+    from geoseg.workflows.stats import count_regions
+
+    with store_frames({"footprints": footprints, "regions": regions}) as stored:
+        return count_regions(
+            Path(stored["footprints"]), os.fspath(stored["regions"]), make_path(out), StatsOptions(**options)
+        )
+
+
+@document_options(TrainOptions)
+def train(
+    dataset: File, out: File, config: File | None = None, *, overwrite: bool = False, **options: Any
+) -> TrainedModel | None:
+    """Train a model on a data set; options go before those of the TOML file `config`.
+
+    Where several processes train together, only the leading one gets the model.
+    """
+    from geoseg.options import read_options
+    from geoseg.training.trainer import train_model
+
+    asked = read_options(TrainOptions, make_path(config), options)
+    return train_model(Path(dataset), Path(out), asked, overwrite)
+
+
+def prepare(kind: str, source: File | None, out: File, **options: Any) -> PrepareResult:
+    """Turn images and labels into an audited data set.
+
+    `kind` says what the source is: masks, vectors, coco, inria, cvat, sentinel-esm, or demo, which draws places and needs
+    no source. Options are those of `geoseg prepare KIND`.
+    """
+    from geoseg.datasets.prepare import prepare_dataset
+
+    if kind not in KINDS:
+        raise InputError(f"`kind` {kind}: give one of {', '.join(KINDS)}")
+    if source is None and kind != "demo":
+        raise InputError(f"`source`: must be given; {kind} are read from files")
+    return prepare_dataset(Path(source or ""), Path(out), KINDS[kind](**options))
+
+
+def open_model(name: File = "default") -> Model:
+    """A model by its built-in name, folder, .onnx file or hub name; `.card` says what it expects and how good it is."""
+    from geoseg.models.store import find_model
+
+    return find_model(os.fspath(name))
+
+
+def list_files(files: File | Sequence[File]) -> list[str]:
+    several = [files] if isinstance(files, str | os.PathLike) else files
+    return [os.fspath(file) for file in several]
+
+
+def make_path(file: File | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+@contextmanager
+def store_frames(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The arguments with every GeoDataFrame as a file, which is there until the block ends; paths as they are."""
+    frames = {name: value for name, value in arguments.items() if hasattr(value, "to_parquet")}
+    with ExitStack() as stack:
+        stored = dict(arguments)
+        if frames:
+            folder = stack.enter_context(TemporaryDirectory(prefix="geoseg-"))
+        for name, frame in frames.items():
+            stored[name] = os.path.join(folder, f"{name}.parquet")
+            frame.to_parquet(stored[name], index=False)
+        yield stored

@@ -1,0 +1,95 @@
+"""What a command gives back in Python: where its files are, the figures, and the layers, read when asked for."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+import geopandas as gpd
+
+from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
+
+
+@dataclass(frozen=True)
+class FootprintCounts:
+    """What came of the footprints of a raster."""
+
+    footprints: int
+    dropped: int
+    area_m2: float
+    area_crs: str
+    regions: int | None = None
+
+
+class TemporaryFolder:
+    """A folder that is there as long as this object is."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="geoseg-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class FootprintResult:
+    """Footprints that were written to a file. `out` is none where only rasters were asked for."""
+
+    out: Path | None
+    counts: FootprintCounts | None
+    folder: TemporaryFolder | None = None
+    """What keeps the files, where the user did not name them."""
+
+    @property
+    def count(self) -> int:
+        """How many buildings there are."""
+        return self.counts.footprints if self.counts else 0
+
+    @property
+    def area_m2(self) -> float:
+        """What they cover, in true square metres."""
+        return self.counts.area_m2 if self.counts else 0.0
+
+    @cached_property
+    def buildings(self) -> gpd.GeoDataFrame | None:
+        """The footprints; none where only rasters were asked for."""
+        return read_written_layer(self.out, BUILDINGS) if self.out else None
+
+    @cached_property
+    def regions(self) -> gpd.GeoDataFrame | None:
+        """The statistics per region; none where no regions were given."""
+        if self.out is None or self.counts is None or self.counts.regions is None:
+            return None
+        return read_written_layer(get_region_path(self.out), REGIONS)
+
+    def list_figures(self) -> dict[str, str]:
+        """The figures for people."""
+        if self.counts is None:
+            return {}
+        figures = {"Buildings": f"{self.count:,}", "Area": f"{self.area_m2:,.1f} m²"}
+        if self.counts.regions is not None:
+            figures["Regions"] = f"{self.counts.regions:,}"
+        return figures
+
+    def _repr_html_(self) -> str:
+        """How Jupyter shows it."""
+        rows = {**self.list_figures(), **({"File": str(self.out)} if self.out and not self.folder else {})}
+        return format_html_table(rows)
+
+
+def read_written_layer(path: Path, layer: str) -> gpd.GeoDataFrame:
+    """A layer of a file that geoseg wrote."""
+    if path.suffix.lower() == ".parquet":
+        return gpd.read_parquet(path)
+    return gpd.read_file(path, layer=layer if path.suffix.lower() == ".gpkg" else None)
+
+
+def format_html_table(rows: dict[str, str]) -> str:
+    """Names and values as a small table."""
+    cells = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
+    )
+    return f"<table>{cells}</table>"

@@ -1,0 +1,257 @@
+"""Makes measured footprints in a file of a mask that comes strip by strip, with statistics per region where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+import numpy as np
+from pyproj import CRS
+
+from geoseg.footprints.features import FeatureBatch, FeatureBuilder
+from geoseg.footprints.measure import AreaCrs
+from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
+from geoseg.footprints.trace.pieces import OutlinePieces
+from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints, join_bands
+from geoseg.footprints.write.geopackage import FootprintWriter
+from geoseg.parallel import WorkerPool
+from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
+from geoseg.raster.grid import Grid, Window
+from geoseg.raster.mask import Mask, MaskBand, Probability, select_own_class
+from geoseg.raster.source import parse_crs
+from geoseg.regions.adjustment import ConfusionMatrix
+from geoseg.regions.polygons import read_regions
+from geoseg.regions.statistics import RegionStatistics
+from geoseg.workflows.options import FootprintOptions
+from geoseg.workflows.results import FootprintCounts
+
+ONLY_BUILDINGS: Mapping[int, str] = MappingProxyType({1: "building"})
+MIN_AREA_M2 = 5.0
+"""Smaller footprints are rarely buildings: a garden shed has 6 m², a car 8 m² with its shadow."""
+FINE_GSD_M = 1.0
+"""From this pixel size on a wall is a few pixels long, and its direction a guess."""
+BAND_PIXELS = 4_000_000
+"""Few enough that a band and what is made of it stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class MaskRows:
+    """Some rows of a raster file, and where they lie in the whole mask."""
+
+    mask: Mask
+    rows: slice
+    row: int
+
+    @property
+    def height(self) -> int:
+        return int(self.rows.stop - self.rows.start)
+
+
+@dataclass(frozen=True)
+class MaskStrip:
+    """Finished rows of a mask as small rasters of their own, as `geoseg infer` keeps them until the mosaic is made.
+
+    `row` is where they start in the whole mask. Bytes are classes, and 250 times probabilities; 255 is unknown.
+    """
+
+    row: int
+    height: int
+    mask: Path
+    probability: Path | None = None
+    probability_bands: int = 1
+
+
+@dataclass(frozen=True)
+class StripTracer:
+    """All it takes to make rows of the file from a strip."""
+
+    joining: JoinRules
+    builder: FeatureBuilder
+
+    def trace(self, strip: MaskRows) -> tuple[FeatureBatch, OutlinePieces]:
+        """The finished footprints of a strip, and the pieces that may go on in its neighbours."""
+        classes, probabilities = strip.mask.read(strip.rows)
+        whole: list[TracedFootprints] = []
+        unfinished: OutlinePieces | None = None
+        for band in split_into_bands(*classes.shape):
+            rows = classes[band]
+            probability = None if probabilities is None else select_own_class(probabilities[:, band], rows)
+            pieces = trace_outlines(rows, strip.row + band.start, self.joining, probability)
+            joined = pieces if unfinished is None else join_bands(unfinished, pieces, self.joining)
+            finished, unfinished = joined.split_finished()
+            whole.append(build_footprints(finished))
+        assert unfinished is not None
+        return self.finish(TracedFootprints.merge(whole)), unfinished
+
+    def finish(self, footprints: TracedFootprints) -> FeatureBatch:
+        """Rows of the file from whole footprints."""
+        if self.joining.keeps_pixels:
+            from geoseg.footprints.separate import split_touching  # scikit-image takes a second to import
+
+            footprints = split_touching(footprints)
+        return self.builder.finish(footprints)
+
+
+def split_into_bands(height: int, width: int) -> Iterator[slice]:
+    """Runs of rows small enough to be traced in one go."""
+    step = max(1, BAND_PIXELS // width)
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))
+
+
+def make_mask_rows(strip: MaskStrip, grid: Grid) -> MaskRows:
+    """A strip as `geoseg infer` writes it."""
+    byte = MaskBand(1, "uint8", 1.0, 0.0, NODATA, has_mask=False)
+    bands = tuple(replace(byte, number=i + 1, scale=PROBABILITY_STEP) for i in range(strip.probability_bands))
+    place = grid.window(Window(strip.row, 0, strip.height, grid.width))
+    probability = Probability(str(strip.probability), bands) if strip.probability else None
+    mask = Mask(str(strip.mask), byte, place, block_height=strip.height, probability=probability)
+    return MaskRows(mask, slice(0, strip.height), strip.row)
+
+
+class Vectorizer:
+    """Footprints of a mask that comes strip by strip, in order of rows.
+
+        with Vectorizer(grid, out, options, workers=2) as vectorizer:
+            for strip in strips:
+                vectorizer.add(strip)
+        vectorizer.counts
+
+    `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without
+    an error finishes the file and gives it its name; with one, what was there before stays.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        out: Path,
+        options: FootprintOptions,
+        *,
+        names: Mapping[int, str] = ONLY_BUILDINGS,
+        confusion: ConfusionMatrix | None = None,
+        workers: int = 0,
+    ) -> None:
+        self.grid = grid
+        self.options = options
+        self.names = dict(names)
+        crs = parse_crs(options.crs, "`crs`") if options.crs else grid.crs
+        self._area = AreaCrs.choose(grid, options.area_crs)
+        self._tracer = self._make_tracer(crs)
+        self._stitcher = Stitcher(grid.width, self._tracer.joining)
+        self._statistics = self._make_statistics(confusion)
+        self._writer = FootprintWriter(
+            out, crs, (), description=self._description, overwrite=options.overwrite
+        )
+        self._workers: WorkerPool[tuple[FeatureBatch, OutlinePieces]] = WorkerPool(workers)
+        self._cleanup = ExitStack()
+        self._names: dict[str, None] = dict.fromkeys(names.values())
+        self._written = self._dropped = 0
+        self._area_m2 = 0.0
+
+    def __enter__(self) -> Vectorizer:
+        with ExitStack() as stack:
+            stack.enter_context(self._writer)
+            stack.enter_context(self._workers)
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._cleanup.__exit__(kind, error, trace)
+            return
+        with self._cleanup:
+            for result in self._workers.take_rest():
+                self._take(*result)
+            self._append([self._tracer.finish(build_footprints(self._stitcher.finish()))])
+            self._finish_file()
+
+    def add(self, strip: MaskRows | MaskStrip) -> None:
+        """Take the next strip; its files must stay until the block ends."""
+        strip = strip if isinstance(strip, MaskRows) else make_mask_rows(strip, self.grid)
+        self._workers.submit(self._tracer.trace, strip)
+        if self._statistics is not None:
+            classes, probabilities = strip.mask.read(strip.rows)
+            window = Window(strip.row, 0, strip.height, self.grid.width)
+            # One band cannot tell several classes apart, so it gives no expected area.
+            tells = probabilities is not None and (len(probabilities) > 1 or len(self.names) == 1)
+            self._statistics.add_strip(window, classes, convert_from_steps(probabilities) if tells else None)
+        for result in self._workers.take_ready():
+            self._take(*result)
+
+    @property
+    def counts(self) -> FootprintCounts:
+        """What came of it, once the block has ended."""
+        regions = None if self._statistics is None else len(self._statistics.regions)
+        return FootprintCounts(self._written, self._dropped, self._area_m2, self._area.name, regions)
+
+    def _take(self, finished: FeatureBatch, pieces: OutlinePieces) -> None:
+        across_seams = self._tracer.finish(build_footprints(self._stitcher.add(pieces)))
+        self._append([finished, across_seams])
+
+    def _append(self, batches: Sequence[FeatureBatch]) -> None:
+        batch = FeatureBatch.merge(batches)
+        rows = batch.rows
+        rows.insert(0, "id", np.arange(self._written + 1, self._written + len(rows) + 1))
+        if self._statistics is not None:
+            rows["region"] = self._statistics.add_footprints(rows)
+        self._writer.append(rows)
+        self._names |= dict.fromkeys(rows["class"])
+        self._written += len(rows)
+        self._dropped += batch.dropped
+        self._area_m2 += float(rows["area_m2"].sum())
+
+    def _finish_file(self) -> None:
+        self._writer.classes = tuple(self._names)
+        if self._statistics is not None:
+            self._writer.add_regions(self._statistics.table())
+
+    def _make_tracer(self, crs: CRS) -> StripTracer:
+        options = self.options
+        builder = FeatureBuilder(
+            grid=self.grid,
+            area=self._area,
+            crs=crs,
+            names=self.names,
+            min_area_m2=MIN_AREA_M2 if options.min_area_m2 is None else options.min_area_m2,
+            max_hole_m2=options.max_hole_m2,
+            simplify_m=options.simplify_m,
+            regularize=is_straightened(options, self.grid),
+        )
+        return StripTracer(make_join_rules(options, self.grid), builder)
+
+    def _make_statistics(self, confusion: ConfusionMatrix | None) -> RegionStatistics | None:
+        options = self.options
+        if options.regions is None:
+            return None
+        regions = read_regions(options.regions, self.grid, options.region_id)
+        return RegionStatistics(regions, self._area, self.names, self.grid, confusion)
+
+    @property
+    def _description(self) -> str:
+        return f"Areas in square metres, measured in {self._area.name}."
+
+
+def is_straightened(options: FootprintOptions, grid: Grid) -> bool:
+    """Whether walls are made straight for a raster of this resolution."""
+    return grid.gsd_m < FINE_GSD_M if options.regularize is None else options.regularize
+
+
+def make_join_rules(options: FootprintOptions, grid: Grid) -> JoinRules:
+    """What belongs together when outlines are traced; straight walls meet corners by themselves."""
+    splits = options.split == "touching"
+    shaped = 8 if options.simplify_m else 4 if splits else 0
+    clusters = 4 if is_straightened(options, grid) else shaped
+    return JoinRules(connectivity=options.connectivity, clusters=clusters, keeps_pixels=splits)
+
+
+def convert_from_steps(probabilities: Values | None) -> Values | None:
+    """Steps as decimals from 0 to 1, nan where unknown; bytes stay bytes."""
+    if probabilities is None or probabilities.dtype == np.uint8:
+        return probabilities
+    unknown = probabilities == np.iinfo(probabilities.dtype).max
+    return np.where(unknown, np.float32(np.nan), probabilities / np.float32(FINE_STEPS))
