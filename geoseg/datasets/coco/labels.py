@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 from rasterio.features import shapes as traced
 
 from geoseg.datasets.coco.reader import CocoImage
@@ -22,20 +23,19 @@ from geoseg.errors import InputError
 from geoseg.footprints.polygons import keep_polygonal_parts
 from geoseg.raster.grid import Grid, Window, make_placeholder_grid
 
-FINER = 5
-MIDDLE = 2
+FARTHEST_PIXELS = 10**6
+"""A corner farther out is an error; COCO's tools walk every pixel of an outline, and crash on infinite ones."""
 
 Mask = NDArray[np.bool_]
 
 
 def draw_segmentation(segmentation: Any, height: int, width: int) -> Mask:
-    """The pixels (row, col) of an annotation's segmentation: a list of polygons, or run lengths."""
+    """The pixels (row, col) of an annotation's segmentation, a list of polygons or run lengths, as COCO draws it."""
     if isinstance(segmentation, Mapping):
         return decode_run_lengths(segmentation, height, width)
-    mask = np.zeros((height, width), dtype=bool)
-    for corners in parse_polygons(segmentation):
-        fill_polygon(mask, corners)
-    return mask
+    polygons = [corners.ravel().tolist() for corners in parse_polygons(segmentation)]
+    drawn: Mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    return drawn.astype(bool)
 
 
 def parse_polygons(segmentation: Any) -> list[NDArray[np.float64]]:
@@ -64,54 +64,9 @@ def parse_polygon(polygon: Any) -> NDArray[np.float64]:
         raise InputError(f"a polygon holds something other than numbers: {str(polygon)[:40]}") from error
     if numbers.ndim != 1 or len(numbers) < 6 or len(numbers) % 2 or not np.isfinite(numbers).all():
         raise InputError(f"a polygon needs three or more pairs of numbers, not {str(polygon)[:40]}")
+    if np.abs(numbers).max() > FARTHEST_PIXELS:
+        raise InputError(f"a polygon reaches {np.abs(numbers).max():g} pixels away from its image")
     return numbers.reshape(-1, 2)
-
-
-def fill_polygon(mask: Mask, corners: NDArray[np.float64]) -> None:
-    """Add the pixels of one polygon to a mask."""
-    height, width = mask.shape
-    cols, rows = find_crossings(corners, height, width)
-    if len(cols) == 0:
-        return
-    first, last = int(cols.min()), int(cols.max()) + 1
-    flips = np.bincount((cols - first) * height + rows, minlength=(last - first) * height)
-    inside = np.cumsum(flips[: (last - first) * height]) % 2 == 1
-    mask[:, first:last] |= inside.reshape(-1, height).T
-
-
-def find_crossings(
-    corners: NDArray[np.float64], height: int, width: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where an outline crosses the middle of columns: the columns, and the first row below each crossing."""
-    u, v = walk_outline(corners)
-    steps = np.nonzero(u[1:] != u[:-1])[0]
-    left = np.minimum(u[steps], u[steps + 1])
-    upper = np.minimum(v[steps], v[steps + 1])
-    cols, off_middle = np.divmod(left - MIDDLE, FINER)
-    inside = (off_middle == 0) & (cols >= 0) & (cols < width)
-    rows = np.ceil(np.clip((upper[inside] + 0.5) / FINER - 0.5, 0, height))
-    return cols[inside], rows.astype(np.int64)
-
-
-def walk_outline(corners: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every step of the finer grid along the closed outline."""
-    fine = (FINER * corners + 0.5).astype(np.int64)
-    begin, end = fine, np.roll(fine, -1, axis=0)
-    spans = np.abs(end - begin)
-    along = np.argmax(spans, axis=1)  # 0: the edge runs more across than down
-    length = spans.max(axis=1)
-    edge = np.repeat(np.arange(len(fine)), length + 1)
-    step = np.arange(len(edge)) - np.repeat(np.cumsum(length + 1) - (length + 1), length + 1)
-    # An edge is drawn from its lower end, whichever way it is walked, so that neighbours share their pixels.
-    number = np.arange(len(fine))
-    backwards = begin[number, along] > end[number, along]
-    low, high = np.where(backwards[:, None], end, begin), np.where(backwards[:, None], begin, end)
-    slope = (high - low)[number, 1 - along] / np.maximum(length, 1)
-    step = np.where(backwards[edge], length[edge] - step, step)
-    main = low[number, along][edge] + step
-    other = (low[number, 1 - along][edge] + slope[edge] * step + 0.5).astype(np.int64)
-    across = along[edge] == 0
-    return np.where(across, main, other), np.where(across, other, main)
 
 
 def decode_run_lengths(written: Mapping[str, Any], height: int, width: int) -> Mask:
@@ -140,6 +95,8 @@ def parse_runs(counts: Any) -> NDArray[np.int64]:
 
 def expand_runs(text: bytes) -> NDArray[np.int64]:
     """Run lengths from COCO's compressed text: five bits a character, lowest first, a sixth for "more to come".
+
+    pycocotools writes beyond its memory on text that is damaged, so it never sees any.
 
     From the fourth number on, each is the difference from the number two before it.
     """
