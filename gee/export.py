@@ -222,17 +222,17 @@ class Export:
         return {"layer": layer.name, "path": str(path), "requests": 0}
 
 
-def estimate_exports(exports: Sequence[Export], wish: ExportRequest) -> dict[str, Any]:
+def estimate_exports(exports: Sequence[Export], request: ExportRequest) -> dict[str, Any]:
     """What the exports would take. Asks Earth Engine only about assets that are in no catalogue."""
-    with open_connection(exports, wish if wish.asset else ExportRequest(wish.period)) as earth:
-        layers = wish.layers(earth) if earth else wish.known_layers()
+    with open_connection(exports, request if request.asset else ExportRequest(request.period)) as earth:
+        layers = request.layers(earth) if earth else request.known_layers()
         return summarize_exports(exports, lambda export: [export.estimate(layer) for layer in layers])
 
 
-def run_exports(exports: Sequence[Export], wish: ExportRequest) -> dict[str, Any]:
+def run_exports(exports: Sequence[Export], request: ExportRequest) -> dict[str, Any]:
     """Export everything wished for, on each grid."""
-    with open_connection(exports, wish) as earth:
-        return summarize_exports(exports, lambda export: list(fetch_layers(export, wish, earth)))
+    with open_connection(exports, request) as earth:
+        return summarize_exports(exports, lambda export: list(fetch_layers(export, request, earth)))
 
 
 def summarize_exports(
@@ -242,15 +242,15 @@ def summarize_exports(
     return {"exports": [{**describe_export(export), "layers": layers(export)} for export in exports]}
 
 
-def fetch_layers(export: Export, wish: ExportRequest, earth: Session | None) -> Iterator[dict[str, Any]]:
+def fetch_layers(export: Export, request: ExportRequest, earth: Session | None) -> Iterator[dict[str, Any]]:
     """Fetch layer by layer; the map from files comes first, for it costs no request and may be refused."""
-    prepare_folder(export, wish)
-    for line in wish.date_warnings:
+    prepare_folder(export, request)
+    for line in request.date_warnings:
         log.warning(line)
-    if wish.settlement:
-        yield export.warp(wish.settlement)
+    if request.settlement:
+        yield export.warp(request.settlement)
     if earth:
-        for layer in wish.layers(earth):
+        for layer in request.layers(earth):
             yield export.fetch(layer, earth)
 
 
@@ -267,17 +267,17 @@ def describe_export(export: Export) -> dict[str, Any]:
 
 
 @contextmanager
-def open_connection(exports: Sequence[Export], wish: ExportRequest) -> Iterator[Session | None]:
+def open_connection(exports: Sequence[Export], request: ExportRequest) -> Iterator[Session | None]:
     """A session, if anything is asked of Earth Engine."""
-    manner = exports[0].options
-    if not wish.needs_earth_engine:
+    transfer = exports[0].options
+    if not request.needs_earth_engine:
         yield None
         return
-    with open_session(manner.access, manner.workers, RetryPolicy(manner.hours)) as earth:
+    with open_session(transfer.access, transfer.workers, RetryPolicy(transfer.hours)) as earth:
         yield earth
 
 
-def prepare_folder(export: Export, wish: ExportRequest) -> None:
+def prepare_folder(export: Export, request: ExportRequest) -> None:
     """Make the folder, and say early if it cannot hold what comes."""
     try:
         export.out.mkdir(parents=True, exist_ok=True)
@@ -285,7 +285,7 @@ def prepare_folder(export: Export, wish: ExportRequest) -> None:
         raise InputError(f"--out {export.out} cannot be made a folder: {error.strerror}") from None
     if not export.options.destination.is_direct:
         return
-    needed = sum(export.estimate(layer)["bytes"] for layer in wish.known_layers())
+    needed = sum(export.estimate(layer)["bytes"] for layer in request.known_layers())
     free = shutil.disk_usage(export.out).free
     if needed > free:
         log.warning(

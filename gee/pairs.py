@@ -260,45 +260,47 @@ def write_chip(pixels: NDArray[np.generic], form: GeoTiffFormat, path: Path) -> 
         target.scales = [form.pixels.scale] * len(form.bands)
 
 
-def check_pair_request(wish: ExportRequest, export: Export) -> tuple[Imagery, CompositeOptions]:
+def check_pair_request(request: ExportRequest, export: Export) -> tuple[Imagery, CompositeOptions]:
     """The pictures to make, if there is one mask to pair them with."""
-    labels = len(wish.labels) + (wish.settlement is not None)
-    if wish.source is None or wish.look is None or labels != 1:
+    labels = len(request.labels) + (request.settlement is not None)
+    if request.source is None or request.look is None or labels != 1:
         raise InputError(
             "--pairs needs one --source and one --label, for example --label ghsl or --label esm:FOLDER"
         )
-    if not wish.marking.as_mask or not export.options.destination.is_direct:
+    if not request.marking.as_mask or not export.options.destination.is_direct:
         raise InputError("--pairs writes masks and fetches them directly: leave out --label-values and --via")
-    return wish.source, wish.look
+    return request.source, request.look
 
 
-def estimate_pairs(export: Export, wish: ExportRequest, rule: PairRule) -> dict[str, Any]:
+def estimate_pairs(export: Export, request: ExportRequest, rule: PairRule) -> dict[str, Any]:
     """What pairs would take: the label of the whole area, and one request for each picture."""
-    check_pair_request(wish, export)
-    picture, *labels = (export.estimate(layer) for layer in wish.known_layers())
+    check_pair_request(request, export)
+    picture, *labels = (export.estimate(layer) for layer in request.known_layers())
     chip = count_request_bytes(Window(0, 0, rule.side, rule.side), [picture["dtype"]] * len(picture["bands"]))
     each = {"tiles": rule.count, "requests": rule.count, "tile_side": rule.side, "bytes": rule.count * chip}
     return {**describe_export(export), "layers": [*labels, {**picture, **each}]}
 
 
-def export_pairs(export: Export, wish: ExportRequest, rule: PairRule) -> dict[str, Any]:
+def export_pairs(export: Export, request: ExportRequest, rule: PairRule) -> dict[str, Any]:
     """Write training pairs over an area; its label stays beside them as one file."""
-    source, look = check_pair_request(wish, export)
-    prepare_folder(export, wish)
-    with open_connection([export], wish) as earth:
+    source, look = check_pair_request(request, export)
+    prepare_folder(export, request)
+    with open_connection([export], request) as earth:
         if earth is None:
             raise AssertionError
-        label = wish.labels[0] if wish.labels else ESM
-        label_form = export.form(make_label_layer(label, wish.marking, wish.period))
-        label_path = write_label(export, wish, earth)
+        label = request.labels[0] if request.labels else ESM
+        label_form = export.form(make_label_layer(label, request.marking, request.period))
+        label_path = write_label(export, request, earth)
         pictures = export.order(make_imagery_layer(source, look), earth)
         pictures.record(pictures.find_scenes(), f"./{INDEX_FILE}")
         counts = PairExport(export, rule, pictures, label_path, label_form).write()
     return {**describe_export(export), "pairs": counts, "index": str(export.out / INDEX_FILE)}
 
 
-def write_label(export: Export, wish: ExportRequest, earth: Session) -> Path:
+def write_label(export: Export, request: ExportRequest, earth: Session) -> Path:
     """The label of the whole area, from which places are chosen."""
-    if wish.settlement:
-        return Path(export.warp(wish.settlement)["path"])
-    return Path(export.fetch(make_label_layer(wish.labels[0], wish.marking, wish.period), earth)["path"])
+    if request.settlement:
+        return Path(export.warp(request.settlement)["path"])
+    return Path(
+        export.fetch(make_label_layer(request.labels[0], request.marking, request.period), earth)["path"]
+    )

@@ -171,13 +171,13 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
     from gee.export import run_exports
     from gee.pairs import estimate_pairs, export_pairs
 
-    wish = make_request(options)
-    exports = plan_exports(options, wish)
+    request = make_request(options)
+    exports = plan_exports(options, request)
     if options["pairs"] is not None:
         rule, pair = make_pair_rule(options), estimate_pairs if dry_run else export_pairs
-        summary = {"exports": [pair(export, wish, rule) for export in exports]}
+        summary = {"exports": [pair(export, request, rule) for export in exports]}
     else:
-        summary = (estimated if dry_run else run_exports)(exports, wish)
+        summary = (estimated if dry_run else run_exports)(exports, request)
     print_result(summary, as_json, format_summary(summary))
 
 
@@ -191,7 +191,7 @@ def make_request(options: dict[str, Any]) -> ExportRequest:
     period = choose_period(options["start"], options["end"], source)
     marking = Marking(options["label_values"] == "mask", options["built_from"] / 100)
     files, names = split_labels(options["labels"])
-    wish = ExportRequest(
+    request = ExportRequest(
         period=period,
         source=source,
         look=make_composite_options(options, source, period) if source else None,
@@ -202,9 +202,9 @@ def make_request(options: dict[str, Any]) -> ExportRequest:
         counts_looks=options["looks"],
         given_scale_m=options["scale_m"],
     )
-    if not (wish.needs_earth_engine or wish.settlement):
+    if not (request.needs_earth_engine or request.settlement):
         raise InputError("nothing to export: give a --source, a --label or an --asset")
-    return wish
+    return request
 
 
 def choose_period(start: datetime | None, end: datetime | None, source: Imagery | None) -> Period:
@@ -310,7 +310,7 @@ def parse_numbers(option: str, text: str, count: int) -> list[float]:
     return values
 
 
-def plan_exports(options: dict[str, Any], wish: ExportRequest) -> list[Export]:
+def plan_exports(options: dict[str, Any], request: ExportRequest) -> list[Export]:
     """One grid over the area, or one for each of its zones."""
     from gee.batch import Destination
     from gee.export import Export, TransferOptions
@@ -319,7 +319,7 @@ def plan_exports(options: dict[str, Any], wish: ExportRequest) -> list[Export]:
 
     area = choose_area(options)
     access = Access(options["endpoint"], options["project"], options["credentials"], options["via"])
-    manner = TransferOptions(
+    transfer = TransferOptions(
         access,
         Destination(options["via"], options["to"]),
         options["workers"],
@@ -330,9 +330,9 @@ def plan_exports(options: dict[str, Any], wish: ExportRequest) -> list[Export]:
     exports = []
     for part in areas:
         crs = parse_crs(options["crs"]) if options["crs"] else choose_crs(part)
-        grid = make_lattice(crs, wish.scale_m, wish.lattice_m).grid(part.within(crs))
+        grid = make_lattice(crs, request.scale_m, request.lattice_m).grid(part.within(crs))
         folder = options["out"] / part.name.replace(":", "_") if options["split_zones"] else options["out"]
-        exports.append(Export(part, grid, folder, manner))
+        exports.append(Export(part, grid, folder, transfer))
     return exports
 
 

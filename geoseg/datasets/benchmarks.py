@@ -42,26 +42,26 @@ class SyntheticOptions:
             )
 
 
-def prepare_synthetic(wanted: SyntheticOptions, workshop: DatasetBuilder) -> Dataset:
+def prepare_synthetic(options: SyntheticOptions, builder: DatasetBuilder) -> Dataset:
     """Draw the places and make a data set of them; images and truth lie in its folder."""
-    folder = workshop.folder / "images"
+    folder = builder.folder / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    apart_m = wanted.size * wanted.gsd_m + APART_M
+    apart_m = options.size * options.gsd_m + APART_M
     calls = [
         {
-            "layout": Layout(wanted.seed + number, wanted.gsd_m),
-            "size": wanted.size,
-            "photo": folder / f"place{wanted.seed + number:03}.tif",
+            "layout": Layout(options.seed + number, options.gsd_m),
+            "size": options.size,
+            "photo": folder / f"place{options.seed + number:03}.tif",
             "south_m": number * apart_m,
         }
-        for number in range(wanted.scenes)
+        for number in range(options.scenes)
     ]
-    pairs = workshop.run_all("Drawing places", draw_place, calls, "places")
+    pairs = builder.run_all("Drawing places", draw_place, calls, "places")
     table = parse_class_table("background=,building=*")
     vectors = VectorOptions(
-        wanted.origin, table, ("red", "green", "blue"), wanted.gsd_m, splits=wanted.splits
+        options.origin, table, ("red", "green", "blue"), options.gsd_m, splits=options.splits
     )
-    return prepare_vectors(pairs, vectors, workshop)
+    return prepare_vectors(pairs, vectors, builder)
 
 
 def draw_place(layout: Layout, size: int, photo: Path, south_m: float) -> ImageLabelPair:
@@ -140,19 +140,19 @@ class InriaOptions:
     cities: SplitRule | None = None
 
 
-def prepare_inria(source: Path, wanted: InriaOptions, workshop: DatasetBuilder) -> Dataset:
+def prepare_inria(source: Path, options: InriaOptions, builder: DatasetBuilder) -> Dataset:
     """Make a data set of the training images; the test images have no labels."""
     pairs = find_pairs(find_train_folder(source), "images/*.tif", "gt/*.tif")
     first_five = [pair.name for pair in pairs if is_validation_tile(pair.name, pair.image)]
     masks = MaskOptions(
-        wanted.origin,
+        options.origin,
         parse_class_table("background=0,building=255"),
         ("red", "green", "blue"),
         INRIA_GSD_M,
-        r"^[a-z]+(?:-[a-z]+)*" if wanted.cities else r"^.+$",
-        wanted.cities or SplitRule(validation=first_five, share=0),
+        r"^[a-z]+(?:-[a-z]+)*" if options.cities else r"^.+$",
+        options.cities or SplitRule(validation=first_five, share=0),
     )
-    return prepare_masks(pairs, masks, workshop)
+    return prepare_masks(pairs, masks, builder)
 
 
 def find_train_folder(source: Path) -> Path:

@@ -158,7 +158,7 @@ def choose_split(place: str, validation: Collection[str], test: Collection[str])
 
 T = TypeVar("T")
 
-RECIPE_FILE = ".recipe.json"
+JOB_FILE = ".recipe.json"
 UNKNOWN = "unknown"
 WORTH_PROCESSES = 16
 LABEL_SUFFIXES = (".tif", ".fgb")
@@ -183,9 +183,9 @@ class DatasetBuilder:
     overwrite: bool = False
 
     @contextmanager
-    def recipe(self, **recipe: Any) -> Iterator[None]:
-        """Begin, or go on with, the data set that a recipe describes."""
-        file, text = self.folder / RECIPE_FILE, json.dumps(recipe, default=str, sort_keys=True)
+    def begin(self, **job: Any) -> Iterator[None]:
+        """Begin, or go on with, the data set that a job describes."""
+        file, text = self.folder / JOB_FILE, json.dumps(job, default=str, sort_keys=True)
         self.refuse_finished()
         if not (file.exists() and file.read_text(encoding="utf-8") == text):
             self.clear()

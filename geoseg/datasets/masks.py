@@ -58,64 +58,64 @@ class MaskOptions:
         return f"labels/{flatten_name(name)}{self.suffix}"
 
 
-def prepare_masks(pairs: Sequence[ImageLabelPair], wanted: MaskOptions, workshop: DatasetBuilder) -> Dataset:
+def prepare_masks(pairs: Sequence[ImageLabelPair], options: MaskOptions, builder: DatasetBuilder) -> Dataset:
     """Make a data set of images and masks; the images stay where they are, unless another size is asked for."""
-    with workshop.recipe(kind="masks", pairs=[pair.image for pair in pairs], wanted=repr(wanted)):
-        calls = [{"pair": pair, "wanted": wanted, "folder": workshop.folder} for pair in pairs]
-        pictures = workshop.run_all("Reading masks", convert_mask, calls)
+    with builder.begin(kind="masks", pairs=[pair.image for pair in pairs], options=repr(options)):
+        calls = [{"pair": pair, "options": options, "folder": builder.folder} for pair in pairs]
+        pictures = builder.run_all("Reading masks", convert_mask, calls)
         names = [pair.name for pair in pairs]
-        dataset = assemble_dataset(names, pictures, wanted, workshop.folder)
-        return workshop.finish(dataset)
+        dataset = assemble_dataset(names, pictures, options, builder.folder)
+        return builder.finish(dataset)
 
 
 def assemble_dataset(
-    names: Sequence[str], pictures: Sequence[ImageInfo], wanted: MaskOptions, folder: Path
+    names: Sequence[str], pictures: Sequence[ImageInfo], options: MaskOptions, folder: Path
 ) -> Dataset:
     """A data set of pictures whose labels lie in the folder `labels` under the same names."""
-    place_of = find_places(names, wanted.place)
-    split_of = wanted.splits.of(list(place_of.values()))
+    place_of = find_places(names, options.place)
+    split_of = options.splits.of(list(place_of.values()))
     items = [
         Item(
             image=relativize_path(image.path, folder),
-            label=wanted.label(name),
+            label=options.label(name),
             place=place_of[name],
             split=split_of[place_of[name]],
-            gsd_m=None if image.grid else wanted.gsd_m,
+            gsd_m=None if image.grid else options.gsd_m,
         )
         for name, image in zip(names, pictures, strict=True)
     ]
     return Dataset(
-        name=wanted.origin.name,
-        licence=wanted.origin.licence,
-        attribution=wanted.origin.attribution,
-        source=wanted.origin.source,
-        gsd_m=choose_gsd(pictures, wanted),
-        bands=wanted.bands,
-        classes=wanted.table.classes,
+        name=options.origin.name,
+        licence=options.origin.licence,
+        attribution=options.origin.attribution,
+        source=options.origin.source,
+        gsd_m=choose_gsd(pictures, options),
+        bands=options.bands,
+        classes=options.table.classes,
         items=tuple(items),
         folder=folder,
     )
 
 
-def choose_gsd(pictures: Sequence[ImageInfo], wanted: MaskOptions) -> float:
+def choose_gsd(pictures: Sequence[ImageInfo], options: MaskOptions) -> float:
     """The resolution that was asked for, else the middle one of the images'."""
-    if wanted.gsd_m:
-        return wanted.gsd_m
+    if options.gsd_m:
+        return options.gsd_m
     known = sorted(gsd for image in pictures if (gsd := image.gsd_m))
     if not known:
         raise InputError(f"{pictures[0].path}: does not say its resolution; say it in metres, e.g. `gsd` 0.5")
     return round(known[len(known) // 2], 4)
 
 
-def convert_mask(pair: ImageLabelPair, wanted: MaskOptions, folder: Path) -> ImageInfo:
+def convert_mask(pair: ImageLabelPair, options: MaskOptions, folder: Path) -> ImageInfo:
     """Write the label of one pair, unless it is there, and tell what its image is."""
-    image, mask = inspect_pair(pair, wanted.bands)
-    label = folder / wanted.label(pair.name)
-    if wanted.size:
+    image, mask = inspect_pair(pair, options.bands)
+    label = folder / options.label(pair.name)
+    if options.size:
         copy = folder / "images" / f"{flatten_name(pair.name)}.tif"
-        image = write_resized(image, select_bands(image, wanted.bands), wanted.size, copy)
+        image = write_resized(image, select_bands(image, options.bands), options.size, copy)
     if not label.exists():
-        pieces = read_resized_classes(pair, wanted) if wanted.size else read_classes(pair, mask, wanted)
+        pieces = read_resized_classes(pair, options) if options.size else read_classes(pair, mask, options)
         write_label(label, image, pieces)
     return image
 
@@ -157,23 +157,23 @@ def suggest_bands(own: Sequence[Band], names: Sequence[str]) -> str:
 
 
 def read_classes(
-    pair: ImageLabelPair, mask: ImageInfo, wanted: MaskOptions
+    pair: ImageLabelPair, mask: ImageInfo, options: MaskOptions
 ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
     with open_image(pair.label) as label, open_image(pair.image) as image:
         for window in mask.windows():
-            classes = classify_values(read_pixels(label, window), label, pair.label, wanted.table)
-            classes[~read_valid_mask(image, window, len(wanted.bands))] = IGNORE
+            classes = classify_values(read_pixels(label, window), label, pair.label, options.table)
+            classes[~read_valid_mask(image, window, len(options.bands))] = IGNORE
             yield window, classes
 
 
 def read_resized_classes(
-    pair: ImageLabelPair, wanted: MaskOptions
+    pair: ImageLabelPair, options: MaskOptions
 ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
-    size = wanted.size or (0, 0)
+    size = options.size or (0, 0)
     with open_image(pair.label) as label:
         yield (
             Window(0, 0, *size),
-            classify_values(read_resized(pair.label, size), label, pair.label, wanted.table),
+            classify_values(read_resized(pair.label, size), label, pair.label, options.table),
         )
 
 

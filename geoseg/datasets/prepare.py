@@ -75,8 +75,8 @@ def prepare_dataset(source: Path, out: Path, options: DatasetOptions) -> Prepare
 
 
 def make_mask_set(source: Path, options: MaskSetOptions, builder: DatasetBuilder) -> Dataset:
-    wanted = MaskOptions(**read_image_options(options, builder), size=parse_size(options.size))
-    return prepare_masks(find_pairs(source, options.images, options.labels), wanted, builder)
+    task = MaskOptions(**read_image_options(options, builder), size=parse_size(options.size))
+    return prepare_masks(find_pairs(source, options.images, options.labels), task, builder)
 
 
 def make_vector_set(source: Path, options: VectorSetOptions, builder: DatasetBuilder) -> Dataset:
@@ -86,17 +86,17 @@ def make_vector_set(source: Path, options: VectorSetOptions, builder: DatasetBui
         pairs = find_pairs(source, options.images, options.labels)
     else:
         pairs = find_spacenet_pairs(source)
-    wanted = VectorOptions(
+    task = VectorOptions(
         **read_image_options(options, builder),
         class_field=options.class_field,
         labelled=options.labelled,
         form=options.form,
     )
-    return prepare_vectors(pairs, wanted, builder)
+    return prepare_vectors(pairs, task, builder)
 
 
 def make_coco_set(source: Path, options: CocoSetOptions, builder: DatasetBuilder) -> Dataset:
-    wanted = CocoOptions(
+    task = CocoOptions(
         make_origin(options, builder),
         require_gsd(options.gsd, source),
         parse_bands(options.bands),
@@ -106,7 +106,7 @@ def make_coco_set(source: Path, options: CocoSetOptions, builder: DatasetBuilder
         options.form,
         options.crowds,
     )
-    return prepare_coco(find_coco_files(source, options.images), wanted, builder)
+    return prepare_coco(find_coco_files(source, options.images), task, builder)
 
 
 def make_inria_set(source: Path, options: InriaSetOptions, builder: DatasetBuilder) -> Dataset:
@@ -122,28 +122,28 @@ def make_inria_set(source: Path, options: InriaSetOptions, builder: DatasetBuild
 
 
 def make_cvat_set(source: Path, options: CvatSetOptions, builder: DatasetBuilder) -> Dataset:
-    wanted = CvatOptions(
+    task = CvatOptions(
         make_origin(options, builder),
         require_gsd(options.gsd, source),
         parse_bands(options.bands),
         make_split_rule(options),
         options.attribute,
     )
-    return prepare_cvat(source, wanted, builder)
+    return prepare_cvat(source, task, builder)
 
 
 def make_sentinel_set(source: Path, options: SentinelSetOptions, builder: DatasetBuilder) -> Dataset:
     cloud = options.cloud
     rasters = cloud if cloud and "*" in cloud else None
     band = cloud if cloud and not rasters else None
-    wanted = SentinelOptions(
+    task = SentinelOptions(
         **read_image_options(options, builder),
         threshold=options.threshold,
         clouds=CloudOptions(band or "SCL", bool(band), parse_cloud_values(options.cloud_values)),
         reflectance=parse_reflectance(options.reflectance) if options.reflectance else None,
     )
     patterns = SourcePatterns(options.images, options.labels, options.label_tiles, rasters)
-    return prepare_sentinel(find_sources(source, patterns), wanted, builder)
+    return prepare_sentinel(find_sources(source, patterns), task, builder)
 
 
 def make_synthetic_set(_: Path, options: SyntheticSetOptions, builder: DatasetBuilder) -> Dataset:
@@ -151,10 +151,10 @@ def make_synthetic_set(_: Path, options: SyntheticSetOptions, builder: DatasetBu
     origin = make_origin(
         options, builder, licence="CC0-1.0", attribution="geoseg", source="drawn by geoseg demo-scene"
     )
-    wanted = SyntheticOptions(
+    task = SyntheticOptions(
         origin, make_split_rule(options), options.scenes, options.size, options.seed, options.gsd
     )
-    return prepare_synthetic(wanted, builder)
+    return prepare_synthetic(task, builder)
 
 
 MAKERS: dict[type[DatasetOptions], Callable[[Path, Any, DatasetBuilder], Dataset]] = {

@@ -184,9 +184,9 @@ def write_dataset(dataset: Dataset, folder: Path) -> Path:
 
 def format_dataset(dataset: Dataset) -> Iterator[str]:
     yield from format_table(dataset, ("name", "licence", "attribution", "source", "gsd_m", "bands", "ignore"))
-    for land_class in dataset.classes:
+    for entry in dataset.classes:
         yield "\n[[classes]]\n"
-        yield from format_table(land_class, ("name", "color"))
+        yield from format_table(entry, ("name", "color"))
     for item in dataset.items:
         yield "\n[[items]]\n"
         yield from format_table(item, [field.name for field in fields(Item)])

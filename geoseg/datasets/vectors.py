@@ -79,21 +79,21 @@ class VectorLabelSummary:
 
 
 def prepare_vectors(
-    pairs: Sequence[ImageLabelPair], wanted: VectorOptions, workshop: DatasetBuilder
+    pairs: Sequence[ImageLabelPair], options: VectorOptions, builder: DatasetBuilder
 ) -> Dataset:
     """Make a data set of scenes and polygons: the polygons are drawn on each scene's own pixels."""
-    with workshop.recipe(kind="vectors", pairs=[pair.image for pair in pairs], wanted=repr(wanted)):
-        with create_scratch_folder(workshop.folder / ".spool") as spool:
-            shared = open_shared_files(pairs, wanted, spool, workshop)
+    with builder.begin(kind="vectors", pairs=[pair.image for pair in pairs], options=repr(options)):
+        with create_scratch_folder(builder.folder / ".spool") as spool:
+            shared = open_shared_files(pairs, options, spool, builder)
             calls = [
-                {"pair": pair, "wanted": wanted, "folder": workshop.folder, "shared": shared.get(pair.label)}
+                {"pair": pair, "options": options, "folder": builder.folder, "shared": shared.get(pair.label)}
                 for pair in pairs
             ]
-            drawings = workshop.run_all("Drawing polygons", convert_polygons, calls)
-        report_polygons(drawings, workshop)
+            drawings = builder.run_all("Drawing polygons", convert_polygons, calls)
+        report_polygons(drawings, builder)
         names = [pair.name for pair in pairs]
-        dataset = assemble_dataset(names, [each.image for each in drawings], wanted, workshop.folder)
-        return workshop.finish(use_layer_labels(dataset) if wanted.form == "vectors" else dataset)
+        dataset = assemble_dataset(names, [each.image for each in drawings], options, builder.folder)
+        return builder.finish(use_layer_labels(dataset) if options.form == "vectors" else dataset)
 
 
 def use_layer_labels(dataset: Dataset) -> Dataset:
@@ -102,7 +102,7 @@ def use_layer_labels(dataset: Dataset) -> Dataset:
 
 
 def open_shared_files(
-    pairs: Sequence[ImageLabelPair], wanted: VectorOptions, spool: Path, workshop: DatasetBuilder
+    pairs: Sequence[ImageLabelPair], options: VectorOptions, spool: Path, builder: DatasetBuilder
 ) -> Mapping[Path, VectorFile]:
     """The label files of more than one scene. Those that do not find by place are read once, instead of for each."""
     counts = Counter(pair.label for pair in pairs)
@@ -111,12 +111,12 @@ def open_shared_files(
     with track("Sorting polygons by place", len(slow), "files") as done:
         for number, path in enumerate(slow):
             grids = [read_image_grid(pair)[1] for pair in pairs if pair.label == path]
-            files[path] = files[path].copy_near(grids, wanted.columns, spool / f"{number}.gpkg")
+            files[path] = files[path].copy_near(grids, options.columns, spool / f"{number}.gpkg")
             done(1)
     return files
 
 
-def report_polygons(drawings: Sequence[VectorLabelSummary], workshop: DatasetBuilder) -> None:
+def report_polygons(drawings: Sequence[VectorLabelSummary], builder: DatasetBuilder) -> None:
     polygons, outside = sum(each.polygons for each in drawings), sum(each.outside for each in drawings)
     mended, unnamed = sum(each.mended for each in drawings), sum(each.unnamed for each in drawings)
     log.info(f"{polygons:,} polygons drawn")
@@ -131,32 +131,32 @@ def report_polygons(drawings: Sequence[VectorLabelSummary], workshop: DatasetBui
 
 
 def convert_polygons(
-    pair: ImageLabelPair, wanted: VectorOptions, folder: Path, shared: VectorFile | None
+    pair: ImageLabelPair, options: VectorOptions, folder: Path, shared: VectorFile | None
 ) -> VectorLabelSummary:
     """Write the label of one scene, unless it is there, and tell how its polygons fared."""
     image, grid = read_image_grid(pair)
-    select_bands(image, wanted.bands)
+    select_bands(image, options.bands)
     file = shared or open_vector_file(pair.label)
-    near = select_polygons(file, grid, wanted)
+    near = select_polygons(file, grid, options)
     polygons = near.polygons.select_touching(grid)
-    label = folder / wanted.label(pair.name)
+    label = folder / options.label(pair.name)
     if not label.exists():
-        write_vector_label(label, image, grid, polygons, wanted)
+        write_vector_label(label, image, grid, polygons, options)
     known = file.count if file.count is not None and not shared else None
     outside = 0 if known is None else known - near.read + len(near.polygons) - len(polygons)
     return VectorLabelSummary(image, len(polygons), outside, near.mended, near.unnamed)
 
 
 def write_vector_label(
-    label: Path, image: ImageInfo, grid: Grid, polygons: LabelPolygons, wanted: VectorOptions
+    label: Path, image: ImageInfo, grid: Grid, polygons: LabelPolygons, options: VectorOptions
 ) -> None:
     """Write a label in the form that is wanted."""
-    areas = read_areas(wanted.labelled, grid) if wanted.labelled else None
-    if wanted.form == "vectors":
-        write_polygon_label(label, polygons, [each.name for each in wanted.table.classes], grid, areas)
+    areas = read_areas(options.labelled, grid) if options.labelled else None
+    if options.form == "vectors":
+        write_polygon_label(label, polygons, [each.name for each in options.table.classes], grid, areas)
     else:
         write_label(
-            label, image, draw_windows(image, make_class_reader(grid, polygons, areas), len(wanted.bands))
+            label, image, draw_windows(image, make_class_reader(grid, polygons, areas), len(options.bands))
         )
 
 
@@ -167,22 +167,22 @@ def read_image_grid(pair: ImageLabelPair) -> tuple[ImageInfo, Grid]:
     return image, image.grid
 
 
-def read_polygons(path: Path, grid: Grid, wanted: VectorOptions) -> LabelPolygons:
+def read_polygons(path: Path, grid: Grid, options: VectorOptions) -> LabelPolygons:
     """The polygons of a vector file near a grid, in its CRS, valid, with their class values."""
-    return select_polygons(open_vector_file(path), grid, wanted).polygons
+    return select_polygons(open_vector_file(path), grid, options).polygons
 
 
-def select_polygons(file: VectorFile, grid: Grid, wanted: VectorOptions) -> PolygonSelection:
-    layer = file.near(grid, wanted.columns)
+def select_polygons(file: VectorFile, grid: Grid, options: VectorOptions) -> PolygonSelection:
+    layer = file.near(grid, options.columns)
     shapes = layer.geometry.to_numpy()
     drawable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
-    named = drawable & layer[wanted.class_field].notna().to_numpy() if wanted.class_field else drawable
+    named = drawable & layer[options.class_field].notna().to_numpy() if options.class_field else drawable
     crossed = ~shapely.is_valid(shapes[named])
     mended = repair_polygons(shapes[named])
-    if wanted.class_field:
-        values = wanted.table.map_words(layer[wanted.class_field].to_numpy()[named], file.name)
+    if options.class_field:
+        values = options.table.map_words(layer[options.class_field].to_numpy()[named], file.name)
     else:
-        values = np.full(len(mended), len(wanted.table.classes) - 1, np.uint8)
+        values = np.full(len(mended), len(options.table.classes) - 1, np.uint8)
     there = ~shapely.is_empty(mended)
     polygons = LabelPolygons.stack(mended[there], values[there])
     return PolygonSelection(

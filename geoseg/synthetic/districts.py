@@ -230,12 +230,12 @@ def _add_extras(draft: DistrictBuilder, plot: shapely.Polygon, homes: list[Solid
     room = max(free, key=lambda land: land.area, default=None)
     if room is None or room.area < 60:
         return
-    wish = draft.rng.random()
-    if wish < 0.45:
+    chance = draft.rng.random()
+    if chance < 0.45:
         draft.solids += build_shed(room, draft.style, draft.rng)
-    elif wish < 0.6:
+    elif chance < 0.6:
         _add_pool(draft, room)
-    elif wish < 0.75:
+    elif chance < 0.75:
         patch = shapely.Point(room.representative_point()).buffer(3.5, quad_segs=1).intersection(room)
         draft.pave(
             patch, Material(draft.style.soil, 0.1, 0.1, 0.0, Stripes(draft.rng.uniform(0, pi), 1.0, 0.12))

@@ -43,16 +43,18 @@ def draw_augmented_patches(run: TrainingRun, path: Path) -> None:
     for recipe in RECIPES.values():
         dataset = run.patch_dataset(replace(patches, recipe=recipe))
         batch = next(read_batches(dataset, [range(SHOWN)], 0, torch.device("cpu")))
-        ready = run.transform(recipe)(batch)
-        rows.append(np.concatenate([add_border(picture) for picture in tint_labels(ready, run.card)], axis=1))
+        prepared = run.transform(recipe)(batch)
+        rows.append(
+            np.concatenate([add_border(picture) for picture in tint_labels(prepared, run.card)], axis=1)
+        )
     save_picture(path, np.concatenate(rows))
 
 
-def tint_labels(ready: PreparedBatch, card: Card) -> list[NDArray[np.uint8]]:
+def tint_labels(prepared: PreparedBatch, card: Card) -> list[NDArray[np.uint8]]:
     """Patches as a person sees them, each class but the first in its colour, unknown ground darkened."""
-    inputs = restore_colours(ready.inputs, card)
+    inputs = restore_colours(prepared.inputs, card)
     colors = torch.tensor([each.rgb for each in card.classes] + [(0, 0, 0)]) / 255
-    labels = torch.where(ready.labels < len(card.classes), ready.labels, len(card.classes)).long()
+    labels = torch.where(prepared.labels < len(card.classes), prepared.labels, len(card.classes)).long()
     tint = colors[labels].movedim(-1, 1)
     mixed = torch.where((labels > 0)[:, None], inputs * 0.65 + tint * 0.35, inputs)
     return [np.asarray((one.clamp(0, 1) * 255).byte().movedim(0, -1).numpy()) for one in mixed]
@@ -130,9 +132,9 @@ def compute_running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((sums - before) / np.minimum(np.arange(1, len(values) + 1), window))
 
 
-def draw_samples(judge: Tuner, looks: Sequence[PatchResult], folder: Path) -> Path:
+def draw_samples(tuner: Tuner, results: Sequence[PatchResult], folder: Path) -> Path:
     """Draw image, truth, prediction and errors of patches of all ranks of success."""
-    pieces = [make_sample(judge, *chosen) for chosen in choose_samples(looks)]
+    pieces = [make_sample(tuner, *chosen) for chosen in choose_samples(results)]
     rows = len(pieces)
     figure = Figure(figsize=(4 * INCH_PER_PANEL, INCH_PER_PANEL * rows), layout="constrained")
     for axes, piece in zip(figure.subplots(rows, 4, squeeze=False), pieces, strict=True):
@@ -140,23 +142,23 @@ def draw_samples(judge: Tuner, looks: Sequence[PatchResult], folder: Path) -> Pa
     return save_figure(figure, folder / SAMPLES)
 
 
-def choose_samples(looks: Sequence[PatchResult]) -> list[tuple[int, float]]:
+def choose_samples(results: Sequence[PatchResult]) -> list[tuple[int, float]]:
     """Patches to show with their mean IoU, the best first; where none has labels and buildings enough, any."""
-    tables = Confusion.stack([look.confusion for look in looks])
+    tables = Confusion.stack([look.confusion for look in results])
     scores = score_tiles(tables)
     known = np.flatnonzero(~np.isnan(scores) & (tables.pixels >= tables.pixels.max() / 2))
-    ranked = known[np.argsort(scores[known], kind="stable")] if len(known) else np.arange(len(looks))
+    ranked = known[np.argsort(scores[known], kind="stable")] if len(known) else np.arange(len(results))
     places = dict.fromkeys(round(rank * (len(ranked) - 1)) for rank in SHOWN_RANKS)
-    return [(looks[ranked[place]].number, float(scores[ranked[place]])) for place in places]
+    return [(results[ranked[place]].number, float(scores[ranked[place]])) for place in places]
 
 
-def make_sample(judge: Tuner, number: int, score: float) -> ComparisonPanels:
+def make_sample(tuner: Tuner, number: int, score: float) -> ComparisonPanels:
     """One validation patch in pictures."""
-    run = judge.run
+    run = tuner.run
     dataset = run.patch_dataset(GridPatches(run.ground.validation, run.settings.patch))
     batch = next(read_batches(dataset, [[number]], 0, run.device))
-    ((_, predicted, truth),) = judge.predict_batch(batch)
-    image = restore_colours(judge.transform(batch).inputs.cpu(), run.card)[0].numpy()
+    ((_, predicted, truth),) = tuner.predict_batch(batch)
+    image = restore_colours(tuner.transform(batch).inputs.cpu(), run.card)[0].numpy()
     place, classes = run.ground.validation[int(batch.sites[0])].place, run.card.classes
     title = place if np.isnan(score) else f"{place}, mean IoU {score:.2f}"
     return ComparisonPanels(

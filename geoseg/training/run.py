@@ -276,13 +276,13 @@ class TrainingRun:
 
 
 def open_run(
-    path: Path, out: Path, settings: TrainOptions, device: torch.device, team: ProcessGroup
+    path: Path, out: Path, settings: TrainOptions, device: torch.device, processes: ProcessGroup
 ) -> TrainingRun:
     """Settle a run, or say in one line why it cannot be."""
-    if settings.batch % (team.size * settings.accumulate):
+    if settings.batch % (processes.size * settings.accumulate):
         raise InputError(
-            f"`batch` {settings.batch}: must be a multiple of {team.size * settings.accumulate}: "
-            f"{team.size} processes, each cutting its share in {settings.accumulate}"
+            f"`batch` {settings.batch}: must be a multiple of {processes.size * settings.accumulate}: "
+            f"{processes.size} processes, each cutting its share in {settings.accumulate}"
         )
     refuse_unknown_network(settings)
     ground = open_training_data(read_dataset(path), settings)
@@ -294,7 +294,7 @@ def open_run(
         parse_loss(settings.loss, card.class_channels == 1),
         choose_class_weights(settings, ground),
         device,
-        team,
+        processes,
     )
 
 

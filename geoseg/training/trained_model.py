@@ -71,22 +71,22 @@ def finish_model(
 ) -> TrainedModel | None:
     """Calibrate and tune on all validation patches, then write the model. Every process takes part."""
     log.info("Tuning on all validation patches")
-    examine, standing = run.make_validator(), run.add_derived_bands(network)
-    before = examine(standing, run.validation_batches())
+    validate, augmented = run.make_validator(), run.add_derived_bands(network)
+    before = validate(augmented, run.validation_batches())
     cooling = TemperatureScaling(
         *run.group.told(astuple(choose_temperature_scaling(before, run.card)), run.device)
     )
     apply_temperature(network, cooling, run.card.class_channels)
-    after = examine(standing, run.validation_batches())
+    after = validate(augmented, run.validation_batches())
     threshold = choose_threshold(after, run.card)
     if not run.group.is_main:
         return None
-    judge = Tuner(run, standing, threshold)
-    looks = judge.looks()
+    tuner = Tuner(run, augmented, threshold)
+    results = tuner.results()
     card = replace(
         run.card,
         threshold=threshold,
-        min_area_m2=choose_min_area(looks, run.card.gsd_m),
+        min_area_m2=choose_min_area(results, run.card.gsd_m),
         metrics=collect_metrics(after.at(threshold) if run.card.class_channels == 1 else after, run.card),
         calibration=describe_calibration(before, after, cooling),
         training={**record, **describe_circumstances(run)},
@@ -94,7 +94,7 @@ def finish_model(
     model = save_model(
         out, copy_weights(network, run.settings.half_weights), card, collect_check_patches(run)
     )
-    return TrainedModel(out, model.card, draw_pictures(judge, looks, out))
+    return TrainedModel(out, model.card, draw_pictures(tuner, results, out))
 
 
 def copy_weights(network: nn.Module, in_half: bool) -> nn.Module:
@@ -103,12 +103,12 @@ def copy_weights(network: nn.Module, in_half: bool) -> nn.Module:
     return copy.half() if in_half else copy
 
 
-def draw_pictures(judge: Tuner, looks: Sequence[PatchResult], out: Path) -> tuple[Path, ...]:
+def draw_pictures(tuner: Tuner, results: Sequence[PatchResult], out: Path) -> tuple[Path, ...]:
     """Curves and samples; a model is worth having without them."""
     try:
         from geoseg.training.pictures import draw_curves, draw_samples
 
-        return draw_curves(out), draw_samples(judge, looks, out)
+        return draw_curves(out), draw_samples(tuner, results, out)
     except Exception as error:  # noqa: BLE001 - what draws fails in the ways of many libraries
         log.warning(f"no pictures of the training: {shorten_error(error)}")
         return ()

@@ -95,7 +95,7 @@ class Tuner:
     network: nn.Module
     threshold: float
 
-    def looks(self) -> list[PatchResult]:
+    def results(self) -> list[PatchResult]:
         """All validation patches (of several processes: this one's) of a yes/no model; of several classes, some."""
         most = None if self.is_binary else self.run.settings.validation_patches
         return [
@@ -116,9 +116,9 @@ class Tuner:
 
     def predict_batch(self, batch: Batch) -> Iterator[tuple[int, Bytes, Bytes]]:
         """Number, predicted classes and true ones of each patch."""
-        ready = self.transform(batch)
-        truth = torch.where(ready.labels == self.run.ground.dataset.ignore, IGNORE, ready.labels)
-        columns = batch.numbers.tolist(), self.predicted(ready).cpu().numpy(), truth.cpu().numpy()
+        prepared = self.transform(batch)
+        truth = torch.where(prepared.labels == self.run.ground.dataset.ignore, IGNORE, prepared.labels)
+        columns = batch.numbers.tolist(), self.predicted(prepared).cpu().numpy(), truth.cpu().numpy()
         yield from zip(*columns, strict=True)
 
     @property
@@ -126,9 +126,9 @@ class Tuner:
         return self.run.transform(RECIPES["none"])
 
     @torch.inference_mode()
-    def predicted(self, ready: PreparedBatch) -> torch.Tensor:
+    def predicted(self, prepared: PreparedBatch) -> torch.Tensor:
         self.network.eval()
-        logits = self.run.mixed_precision(self.network, ready.inputs)[:, : self.run.card.class_channels]
+        logits = self.run.mixed_precision(self.network, prepared.inputs)[:, : self.run.card.class_channels]
         if self.is_binary:
             return (logits[:, 0].sigmoid() >= self.threshold).byte()
         return logits.argmax(1).byte()
@@ -140,12 +140,12 @@ def count_confusion(truth: Bytes, predicted: Bytes, classes: int) -> Confusion:
     return table
 
 
-def choose_min_area(looks: Sequence[PatchResult], gsd_m: float) -> float:
+def choose_min_area(results: Sequence[PatchResult], gsd_m: float) -> float:
     """The smallest area worth keeping of what a yes/no model seeks, in square metres; never more than most of it have.
 
     0 with several classes: what is too small for a house is not so for a tree, and one area holds for all of them.
     """
-    pieces = [look.pieces for look in looks]
+    pieces = [look.pieces for look in results]
     predicted, true = (
         concatenate_columns([getattr(each, side) for each in pieces]) * gsd_m**2
         for side in ("predicted", "true")

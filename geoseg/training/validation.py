@@ -96,9 +96,9 @@ class ValidationCounter:
         nearest = ((logits - first) / step).round().long().clamp(0, len(LOGITS) - 1)
         self.odds += torch.bincount(truth * len(LOGITS) + nearest, minlength=len(self.odds))
 
-    def result(self, places: tuple[str, ...], team: ProcessGroup) -> ValidationResult:
+    def result(self, places: tuple[str, ...], processes: ProcessGroup) -> ValidationResult:
         confusion, levels, odds, loss = (
-            team.sum_over_processes(each).cpu()
+            processes.sum_over_processes(each).cpu()
             for each in (self.confusion, self.levels, self.odds, self.loss)
         )
         table = confusion.view(len(places), self.classes, self.classes).numpy()
@@ -140,17 +140,19 @@ class Validator:
         names = tuple(sorted(set(self.places)))
         counter, ignore = ValidationCounter(len(names), self.channels, self.device), self.ignore
         for batch in batches:
-            ready = self.transform(batch)
-            logits = self.mixed_precision(network, ready.inputs)[:, : self.channels]
+            prepared = self.transform(batch)
+            logits = self.mixed_precision(network, prepared.inputs)[:, : self.channels]
             if not torch.isfinite(logits).all():
                 raise GeosegError(
                     "the network answers validation patches with what is no number; train with a lower `learning_rate`, "
                     "`clip` 1 or `precision` fp32"
                 )
             at = torch.tensor([names.index(self.places[i]) for i in batch.sites.tolist()], device=self.device)
-            counter.add(logits, ready.labels, at, ignore)
+            counter.add(logits, prepared.labels, at, ignore)
             loss = self.criterion(
-                make_loss_inputs(logits, ready.labels, self.class_weights, weight=ready.weight, ignore=ignore)
+                make_loss_inputs(
+                    logits, prepared.labels, self.class_weights, weight=prepared.weight, ignore=ignore
+                )
             )
             counter.loss += torch.stack(
                 [loss.double() * len(batch), torch.ones_like(loss).double() * len(batch)]

@@ -158,13 +158,13 @@ class LandmarkSearch:
         records = np.empty(len(marks.words), MARK)
         records["owner"], records["row"], records["col"] = owner, marks.rows, marks.cols
         records["word"] = marks.words
-        for half, shelf in enumerate(self._halves):
-            shelf.add(records, split_words(records)[half])
+        for half, partitioner in enumerate(self._halves):
+            partitioner.add(records, split_words(records)[half])
 
     def matches(self) -> list[LandmarkMatch]:
         """Every pair that was found; call it once, at the end."""
-        for half, shelf in enumerate(self._halves):
-            for marks in shelf.parts():
+        for half, partitioner in enumerate(self._halves):
+            for marks in partitioner.parts():
                 ballots = cast_ballots(marks, half)
                 self._ballots.add(ballots, ballots["first"] ^ ballots["second"] * np.uint32(40503))
         found = [match for ballots in self._ballots.parts() for match in elect_matches(ballots)]

@@ -85,13 +85,11 @@ def draw_shares(
     """A bar with a stretch for each class, as long as its share."""
     pen.text((MARGIN, height), split, INK, load_font(13))
     left = float(MARGIN + 90)
-    for land_class, share in zip(dataset.classes, shares, strict=True):
+    for entry, share in zip(dataset.classes, shares, strict=True):
         right = left + share * (WIDTH - 2 * MARGIN - 90)
-        pen.rectangle((left, height + 1, right, height + LINE - 4), fill=land_class.color)
+        pen.rectangle((left, height + 1, right, height + LINE - 4), fill=entry.color)
         if right - left > 90:
-            pen.text(
-                (left + 4, height), f"{land_class.name} {share:.1%}", PAPER, load_font(12), None, 4, "left"
-            )
+            pen.text((left + 4, height), f"{entry.name} {share:.1%}", PAPER, load_font(12), None, 4, "left")
         left = right
 
 
@@ -188,8 +186,8 @@ def color_edges(classes: NDArray[np.uint8], colors: NDArray[np.float32]) -> NDAr
 def list_colors(dataset: Dataset) -> NDArray[np.float32]:
     """A colour for every byte: the classes' own, grey for what is not known."""
     colors = np.full((256, 3), 0.5, np.float32)
-    for value, land_class in enumerate(dataset.classes):
-        colors[value] = np.array(land_class.rgb) / 255
+    for value, entry in enumerate(dataset.classes):
+        colors[value] = np.array(entry.rgb) / 255
     return colors
 
 

@@ -93,8 +93,8 @@ def make_polygon_reader(dataset: Dataset, item: Item, image: ImageInfo) -> Class
     grid = image.grid or make_placeholder_grid(image.shape, item.gsd_m or dataset.gsd_m)
     meanings = {each.name: value for value, each in enumerate(dataset.classes)}
     table = ClassTable(dataset.classes, meanings)
-    wanted = VectorOptions(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
-    polygons = read_polygons(dataset.label_path(item), grid, wanted)
+    options = VectorOptions(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
+    polygons = read_polygons(dataset.label_path(item), grid, options)
     areas = read_areas(dataset.folder / item.labelled, grid) if item.labelled else None
     return make_class_reader(grid, polygons, areas)
 

@@ -83,39 +83,39 @@ def guess_split(path: Path) -> Split | None:
     return "validation" if "val" in words else "train" if "train" in words else None
 
 
-def prepare_coco(parts: Sequence[CocoFile], wanted: CocoOptions, workshop: DatasetBuilder) -> Dataset:
+def prepare_coco(parts: Sequence[CocoFile], options: CocoOptions, builder: DatasetBuilder) -> Dataset:
     """Make a data set of COCO files, the JSON read piece by piece."""
-    with workshop.recipe(kind="coco", parts=[part.annotations for part in parts], wanted=repr(wanted)):
+    with builder.begin(kind="coco", parts=[part.annotations for part in parts], options=repr(options)):
         items: list[Item] = []
         classes: tuple[ClassEntry, ...] = ()
         for part in parts:
-            with create_scratch_folder(workshop.folder / ".spool") as folder:
-                contents = read_contents(part, folder, workshop)
+            with create_scratch_folder(builder.folder / ".spool") as folder:
+                contents = read_contents(part, folder, builder)
                 if classes and contents.classes != classes:
                     raise InputError(
                         f"{part.annotations}: its categories differ from those of {parts[0].annotations}"
                     )
                 classes = contents.classes
-                items += make_items(part, contents, wanted, workshop)
+                items += make_items(part, contents, options, builder)
         dataset = Dataset(
-            wanted.origin.name, wanted.origin.licence, wanted.origin.attribution, wanted.origin.source,
-            wanted.gsd_m, wanted.bands, classes, tuple(items), workshop.folder,
+            options.origin.name, options.origin.licence, options.origin.attribution, options.origin.source,
+            options.gsd_m, options.bands, classes, tuple(items), builder.folder,
         )  # fmt: skip
-        return workshop.finish(dataset)
+        return builder.finish(dataset)
 
 
 def make_items(
-    part: CocoFile, contents: CocoContents, wanted: CocoOptions, workshop: DatasetBuilder
+    part: CocoFile, contents: CocoContents, options: CocoOptions, builder: DatasetBuilder
 ) -> list[Item]:
     """Draw the labels of a part's images, and list them as items."""
-    photos = select_images(part, contents, wanted, workshop)
-    labels = choose_writer(part, contents, wanted, workshop.folder)
-    draw_labels(part, contents, photos, labels, wanted, workshop)
+    photos = select_images(part, contents, options, builder)
+    labels = choose_writer(part, contents, options, builder.folder)
+    draw_labels(part, contents, photos, labels, options, builder)
     places = [f"{part.name}/{photo.stem}".strip("/") for photo in photos]
-    split_of = {} if part.split else wanted.splits.of(places)
+    split_of = {} if part.split else options.splits.of(places)
     return [
         replace(
-            make_item(photo, part, labels, wanted, workshop.folder),
+            make_item(photo, part, labels, options, builder.folder),
             place=place,
             split=part.split or split_of[place],
         )
@@ -128,26 +128,26 @@ def draw_labels(
     contents: CocoContents,
     photos: Sequence[CocoImage],
     labels: CocoMaskWriter | CocoLayerWriter,
-    wanted: CocoOptions,
-    workshop: DatasetBuilder,
+    options: CocoOptions,
+    builder: DatasetBuilder,
 ) -> None:
     """Write the labels of some images, one bucket of annotations after another."""
-    meaning, shares = CategoryMapping(contents.values, wanted.crowds == "draw"), defaultdict(list)
+    meaning, shares = CategoryMapping(contents.values, options.crowds == "draw"), defaultdict(list)
     for photo in photos:
         shares[photo.number % len(contents.buckets)].append(photo)
     calls = [
         {"bucket": contents.buckets[number], "photos": some, "meaning": meaning, "labels": labels}
         for number, some in shares.items()
     ]
-    unusable = workshop.run_all("Drawing annotations", draw_bucket, calls, "parts")
-    warn_about_unusable(part, [each for some in unusable for each in some], workshop)
+    unusable = builder.run_all("Drawing annotations", draw_bucket, calls, "parts")
+    warn_about_unusable(part, [each for some in unusable for each in some], builder)
 
 
 def make_item(
     photo: CocoImage,
     part: CocoFile,
     labels: CocoMaskWriter | CocoLayerWriter,
-    wanted: CocoOptions,
+    options: CocoOptions,
     folder: Path,
 ) -> Item:
     """An image and its label, both as they lie on disk."""
@@ -155,38 +155,40 @@ def make_item(
         image=relativize_path(part.images / photo.name, folder),
         label=relativize_path(labels.path(photo), folder),
         place=photo.stem,
-        gsd_m=wanted.gsd_m,
+        gsd_m=options.gsd_m,
     )
     return add_layer_fields(made, folder) if isinstance(labels, CocoLayerWriter) else made
 
 
 def select_images(
-    part: CocoFile, contents: CocoContents, wanted: CocoOptions, workshop: DatasetBuilder
+    part: CocoFile, contents: CocoContents, options: CocoOptions, builder: DatasetBuilder
 ) -> list[CocoImage]:
     """The chosen images of a part that are on disk."""
-    chosen = [contents.photos[number] for number in sorted(contents.photos)[:: wanted.every][: wanted.limit]]
+    chosen = [
+        contents.photos[number] for number in sorted(contents.photos)[:: options.every][: options.limit]
+    ]
     photos = [photo for photo in chosen if (part.images / photo.name).is_file()]
     refuse_repeated((photo.stem for photo in photos), f"{part.annotations}: an image that would be named")
-    warn_about_missing(part, len(chosen) - len(photos), workshop)
+    warn_about_missing(part, len(chosen) - len(photos), builder)
     return photos
 
 
 def choose_writer(
-    part: CocoFile, contents: CocoContents, wanted: CocoOptions, folder: Path
+    part: CocoFile, contents: CocoContents, options: CocoOptions, folder: Path
 ) -> CocoMaskWriter | CocoLayerWriter:
     """How the labels of a part are written."""
     place = folder / "labels" / part.name
-    if wanted.form == "masks":
+    if options.form == "masks":
         return CocoMaskWriter(place)
-    return CocoLayerWriter(place, part.images, [each.name for each in contents.classes], wanted.gsd_m)
+    return CocoLayerWriter(place, part.images, [each.name for each in contents.classes], options.gsd_m)
 
 
-def warn_about_missing(part: CocoFile, missing: int, workshop: DatasetBuilder) -> None:
+def warn_about_missing(part: CocoFile, missing: int, builder: DatasetBuilder) -> None:
     if missing:
         log.warning(f"{part.annotations}: {missing:,} images are not in {part.images}; left out")
 
 
-def warn_about_unusable(part: CocoFile, unusable: Sequence[str], workshop: DatasetBuilder) -> None:
+def warn_about_unusable(part: CocoFile, unusable: Sequence[str], builder: DatasetBuilder) -> None:
     if unusable:
         log.warning(
             f"{part.annotations}: {len(unusable):,} annotations cannot be drawn and were left out; first: {unusable[0]}"

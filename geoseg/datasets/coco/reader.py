@@ -184,7 +184,7 @@ class CocoContents:
         return {number: known[name] for number, name in self.categories.items()}
 
 
-def read_contents(part: CocoFile, folder: Path, workshop: DatasetBuilder) -> CocoContents:
+def read_contents(part: CocoFile, folder: Path, builder: DatasetBuilder) -> CocoContents:
     """Sort a COCO file's annotations into buckets by image, and keep the rest."""
     size = part.annotations.stat().st_size
     buckets = [folder / f"{number:03}.jsonl" for number in range(min(MOST_BUCKETS, 1 + size // BUCKET_BYTES))]
@@ -201,7 +201,7 @@ def read_contents(part: CocoFile, folder: Path, workshop: DatasetBuilder) -> Coc
             elif key == "annotations":
                 noted.take(value, text, files, part)
     check_contents(part, photos, categories, noted)
-    warn_about_strangers(part, photos, noted, workshop)
+    warn_about_strangers(part, photos, noted, builder)
     return CocoContents(photos, categories, buckets)
 
 
@@ -278,7 +278,7 @@ def check_contents(
 
 
 def warn_about_strangers(
-    part: CocoFile, photos: Mapping[int, CocoImage], noted: AnnotationIndex, workshop: DatasetBuilder
+    part: CocoFile, photos: Mapping[int, CocoImage], noted: AnnotationIndex, builder: DatasetBuilder
 ) -> None:
     strangers = ~np.isin(np.array(noted.images, np.int64), np.array(list(photos), np.int64))
     if strangers.any():

@@ -51,57 +51,57 @@ class CvatOptions:
         return shape.attributes.get(self.attribute or "", "") or shape.label
 
 
-def prepare_cvat(source: Path, wanted: CvatOptions, workshop: DatasetBuilder) -> Dataset:
+def prepare_cvat(source: Path, options: CvatOptions, builder: DatasetBuilder) -> Dataset:
     """Make a data set of everything CVAT exported to a place, be it its own XML or COCO."""
-    workshop.refuse_finished()
-    folder = unpack_archive(source, workshop.folder / "source") if is_archive(source) else source
+    builder.refuse_finished()
+    folder = unpack_archive(source, builder.folder / "source") if is_archive(source) else source
     files = sorted(folder.glob(f"**/{ANNOTATIONS_FILE}")) if folder.is_dir() else [folder]
     if files:
-        return prepare_tasks(source, files, wanted, workshop)
+        return prepare_tasks(source, files, options, builder)
     if not list(folder.glob("**/*.json")):
         raise InputError(
             f"{source}: expected CVAT's {ANNOTATIONS_FILE} (export as CVAT for images 1.1), found none"
         )
     # In CVAT people mark a shape as a crowd to have it written as run lengths.
-    coco = CocoOptions(wanted.origin, wanted.gsd_m, wanted.bands, wanted.splits, crowds="draw")
-    return prepare_coco(find_coco_files(folder, None), coco, workshop)
+    coco = CocoOptions(options.origin, options.gsd_m, options.bands, options.splits, crowds="draw")
+    return prepare_coco(find_coco_files(folder, None), coco, builder)
 
 
 def prepare_tasks(
-    source: Path, files: Sequence[Path], wanted: CvatOptions, workshop: DatasetBuilder
+    source: Path, files: Sequence[Path], options: CvatOptions, builder: DatasetBuilder
 ) -> Dataset:
     """Make a data set of CVAT's XML files."""
-    with workshop.recipe(kind="cvat", source=source, wanted=repr(wanted)):
+    with builder.begin(kind="cvat", source=source, options=repr(options)):
         tasks = [(file, read_annotations(file)) for file in files]
-        classes = list_classes([annotations for _, annotations in tasks], wanted)
+        classes = list_classes([annotations for _, annotations in tasks], options)
         values = {each.name: value for value, each in enumerate(classes)} | {IGNORE_LABEL: IGNORE}
         calls = [
-            call | {"values": values, "wanted": wanted, "folder": workshop.folder}
+            call | {"values": values, "options": options, "folder": builder.folder}
             for file, annotations in tasks
-            for call in find_images(file, annotations, workshop)
+            for call in find_images(file, annotations, builder)
         ]
         if not calls:
             raise InputError(f"{source}: none of its images is there; export the task with its images")
-        items = workshop.run_all("Drawing shapes", write_image_label, calls)
-        splits = wanted.splits.of([item.place for item in items])
+        items = builder.run_all("Drawing shapes", write_image_label, calls)
+        splits = options.splits.of([item.place for item in items])
         dataset = Dataset(
-            wanted.origin.name, wanted.origin.licence, wanted.origin.attribution, wanted.origin.source,
-            wanted.gsd_m, wanted.bands, tuple(classes),
-            tuple(replace(item, split=splits[item.place]) for item in items), workshop.folder,
+            options.origin.name, options.origin.licence, options.origin.attribution, options.origin.source,
+            options.gsd_m, options.bands, tuple(classes),
+            tuple(replace(item, split=splits[item.place]) for item in items), builder.folder,
         )  # fmt: skip
-        return workshop.finish(dataset)
+        return builder.finish(dataset)
 
 
-def list_classes(tasks: Sequence[CvatAnnotations], wanted: CvatOptions) -> list[ClassEntry]:
+def list_classes(tasks: Sequence[CvatAnnotations], options: CvatOptions) -> list[ClassEntry]:
     """Background, then the labels in their order, or what the attribute offers for them, and what else is used."""
     offered = [
         name
         for task in tasks
         for label in task.labels
-        for name in task.choices.get((label, wanted.attribute or ""), [label])
+        for name in task.choices.get((label, options.attribute or ""), [label])
     ]
     used = [
-        wanted.name_class(shape)
+        options.name_class(shape)
         for task in tasks
         for image in task.images
         for shape in image.shapes
@@ -115,7 +115,7 @@ def list_classes(tasks: Sequence[CvatAnnotations], wanted: CvatOptions) -> list[
 
 
 def find_images(
-    file: Path, annotations: CvatAnnotations, workshop: DatasetBuilder
+    file: Path, annotations: CvatAnnotations, builder: DatasetBuilder
 ) -> Iterator[dict[str, Any]]:
     """Each image of a file that is on disk, and what is drawn on it."""
     if annotations.others:
@@ -149,7 +149,7 @@ def find_image(file: Path, image: CvatImage) -> Path | None:
 
 
 def write_image_label(
-    file: Path, path: Path, image: CvatImage, values: dict[str, int], wanted: CvatOptions, folder: Path
+    file: Path, path: Path, image: CvatImage, values: dict[str, int], options: CvatOptions, folder: Path
 ) -> Item:
     """Write the label of an image, unless it is there, and make an item of both."""
     shown = read_image_info(path)
@@ -160,10 +160,10 @@ def write_image_label(
     stem = "_".join(part for part in (image.task, Path(image.name).with_suffix("").as_posix()) if part)
     label = Path("labels") / f"{stem.replace('/', '_')}.tif"
     if not (folder / label).exists():
-        shapes = [(shape, values[wanted.name_class(shape)]) for shape in image.shapes]
+        shapes = [(shape, values[options.name_class(shape)]) for shape in image.shapes]
         whole = Window(0, 0, image.height, image.width)
         write_label(folder / label, shown, [(whole, draw_label(file, image, shapes))])
-    gsd_m = None if shown.grid else wanted.gsd_m
+    gsd_m = None if shown.grid else options.gsd_m
     return Item(relativize_path(path, folder), label.as_posix(), stem, gsd_m=gsd_m)
 
 

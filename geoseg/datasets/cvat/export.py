@@ -36,16 +36,16 @@ class CvatExportOptions:
     label: str = "building"
 
 
-def export_tiles(scene: Path, footprints: Path, out: Path, wanted: CvatExportOptions) -> int:
+def export_tiles(scene: Path, footprints: Path, out: Path, options: CvatExportOptions) -> int:
     """Write images and annotations.xml into a folder, ready for CVAT; returns how many shapes there are."""
     image = read_image_info(scene)
     if image.grid is None:
         raise InputError(f"{scene}: has no place on Earth, so footprints cannot be laid over it")
     (out / "images").mkdir(parents=True, exist_ok=True)
     check_writable(out / "annotations.xml")
-    table = parse_class_table(f"background=,{wanted.label}=*")
+    table = parse_class_table(f"background=,{options.label}=*")
     shapes = read_polygons(footprints, image.grid, VectorOptions(Origin(""), table, ("",))).shapes
-    windows = choose_windows(image, image.grid, shapes, wanted)
+    windows = choose_windows(image, image.grid, shapes, options)
     tree, count, parts = shapely.STRtree(shapes), 0, []
     with track("Writing pieces", len(windows), "pieces") as done:
         for number, window in enumerate(windows):
@@ -54,26 +54,28 @@ def export_tiles(scene: Path, footprints: Path, out: Path, wanted: CvatExportOpt
             near = shapes[
                 np.sort(tree.query(outline_grid(image.grid.window(window)), predicate="intersects"))
             ]
-            polygons = list(cut_polygons(near, image.grid, window, wanted.label))
+            polygons = list(cut_polygons(near, image.grid, window, options.label))
             parts.append(format_image(number, name, window, polygons))
             count += len(polygons)
             done(1)
-    replace_text(out / "annotations.xml", format_annotations(parts, wanted.label))
+    replace_text(out / "annotations.xml", format_annotations(parts, options.label))
     return count
 
 
 def choose_windows(
-    image: ImageInfo, grid: Grid, shapes: NDArray[np.object_], wanted: CvatExportOptions
+    image: ImageInfo, grid: Grid, shapes: NDArray[np.object_], options: CvatExportOptions
 ) -> list[Window]:
     """The windows where the model is least sure; without its probability, those with the most footprints."""
-    windows = [each for each in image.windows(wanted.size) if min(each.height, each.width) * 2 >= wanted.size]
-    windows = windows or list(image.windows(wanted.size))
+    windows = [
+        each for each in image.windows(options.size) if min(each.height, each.width) * 2 >= options.size
+    ]
+    windows = windows or list(image.windows(options.size))
     scores = (
-        measure_doubt(wanted.probability, image, windows)
-        if wanted.probability
+        measure_doubt(options.probability, image, windows)
+        if options.probability
         else count_shapes(shapes, grid, windows)
     )
-    order = np.argsort(-scores, kind="stable")[: wanted.count]
+    order = np.argsort(-scores, kind="stable")[: options.count]
     return [windows[index] for index in sorted(order.tolist())]
 
 

@@ -78,18 +78,18 @@ class SourcePatterns:
     cloud: str | None = None
 
 
-def find_sources(source: Path, wanted: SourcePatterns) -> list[SentinelSource]:
+def find_sources(source: Path, options: SourcePatterns) -> list[SentinelSource]:
     """Every image below a folder with its labels and clouds."""
-    if wanted.tiles:
-        tiles = [read_placed_info(path) for path in find_tiles(wanted.tiles)]
-        images = match_files(source, wanted.images or guess_pattern(source, IMAGE_FOLDERS, "`images`"))
+    if options.tiles:
+        tiles = [read_placed_info(path) for path in find_tiles(options.tiles)]
+        images = match_files(source, options.images or guess_pattern(source, IMAGE_FOLDERS, "`images`"))
         found = [
             SentinelSource(name, path, select_tiles(path, tiles)) for name, path in sorted(images.items())
         ]
     else:
-        pairs = find_pairs(source, wanted.images, wanted.labels)
+        pairs = find_pairs(source, options.images, options.labels)
         found = [SentinelSource(pair.name, pair.image, (pair.label,)) for pair in pairs]
-    return add_clouds(found, match_files(source, wanted.cloud)) if wanted.cloud else found
+    return add_clouds(found, match_files(source, options.cloud)) if options.cloud else found
 
 
 def add_clouds(found: Iterable[SentinelSource], clouds: dict[str, Path]) -> list[SentinelSource]:
@@ -174,22 +174,22 @@ class WarpedLabel:
 
 
 def prepare_sentinel(
-    sources: Sequence[SentinelSource], wanted: SentinelOptions, workshop: DatasetBuilder
+    sources: Sequence[SentinelSource], options: SentinelOptions, builder: DatasetBuilder
 ) -> Dataset:
     """Make a data set of images and label rasters, each label warped to its image's pixels."""
-    with workshop.recipe(kind="labels", sources=[str(each) for each in sources], wanted=repr(wanted)):
-        calls = [{"source": source, "wanted": wanted, "folder": workshop.folder} for source in sources]
-        warped = workshop.run_all("Warping labels", warp_label, calls)
+    with builder.begin(kind="labels", sources=[str(each) for each in sources], options=repr(options)):
+        calls = [{"source": source, "options": options, "folder": builder.folder} for source in sources]
+        warped = builder.run_all("Warping labels", warp_label, calls)
         names = [source.name for source in sources]
-        report_reflectance(warped, workshop)
-        report_shares(warped, wanted, workshop)
-        write_shares(names, warped, wanted, workshop.folder)
-        return workshop.finish(
-            assemble_dataset(names, [each.image for each in warped], wanted, workshop.folder)
+        report_reflectance(warped, builder)
+        report_shares(warped, options, builder)
+        write_shares(names, warped, options, builder.folder)
+        return builder.finish(
+            assemble_dataset(names, [each.image for each in warped], options, builder.folder)
         )
 
 
-def report_reflectance(warped: Sequence[WarpedLabel], workshop: DatasetBuilder) -> None:
+def report_reflectance(warped: Sequence[WarpedLabel], builder: DatasetBuilder) -> None:
     untold = [each for each in warped if not each.tells_reflectance]
     if untold:
         log.info(
@@ -198,14 +198,14 @@ def report_reflectance(warped: Sequence[WarpedLabel], workshop: DatasetBuilder) 
         )
 
 
-def report_shares(warped: Sequence[WarpedLabel], wanted: SentinelOptions, workshop: DatasetBuilder) -> None:
+def report_shares(warped: Sequence[WarpedLabel], options: SentinelOptions, builder: DatasetBuilder) -> None:
     """Say how the share of each class came through, and warn where the threshold changed it."""
     before = np.sum([each.by_fraction for each in warped], axis=0)
     after = np.sum([each.by_pixel for each in warped], axis=0)
-    for land_class, source, label in zip(
-        wanted.table.classes, compute_portions(before), compute_portions(after), strict=True
+    for entry, source, label in zip(
+        options.table.classes, compute_portions(before), compute_portions(after), strict=True
     ):
-        line = f"{land_class.name}: {source:.1%} of the ground by the source, {label:.1%} by the label"
+        line = f"{entry.name}: {source:.1%} of the ground by the source, {label:.1%} by the label"
         drifted = abs(label - source) > DRIFT * source
         log.log(logging.WARNING if drifted else logging.INFO, line)
 
@@ -217,14 +217,14 @@ def compute_portions(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def write_shares(
-    names: Sequence[str], warped: Sequence[WarpedLabel], wanted: SentinelOptions, folder: Path
+    names: Sequence[str], warped: Sequence[WarpedLabel], options: SentinelOptions, folder: Path
 ) -> None:
     """Leave `shares.json`: the share of each class in each image, by the source and by the label."""
-    classes = [each.name for each in wanted.table.classes]
+    classes = [each.name for each in options.table.classes]
     record = {
         name: {
-            land_class: {"source": round(source, 6), "label": round(label, 6)}
-            for land_class, source, label in zip(
+            entry: {"source": round(source, 6), "label": round(label, 6)}
+            for entry, source, label in zip(
                 classes,
                 compute_portions(each.by_fraction).tolist(),
                 compute_portions(each.by_pixel).tolist(),
@@ -240,22 +240,22 @@ def write_json(path: Path, record: Any) -> None:
     replace_text(path, json.dumps(record, indent=1))
 
 
-def warp_label(source: SentinelSource, wanted: SentinelOptions, folder: Path) -> WarpedLabel:
+def warp_label(source: SentinelSource, options: SentinelOptions, folder: Path) -> WarpedLabel:
     """Write the label of one image, unless it is there, and tell how the share of each class came through."""
     image = read_placed_info(source.image)
     assert image.grid
-    meaning = wanted.reflectance or read_reflectance(source.image)
-    label = folder / wanted.label(source.name)
-    sums = read_earlier_sums(label, source, wanted)
+    meaning = options.reflectance or read_reflectance(source.image)
+    label = folder / options.label(source.name)
+    sums = read_earlier_sums(label, source, options)
     if sums is None:
-        sums = np.zeros((2, len(wanted.table.classes)))
-        write_label(label, image, warp_windows(source, image, image.grid, wanted, sums))
+        sums = np.zeros((2, len(options.table.classes)))
+        write_label(label, image, warp_windows(source, image, image.grid, options, sums))
         write_json(
-            make_note_path(label), {"made_of": compute_fingerprint(source, wanted), "sums": sums.tolist()}
+            make_note_path(label), {"made_of": compute_fingerprint(source, options), "sums": sums.tolist()}
         )
     if meaning and not meaning.is_usual:
         image = write_scaled_vrt(
-            image, meaning, wanted.bands, folder / "images" / f"{flatten_name(source.name)}.vrt"
+            image, meaning, options.bands, folder / "images" / f"{flatten_name(source.name)}.vrt"
         )
     return WarpedLabel(image, sums[0], sums[1], meaning is not None)
 
@@ -266,40 +266,40 @@ def make_note_path(label: Path) -> Path:
 
 
 def read_earlier_sums(
-    label: Path, source: SentinelSource, wanted: SentinelOptions
+    label: Path, source: SentinelSource, options: SentinelOptions
 ) -> NDArray[np.float64] | None:
     """The sums of a label that was already made of the very same files in the very same way."""
     try:
         note = json.loads(make_note_path(label).read_text(encoding="utf-8"))
-        same = label.exists() and note["made_of"] == compute_fingerprint(source, wanted)
+        same = label.exists() and note["made_of"] == compute_fingerprint(source, options)
         return np.array(note["sums"], np.float64) if same else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def compute_fingerprint(source: SentinelSource, wanted: SentinelOptions) -> str:
+def compute_fingerprint(source: SentinelSource, options: SentinelOptions) -> str:
     """A fingerprint of everything that a label's pixels depend on: files, by size and time of change, and settings."""
     files = [source.image, *source.labels, *([source.cloud] if source.cloud else [])]
     stamps = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    settings = (wanted.table, wanted.threshold, wanted.clouds, wanted.bands)
+    settings = (options.table, options.threshold, options.clouds, options.bands)
     return hashlib.sha256(repr((stamps, settings)).encode()).hexdigest()
 
 
 def warp_windows(
-    source: SentinelSource, image: ImageInfo, grid: Grid, wanted: SentinelOptions, sums: NDArray[np.float64]
+    source: SentinelSource, image: ImageInfo, grid: Grid, options: SentinelOptions, sums: NDArray[np.float64]
 ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
     """Class values piece by piece; adds to the sums of each class by fraction and by pixel."""
     points = max(
         count_points(grid, label) for path in source.labels if (label := read_placed_info(path).grid)
     )
-    numbers = find_bands(image, wanted.bands)
+    numbers = find_bands(image, options.bands)
     with ExitStack() as files:
         labels = [files.enter_context(open_image(path)) for path in source.labels]
         pixels = files.enter_context(open_image(source.image))
-        cover = files.enter_context(open_cloud_cover(image, source.cloud, wanted.clouds))
+        cover = files.enter_context(open_cloud_cover(image, source.cloud, options.clouds))
         for window in image.windows(min(LARGEST_PIECE, SAMPLES_ACROSS // 2 ** (points - 1).bit_length())):
-            fractions = compute_fractions(labels, grid.window(window), points, wanted.table)
-            classes = apply_threshold(fractions, wanted.threshold)
+            fractions = compute_fractions(labels, grid.window(window), points, options.table)
+            classes = apply_threshold(fractions, options.threshold)
             classes[cover.hides(grid, window) | ~read_shown_mask(pixels, window, numbers)] = IGNORE
             sums[0] += fractions[:, classes != IGNORE].sum(axis=1)
             sums[1] += np.bincount(classes.ravel(), minlength=256)[: len(fractions)]
