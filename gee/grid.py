@@ -17,10 +17,9 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Proj, Transformer
-from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
-from geoseg.raster.grid import WGS84, Grid, Window, find_utm_crs, format_crs
+from geoseg.raster.grid import WGS84, Grid, Window, find_utm_crs, format_crs, parse_crs
 
 log = logging.getLogger(__name__)
 
@@ -227,12 +226,9 @@ def compute_units_per_metre(crs: CRS) -> float:
     return radians(1) / (unit * METRES_PER_DEGREE) if crs.is_geographic else 1 / unit
 
 
-def parse_crs(text: str) -> CRS:
-    """A CRS from what a user wrote."""
-    try:
-        crs = CRS.from_user_input(text)
-    except CRSError:
-        raise InputError(f"--crs {text} is no CRS; give a code such as EPSG:32633") from None
+def parse_export_crs(text: str) -> CRS:
+    """The CRS of an export, from what a user wrote."""
+    crs = parse_crs(text, "--crs")
     if not (crs.is_projected or crs.is_geographic):
         raise InputError(f"--crs {text} is neither a map projection nor longitude and latitude")
     return crs

@@ -314,7 +314,7 @@ def plan_exports(options: dict[str, Any], request: ExportRequest) -> list[Export
     """One grid over the area, or one for each of its zones."""
     from gee.batch import Destination
     from gee.export import Export, TransferOptions
-    from gee.grid import choose_crs, make_lattice, parse_crs
+    from gee.grid import choose_crs, make_lattice, parse_export_crs
     from gee.session import Access
 
     area = choose_area(options)
@@ -329,7 +329,7 @@ def plan_exports(options: dict[str, Any], request: ExportRequest) -> list[Export
     areas = list(area.zones.values()) if options["split_zones"] else [area]
     exports = []
     for part in areas:
-        crs = parse_crs(options["crs"]) if options["crs"] else choose_crs(part)
+        crs = parse_export_crs(options["crs"]) if options["crs"] else choose_crs(part)
         grid = make_lattice(crs, request.scale_m, request.lattice_m).grid(part.within(crs))
         folder = options["out"] / part.name.replace(":", "_") if options["split_zones"] else options["out"]
         exports.append(Export(part, grid, folder, transfer))

@@ -1,7 +1,5 @@
 """What can be asked of `prepare`, for each kind of source."""
 
-# ruff: noqa: RUF009 - `define_option` only describes a field
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -22,11 +22,10 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.layers import parse_layer_path
+from geoseg.io.layers import parse_layer_crs, parse_layer_path
 from geoseg.raster.grid import WGS84, Grid, format_crs
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
@@ -251,12 +250,3 @@ def open_parquet(path: Path) -> ParquetFile:
         path=path,
         geometry=geometry,
     )
-
-
-def parse_layer_crs(written: Any, path: Path) -> CRS:
-    if written is None:
-        raise InputError(f"{path}: has no coordinate reference system; give it one with ogr2ogr -a_srs")
-    try:
-        return CRS.from_user_input(written)
-    except CRSError as error:
-        raise InputError(f"{path}: its coordinate reference system cannot be read ({error})") from error

@@ -17,11 +17,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
-from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
 from geoseg.footprints.polygons import Floats
-from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs
+from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs, parse_crs
 
 log = logging.getLogger(__name__)
 
@@ -156,10 +155,7 @@ class PixelAreas:
 
 def parse_area_crs(requested: str) -> CRS:
     """A CRS that a user named, if areas can be taken in its plane."""
-    try:
-        crs = CRS.from_user_input(requested)
-    except CRSError:
-        raise InputError(f"`area_crs` {requested} is no CRS; give auto or a code such as EPSG:6933") from None
+    crs = parse_crs(requested, "`area_crs`")
     if not crs.is_projected:
         raise InputError(f"`area_crs` {requested} is not projected: it has no square metres; use auto")
     return crs

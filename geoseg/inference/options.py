@@ -1,7 +1,5 @@
 """What can be asked of a prediction; what is left out is decided from the scene, the model and the machine."""
 
-# ruff: noqa: RUF009 - `define_option` only describes a field
-
 from __future__ import annotations
 
 from dataclasses import dataclass

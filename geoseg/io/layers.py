@@ -7,6 +7,8 @@ from pathlib import Path
 import geopandas as gpd
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
 
@@ -20,10 +22,10 @@ def is_vector_file(source: str) -> bool:
 
 def parse_layer_path(source: str) -> tuple[Path, str | None]:
     """The two halves of `file:layer`; the layer is none if the whole is a file."""
-    whole = Path(source)
-    if whole.exists() or ":" not in source:
+    whole, (file, _, layer) = Path(source), source.rpartition(":")
+    # The colon of a drive (C:) or an address (https://host:80/) follows no file's name, or a path follows it.
+    if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
         return whole, None
-    file, layer = source.rsplit(":", 1)
     return Path(file), layer
 
 
@@ -46,3 +48,13 @@ def find_only_layer(path: Path) -> str:
         found = f"holds the layers {', '.join(layers)}" if layers else "holds no layer with geometry"
         raise InputError(f"{path} {found}; say which one as {path.name}:LAYER")
     return layers[0]
+
+
+def parse_layer_crs(written: object, path: Path) -> CRS:
+    """The CRS that a layer names; refused if it names none, or one that nobody knows."""
+    if written is None:
+        raise InputError(f"{path}: has no coordinate reference system; give it one, e.g. with ogr2ogr -a_srs")
+    try:
+        return CRS.from_user_input(written)
+    except CRSError as error:
+        raise InputError(f"{path}: its coordinate reference system cannot be read ({error})") from error

@@ -8,6 +8,7 @@ from math import isfinite, sqrt
 
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
 
@@ -137,6 +138,16 @@ class Grid:
 def make_placeholder_grid(shape: tuple[int, int], gsd_m: float) -> Grid:
     """A grid for a picture that lies nowhere: square pixels of true size in the Gulf of Guinea, where 0 meets 0."""
     return Grid(PLACEHOLDER_CRS, Affine.scale(gsd_m, -gsd_m), *shape)
+
+
+def parse_crs(text: object, name: str) -> CRS:
+    """The CRS that a user or a file names; `name` tells which of them, for the error."""
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise InputError(
+            f"{name} {text}: not a coordinate reference system; write it like EPSG:32633"
+        ) from error
 
 
 def format_crs(crs: CRS) -> str:

@@ -14,14 +14,13 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
-from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_file
-from geoseg.raster.grid import Window
+from geoseg.raster.grid import Window, parse_crs
 
 # What rasterio raises when GDAL fails; a failed write comes as any of these.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, OSError)
@@ -114,15 +113,6 @@ def read_transform(dataset: Any, name: str) -> Affine:
             f"{name}: its georeference gives pixels no size; repair it with gdal_edit.py -a_ullr"
         )
     return transform
-
-
-def parse_crs(text: str, option: str) -> CRS:
-    try:
-        return CRS.from_user_input(text)
-    except CRSError as error:
-        raise InputError(
-            f"{option} {text}: not a coordinate reference system; write it like EPSG:32633"
-        ) from error
 
 
 READ_BACK_ROWS = 512

@@ -23,7 +23,7 @@ from geoseg.footprints.measure import Extent
 from geoseg.footprints.write.geopackage import (
     BUILDINGS,
 )
-from geoseg.io.layers import find_only_layer
+from geoseg.io.layers import find_only_layer, parse_layer_crs
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, read_raster_grid, split_rows
@@ -118,15 +118,6 @@ class ParquetFootprintLayer(FootprintLayer):
     def _read(self, skip_features: int = 0, max_features: int | None = None, **options: Any) -> Any:
         stop = None if max_features is None else skip_features + max_features
         return self.frame.iloc[skip_features:stop]
-
-
-def parse_layer_crs(crs: object, path: Path) -> CRS:
-    """A layer's CRS; refused if it has none."""
-    if crs is None:
-        raise InputError(
-            f"{path}: the footprints have no CRS; assign theirs, for example with ogr2ogr -a_srs"
-        )
-    return CRS.from_user_input(crs)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from geoseg.footprints.measure import (
     transform_polygons,
 )
 from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
-from geoseg.io.layers import parse_layer_path, read_layer
+from geoseg.io.layers import parse_layer_crs, parse_layer_path, read_layer
 from geoseg.raster.grid import WGS84, find_transformer
 
 log = logging.getLogger(__name__)
@@ -118,8 +118,7 @@ def read_regions(source: str, place: Georeferenced, region_id: str | None = None
         return make_squares(parse_square_size(source), place)
     path, layer = parse_layer_path(source)
     frame = read_layer(path, layer)
-    if frame.crs is None:
-        raise InputError(f"{path}: the regions have no CRS; assign theirs, for example with ogr2ogr -a_srs")
+    crs = parse_layer_crs(frame.crs, path)
     shapes = make_valid_polygons(np.asarray(frame.geometry.array), path)
     there = ~shapely.is_empty(shapes)
     if not there.any():
@@ -127,7 +126,7 @@ def read_regions(source: str, place: Georeferenced, region_id: str | None = None
     if not there.all():
         log.warning(f"{path}: {int((~there).sum())} of {len(there)} regions are empty and left out")
     names = name_regions(frame, region_id, path)[there]
-    return unite_same_names(names, shapes[there], CRS(frame.crs))
+    return unite_same_names(names, shapes[there], crs)
 
 
 def make_valid_polygons(shapes: Polygons, path: Path) -> Polygons:

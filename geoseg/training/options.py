@@ -1,7 +1,5 @@
 """What can be asked of training, in one flat table: a TOML file, flags of the same names, or both."""
 
-# ruff: noqa: RUF009 - `define_option` only describes a field
-
 from __future__ import annotations
 
 import json

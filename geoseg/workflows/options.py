@@ -1,7 +1,5 @@
 """What can be asked of the main commands: from a scene or a mask to footprints, and from footprints to statistics."""
 
-# ruff: noqa: RUF009 - `define_option` only describes a field
-
 from __future__ import annotations
 
 from dataclasses import dataclass

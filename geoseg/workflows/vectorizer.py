@@ -19,9 +19,8 @@ from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_foot
 from geoseg.footprints.write.geopackage import FootprintWriter
 from geoseg.parallel import WorkerPool
 from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
-from geoseg.raster.grid import Grid, Window
+from geoseg.raster.grid import Grid, Window, parse_crs
 from geoseg.raster.mask import Mask, MaskBand, Probability, select_own_class
-from geoseg.raster.source import parse_crs
 from geoseg.regions.adjustment import ConfusionMatrix
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics

@@ -87,7 +87,7 @@ def test_the_example_region_is_one(request):
         ((*BOX, "--composite", "best"), "--composite best is unknown"),
         ((*BOX, "--start", "2023-09-01", "--end", "2023-05-01"), "lies after --end"),
         ((*BOX, "--scale", "0"), "--scale 0 must lie between"),
-        ((*BOX, "--crs", "EPSG:0"), "is no CRS"),
+        ((*BOX, "--crs", "EPSG:0"), "not a coordinate reference system"),
         ((*BOX, "--built-from", "0"), "--built-from 0 must lie between"),
         ((*BOX, "--workers", "100"), "--workers 100 must lie between 1 and 40"),
         ((*BOX, "--deadline", "0"), "--deadline 0 must lie between"),

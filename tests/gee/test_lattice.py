@@ -16,7 +16,7 @@ from gee.grid import (
     make_box_area,
     make_lattice,
     measure_worst_stretch,
-    parse_crs,
+    parse_export_crs,
     touches_shape,
 )
 from geoseg.errors import InputError
@@ -75,7 +75,7 @@ def test_scales_that_are_none(scale):
 @pytest.mark.parametrize("text", ["nonsense", "EPSG:999999", "EPSG:4978"])
 def test_crs_that_are_none(text):
     with pytest.raises(InputError, match="--crs"):
-        parse_crs(text)
+        parse_export_crs(text)
 
 
 @pytest.mark.parametrize(("degrees", "stretch"), [(3, 0.0002), (6, 0.0019), (9, 0.0047)])

@@ -108,7 +108,7 @@ def test_a_file_without_polygons_is_refused(tmp_path: Path, shapes: list[object]
 def test_regions_without_a_crs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "admin.parquet"
     halves().set_crs(None, allow_override=True).to_parquet(path)
-    with pytest.raises(InputError, match="no CRS; assign theirs"):
+    with pytest.raises(InputError, match="no coordinate reference system"):
         read_regions(str(path), GRID)
 
 

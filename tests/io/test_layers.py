@@ -1,0 +1,48 @@
+"""A file and its layer are told apart on every system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyproj import CRS
+
+from geoseg.errors import InputError
+from geoseg.io.layers import is_vector_file, parse_layer_crs, parse_layer_path
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "layer"),
+    [
+        ("town.gpkg", "town.gpkg", None),
+        ("town.gpkg:wards", "town.gpkg", "wards"),
+        ("C:\\maps\\town.gpkg", "C:\\maps\\town.gpkg", None),
+        ("C:/maps/town.gpkg", "C:/maps/town.gpkg", None),
+        ("C:\\maps\\town.gpkg:wards", "C:\\maps\\town.gpkg", "wards"),
+        ("https://maps.org:8080/town.gpkg", "https://maps.org:8080/town.gpkg", None),
+    ],
+)
+def test_a_layer_is_named_after_the_last_colon(source: str, file: str, layer: str | None) -> None:
+    assert parse_layer_path(source) == (Path(file), layer)
+    assert is_vector_file(source)
+
+
+def test_a_file_with_a_colon_in_its_name_is_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg:b"
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this system has no such names")
+    assert parse_layer_path(str(path)) == (path, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"), [(None, "no coordinate reference system"), ("EPSG:0", "cannot be read")]
+)
+def test_a_layer_without_a_crs_is_refused(written: str | None, words: str) -> None:
+    with pytest.raises(InputError, match=rf"town.gpkg: .*{words}"):
+        parse_layer_crs(written, Path("town.gpkg"))
+
+
+def test_a_layer_tells_its_crs() -> None:
+    assert parse_layer_crs("EPSG:32633", Path("town.gpkg")) == CRS.from_epsg(32633)
