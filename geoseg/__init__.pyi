@@ -119,7 +119,7 @@ def train(
     weight_decay: float = 0.01,
     momentum: float = 0.9,
     schedule: Literal["cosine", "constant", "step", "plateau", "one-cycle"] = "cosine",
-    warmup: int = 100,
+    warmup: int | None = None,
     step_every: int = 1000,
     drop: float = 0.1,
     patience: int = 3,

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class ImageInfo:
     dtype: str
     grid: Grid | None
     names: tuple[str, ...] = ()
+    stated_gsd_m: float | None = None
+    """What the user says of its pixels, where the file does not tell their size."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,7 +52,7 @@ class ImageInfo:
 
     @property
     def gsd_m(self) -> float | None:
-        return self.grid.gsd_m if self.grid else None
+        return self.grid.gsd_m if self.grid else self.stated_gsd_m
 
     def windows(self, size: int = WINDOW_SIZE) -> Iterator[Window]:
         """Windows that cover the picture, whole block rows at a time."""
@@ -193,7 +196,9 @@ def resize_info(original: ImageInfo, size: tuple[int, int]) -> ImageInfo:
         height,
         width,
     )
-    return replace(original, height=height, width=width, grid=grid)
+    stated = original.stated_gsd_m
+    larger = sqrt(original.height * original.width / (height * width))
+    return replace(original, height=height, width=width, grid=grid, stated_gsd_m=stated and stated * larger)
 
 
 def read_resized(path: Path, size: tuple[int, int]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def assemble_dataset(
             label=options.label(name),
             place=place_of[name],
             split=split_of[place_of[name]],
-            gsd_m=None if image.grid else options.gsd_m,
+            gsd_m=None if image.grid else image.gsd_m,
         )
         for name, image in zip(names, pictures, strict=True)
     ]
@@ -98,8 +98,8 @@ def assemble_dataset(
 
 
 def choose_gsd(pictures: Sequence[ImageInfo], options: MaskOptions) -> float:
-    """The resolution that was asked for, else the middle one of the images'."""
-    if options.gsd_m:
+    """The resolution that was asked for, else the middle one of the images'; copies of another size have their own."""
+    if options.gsd_m and not options.size:
         return options.gsd_m
     known = sorted(gsd for image in pictures if (gsd := image.gsd_m))
     if not known:
@@ -110,6 +110,7 @@ def choose_gsd(pictures: Sequence[ImageInfo], options: MaskOptions) -> float:
 def convert_mask(pair: ImageLabelPair, options: MaskOptions, folder: Path) -> ImageInfo:
     """Write the label of one pair, unless it is there, and tell what its image is."""
     image, mask = inspect_pair(pair, options.bands)
+    image = replace(image, stated_gsd_m=options.gsd_m)
     label = folder / options.label(pair.name)
     if options.size:
         copy = folder / "images" / f"{flatten_name(pair.name)}.tif"

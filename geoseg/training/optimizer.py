@@ -43,7 +43,7 @@ def count_done_steps(step: int, seconds: float, settings: TrainOptions) -> float
 
 def compute_learning_rate(step: int, reached: float, settings: TrainOptions, drops: int) -> float:
     """The learning rate of a step when so many count as done; `drops` is how often the schedule plateau lowered it."""
-    warmth = min(1.0, (step + 1) / (settings.warmup + 1))
+    warmth = min(1.0, (step + 1) / (settings.warmup_steps + 1))
     done = reached / settings.steps
     if settings.schedule == "one-cycle":
         return settings.learning_rate * compute_one_cycle(done)

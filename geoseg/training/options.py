@@ -29,6 +29,8 @@ Separate = Literal["auto", "always", "never"]
 OPTIONS_FILE = "train.toml"
 SEAMS_BELOW_M = 0.5
 MOST_WORKERS = 8
+WARMUP_STEPS = 100
+WARMUP_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,11 @@ class TrainOptions(Options):
     weight_decay: float = define_option(1e-2, "Pull of the weights to zero.", ZERO_OR_MORE)
     momentum: float = define_option(0.9, "Momentum of sgd.", BELOW_ONE)
     schedule: Schedule = define_option("cosine", "How the learning rate changes.")
-    warmup: int = define_option(100, "Steps until the learning rate is at its highest.", ZERO_OR_MORE)
+    warmup: int | None = define_option(
+        None,
+        f"Steps until the learning rate is at its highest. [default: {WARMUP_STEPS}, at most a tenth of the run]",
+        ZERO_OR_MORE,
+    )
     step_every: int = define_option(1000, "Steps between two drops of the schedule step.", AT_LEAST_ONE)
     drop: float = define_option(
         0.1, "What the learning rate is multiplied with at a drop (step, plateau).", ABOVE_ZERO
@@ -153,11 +159,18 @@ class TrainOptions(Options):
         super().__post_init__()
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InputError(f"`high` {self.high:g}: must be above low, {self.low:g}")
+        if self.warmup is not None and self.warmup >= self.steps:
+            raise InputError(f"`warmup` {self.warmup}: must be shorter than the run, {self.steps} steps")
 
     @property
     def from_scratch(self) -> bool:
         """Whether the encoder starts from no weights."""
         return self.weights in ("", "none")
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of warm-up; by default never so many that a short run ends before it has begun to learn."""
+        return min(WARMUP_STEPS, int(WARMUP_SHARE * self.steps)) if self.warmup is None else self.warmup
 
     def shows_seams(self, gsd_m: float) -> bool:
         """Whether outlines that touch are shown apart at a resolution."""

@@ -155,8 +155,38 @@ def test_crops_of_the_same_ground_are_found_and_brought_together(made: Maker) ->
     assert "+60 rows" in found.shared[0].how or "+61" in found.shared[0].how or "+59" in found.shared[0].how
     assert "leak" in kinds(found)
     mended = fix_dataset(found)
-    assert [item.split for item in mended.dataset.items] == ["train"] * 3
-    assert mended.done[0] == "Moved place c to train"
+    assert [item.split for item in mended.dataset.items] == ["validation", "train", "validation"]
+    assert mended.done[0] == "Moved place a to validation"
+
+
+def test_no_split_is_emptied(made: Maker) -> None:
+    """Both validation places share ground with training; the smaller group of places goes to validation as a whole."""
+    one, other = ground(300, 500, 0), ground(300, 500, 1)
+    images = {"a": one[:, :, :300], "b": one[:, :, 150:450], "c": one[:, :, 100:400], "d": other[:, :, :300]}
+    found = audited(made({**images, "e": other[:, :, 150:450]}, splits="ttvtv"))
+    assert {(pair.first, pair.second) for pair in found.shared} >= {(0, 1), (3, 4)}
+    mended = fix_dataset(found)
+    assert [item.split for item in mended.dataset.items] == ["train"] * 3 + ["validation"] * 2
+    assert not audited(mended.dataset).leaks
+
+
+def test_like_blocks_on_ground_apart_are_no_common_ground(made: Maker, write_raster: RasterWriter) -> None:
+    """Blocks of flats of one plan look the same on two maps that do not overlap; without a place they are suspicious."""
+    wide = ground(300, 500, 0)
+    images = {"a": wide[:, :, :400], "b": (wide[:, 60:260, 250:450] * 0.7 + 30).astype(np.uint8)}
+    dataset = made(images, splits="tv")
+    assert audited(dataset).leaks
+    for name, pixels in images.items():
+        apart = HERE @ Affine.translation(0 if name == "a" else 5_000, 0)
+        write_raster(f"images/{name}.tif", pixels, transform=apart, crs="EPSG:32633")
+        label = (np.indices(pixels.shape[1:])[0] % 2).astype(np.uint8)
+        write_raster(f"labels/{name}.tif", label, transform=apart, crs="EPSG:32633")
+    assert not audited(dataset).shared
+
+
+def test_without_training_items_there_is_a_problem(made: Maker) -> None:
+    found = audited(made({"a": ground(64, 64, 0)}, splits="v"))
+    assert "no usable item is of the split train" in [finding.text for finding in found.problems]
 
 
 def test_overlapping_maps_are_found(made: Maker) -> None:

@@ -108,6 +108,12 @@ def test_another_size(tmp_path: Path) -> None:
     save(tmp_path / "masks/a.png", np.kron(np.array([[0, 1], [2, 0]]), np.ones((15, 20))).astype(np.uint8))
     dataset = prepared(tmp_path, replace(WANTED, size=(4, 6), gsd_m=0.5))
     assert label(dataset) == [[0, 0, 0, 1, 1, 1]] * 2 + [[1, 1, 1, 0, 0, 0]] * 2
+    pixel_m = 0.5 * (30 * 40 / (4 * 6)) ** 0.5
+    assert dataset.items[0].gsd_m == pytest.approx(pixel_m), "a copy's pixels are larger"
+    assert dataset.gsd_m == pytest.approx(pixel_m, abs=1e-4)
+    assert 4 * 6 * dataset.items[0].gsd_m ** 2 == pytest.approx(30 * 40 * 0.5**2), (
+        "the ground is as large as before"
+    )
     assert read_window(dataset.image_path(dataset.items[0])).shape == (3, 4, 6)
 
 

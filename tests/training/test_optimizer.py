@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.errors import InputError
 from geoseg.training.optimizer import ValidationHistory, compute_learning_rate, count_done_steps
 from geoseg.training.options import TrainOptions
 
@@ -68,3 +69,12 @@ def test_the_schedule_goes_by_the_clock_but_the_warm_up_by_steps() -> None:
     assert compute_learning_rate(0, count_done_steps(0, 0.0, settings), settings, 0) == pytest.approx(0.2)
     stepped = replace(settings, schedule="step", step_every=250, drop=0.5)
     assert compute_learning_rate(20, count_done_steps(20, 30.0, stepped), stepped, 0) == pytest.approx(0.25)
+
+
+def test_warm_up_ends_early_in_a_short_run() -> None:
+    short = TrainOptions(steps=12, learning_rate=1.0, schedule="constant")
+    assert max(rates(short)) == 1.0
+    assert short.warmup_steps == 1
+    assert TrainOptions(steps=5000).warmup_steps == 100
+    with pytest.raises(InputError, match="`warmup` 12: must be shorter than the run, 12 steps"):
+        TrainOptions(steps=12, warmup=12)

@@ -72,7 +72,8 @@ class GroundSearch:
         pairs = {(pair.first, pair.second): pair for pair in self._copies}
         for source in (self._near_duplicates, self._same_ground, self._overlapping):
             for pair in source(looks):
-                pairs.setdefault((pair.first, pair.second), pair)
+                if not lie_apart(looks[pair.first], looks[pair.second]):
+                    pairs.setdefault((pair.first, pair.second), pair)
         return sorted(pairs.values(), key=lambda pair: (pair.first, pair.second))
 
     def _near_duplicates(self, looks: Sequence[AuditRecord]) -> Iterator[SharedGround]:
@@ -106,6 +107,13 @@ class GroundSearch:
         for i in np.nonzero(common > SHARED_SHARE)[0].tolist():
             how = f"{common[i]:.1%} of the smaller one lies in the other on the map"
             yield SharedGround(int(placed[one[i]]), int(placed[other[i]]), "overlapping", how)
+
+
+def lie_apart(first: AuditRecord, second: AuditRecord) -> bool:
+    """Whether two images say where they lie, and have no ground in common: then they only look alike."""
+    if not (first.outline and second.outline):
+        return False
+    return not shapely.Polygon(first.outline).intersects(shapely.Polygon(second.outline))
 
 
 def describe_match(match: LandmarkMatch) -> str:
@@ -208,7 +216,9 @@ class AuditResult:
                     yield Finding("label shift", (), text, is_problem=False)
         for split in ("train", "validation"):
             if split not in self.shares and self.shares:
-                yield Finding("split", (), f"no usable item is of the split {split}", is_problem=False)
+                yield Finding(
+                    "split", (), f"no usable item is of the split {split}", is_problem=split == "train"
+                )
 
     @cached_property
     def shares(self) -> Mapping[str, NDArray[np.float64]]:

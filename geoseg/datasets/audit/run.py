@@ -94,7 +94,10 @@ def group_linked(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]
 def unite_splits(
     items: Sequence[Item], kept: Sequence[int], shared: Iterable[SharedGround]
 ) -> tuple[list[Item], dict[str, Split]]:
-    """Let places with common ground share a split: the one most of their items are in, training if in doubt."""
+    """Let places with common ground share a split: the one most of their items are in, training if in doubt.
+
+    No split that had items loses all of them, as long as there are groups of places enough.
+    """
     staying = set(kept)
     votes = {place: Counter[Split]() for place in dict.fromkeys(items[index].place for index in kept)}
     for index in kept:
@@ -106,13 +109,29 @@ def unite_splits(
         if pair.first in staying and pair.second in staying
     ]
     split_of = {items[index].place: items[index].split for index in kept}
-    names, moved = list(votes), dict[str, Split]()
-    for group in group_linked(len(names), links):
-        ballots = sum((votes[names[i]] for i in group), Counter[Split]())
-        chosen = max(SPLITS, key=lambda split: ballots[split])
-        moved |= {names[i]: chosen for i in group if split_of[names[i]] != chosen}
-    splits = split_of | moved
+    names = list(votes)
+    linked = group_linked(len(names), links)
+    alone = set(range(len(names))) - {i for group in linked for i in group}
+    groups = [[names[i] for i in group] for group in [*linked, *([i] for i in sorted(alone))]]
+    ballots = [sum((votes[place] for place in group), Counter[Split]()) for group in groups]
+    chosen = fill_splits([max(SPLITS, key=counted.__getitem__) for counted in ballots], ballots)
+    splits = {place: split for group, split in zip(groups, chosen, strict=True) for place in group}
+    moved = {place: split for place, split in splits.items() if split != split_of[place]}
     return [replace(items[index], split=splits[items[index].place]) for index in kept], moved
+
+
+def fill_splits(chosen: Sequence[Split], ballots: Sequence[Counter[Split]]) -> list[Split]:
+    """Choices in which no split that had items is left empty: the smallest group that has some of them goes back."""
+    filled = list(chosen)
+    for split in SPLITS:
+        candidates = [
+            index
+            for index, counted in enumerate(ballots)
+            if counted[split] and filled.count(filled[index]) > 1
+        ]
+        if split not in filled and candidates:
+            filled[min(candidates, key=lambda index: ballots[index].total())] = split
+    return filled
 
 
 def describe_changes(

@@ -85,6 +85,7 @@ def guess_split(path: Path) -> Split | None:
 
 def prepare_coco(parts: Sequence[CocoFile], options: CocoOptions, builder: DatasetBuilder) -> Dataset:
     """Make a data set of COCO files, the JSON read piece by piece."""
+    refuse_useless_splits(parts, options.splits)
     with builder.begin(kind="coco", parts=[part.annotations for part in parts], options=repr(options)):
         items: list[Item] = []
         classes: tuple[ClassEntry, ...] = ()
@@ -102,6 +103,17 @@ def prepare_coco(parts: Sequence[CocoFile], options: CocoOptions, builder: Datas
             options.gsd_m, options.bands, classes, tuple(items), builder.folder,
         )  # fmt: skip
         return builder.finish(dataset)
+
+
+def refuse_useless_splits(parts: Sequence[CocoFile], splits: SplitRule) -> None:
+    """Named places have no say where the folders name the splits."""
+    named = {"validation": splits.validation, "test": splits.test}
+    for option, places in named.items():
+        if places and all(part.split for part in parts):
+            folders = ", ".join(f"{part.name} is {part.split}" for part in parts)
+            raise InputError(
+                f"`{option}` {min(places)}: the folders name the splits ({folders}); leave it out"
+            )
 
 
 def make_items(

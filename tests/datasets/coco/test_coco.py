@@ -15,7 +15,7 @@ import pytest
 from heard import Heard
 from made import HERE, UTM33, RasterWriter, photo
 
-from geoseg.datasets.builder import DatasetBuilder, Origin
+from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule
 from geoseg.datasets.coco import reader
 from geoseg.datasets.coco.dataset import CocoOptions, find_coco_files, prepare_coco
 from geoseg.datasets.images import read_window
@@ -279,6 +279,9 @@ def test_files_of_one_folder_are_parts_of_their_own(source: Callable[..., Path])
     (both / "annotations" / "instances_val.json").write_text(empty)
     dataset = prepared(both)
     assert [item.split for item in dataset.items] == ["train"] * 3 + ["validation"] * 3
+    named = replace(WANTED, splits=SplitRule(validation=["nonsense"]))
+    with pytest.raises(InputError, match="`validation` nonsense: the folders name the splits"):
+        prepared(both, named, "named")
     assert first_label(dataset).any()
     assert not read_window(dataset.label_path(dataset.items[3])).any()
 
