@@ -143,6 +143,7 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 )
+TABLE_TYPE = "text/csv"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -296,7 +297,7 @@ class LayerDownload:
     def record(self, survey: LayerScenes, href: str, facts: Mapping[str, Any] = {}) -> None:
         """Write the record beside the file."""
         item = make_item(self.layer, self.form, survey, {**self.facts, **facts})
-        item["assets"]["data"]["href"] = href
+        item["assets"]["data"] |= {"href": href, "type": TABLE_TYPE if href.endswith(".csv") else COG_TYPE}
         write_item(self.path.with_suffix(".json"), item)
 
     def fetch_tiles(self, tiles: Sequence[Window]) -> DownloadStatistics:

@@ -297,6 +297,23 @@ def prepare(
 ) -> PrepareResult: ...
 @overload
 def prepare(
+    kind: Literal["export"],
+    source: File | None,
+    out: File,
+    *,
+    name: str | None = None,
+    licence: str | None = None,
+    attribution: str | None = None,
+    origin: str | None = None,
+    overwrite: bool = False,
+    validation: Sequence[str] = (),
+    test: Sequence[str] = (),
+    validation_share: float = 0.2,
+    workers: int | None = None,
+    side: int = 512,
+) -> PrepareResult: ...
+@overload
+def prepare(
     kind: Literal["demo"],
     source: File | None,
     out: File,

@@ -121,7 +121,7 @@ def train(
 def prepare(kind: str, source: File | None, out: File, **options: Any) -> PrepareResult:
     """Turn images and labels into an audited data set.
 
-    `kind` says what the source is: masks, vectors, coco, inria, cvat, sentinel-esm, or demo, which draws places and needs
+    `kind` says what the source is: masks, vectors, coco, inria, cvat, sentinel-esm, export, or demo, which draws places and needs
     no source. Options are those of `geoseg prepare KIND`.
     """
     from geoseg.datasets.prepare import prepare_dataset

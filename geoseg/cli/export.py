@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from math import isfinite
@@ -176,9 +177,19 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
     if options["pairs"] is not None:
         rule, pair = make_pair_rule(options), estimate_pairs if dry_run else export_pairs
         summary = {"exports": [pair(export, request, rule) for export in exports]}
+        if not dry_run:
+            describe_data_sets(exports)
     else:
         summary = (estimated if dry_run else run_exports)(exports, request)
     print_result(summary, as_json, format_summary(summary))
+
+
+def describe_data_sets(exports: Sequence[Export]) -> None:
+    """Make data sets of exported pairs, so that `geoseg train` takes them as they are."""
+    from geoseg.datasets.exported import describe_pairs
+
+    for export in exports:
+        describe_pairs(export.out)
 
 
 def make_request(options: dict[str, Any]) -> ExportRequest:
@@ -359,7 +370,8 @@ def format_summary(summary: dict[str, Any]) -> str:
         lines += [f"  {format_layer(layer)}" for layer in export.get("layers", ())]
         if "pairs" in export:
             lines.append(
-                f"  pairs: {export['pairs']['train']} train, {export['pairs']['validation']} validation"
+                f"  pairs: {export['pairs']['train']} train, {export['pairs']['validation']} validation; "
+                f"geoseg train {export['out']} learns from them"
             )
     return "\n".join(lines)
 

@@ -116,6 +116,20 @@ def sentinel_esm() -> None:
     """
 
 
+@add_kind("export")
+def export() -> None:
+    """The folder of a geoseg export with one picture and one mask: both are cut into pieces.
+
+    Bands, resolution, licence and attribution come from the records beside the layers. Pairs that geoseg export --pairs
+    wrote are a data set already.
+
+    \b
+    Example:
+      geoseg export --bbox 15,48,15.1,48.1 --label ghsl --out vienna-west
+      geoseg prepare export vienna-west --out vienna-set
+    """
+
+
 @add_kind("demo")
 def demo() -> None:
     """Made-up places with the exact truth about their buildings, to try everything without any download."""

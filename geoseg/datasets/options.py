@@ -220,6 +220,15 @@ class SentinelSetOptions(ImageOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportSetOptions(DatasetOptions):
+    """What can be asked of `prepare export`."""
+
+    side: int = define_option(
+        512, "Side of the pieces that layers are cut into, in pixels.", AT_LEAST_ONE, group=LABELS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SyntheticSetOptions(DatasetOptions):
     """What can be asked of `prepare demo`."""
 
@@ -236,6 +245,7 @@ KINDS: Mapping[str, type[DatasetOptions]] = {
     "inria": InriaSetOptions,
     "cvat": CvatSetOptions,
     "sentinel-esm": SentinelSetOptions,
+    "export": ExportSetOptions,
     "demo": SyntheticSetOptions,
 }
 """What a source can be, and what is asked of it."""

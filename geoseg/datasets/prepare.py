@@ -22,11 +22,13 @@ from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, find_pair
 from geoseg.datasets.classes import parse_class_table
 from geoseg.datasets.coco.dataset import CocoOptions, find_coco_files, prepare_coco
 from geoseg.datasets.cvat.dataset import CvatOptions, prepare_cvat
+from geoseg.datasets.exported import ExportFolder, prepare_exported
 from geoseg.datasets.masks import MaskOptions, prepare_masks
 from geoseg.datasets.options import (
     CocoSetOptions,
     CvatSetOptions,
     DatasetOptions,
+    ExportSetOptions,
     ImageOptions,
     InriaSetOptions,
     MaskSetOptions,
@@ -146,6 +148,13 @@ def make_sentinel_set(source: Path, options: SentinelSetOptions, builder: Datase
     return prepare_sentinel(find_sources(source, patterns), task, builder)
 
 
+def make_export_set(source: Path, options: ExportSetOptions, builder: DatasetBuilder) -> Dataset:
+    exported = ExportFolder.read(source)
+    known = {key: getattr(exported.origin, key) for key in ("licence", "attribution", "source")}
+    origin = make_origin(options, builder, **known)
+    return prepare_exported(exported, origin, make_split_rule(options), options.side, builder)
+
+
 def make_synthetic_set(_: Path, options: SyntheticSetOptions, builder: DatasetBuilder) -> Dataset:
     """Draw places; they come from nowhere."""
     origin = make_origin(
@@ -164,6 +173,7 @@ MAKERS: dict[type[DatasetOptions], Callable[[Path, Any, DatasetBuilder], Dataset
     InriaSetOptions: make_inria_set,
     CvatSetOptions: make_cvat_set,
     SentinelSetOptions: make_sentinel_set,
+    ExportSetOptions: make_export_set,
     SyntheticSetOptions: make_synthetic_set,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -199,3 +200,28 @@ def test_a_dry_run_counts_the_pictures(export, earth):
     assert (image["tiles"], image["bytes"]) == (20, 20 * 32 * 32 * 2 * 3)
     assert label["tiles"] == 1
     assert not earth.requests
+
+
+def test_pairs_are_a_data_set_that_trains(export, tmp_path):
+    from geoseg.datasets.schema import read_dataset
+    from geoseg.training.options import TrainOptions
+    from geoseg.training.trainer import train_model
+
+    export.done(*PAIRS)
+    dataset = read_dataset(export.out)
+    assert {split: len(dataset.split(split)) for split in ("train", "validation")} == {
+        "train": 16,
+        "validation": 4,
+    }
+    assert (dataset.bands, dataset.gsd_m) == (("B4", "B8"), 10.0)
+    assert "Copernicus" in dataset.attribution
+    assert "GHSL" in dataset.attribution
+    record = json.loads((export.out / "sentinel2.json").read_text())
+    assert record["assets"]["data"]["type"] == "text/csv"
+    options = TrainOptions(
+        steps=2, patch=32, batch=2, weights="none", workers=0, device="cpu", architecture="unet-plain",
+        arguments='{"encoder_depth": 2, "width": 8}',
+    )  # fmt: skip
+    trained = train_model(export.out, tmp_path / "run", options)
+    assert trained is not None
+    assert trained.card.bands == ("B4", "B8")
