@@ -14,7 +14,18 @@ import click
 
 from geoseg import __version__
 
-COMMANDS = ("infer", "vectorize", "stats", "evaluate", "prepare", "train", "models", "demo-scene", "export")
+COMMANDS = (
+    "infer",
+    "vectorize",
+    "stats",
+    "evaluate",
+    "prepare",
+    "train",
+    "runs",
+    "models",
+    "demo-scene",
+    "export",
+)
 
 
 class LazyGroup(click.Group):

@@ -29,7 +29,8 @@ from geoseg.scores.pictures import (
 from geoseg.training.patches.augmentation import RECIPES
 from geoseg.training.patches.batches import PreparedBatch, read_batches
 from geoseg.training.patches.sampling import GridPatches
-from geoseg.training.run import METRICS, TrainingRun, read_metrics
+from geoseg.training.run import TrainingRun
+from geoseg.training.runs import METRICS, compute_running_mean, read_metrics
 from geoseg.training.tuning import PatchResult, Tuner
 
 SHOWN = 8
@@ -88,7 +89,6 @@ SAMPLES = "samples.png"
 DPI = 100
 SHOWN_RANKS = (0.95, 0.75, 0.5, 0.25, 0.05)
 """From patches that went well to patches that went badly."""
-SMOOTHED_SHARE = 50
 
 Curve = Mapping[str, NDArray[np.float64]]
 
@@ -122,14 +122,6 @@ def draw_loss(axes: Any, curve: Curve) -> None:
     )
     axes.set_ylabel("loss")
     axes.legend()
-
-
-def compute_running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of the values up to each one, over a fiftieth of them all."""
-    window = max(1, len(values) // SMOOTHED_SHARE)
-    sums = np.cumsum(values)
-    before = np.concatenate([np.zeros(min(window, len(values))), sums[:-window]])
-    return np.asarray((sums - before) / np.minimum(np.arange(1, len(values) + 1), window))
 
 
 def draw_samples(tuner: Tuner, results: Sequence[PatchResult], folder: Path) -> Path:

@@ -33,11 +33,11 @@ from geoseg.training.patches.augmentation import RECIPES, AugmentationRecipe
 from geoseg.training.patches.batches import Batch, BatchTransform, ExtraTargets, PatchDataset, read_batches
 from geoseg.training.patches.sampling import GridPatches, RandomPatches, SamplingWeights, parse_class_factors
 from geoseg.training.processes import ProcessGroup
+from geoseg.training.runs import METRICS, read_metrics
 from geoseg.training.validation import Validator
 
 LAST = "last.pt"
 BEST = "best.pt"
-METRICS = "metrics.csv"
 BAD_BATCH = "bad-batch.pt"
 BOARD = "tensorboard"
 NO_BOARD = "`tensorboard`: TensorBoard is not installed; pip install 'geoseg[train]', or leave it out"
@@ -132,15 +132,6 @@ class NullMetricsLog:
 
     def __exit__(self, *_: object) -> None:
         """There is nothing to close."""
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The lines of a log; one that a sudden end cut off is left out."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if row["step"] and all(value is not None for value in row.values())]
 
 
 def open_tensorboard(folder: Path, first_step: int) -> Any:
