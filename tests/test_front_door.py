@@ -134,6 +134,20 @@ def test_a_data_set_that_cannot_be_is_refused(
         geoseg.prepare(kind, source, tmp_path / "out", **options)
 
 
+@pytest.mark.parametrize(("name", "words"), [("all.qgs", "ends in .qgz"), ("there.qgz", "exists already")])
+def test_a_project_that_cannot_be_written_is_refused_before_the_work(
+    scene: Path, tiny_model: Path, tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "there.qgz").write_text("precious")
+    before = sorted(tmp_path.iterdir())
+    project = tmp_path / name
+    with pytest.raises(InputError, match=words):
+        geoseg.infer(scene, tmp_path / "b.gpkg", model=str(tiny_model), qgis_project=project, **SETTINGS)
+    with pytest.raises(InputError, match=words):
+        geoseg.vectorize(scene, tmp_path / "b.gpkg", qgis_project=project)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_model_and_its_card() -> None:
     card = geoseg.open_model("default").card
     assert isinstance(card, geoseg.Card)

@@ -81,7 +81,7 @@ def list_candidates(device: str, engine: EngineRequest, precision: PrecisionRequ
 
 def list_engines(device: str, engine: EngineRequest) -> Sequence[Engine]:
     if engine == "onnx":
-        raise InputError("--engine onnx: the model is a torch model; export it first: geoseg models export")
+        raise InputError("`engine` onnx: the model is a torch model; export it first: geoseg models export")
     if engine == "torch" or (engine == "auto" and (device != "cpu" or not is_openvino_installed())):
         return ["torch"]
     if device != "cpu":

@@ -158,7 +158,7 @@ def test_metadata_that_cannot_be_used_are_refused_in_one_line(
     ("network", "changes", "complaint"),
     [
         ({"bands": 4}, {}, "takes 4 bands, but its card names 3"),
-        ({"side": 32}, {}, "takes patches of 32 pixels only; use --patch 32"),
+        ({"side": 32}, {}, "takes patches of 32 pixels only; use `patch` 32"),
         ({"outputs": 3}, {}, r"with 3 x 64 x 64 values .* but its card wants 1 x 64 x 64"),
         ({"batch": 2}, {}, "takes 2 patches at a time; export it for a batch of 1"),
     ],

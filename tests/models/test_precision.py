@@ -144,9 +144,9 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
 @pytest.mark.parametrize(
     ("engine", "wanted", "complaint"),
     [
-        ("onnx", "auto", "--engine onnx: the model is a torch model; export it first"),
-        ("torch", "fp16", "--engine torch --precision fp16: not possible on CPU"),
-        ("openvino", "fp16", "--engine openvino --precision fp16: not possible on CPU"),
+        ("onnx", "auto", "`engine` onnx: the model is a torch model; export it first"),
+        ("torch", "fp16", "`engine` torch `precision` fp16: not possible on CPU"),
+        ("openvino", "fp16", "`engine` openvino `precision` fp16: not possible on CPU"),
     ],
 )
 def test_what_cannot_be_had_is_refused(tiny_model: Path, engine: Any, wanted: Any, complaint: str) -> None:

@@ -110,13 +110,13 @@ def test_strips_cover_every_row_once(write_raster: RasterWriter, height: int | N
 
 
 FAULTS = [
-    ({}, pixels(0.5, dtype="float32"), {}, "holds decimals.*--threshold"),
-    ({}, np.stack([pixels(0)] * 3), {}, "has 3 bands.*--band"),
-    ({"band": 2}, pixels(0), {}, "--band 2"),
-    ({"band": 0}, pixels(0), {}, "--band 0"),
-    ({"threshold": float("nan")}, pixels(0), {}, "--threshold nan"),
-    ({}, pixels(0), {"crs": None}, "no coordinate reference system.*--assume-crs"),
-    ({"assume_crs": "EPSG:0"}, pixels(0), {"crs": None}, "--assume-crs EPSG:0"),
+    ({}, pixels(0.5, dtype="float32"), {}, "holds decimals.*`threshold`"),
+    ({}, np.stack([pixels(0)] * 3), {}, "has 3 bands.*`band`"),
+    ({"band": 2}, pixels(0), {}, "`band` 2"),
+    ({"band": 0}, pixels(0), {}, "`band` 0"),
+    ({"threshold": float("nan")}, pixels(0), {}, "`threshold` nan"),
+    ({}, pixels(0), {"crs": None}, "no coordinate reference system.*`assume_crs`"),
+    ({"assume_crs": "EPSG:0"}, pixels(0), {"crs": None}, "`assume_crs` EPSG:0"),
     ({}, pixels(1j, dtype="complex64"), {}, "complex"),
     ({"probability": "no.tif"}, pixels(0), {}, "no.tif"),
 ]

@@ -84,9 +84,9 @@ def test_strip_height_depends_on_width_only() -> None:
 @pytest.mark.parametrize(
     ("patch", "overlap", "rows", "message"),
     [
-        (0, 0, 1, "--patch 0"),
-        (-512, 0, 1, "--patch -512"),
-        (512, -1, 1, "--overlap -1"),
+        (0, 0, 1, "`patch` 0"),
+        (-512, 0, 1, "`patch` -512"),
+        (512, -1, 1, "`overlap` -1"),
         (512, 257, 1, "0 to 256"),
         (512, 10**12, 1, "0 to 256"),
         (512, 64, 0, "at least one row"),

@@ -288,7 +288,7 @@ def alpha_only(write: RasterWriter) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (no_crs, "--assume-crs"),
+        (no_crs, "`assume_crs`"),
         (no_transform, "has no georeference"),
         (control_points, "gdalwarp"),
         (palette, "-expand rgb"),

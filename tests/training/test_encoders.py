@@ -25,7 +25,7 @@ from geoseg.training.networks import (
 def test_an_unknown_encoder_is_refused_with_the_nearest_names(encoder: str, near: str) -> None:
     with pytest.raises(InputError) as told:
         refuse_unknown_network(quick(architecture="unet", encoder=encoder))
-    assert str(told.value).startswith(f"--encoder {encoder}: unknown; near it are {near}, ")
+    assert str(told.value).startswith(f"`encoder` {encoder}: unknown; near it are {near}, ")
     assert len(str(told.value)) < 250
 
 

@@ -265,8 +265,8 @@ def test_settings_that_a_loss_does_not_heed_change_nothing_and_are_told(
 ) -> None:
     weights = torch.tensor([0.3, 2.0, 1.0, 0.7])[: max(2, logits.shape[1])]
     changes: dict[str, Any] = {
-        "--class-weights": {"class_weights": weights},
-        "--label-smoothing": {"smoothing": 0.2},
+        "`class_weights`": {"class_weights": weights},
+        "`label_smoothing`": {"smoothing": 0.2},
     }
     plain = loss(name, logits, labels)
     idle = {flag for flag, change in changes.items() if loss(name, logits, labels, **change) == plain}
@@ -280,7 +280,7 @@ def test_what_a_loss_does_not_heed_is_told_in_one_line() -> None:
     (line,) = find_unused_loss_options(
         parse_loss("dice + unified-focal", True), TrainOptions(class_weights="1,4", label_smoothing=0.1)
     )
-    assert line.startswith("--class-weights 1,4: changes nothing in the loss dice + unified-focal; only ")
+    assert line.startswith("`class_weights` 1,4: changes nothing in the loss dice + unified-focal; only ")
     assert "such as bce, cross-entropy, focal, boundary" in line
     assert find_unused_loss_options(parse_loss("dice", True), TrainOptions()) == []
     assert (

@@ -154,7 +154,7 @@ def test_weights_that_cannot_be_had_are_told_once_and_training_starts_from_scrat
     close_session()
     assert isinstance(network, torch.nn.Module)
     (line,) = heard.warnings
-    assert line.startswith(f"--weights imagenet: cannot be had for {encoder} (")
+    assert line.startswith(f"`weights` imagenet: cannot be had for {encoder} (")
     assert line.endswith("from scratch")
     assert "\n" not in line
     assert all(record.name.startswith("geoseg") for record in caplog.records)
@@ -252,7 +252,7 @@ def test_bands_as_sentinel_2_calls_them_start_from_the_colours_they_show(tmp_pat
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"architecture": "unett"}, "--architecture unett: unknown; known are unet-plain, deeplabv3"),
+        ({"architecture": "unett"}, "`architecture` unett: unknown; known are unet-plain, deeplabv3"),
         ({"start_from": "nowhere/at-all.onnx"}, "nowhere"),
     ],
 )

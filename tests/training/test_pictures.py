@@ -48,7 +48,7 @@ def judge(tmp_path: Path) -> Tuner:
 
 
 def test_a_right_answer_looks_like_the_truth(judge: Tuner) -> None:
-    looks = judge.looks()
+    looks = judge.results()
     tables = Confusion.stack([look.confusion for look in looks]).total()
     assert tables.iou.tolist() == [1.0, 1.0]
     assert tables.pixels == 128 * 120
@@ -66,7 +66,7 @@ def test_a_right_answer_looks_like_the_truth(judge: Tuner) -> None:
 
 
 def test_samples_are_drawn_in_rows_of_four(judge: Tuner, tmp_path: Path) -> None:
-    looks = judge.looks()
+    looks = judge.results()
     path = draw_samples(judge, looks, tmp_path)
     with Image.open(path) as picture:
         width, height = picture.size

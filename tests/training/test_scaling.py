@@ -116,10 +116,10 @@ def test_one_end_of_the_range_of_bytes_is_that_of_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"low": 0.0}, "--low 0: the data end at -"),
-        ({"high": -30.0}, "--high -30: the data begin at -2"),
-        ({"low": 0.0, "high": 0.0}, "--high 0: must be above low, 0"),
-        ({"low": 3.0, "high": -3.0}, "--high -3: must be above low, 3"),
+        ({"low": 0.0}, "`low` 0: the data end at -"),
+        ({"high": -30.0}, "`high` -30: the data begin at -2"),
+        ({"low": 0.0, "high": 0.0}, "`high` 0: must be above low, 0"),
+        ({"low": 3.0, "high": -3.0}, "`high` -3: must be above low, 3"),
     ],
 )
 def test_ranges_that_hold_nothing_are_refused(

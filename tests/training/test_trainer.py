@@ -457,9 +457,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     ("changes", "complaint"),
     [
         ({"start_from": "run"}, "is the folder of the run itself"),
-        ({"oversample": "building=0,background=0"}, "--oversample leaves no pixel to draw"),
-        ({"patch": 50}, "--patch 50, --batch 4: the network cannot be trained on such patches"),
-        ({"architecture": "unett"}, "--architecture unett: unknown"),
+        ({"oversample": "building=0,background=0"}, "`oversample` leaves no pixel to draw"),
+        ({"patch": 50}, "`patch` 50, `batch` 4: the network cannot be trained on such patches"),
+        ({"architecture": "unett"}, "`architecture` unett: unknown"),
     ],
 )
 def test_a_run_that_cannot_begin_leaves_the_finished_model(
@@ -524,8 +524,8 @@ def test_a_model_owes_to_the_one_it_started_from(tmp_path: Path, heard: Heard) -
     assert [source["name"] for source in card.sources] == ["squares", "more"]
     assert [band.formula for band in card.derived] == ["(nir - red) / (nir + red)"]
     assert "architecture" not in card.training["settings"]
-    assert any("say --licence" in line for line in heard.warnings)
-    assert any(line.startswith("--architecture unet-plain: not used") for line in heard.warnings)
+    assert any("say `licence`" in line for line in heard.warnings)
+    assert any(line.startswith("`architecture` unet-plain: not used") for line in heard.warnings)
 
 
 @pytest.mark.parametrize("file", ["metrics.csv", "bad-batch.pt"])

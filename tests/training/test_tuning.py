@@ -151,7 +151,7 @@ def judge(folder: Path, classes: int, network: nn.Module) -> Tuner:
 
 def test_the_smallest_area_is_that_of_all_validation_patches(tmp_path: Path) -> None:
     one = judge(tmp_path, 2, Levels([0.0]))
-    looks = one.looks()
+    looks = one.results()
     assert sorted(look.number for look in looks) == list(range(16))
     assert sum(len(look.pieces.true) for look in looks) > 0
 
@@ -165,6 +165,6 @@ def test_several_classes_have_no_smallest_area(tmp_path: Path) -> None:
     assert choose_min_area([judge(tmp_path / "two", 2, Levels([0.0])).look(0, predicted, truth)], 1.0) == 100
     several = judge(tmp_path / "three", 3, Levels([-1.0, 0.0, 1.0]))
     assert choose_min_area([several.look(0, predicted, truth)], 1.0) == 0
-    looks = several.looks()
+    looks = several.results()
     assert len(looks) == 3
     assert all(look.confusion.counts.shape == (3, 3) for look in looks)

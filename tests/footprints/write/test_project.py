@@ -21,7 +21,7 @@ def opened(path: Path) -> ElementTree.Element:
 @pytest.fixture
 def project(tmp_path: Path) -> QgisProject:
     image = write_raster(tmp_path / "image & more.tif", np.zeros((3, *GRID.shape), np.uint8))
-    return QgisProject(write(tmp_path / "out.gpkg", footprints(scattered())), image)
+    return QgisProject(write(tmp_path / "out.gpkg", footprints(scattered())), str(image))
 
 
 def test_files_are_named_as_seen_from_the_project(project: QgisProject, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_same_project_has_the_same_bytes(project: QgisProject, tmp_path: Pat
     out = tmp_path / "out.qgz"
     write_project(project, out)
     before = out.read_bytes()
-    write_project(project, out, overwrite=True)
+    write_project(project, out)
     assert out.read_bytes() == before
 
 
@@ -61,12 +61,17 @@ def test_a_project_of_nothing_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out.qgz").exists()
 
 
-def test_a_project_is_not_replaced_without_asking(project: QgisProject, tmp_path: Path) -> None:
-    write_project(project, tmp_path / "out.qgz")
-    with pytest.raises(InputError, match="add `overwrite`"):
-        write_project(project, tmp_path / "out.qgz")
-    with pytest.raises(InputError, match=r"ends in \.qgz"):
-        write_project(project, tmp_path / "out.qgs")
+def test_an_image_on_the_web_goes_by_its_address(project: QgisProject, tmp_path: Path, web: str) -> None:
+    write_raster(tmp_path / "scene.tif", np.zeros((3, *GRID.shape), np.uint8))
+    write_project(QgisProject(project.footprints, f"{web}/scene.tif"), tmp_path / "out.qgz")
+    sources = [element.text for element in opened(tmp_path / "out.qgz").iter("datasource")]
+    assert sources[1] == f"/vsicurl/{web}/scene.tif"
+
+
+def test_an_image_that_is_not_there_is_refused(project: QgisProject, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.tif"):
+        write_project(QgisProject(project.footprints, str(tmp_path / "missing.tif")), tmp_path / "out.qgz")
+    assert not (tmp_path / "out.qgz").exists()
 
 
 @pytest.mark.parametrize("suffix", ["fgb", "shp"])
