@@ -116,7 +116,7 @@ class GroupedCommand(click.Command):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record:
-                group = MESSAGES if param.name == "help" else getattr(param, "group", "") or "Options"
+                group = MESSAGES if "--help" in param.opts else getattr(param, "group", "") or "Options"
                 groups.setdefault(group, []).append(record)
         for heading in sorted(groups, key=GROUPS.index):
             with formatter.section(heading):

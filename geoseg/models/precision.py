@@ -65,7 +65,7 @@ def choose_onnx_runtime(
 
 
 def list_candidates(device: str, engine: EngineRequest, precision: PrecisionRequest) -> list[RuntimeKind]:
-    """The ways to run a torch model on a device, the fastest first (measured: tests/benchmarks/engines.py)."""
+    """The ways to run a torch model on a device, the fastest first."""
     ways = [
         RuntimeKind(device, name, precise)
         for name in list_engines(device, engine)

@@ -136,7 +136,7 @@ def read_card_beside(weights: Path) -> Card:
         return read_onnx_card(weights)
     raise InputError(
         f"{weights.parent}: has no {CARD_FILE}, so nothing says which bands, resolution and scaling the model expects; "
-        "write one (README, 'Your own model')"
+        "write one: the page 'The model card' in docs/pages/reference/card.md lists its fields"
     )
 
 

@@ -563,6 +563,11 @@ def test_debug_shows_where(run: Run, tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
+def test_help_stands_with_the_other_messages() -> None:
+    text = CliRunner().invoke(geoseg, ["infer", "--help"]).output
+    assert "--help" in text.partition("\nMessages:")[2]
+
+
 def test_help_tells_every_option() -> None:
     told = CliRunner().invoke(geoseg, ["infer", "--help"]).stdout
     for option in ("--mask", "--gsd", "--tta", "--engine", "--on-read-error", "--dry-run", "Examples:"):
