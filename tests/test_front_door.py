@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from front_door import STUB, write_stub
-from made import RasterWriter
+from made import HERE, RasterWriter, photo
 
 import geoseg
 from geoseg import api
@@ -172,6 +173,17 @@ def test_an_error_names_the_parameter(
     with pytest.raises(InputError, match=words) as caught:
         geoseg.infer(scene, **options)
     assert caught.value.parameter == parameter
+
+
+def test_a_sentinel_scene_is_told_the_model_that_fits(write_raster: RasterWriter) -> None:
+    place = {"transform": HERE @ Affine.scale(10 / 0.3, 10 / 0.3), "descriptions": ("B2", "B3", "B4", "B8")}
+    scene = write_raster("s2.tif", photo(64, 64, 4, "uint16"), **place)
+    with pytest.raises(InputError, match=r"too coarse for default.*use `model` sentinel2-builtup"):
+        geoseg.infer(scene)
+    with pytest.raises(InputError, match=r"the model wants 4 bands.*has 3"):
+        geoseg.infer(
+            write_raster("rgb.tif", photo(64, 64), transform=place["transform"]), model="sentinel2-builtup"
+        )
 
 
 def test_an_option_that_is_none_is_an_error_of_python(scene: Path) -> None:

@@ -23,7 +23,7 @@ from geoseg.models.card import Card
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
 from geoseg.models.precision import choose_runtime
 from geoseg.models.runtime import describe_device, explain_unused_gpu, find_devices, open_runtime
-from geoseg.models.store import Model, find_model
+from geoseg.models.store import Model, find_model, list_builtin_models
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.plan import Plan
 from geoseg.raster.scene import Scene, open_scene
@@ -46,7 +46,7 @@ def resample_for_model(scene: Scene, card: Card, request: str | float) -> Scene:
     if native_m > LARGEST_COARSENESS * card.gsd_m:
         raise InputError(
             f"{scene.name}: pixels of {native_m:.3g} m are too coarse for {card.name}, which was made for "
-            f"{card.gsd_m:g} m; use sharper imagery or a model made for {native_m:.2g} m"
+            f"{card.gsd_m:g} m; use {name_fitting_models(scene) or f'a model made for {native_m:.2g} m'}, or sharper imagery"
         )
     if native_m > GOOD_REFINEMENT * wanted_m:
         log.warning(
@@ -54,6 +54,26 @@ def resample_for_model(scene: Scene, card: Card, request: str | float) -> Scene:
             f"that {card.name} tolerates; expect merged and missed small buildings"
         )
     return scene.resample(wanted_m)
+
+
+def name_fitting_models(scene: Scene) -> str:
+    """The built-in models that know a scene's bands and resolution, as an option; empty if there are none."""
+    cards = [find_model(name).card for name in list_builtin_models()]
+    fitting = [
+        card.name
+        for card in cards
+        if card.gsd_range_m[0] <= scene.native.gsd_m <= card.gsd_range_m[1] and has_bands(scene, card)
+    ]
+    return " or ".join(f"`model` {name}" for name in fitting)
+
+
+def has_bands(scene: Scene, card: Card) -> bool:
+    """Whether a scene's bands are those of a model, by their names."""
+    try:
+        match_bands(scene.all_bands, card.bands, scene.name)
+    except InputError:
+        return False
+    return True
 
 
 def choose_gsd(native_m: float, card: Card, request: str | float) -> float:
@@ -150,7 +170,7 @@ def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
     bands = (
         parse_bands(scene.all_bands, options.bands, scene.name)
         if options.bands
-        else match_bands(scene.all_bands, card.bands, scene.name)
+        else match_model_bands(scene, card)
     )
     if len(bands) != len(card.bands):
         raise InputError(
@@ -172,6 +192,17 @@ def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
     job = Job(scene, model, plan, normalisation, threshold, options.tta, kinds, options.batch)
     report_job(job)
     return job
+
+
+def match_model_bands(scene: Scene, card: Card) -> tuple[int, ...]:
+    """The bands that a model wants; where a scene has no such bands, the line says which built-in model fits it."""
+    try:
+        return match_bands(scene.all_bands, card.bands, scene.name)
+    except InputError as error:
+        fitting = name_fitting_models(scene)
+        if not fitting:
+            raise
+        raise InputError(f"{error}, or use {fitting}") from error
 
 
 def plan_patches(scene: Scene, model: Model, options: PredictOptions) -> Plan:

@@ -6,7 +6,7 @@ A band may be called by its color, as people say it, or by its number, as Sentin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from geoseg.errors import InputError
 
@@ -54,7 +54,14 @@ class Band:
         return self.colour == "alpha"
 
     def matches(self, name: str) -> bool:
-        return name.strip().lower() in (self.description.lower(), self.colour.lower())
+        """Whether it is called so in its file, or by another name of the same colour: B4 is red.
+
+        A description goes before the colour, which GDAL gives to the first three bands of any file of bytes.
+        """
+        plain, color = self.description.strip().lower(), find_color(self.description)
+        if color not in BAND_ALIASES:
+            color = self.colour.lower()
+        return name.strip().lower() in (plain, color) or find_color(name) == color
 
     def __str__(self) -> str:
         return f"{self.number} ({self.description or self.colour})"
@@ -78,6 +85,8 @@ def match_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) ->
     A band that is asked for by name is data, though many programs mark a fourth band as alpha, whatever it holds.
     """
     data = [band for band in available if not band.is_alpha]
+    if are_numbered(data):
+        available = [replace(band, description="") for band in available]
     found = [next((b.number for b in available if b.matches(name)), None) for name in wanted]
     if None not in found and len(set(found)) == len(found):
         return tuple(number for number in found if number is not None)
@@ -87,6 +96,11 @@ def match_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) ->
         f"{scene}: the model wants {len(wanted)} bands ({', '.join(wanted)}) and the scene has {format_bands(available)}; "
         f"choose with `bands`, e.g. `bands` {','.join(str(i + 1) for i in range(len(wanted)))}"
     )
+
+
+def are_numbered(bands: Sequence[Band]) -> bool:
+    """Whether bands are called b1, b2, b3 in their order: names that say nothing, and least that b2 is blue."""
+    return [band.description.strip().lower() for band in bands] == [f"b{i + 1}" for i in range(len(bands))]
 
 
 def format_bands(bands: Sequence[Band]) -> str:

@@ -41,6 +41,21 @@ def test_bands_by_number_and_by_description(write_raster: RasterWriter) -> None:
     assert (read(scene.with_bands((4, 1))).values == values[[3, 0]]).all()
 
 
+def test_bands_are_found_by_other_names_of_their_colour(write_raster: RasterWriter) -> None:
+    names = ("B2", "B3", "B4", "B8")
+    sentinel = open_scene([str(write_raster("s2.tif", photo(8, 8, 4), descriptions=names))]).all_bands
+    assert match_bands(sentinel, ["red", "green", "blue"], "s2") == (3, 2, 1)
+    assert match_bands(sentinel, ["nir", "red"], "s2") == (4, 3)
+    coloured = open_scene([str(write_raster("c.tif", photo(8, 8), descriptions=("red", "green", "blue")))])
+    assert match_bands(coloured.all_bands, ["B2", "B4"], "c") == (3, 1)
+
+
+def test_bands_that_are_only_numbered_have_no_colour(write_raster: RasterWriter) -> None:
+    names = ("b1", "b2", "b3")
+    path = write_raster("n.tif", photo(8, 8), descriptions=names, photometric="minisblack")
+    assert match_bands(open_scene([str(path)]).all_bands, ["red", "green", "blue"], "n") == (1, 2, 3)
+
+
 def test_colours_name_bands_too(write_raster: RasterWriter) -> None:
     path = write_raster("a.tif", photo(8, 8, bands=4), photometric="rgb")
     assert match_bands(open_scene([str(path)]).all_bands, ["blue", "red"], "a") == (3, 1)
