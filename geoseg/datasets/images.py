@@ -24,6 +24,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.datasets.schema import IGNORE
 from geoseg.errors import InputError
+from geoseg.raster.bands import Band, match_bands
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.source import describe_gdal_error, make_rasterio_crs, open_raster, replace_raster
 
@@ -63,11 +64,11 @@ class ImageInfo:
 
 def find_bands(image: ImageInfo, bands: Sequence[str]) -> list[int]:
     """Where the wanted bands lie in a file: by its own names of bands if it has them all, else the first ones."""
-    names = [name.lower() for name in image.names]
-    if all(band.lower() in names for band in bands):
-        return [names.index(band.lower()) + 1 for band in bands]
     if len(bands) > image.bands:
         raise InputError(f"{image.path}: has {image.bands} bands, fewer than {', '.join(bands)}")
+    own = [Band(number, name, "") for number, name in enumerate(image.names, start=1)]
+    if all(any(band.matches(name) for band in own) for name in bands):
+        return list(match_bands(own, bands, str(image.path)))
     return list(range(1, len(bands) + 1))
 
 

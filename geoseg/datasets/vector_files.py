@@ -31,7 +31,7 @@ from geoseg.raster.grid import WGS84, Grid, format_crs
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 GEOJSON_LINES_SUFFIXES = (".geojsonl", ".geojsons", ".jsonl", ".ndjson")
 GEOMETRY_COLUMNS = "geometry,wkt,geom,the_geom"
-AT_ONCE = 65_536
+ROWS_AT_ONCE = 65_536
 
 Box = tuple[float, float, float, float]
 Options = Mapping[str, Any]
@@ -63,15 +63,19 @@ class VectorFile:
         """The features whose boxes touch a box in the file's own CRS."""
         raise NotImplementedError
 
-    def pieces(self, columns: Sequence[str]) -> Iterator[geopandas.GeoDataFrame]:
+    def pieces(
+        self, columns: Sequence[str], rows_at_once: int = ROWS_AT_ONCE
+    ) -> Iterator[geopandas.GeoDataFrame]:
         """All features, some at a time."""
         raise NotImplementedError
 
-    def copy_near(self, grids: Sequence[Grid], columns: Sequence[str], out: Path) -> VectorFile:
+    def copy_near(
+        self, grids: Sequence[Grid], columns: Sequence[str], out: Path, rows_at_once: int = ROWS_AT_ONCE
+    ) -> VectorFile:
         """A copy of what lies near any of some grids, which finds by place: the whole file is read once only."""
         self.refuse_unknown(columns)
         boxes = shapely.STRtree([shapely.box(*transform_bounds(grid, self.crs, self.name)) for grid in grids])
-        kept = [select_touching(piece, boxes) for piece in self.pieces(columns)]
+        kept = [select_touching(piece, boxes) for piece in self.pieces(columns, rows_at_once)]
         empty = geopandas.GeoDataFrame({name: [] for name in columns}, geometry=[], crs=self.crs)
         near = pandas.concat(kept) if kept else empty
         near.to_file(out, driver="GPKG", engine="pyogrio")
@@ -93,8 +97,10 @@ class GdalFile(VectorFile):
             )
         return found.set_crs(self.crs, allow_override=True)
 
-    def pieces(self, columns: Sequence[str]) -> Iterator[geopandas.GeoDataFrame]:
-        options = {"layer": self.layer, "columns": list(columns), "batch_size": AT_ONCE, **self.options}
+    def pieces(
+        self, columns: Sequence[str], rows_at_once: int = ROWS_AT_ONCE
+    ) -> Iterator[geopandas.GeoDataFrame]:
+        options = {"layer": self.layer, "columns": list(columns), "batch_size": rows_at_once, **self.options}
         with (
             explain_read_errors(self.name),
             pyogrio.open_arrow(self.address, use_pyarrow=True, **options) as (about, rows),
@@ -118,13 +124,15 @@ class ParquetFile(VectorFile):
         place = shapely.STRtree([shapely.box(*box)])
         return pandas.concat([select_touching(piece, place) for piece in self.pieces(columns)])
 
-    def pieces(self, columns: Sequence[str]) -> Iterator[geopandas.GeoDataFrame]:
+    def pieces(
+        self, columns: Sequence[str], rows_at_once: int = ROWS_AT_ONCE
+    ) -> Iterator[geopandas.GeoDataFrame]:
         from pyarrow.parquet import ParquetFile as Rows
 
         with explain_read_errors(self.name), Rows(self.path) as rows:
             empty = rows.schema_arrow.empty_table().select([*columns, self.geometry])
             yield build_frame(empty, self.geometry, columns, self.crs)
-            for batch in rows.iter_batches(AT_ONCE, columns=[*columns, self.geometry]):
+            for batch in rows.iter_batches(rows_at_once, columns=[*columns, self.geometry]):
                 yield build_frame(batch, self.geometry, columns, self.crs)
 
 

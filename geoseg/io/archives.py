@@ -23,7 +23,7 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
-def unpack_archive(archive: Path, folder: Path) -> Path:
+def unpack_archive(archive: Path, folder: Path, harmless_bytes: int = HARMLESS_BYTES) -> Path:
     """The files of a zip archive in a folder, none of them outside it and not suspiciously large."""
     try:
         with zipfile.ZipFile(archive) as files:
@@ -31,17 +31,18 @@ def unpack_archive(archive: Path, folder: Path) -> Path:
                 refuse_escaping_path(name, archive)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            refuse_oversized_archive(archive, sum(each.file_size for each in files.infolist()), folder)
+            size = sum(each.file_size for each in files.infolist())
+            refuse_oversized_archive(archive, size, folder, harmless_bytes)
             files.extractall(folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"{archive}: cannot be unpacked ({error}); get it again") from error
     return folder
 
 
-def refuse_oversized_archive(archive: Path, size: int, folder: Path) -> None:
+def refuse_oversized_archive(archive: Path, size: int, folder: Path, harmless_bytes: int) -> None:
     """Refuse what would fill the disk. Images hardly shrink in an archive; what shrinks to nothing was made to harm."""
     packed, free = archive.stat().st_size, shutil.disk_usage(folder).free
-    if size > max(HARMLESS_BYTES, MOST_TIMES * packed):
+    if size > max(harmless_bytes, MOST_TIMES * packed):
         raise InputError(
             f"{archive}: would swell from {packed / 1e6:,.1f} to {size / 1e6:,.0f} MB, as no images do; refused as "
             "unsafe: if you trust it, unpack it yourself and give the folder"

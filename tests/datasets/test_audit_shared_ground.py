@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoseg.datasets.audit import landmarks
 from geoseg.datasets.audit.landmarks import PARTS, LandmarkMatch, Landmarks, LandmarkSearch, RecordPartitioner
 from geoseg.datasets.audit.thumbnails import (
     LIKENESS,
@@ -32,11 +31,8 @@ def records(count: int, seed: int) -> NDArray[np.void]:
 
 
 @pytest.mark.parametrize("waiting", [100, 10_000])
-def test_a_shelf_keeps_all_records_and_keys_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int
-) -> None:
-    monkeypatch.setattr(landmarks, "WAITING", waiting)
-    kept = RecordPartitioner(tmp_path / "shelf", RECORD)
+def test_parts_keep_all_records_and_keys_together(tmp_path: Path, waiting: int) -> None:
+    kept = RecordPartitioner(tmp_path / "parts", RECORD, waiting)
     given = [records(90, seed) for seed in range(20)]
     for each in given:
         kept.add(each, each["key"])
@@ -45,7 +41,7 @@ def test_a_shelf_keeps_all_records_and_keys_together(
     assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(np.concatenate(given)))
     homes = [set(part["key"].tolist()) for part in parts]
     assert sum(map(len, homes)) == len(set().union(*homes))
-    assert not (tmp_path / "shelf").exists() or not list((tmp_path / "shelf").iterdir())
+    assert not (tmp_path / "parts").exists() or not list((tmp_path / "parts").iterdir())
 
 
 def ground(count: int, seed: int) -> Thumbs:
@@ -100,18 +96,15 @@ def marks(chance: np.random.Generator, count: int = 60) -> Landmarks:
 
 
 @pytest.mark.parametrize("waiting", [500, 1_000_000])
-def test_landmarks_in_common_are_found_on_disk_as_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int
-) -> None:
+def test_landmarks_in_common_are_found_on_disk_as_in_memory(tmp_path: Path, waiting: int) -> None:
     """Image 40 is a part of image 3, moved; image 41 has one half of each word turned by noise."""
-    monkeypatch.setattr(landmarks, "WAITING", waiting)
     chance = np.random.default_rng(0)
     images = [marks(chance) for _ in range(40)]
     part = Landmarks(images[3].rows[:30], images[3].cols[:30], images[3].words[:30])
     images.append(part.moved(-30, 12))
     turned = images[7].words ^ np.where(np.arange(60) % 2, np.uint64(1), np.uint64(1 << 40))
     images.append(Landmarks(images[7].rows, images[7].cols, turned))
-    search = LandmarkSearch(tmp_path)
+    search = LandmarkSearch(tmp_path, waiting)
     for owner, each in enumerate(images):
         search.add(owner, each)
     assert search.matches() == [LandmarkMatch(3, 40, 30, -12, 30), LandmarkMatch(7, 41, 0, 0, 60)]

@@ -145,10 +145,10 @@ def test_undefined_is_ignored_and_the_others_are_numbered_anew(
 
 def test_bands_that_training_could_not_tell_are_refused(write_raster: RasterWriter, tmp_path: Path) -> None:
     write_raster(
-        "images/a.tif", photo(2, 2, 4), photometric="MINISBLACK", descriptions=("B4", "B3", "B2", "B8")
+        "images/a.tif", photo(2, 2, 4), photometric="MINISBLACK", descriptions=("vv", "vh", "hh", "hv")
     )
     write_raster("masks/a.tif", np.zeros((2, 2), np.uint8))
-    with pytest.raises(InputError, match=r"has the bands 1 \(B4\), .* e\.g\. `bands` B4,B3,B2,B8"):
+    with pytest.raises(InputError, match=r"has the bands 1 \(vv\), .* e\.g\. `bands` vv,vh,hh,hv"):
         prepared(tmp_path)
 
 

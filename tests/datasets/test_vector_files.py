@@ -14,7 +14,6 @@ import shapely
 from made import HERE, UTM33
 from pyproj import CRS
 
-from geoseg.datasets import vector_files
 from geoseg.datasets.vector_files import open_vector_file
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
@@ -98,12 +97,9 @@ def test_far_away_nothing_is_found_in_any_format(path: Path) -> None:
     assert "kind" in found
 
 
-def test_a_copy_that_finds_by_place_holds_what_lies_near(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vector_files, "AT_ONCE", 1)
+def test_a_copy_that_finds_by_place_holds_what_lies_near(path: Path, tmp_path: Path) -> None:
     grids = [GRID, Grid(GRID.crs, HERE @ HERE.translation(40, 30), 30, 30)]
-    copy = open_vector_file(path).copy_near(grids, ["kind"], tmp_path / "copy.gpkg")
+    copy = open_vector_file(path).copy_near(grids, ["kind"], tmp_path / "copy.gpkg", rows_at_once=1)
     assert copy.indexed
     assert copy.count == 2
     assert copy.name == str(path)

@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 PARTS = 64
-WAITING = 2_000_000
+MOST_IN_MEMORY = 2_000_000
+"""Records that wait in memory before they go to disk."""
 
 
 class RecordPartitioner:
     """Takes records (a structured array) with a key each, and gives back parts that hold all records of their keys."""
 
-    def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
+    def __init__(self, folder: Path, dtype: np.dtype[Any], most_in_memory: int = MOST_IN_MEMORY) -> None:
         self._folder = folder
+        self._most_in_memory = most_in_memory
         self._dtype = dtype
         self._waiting: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
         self._count = 0
@@ -32,7 +34,7 @@ class RecordPartitioner:
     def add(self, records: NDArray[Any], keys: NDArray[np.uint32]) -> None:
         self._waiting.append((records, assign_partitions(keys)))
         self._count += len(records)
-        if self._count > WAITING:
+        if self._count > self._most_in_memory:
             self._put_away()
 
     def parts(self) -> Iterator[NDArray[Any]]:
@@ -150,9 +152,11 @@ class LandmarkSearch:
     two images; ballots are sorted apart by the images, so that they can be counted.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._halves = tuple(RecordPartitioner(folder / f"words{half}", MARK) for half in range(2))
-        self._ballots = RecordPartitioner(folder / "ballots", BALLOT)
+    def __init__(self, folder: Path, most_in_memory: int = MOST_IN_MEMORY) -> None:
+        self._halves = tuple(
+            RecordPartitioner(folder / f"words{half}", MARK, most_in_memory) for half in range(2)
+        )
+        self._ballots = RecordPartitioner(folder / "ballots", BALLOT, most_in_memory)
 
     def add(self, owner: int, marks: Landmarks) -> None:
         records = np.empty(len(marks.words), MARK)

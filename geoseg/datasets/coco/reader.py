@@ -39,14 +39,14 @@ MOST_PIXELS = 2**30
 class JsonReader:
     """The text of a JSON file through a window that moves on as values are taken out of it."""
 
-    def __init__(self, file: TextIO, path: Path, heard: Callable[[float], None]) -> None:
-        self.file, self.path, self.heard = file, path, heard
+    def __init__(self, file: TextIO, path: Path, heard: Callable[[float], None], chunk: int) -> None:
+        self.file, self.path, self.heard, self.chunk = file, path, heard, chunk
         self.text, self.at = "", 0
         self.decoder = json.JSONDecoder()
 
     def more(self) -> bool:
         """Take in more of the file; false at its end."""
-        chunk = self.file.read(CHUNK)
+        chunk = self.file.read(self.chunk)
         self.heard(len(chunk) / 1e6)
         self.text, self.at = self.text[self.at :] + chunk, 0
         return bool(chunk)
@@ -94,12 +94,12 @@ class JsonReader:
 
 
 def read_elements(
-    path: Path, heard: Callable[[float], None] = lambda megabytes: None
+    path: Path, heard: Callable[[float], None] = lambda megabytes: None, chunk: int = CHUNK
 ) -> Iterator[tuple[str, Any, str]]:
     """Each element of the lists in a JSON object, as (key, value, text); other values come whole."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            yield from read_members(JsonReader(file, path, heard))
+            yield from read_members(JsonReader(file, path, heard, chunk))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 

@@ -181,8 +181,10 @@ def open_site(dataset: Dataset, item: Item, gsd_m: float, apart: bool = False) -
     return Site(item, image, labels, counts, dataset.ignore)
 
 
-def open_sites(dataset: Dataset, split: Split, gsd_m: float, apart: bool = False) -> tuple[Site, ...]:
-    """Open all items of a split, those of large sets by several processes."""
+def open_sites(
+    dataset: Dataset, split: Split, gsd_m: float, apart: bool = False, workers: int | None = None
+) -> tuple[Site, ...]:
+    """Open all items of a split, those of large sets by several processes unless it is said how many."""
     items = dataset.split(split)
     if not items:
         raise InputError(
@@ -191,7 +193,7 @@ def open_sites(dataset: Dataset, split: Split, gsd_m: float, apart: bool = False
     bare = replace(dataset, items=())
     sites: list[Site] = []
     with (
-        WorkerPool[Site](choose_process_count(len(items))) as pool,
+        WorkerPool[Site](choose_process_count(len(items)) if workers is None else workers) as pool,
         track(f"Looking at labels to {PURPOSES[split]}", len(items), "images") as done,
     ):
         for item in items:

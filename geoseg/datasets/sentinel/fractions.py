@@ -25,8 +25,8 @@ from geoseg.raster.grid import Grid
 from geoseg.raster.source import make_rasterio_crs
 
 MOST_POINTS = 16
-# How far, in a label's pixels, a point may miss its place: GDAL interpolates between points it projects exactly.
-TOLERANCE = 0.01
+TOLERANCE_PIXELS = 0.01
+"""How far, in a label's pixels, a point may miss its place: GDAL interpolates between points it projects exactly."""
 
 Fractions = NDArray[np.float64]
 
@@ -36,7 +36,9 @@ def count_points(image: Grid, label: Grid) -> int:
     return int(np.clip(ceil(round(image.gsd_m / label.gsd_m, 2)), 2, MOST_POINTS))
 
 
-def compute_fractions(labels: Sequence[Any], grid: Grid, points: int, table: ClassTable) -> Fractions:
+def compute_fractions(
+    labels: Sequence[Any], grid: Grid, points: int, table: ClassTable, tolerance: float = TOLERANCE_PIXELS
+) -> Fractions:
     """The share of each class (class, row, col) in each pixel; they sum to one where all is known.
 
     Where several open labels lie over each other, the first that knows wins.
@@ -45,7 +47,7 @@ def compute_fractions(labels: Sequence[Any], grid: Grid, points: int, table: Cla
     for label in labels:
         open_ground = np.isnan(meant)
         if open_ground.any():
-            meant[open_ground] = sample_label(label, grid, points, table)[open_ground]
+            meant[open_ground] = sample_label(label, grid, points, table, tolerance)[open_ground]
     blocks = meant.reshape(grid.height, points, grid.width, points)
     if table.full:
         known = ~np.isnan(blocks)
@@ -54,9 +56,11 @@ def compute_fractions(labels: Sequence[Any], grid: Grid, points: int, table: Cla
     return np.stack([(blocks == value).mean(axis=(1, 3)) for value in range(len(table.classes))])
 
 
-def sample_label(label: Any, grid: Grid, points: int, table: ClassTable) -> NDArray[np.float32]:
+def sample_label(
+    label: Any, grid: Grid, points: int, table: ClassTable, tolerance: float
+) -> NDArray[np.float32]:
     """What a label means at a lattice of points: a class value or, by such a table, a share; NaN where unknown."""
-    values, known = sample_raster(label, grid, points)
+    values, known = sample_raster(label, grid, points, tolerance)
     path = Path(label.name)
     if label.nodata is not None and f"{label.nodata:g}" not in table.meanings:
         known &= values != label.nodata
@@ -88,14 +92,16 @@ def convert_shares(values: NDArray[Any], table: ClassTable, path: Path) -> NDArr
     return np.where(whole, values / table.full, np.nan).astype(np.float32)
 
 
-def sample_raster(label: Any, grid: Grid, points: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def sample_raster(
+    label: Any, grid: Grid, points: int, tolerance: float = TOLERANCE_PIXELS
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """An open raster's values at a lattice of points in every pixel of a grid, and which points lie inside it."""
     if label.count != 1:
         raise InputError(f"{label.name}: has {label.count} bands; a label raster has one, of class values")
     finer = grid.transform @ Affine.scale(1 / points)
     with WarpedVRT(
         label, crs=make_rasterio_crs(grid.crs), transform=finer, height=grid.height * points,
-        width=grid.width * points, resampling=Resampling.nearest, tolerance=TOLERANCE,
+        width=grid.width * points, resampling=Resampling.nearest, tolerance=tolerance,
         src_nodata=None, nodata=None, add_alpha=True,
     ) as warped:  # fmt: skip
         values, inside = read_pixels(warped, None)

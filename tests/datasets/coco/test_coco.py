@@ -214,12 +214,9 @@ def test_layers_give_way_to_masks(source: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 10_000])
-def test_the_size_of_the_pieces_read_does_not_matter(
-    source: Callable[..., Path], chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "CHUNK", chunk)
+def test_the_size_of_the_pieces_read_does_not_matter(source: Callable[..., Path], chunk: int) -> None:
     path = source() / "annotation.json"
-    found = [(key, value) for key, value, _ in reader.read_elements(path)]
+    found = [(key, value) for key, value, _ in reader.read_elements(path, chunk=chunk)]
     assert [value for key, value in found if key == "annotations"] == content()["annotations"]
     assert ("info", {"year": 2020}) in found
 

@@ -13,7 +13,6 @@ from PIL import Image
 from scipy.stats import chisquare
 from squares import CLASSES, array_set, town
 
-from geoseg.datasets.reading import sites
 from geoseg.datasets.reading.sites import Patch, Site, open_site, open_sites, sum_class_counts
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
@@ -242,8 +241,7 @@ def test_large_sets_are_opened_by_several_processes(
         items.append(Item(f"{i}.tif", f"{i}.gpkg", f"place {i}"))
     dataset = Dataset("d", "", "", "", 0.3, ("r", "g", "b"), CLASSES, tuple(items), tmp_path)
     alone = open_sites(dataset, "train", 0.3)
-    monkeypatch.setattr(sites, "WORTH_PROCESSES", 1)
-    together = open_sites(dataset, "train", 0.3)
+    together = open_sites(dataset, "train", 0.3, workers=2)
     assert [site.item for site in together] == items
     for one, two in zip(alone, together, strict=True):
         assert np.array_equal(one.counts, two.counts)
@@ -252,12 +250,11 @@ def test_large_sets_are_opened_by_several_processes(
         assert np.array_equal(one.read(window).classes, two.read(window).classes)
 
 
-def test_an_error_in_another_process_is_told_as_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_another_process_is_told_as_here(tmp_path: Path) -> None:
     dataset = array_set(tmp_path)
     np.save(tmp_path / "b-labels.npy", np.full((128, 128), 7, np.uint8))
-    monkeypatch.setattr(sites, "WORTH_PROCESSES", 1)
     with pytest.raises(InputError, match=r"b-labels.npy: holds the value 7"):
-        open_sites(dataset, "train", 0.3)
+        open_sites(dataset, "train", 0.3, workers=1)
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
