@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.datasets.options import KINDS
-from geoseg.errors import InputError
+from geoseg.errors import InputError, explain_missing_torch
 from geoseg.options import Options, list_options
 from geoseg.training.options import TrainOptions
 from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
@@ -112,7 +112,9 @@ def train(
     Where several processes train together, only the leading one gets the model.
     """
     from geoseg.options import read_options
-    from geoseg.training.trainer import train_model
+
+    with explain_missing_torch("training"):
+        from geoseg.training.trainer import train_model
 
     asked = read_options(TrainOptions, make_path(config), options)
     return train_model(Path(dataset), Path(out), asked, overwrite)

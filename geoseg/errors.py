@@ -6,6 +6,8 @@ A message is one line and gives the file, the value and the remedy.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PARAMETER_FIRST = re.compile(r"`(\w+)`")
 
@@ -26,6 +28,22 @@ class InputError(GeosegError):
     """Misuse, or input that cannot be used: the command ends with exit code 2."""
 
     exit_code = 2
+
+
+TORCH_PACKAGES = {"torch", "segmentation_models_pytorch", "timm", "onnx", "onnxscript"}
+"""What a GPU, training and converting models need, and running them on a CPU does not."""
+INSTALL_TORCH = 'pip install "geoseg[torch]"'
+
+
+@contextmanager
+def explain_missing_torch(purpose: str) -> Iterator[None]:
+    """Say in one line what is not installed for some purpose, and the command that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TORCH_PACKAGES:
+            raise
+        raise InputError(f"{purpose} needs {error.name}, which is not installed: {INSTALL_TORCH}") from error
 
 
 LONGEST_REASON = 160

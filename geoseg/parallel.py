@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
@@ -19,11 +20,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 WAITING_PER_WORKER = 2
+TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def count_processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_threads() -> int:
+    """How many threads reckon at a time: as `OMP_NUM_THREADS` says, else one a core, whose arithmetic two would share."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else count_cores()
+
+
+def count_cores() -> int:
+    """How many cores this process may use; two processors of one core are siblings."""
+    if not hasattr(os, "sched_getaffinity"):
+        return count_processors()
+    siblings = [TOPOLOGY.format(processor) for processor in os.sched_getaffinity(0)]
+    return len({path.read_text() for path in map(Path, siblings) if path.exists()}) or count_processors()
 
 
 class WorkerPool(Generic[T]):

@@ -60,17 +60,18 @@ def write_raster(tmp_path: Path) -> RasterWriter:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real U-Net with random weights, small enough for any test, in a model folder."""
+    torch = pytest.importorskip("torch")
     import segmentation_models_pytorch as smp
-    import torch
 
-    from geoseg.models.store import save_model
+    from geoseg.models.export import write_model_onnx
+    from geoseg.models.store import ONNX_FILE, save_model
 
     torch.manual_seed(0)
     network = smp.Unet(
         "resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(16, 8, 8), classes=1
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(folder, network, card(), photo(64, 64)[None])
+    write_model_onnx(save_model(folder, network, card(), photo(64, 64)[None]), folder / ONNX_FILE)
     return folder
 
 

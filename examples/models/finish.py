@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from geoseg.models.card import Card
-from geoseg.models.store import CARD_FILE, CHECK_FILE
+from geoseg.models.export import write_model_onnx
+from geoseg.models.store import CARD_FILE, CHECK_FILE, ONNX_FILE, find_model
 from geoseg.raster.grid import Window
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.render import render_photo
@@ -49,6 +50,7 @@ def main() -> None:
     measured = {path.stem: measures(json.loads(path.read_text())) for path in wanted.scores}
     metrics = {**card.metrics, "measured afterwards (value, and 95 % interval over tiles)": measured}
     (wanted.out / CARD_FILE).write_text(replace(card, metrics=metrics).to_json(), encoding="utf-8")
+    write_model_onnx(find_model(str(wanted.out)), wanted.out / ONNX_FILE)
 
 
 def measures(evaluation: dict[str, Any]) -> dict[str, dict[str, list[float]]]:

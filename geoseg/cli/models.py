@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.console import print_result, wrap_command
+from geoseg.errors import explain_missing_torch
 
 if TYPE_CHECKING:
     from geoseg.models.card import Card
@@ -69,9 +70,10 @@ def export_model(*, model: str, out: Path, overwrite: bool, as_json: bool) -> No
     Example:
       geoseg models export default --to buildings.onnx
     """
-    from geoseg.models.export import export_onnx
     from geoseg.models.store import find_model
 
+    with explain_missing_torch(f"writing {out}"):
+        from geoseg.models.export import export_onnx
     found = find_model(model)
     difference = export_onnx(found, out, overwrite)
     log.info(f"Checked {out}: its probabilities differ from the model's by {difference:.1g} at most")

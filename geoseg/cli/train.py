@@ -8,6 +8,7 @@ import click
 
 from geoseg.cli.console import GroupedCommand, print_result, wrap_command
 from geoseg.cli.options import take_options
+from geoseg.errors import explain_missing_torch
 from geoseg.training.options import TrainOptions
 
 
@@ -46,16 +47,15 @@ def command(
       geoseg train data/ --out runs/built --derived "ndvi; mndwi" --oversample auto --config train.toml
       geoseg train data/ --show-samples samples.png
     """
+    with explain_missing_torch("training"):
+        from geoseg.training.trainer import draw_training_patches, train_model
     if show_samples is not None:
-        from geoseg.training.trainer import draw_training_patches
-
         draw_training_patches(dataset, show_samples, options)
         print_result({"samples": str(show_samples)}, as_json, f"Samples {show_samples}")
         return
     if out is None:
         raise click.UsageError("Missing option '--out': the folder of the run.")
     from geoseg.cli.main import keep_large_buffers
-    from geoseg.training.trainer import train_model
 
     keep_large_buffers()
     finished = train_model(dataset, out, options, overwrite)

@@ -10,51 +10,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor
-
+from geoseg.models.backends.base import Array, Device
 from geoseg.raster.plan import Plan
 
 
 class Blender:
     """Takes rows of patches from the top down and gives the scene's rows as they become final."""
 
-    def __init__(self, plan: Plan, outputs: int, device: torch.device) -> None:
+    def __init__(self, plan: Plan, outputs: int, device: Device) -> None:
         self.plan = plan
         self.outputs = outputs
         self.device = device
-        self.ramp = torch.from_numpy(plan.ramp).to(device)
-        self.tail: Tensor | None = None
+        self.ramp = device.upload(plan.ramp)
+        self.tail: Array | None = None
 
-    def add(self, patch_row: int, patches: Iterable[tuple[int, Tensor]]) -> Tensor:
+    def add(self, patch_row: int, patches: Iterable[tuple[int, Array]]) -> Array:
         """Add a row of patches, as (column, probabilities), and give the rows (class, row, col) that it finishes."""
         plan = self.plan
         rows = self.join_columns(patches)
         if self.tail is not None:
-            self.join(rows[:, : plan.overlap], self.tail, dim=1)
+            self.join(rows[:, : plan.overlap].swapaxes(1, 2), self.tail.swapaxes(1, 2))
         first, stop = plan.rows_finished(patch_row)
-        self.tail = rows[:, plan.stride :].clone()  # a view would keep all rows in memory
+        self.tail = self.copy(rows[:, plan.stride :])  # a view would keep all rows in memory
         return rows[:, : stop - first, : plan.width]
 
-    def join_columns(self, patches: Iterable[tuple[int, Tensor]]) -> Tensor:
+    def join_columns(self, patches: Iterable[tuple[int, Array]]) -> Array:
         """One row of patches as one wide image; where no patch was predicted it is zero."""
-        plan = self.plan
+        plan, xp = self.plan, self.device.xp
         width = (plan.patch_cols - 1) * plan.stride + plan.patch
-        canvas = torch.zeros((self.outputs, plan.patch, width), device=self.device)
+        canvas = xp.zeros((self.outputs, plan.patch, width), dtype=xp.float32, device=self.device.name)
         for column, patch in patches:
             left = column * plan.stride
             place = canvas[:, :, left : left + plan.patch]
-            overlap = place[:, :, : plan.overlap].clone()
-            place.copy_(patch)
+            overlap = self.copy(place[:, :, : plan.overlap])
+            place[...] = patch
             if column > 0:
-                self.join(place[:, :, : plan.overlap], overlap, dim=2)
+                self.join(place[:, :, : plan.overlap], overlap)
         return canvas
 
-    def join(self, later: Tensor, earlier: Tensor, dim: int) -> None:
-        """Where two neighbours overlap, let `later` begin with what `earlier` ends with."""
+    def join(self, later: Array, earlier: Array) -> None:
+        """Where two neighbours overlap along the last axis, let `later` begin with what `earlier` ends with."""
         margin, steps = self.plan.margin, len(self.ramp)
-        later.narrow(dim, 0, margin).copy_(earlier.narrow(dim, 0, margin))
-        ramp = self.ramp.view(-1, 1) if dim == 1 else self.ramp
-        start = earlier.narrow(dim, margin, steps)
-        middle = later.narrow(dim, margin, steps)
-        middle.copy_(start + ramp * (middle - start))
+        later[..., :margin] = earlier[..., :margin]
+        start, middle = (each[..., margin : margin + steps] for each in (earlier, later))
+        middle[...] = start + self.ramp * (middle - start)
+
+    def copy(self, values: Array) -> Array:
+        return self.device.xp.asarray(values, copy=True)

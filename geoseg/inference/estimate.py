@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-import torch
 
 from geoseg.inference.job import Job
 
@@ -61,10 +60,10 @@ def estimate_disk(job: Job) -> int:
 
 def estimate_seconds(job: Job) -> float:
     runtime = job.open_runtime(job.kinds[0])
-    shape = (1, len(job.scene.bands), job.plan.patch, job.plan.patch)
-    patch = torch.zeros(shape, dtype=getattr(torch, job.scene.dtype)).to(runtime.device)
+    device, shape = runtime.device, (1, len(job.scene.bands), job.plan.patch, job.plan.patch)
+    patch = device.upload(np.zeros(shape, job.scene.dtype))
     runtime(patch)
     start = time.perf_counter()
     for _ in range(MEASURED_PATCHES):
-        runtime(patch).cpu()
+        device.download(runtime(patch))()
     return (time.perf_counter() - start) / MEASURED_PATCHES * job.plan.patches / len(job.kinds)

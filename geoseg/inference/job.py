@@ -22,7 +22,7 @@ from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
 from geoseg.models.precision import choose_runtime
-from geoseg.models.runtime import describe_device, explain_unused_gpu, find_devices, open_runtime
+from geoseg.models.runtime import describe_device, find_devices, open_runtime
 from geoseg.models.store import Model, find_model, list_builtin_models
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.plan import Plan
@@ -220,10 +220,7 @@ def plan_patches(scene: Scene, model: Model, options: PredictOptions) -> Plan:
 
 
 def report_job(job: Job) -> None:
-    """Say what is about to happen, and loudly when a GPU lies idle."""
-    idle = explain_unused_gpu()
-    if idle:
-        log.warning(idle)
+    """Say what is about to happen."""
     scene, plan = job.scene, job.plan
     log.info(
         f"Scene   {scene.name}: {scene.native.width:,} x {scene.native.height:,} pixels of {scene.native.gsd_m:.3g} m"

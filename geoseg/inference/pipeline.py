@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from geoseg.inference.job import Job
 from geoseg.inference.predictor import Predictor, StripPixels, find_largest_batch
 from geoseg.inference.resume import Journal, StripFiles
@@ -84,9 +82,8 @@ def predict_runs(
 ) -> Iterator[StripFiles]:
     """One device's work: take runs from the pile, predict them, keep the answers."""
     runtime = job.open_runtime(kind)
-    dtype = getattr(torch, job.scene.dtype)
     batch = job.batch or journal.note(
-        "batch", find_largest_batch(runtime, job.plan, len(job.scene.bands), dtype)
+        "batch", find_largest_batch(runtime, job.plan, len(job.scene.bands), job.scene.dtype)
     )
     predictor = Predictor(runtime, job.plan, job.decision, job.normalisation.neutral, batch)
     with suppress(queue.Empty):

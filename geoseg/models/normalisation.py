@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,23 @@ class Normalisation:
     def neutral(self) -> tuple[float, ...]:
         """The raw value of each band that the network sees as its mean: what unknown pixels are filled with."""
         return tuple(-offset / gain for gain, offset in zip(self.gain, self.offset, strict=True))
+
+
+class Normaliser:
+    """Brings raw values (patch, band, row, col) in float32 to a network's scale: numpy arrays, or what `upload` makes of them."""
+
+    def __init__(
+        self, normalisation: Normalisation, upload: Callable[[NDArray[Any]], Any] = np.asarray
+    ) -> None:
+        self.clip = normalisation.clip
+        self.gain, self.offset, self.low, self.high = (
+            upload(np.array(values, np.float32)[:, None, None])
+            for values in (normalisation.gain, normalisation.offset, normalisation.low, normalisation.high)
+        )
+
+    def __call__(self, raw: Any) -> Any:
+        values = raw.clip(self.low, self.high) if self.clip else raw
+        return values * self.gain + self.offset
 
 
 def make_fixed_normalisation(card: Card) -> Normalisation:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.models.backends.base import Engine, Precision, RawPatches, RuntimeKind
-from geoseg.models.backends.openvino import get_openvino_version, is_openvino_installed, supports_bf16
+from geoseg.models.backends.base import Engine, RawPatches, RuntimeKind
 from geoseg.models.normalisation import make_fixed_normalisation
-from geoseg.models.runtime import describe_device, open_runtime
+from geoseg.models.runtime import describe_device, load_backend, open_runtime
 from geoseg.models.store import Model, find_cache_folder, write_cache_text
 
 EngineRequest = Literal["auto", "torch", "openvino", "onnx"]
 PrecisionRequest = Literal["auto", "fp32", "bf16", "fp16"]
+
+CPU_ENGINES: tuple[Engine, ...] = ("openvino", "onnx", "torch")
+"""The fastest first (measured: tests/benchmarks/encoders.py)."""
 
 MEAN_DIFFERENCE = 0.002
 FLIPPED_SHARE = 0.001
@@ -28,7 +29,7 @@ FLIPPED_SHARE = 0.001
 
 @dataclass(frozen=True)
 class AnswerDifference:
-    """How far a way of running a model is from torch in full precision, on the model's check patches."""
+    """How far a precision's answers are from those of full precision, on the model's check patches."""
 
     mean_difference: float
     flipped_share: float
@@ -42,71 +43,50 @@ def choose_runtime(
     model: Model, device: str, engine: EngineRequest, precision: PrecisionRequest
 ) -> RuntimeKind:
     """What to run: as asked where the user asked, else the fastest that is close enough."""
-    if model.is_onnx:
-        return choose_onnx_runtime(model, device, engine, precision)
-    kinds = list_candidates(device, engine, precision)
+    chosen = choose_engine(model, device, engine)
+    kinds = list_kinds(device, chosen, precision)
     if precision != "auto":
         return kinds[0]
     return next(kind for kind in kinds if kind.precision == "fp32" or is_close_enough(model, kind))
+
+
+def choose_engine(model: Model, device: str, request: EngineRequest) -> Engine:
+    """The fastest engine that can run a model on a device, or one line on why none can."""
+    engines = (request,) if request != "auto" else CPU_ENGINES if device == "cpu" else ("torch",)
+    obstacles = []
+    for engine in engines:
+        obstacle = find_obstacle(model, engine, device)
+        if obstacle is None:
+            return engine
+        obstacles.append(obstacle)
+    raise InputError(obstacles[0])
+
+
+def find_obstacle(model: Model, engine: Engine, device: str) -> str | None:
+    """Why an engine cannot run a model on a device, or None."""
+    try:
+        return load_backend(engine).find_obstacle(model, device)
+    except InputError as error:
+        return str(error)
+
+
+def list_kinds(device: str, engine: Engine, precision: PrecisionRequest) -> list[RuntimeKind]:
+    """The precisions that an engine has on a device, the fastest first."""
+    precisions = load_backend(engine).list_precisions(device)
+    kinds = [RuntimeKind(device, engine, each) for each in precisions if precision in ("auto", each)]
+    if not kinds:
+        raise InputError(
+            f"`engine` {engine} `precision` {precision}: not possible on {describe_device(device)}; use auto"
+        )
+    return kinds
 
 
 def is_close_enough(model: Model, kind: RuntimeKind) -> bool:
     return model.check_patches is not None and find_difference(model, kind).is_small
 
 
-def choose_onnx_runtime(
-    model: Model, device: str, engine: EngineRequest, precision: PrecisionRequest
-) -> RuntimeKind:
-    if engine not in ("auto", "onnx") or precision not in ("auto", "fp32") or device != "cpu":
-        raise InputError(
-            f"{model.weights}: an ONNX model runs as it is, on the CPU; leave out `engine`, `precision` and `device`"
-        )
-    return RuntimeKind("cpu", "onnx", "fp32")
-
-
-def list_candidates(device: str, engine: EngineRequest, precision: PrecisionRequest) -> list[RuntimeKind]:
-    """The ways to run a torch model on a device, the fastest first."""
-    ways = [
-        RuntimeKind(device, name, precise)
-        for name in list_engines(device, engine)
-        for precise in list_precisions(device, name)
-        if precision in ("auto", precise)
-    ]
-    if not ways:
-        raise InputError(
-            f"`engine` {engine} `precision` {precision}: not possible on {describe_device(device)}; use auto"
-        )
-    return ways
-
-
-def list_engines(device: str, engine: EngineRequest) -> Sequence[Engine]:
-    if engine == "onnx":
-        raise InputError("`engine` onnx: the model is a torch model; export it first: geoseg models export")
-    if engine == "torch" or (engine == "auto" and (device != "cpu" or not is_openvino_installed())):
-        return ["torch"]
-    if device != "cpu":
-        raise InputError(f"`engine` openvino: runs on the CPU only, not on {device}")
-    if not is_openvino_installed():
-        raise InputError("`engine` openvino: not installed: pip install openvino")
-    return ["openvino"]
-
-
-def list_precisions(device: str, engine: Engine) -> Sequence[Precision]:
-    if engine == "openvino":
-        return ["bf16", "fp32"] if supports_bf16() else ["fp32"]
-    if device.startswith("cuda"):
-        return (
-            ["bf16", "fp16", "fp32"]
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else ["fp16", "fp32"]
-        )
-    if device == "mps":
-        return ["fp16", "fp32"]
-    return ["bf16", "fp32"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["fp32"]
-
-
 def find_difference(model: Model, kind: RuntimeKind) -> AnswerDifference:
-    """Compare with torch in full precision, once per model and machine."""
+    """Compare with full precision, once per model and machine."""
     path = make_cache_path(model, kind)
     with suppress(OSError, ValueError, TypeError):
         return AnswerDifference(**json.loads(path.read_text()))
@@ -117,28 +97,29 @@ def find_difference(model: Model, kind: RuntimeKind) -> AnswerDifference:
 
 def make_cache_path(model: Model, kind: RuntimeKind) -> Path:
     """Where the closeness is noted: all that it depends on is in the name."""
-    version = get_openvino_version() if kind.engine == "openvino" else torch.__version__
+    version = load_backend(kind.engine).find_version()
     key = f"{model.fingerprint[:24]}-{kind.engine}-{version}-{kind.precision}-{describe_device(kind.device)}"
     return find_cache_folder() / "precision" / f"{''.join(c if c.isalnum() else '-' for c in key)}.json"
 
 
 def measure_difference(model: Model, kind: RuntimeKind) -> AnswerDifference:
-    expected = compute_answers(model, RuntimeKind(kind.device, "torch", "fp32"))
+    expected = compute_answers(model, replace(kind, precision="fp32"))
     answered = compute_answers(model, kind)
     flipped = decide_classes(model, expected) != decide_classes(model, answered)
-    return AnswerDifference(float((expected - answered).abs().mean()), float(flipped.float().mean()))
+    return AnswerDifference(float(np.abs(expected - answered).mean()), float(flipped.mean()))
 
 
-def compute_answers(model: Model, kind: RuntimeKind) -> Tensor:
+def compute_answers(model: Model, kind: RuntimeKind) -> NDArray[np.float32]:
     """Probabilities on the check patches, one after another to need little memory."""
-    assert model.check_patches is not None
-    raw = torch.from_numpy(model.check_patches)
-    patches = RawPatches(raw.shape[-1], str(model.check_patches.dtype), make_fixed_normalisation(model.card))
+    raw = model.check_patches
+    assert raw is not None
+    patches = RawPatches(raw.shape[-1], str(raw.dtype), make_fixed_normalisation(model.card))
     runtime = open_runtime(model, patches, kind)
-    return torch.cat([runtime(patch[None]).cpu() for patch in raw])
+    device = runtime.device
+    return np.concatenate([device.download(runtime(device.upload(patch[None])))() for patch in raw])
 
 
-def decide_classes(model: Model, probabilities: Tensor) -> Tensor:
+def decide_classes(model: Model, probabilities: NDArray[np.float32]) -> NDArray[Any]:
     if model.card.activation == "sigmoid":
-        return probabilities >= model.card.threshold
-    return probabilities.argmax(1)
+        return np.asarray(probabilities[:, 0] >= model.card.threshold)
+    return np.asarray(probabilities.argmax(1))

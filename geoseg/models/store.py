@@ -1,25 +1,33 @@
 """Where models live: a folder (local, on the hub, or shipped with geoseg) with weights and a card.
 
-What is worked out once per model and machine (converted networks, measured precision) lies in the user's cache.
+Torch trains and runs the weights; on a CPU the same network runs as an ONNX file, which lies beside them. What is worked
+out once per model and machine (files that were not there, measured precision) lies in the user's cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, InputError, shorten_error
+from geoseg.errors import GeosegError, InputError, explain_missing_torch, shorten_error
+from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_text
 from geoseg.models.card import Card
+from geoseg.models.onnx_card import read_onnx_card
+from geoseg.models.onnx_graph import read_onnx_graph
+
+log = logging.getLogger(__name__)
 
 BUILTIN = Path(__file__).parent / "builtin"
 
@@ -28,6 +36,9 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 ONNX_FILE = "model.onnx"
 CHECK_FILE = "check.npy"
+
+SOURCE_KEY = "geoseg_network"
+"""Where the metadata of an ONNX file say what it was made from."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,36 @@ class Model:
         architecture = None if self.is_onnx else self.architecture
         everything = [self.weights_sha256, architecture, self.card.to_json()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def network_sha256(self) -> str:
+        """Changes whenever the network's answers could: weights, architecture, and the derived bands that it computes."""
+        card, derived = self.card, [asdict(band) for band in self.card.derived]
+        seen = [card.bands, derived, card.scaling.mean, card.scaling.std] if derived else []
+        weights = card.weights_sha256 or self.weights_sha256
+        everything = [weights, self.architecture, card.activation, seen]
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def onnx(self) -> Path:
+        """The network as an ONNX file: the model itself, the file beside its weights, or one made of them once and kept."""
+        if self.is_onnx:
+            return self.weights
+        beside = self.weights.parent / ONNX_FILE
+        if self.is_source_of(beside):
+            return beside
+        if beside.exists():
+            log.warning(f"{beside}: not used, since it was not made from this {self.weights.name}")
+        kept = choose_cache_folder("onnx") / f"{self.network_sha256[:24]}.onnx"
+        if not self.is_source_of(kept):
+            convert_to_onnx(self, kept)
+        return kept
+
+    def is_source_of(self, path: Path) -> bool:
+        """Whether an ONNX file is there, whole, and made from this very network."""
+        with suppress(InputError):
+            return read_onnx_graph(path).metadata.get(SOURCE_KEY) == self.network_sha256
+        return False
 
     @cached_property
     def check_patches(self) -> NDArray[Any] | None:
@@ -123,6 +164,8 @@ def open_model_file(path: Path) -> Model:
         raise InputError(
             f"{path}: not a model; give a folder, an .onnx file or a .pth file with a card beside it"
         )
+    if path.name == ONNX_FILE and (path.parent / WEIGHTS_FILE).exists():
+        path = path.parent / WEIGHTS_FILE  # whose twin it is
     return check_model(Model(str(path), read_card_beside(path), path))
 
 
@@ -131,8 +174,6 @@ def read_card_beside(weights: Path) -> Card:
     if card.exists():
         return Card.read(card)
     if weights.suffix == ".onnx":
-        from geoseg.models.onnx_file import read_onnx_card
-
         return read_onnx_card(weights)
     raise InputError(
         f"{weights.parent}: has no {CARD_FILE}, so nothing says which bands, resolution and scaling the model expects; "
@@ -143,7 +184,8 @@ def read_card_beside(weights: Path) -> Card:
 def check_model(model: Model) -> Model:
     """Refuse weights that are not those the card was written for, and a card that contradicts the network."""
     expected = model.card.weights_sha256
-    if expected and model.weights_sha256 != expected:
+    is_twin = model.is_onnx and model.is_source_of(model.weights)  # of weights that were left out
+    if expected and model.weights_sha256 != expected and not is_twin:
         raise InputError(
             f"{model.weights}: damaged or exchanged: its sha256 is not the one on the card; get it again"
         )
@@ -192,7 +234,8 @@ def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | Non
     network.save_pretrained(folder)
     if not had_readme:
         readme.unlink(missing_ok=True)  # it speaks for the library, not for this model
-    (folder / CHECK_FILE).unlink(missing_ok=True)
+    for stale in (ONNX_FILE, CHECK_FILE):
+        (folder / stale).unlink(missing_ok=True)
     if check is not None:
         np.save(folder / CHECK_FILE, check)
     written = replace(card, weights_sha256=Model(card.name, card, folder / WEIGHTS_FILE).weights_sha256)
@@ -200,11 +243,35 @@ def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | Non
     return open_model_folder(folder, str(folder))
 
 
+def convert_to_onnx(model: Model, path: Path) -> None:
+    """Make an ONNX file of a torch model that has none."""
+    with explain_missing_torch(f"{model.weights}: has no {ONNX_FILE} beside it; making one"):
+        from geoseg.models.export import write_model_onnx
+    log.info(f"Model   {model.card.name} is converted for the CPU, once")
+    write_model_onnx(model, path)
+
+
 def find_cache_folder() -> Path:
     """The user's cache for geoseg; `GEOSEG_CACHE` moves it."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("GEOSEG_CACHE") or user_cache_path("geoseg"))
+
+
+def choose_cache_folder(name: str) -> Path:
+    """A folder of the cache; where that cannot be written, one that goes with this process."""
+    folder = find_cache_folder() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder / name)
+    except (OSError, GeosegError):
+        return Path(make_scratch_folder().name)
+    return folder
+
+
+@cache
+def make_scratch_folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="geoseg-", ignore_cleanup_errors=True)
 
 
 def write_cache_text(path: Path, text: str) -> None:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from geoseg import __version__
-from geoseg.errors import shorten_error
+from geoseg.errors import GeosegError, explain_missing_torch, shorten_error
 from geoseg.models.card import Card
-from geoseg.models.store import save_model
+from geoseg.models.store import ONNX_FILE, Model, save_model
 from geoseg.scores.calibration import ProbabilityCounts, TemperatureScaling
 from geoseg.scores.confusion import Confusion, average_classes
 from geoseg.training.networks import apply_temperature
@@ -94,6 +94,7 @@ def finish_model(
     model = save_model(
         out, copy_weights(network, run.settings.half_weights), card, collect_check_patches(run)
     )
+    add_onnx_file(model)
     return TrainedModel(out, model.card, draw_pictures(tuner, results, out))
 
 
@@ -101,6 +102,17 @@ def copy_weights(network: nn.Module, in_half: bool) -> nn.Module:
     """The weights as they are written."""
     copy = deepcopy(network).cpu()
     return copy.half() if in_half else copy
+
+
+def add_onnx_file(model: Model) -> None:
+    """Put the file that a CPU runs beside the weights; without it, a machine with PyTorch makes one when it needs it."""
+    path = model.weights.parent / ONNX_FILE
+    try:
+        with explain_missing_torch(f"writing {path}"):
+            from geoseg.models.export import write_model_onnx
+        write_model_onnx(model, path)
+    except GeosegError as error:
+        log.warning(str(error))
 
 
 def draw_pictures(tuner: Tuner, results: Sequence[PatchResult], out: Path) -> tuple[Path, ...]:

@@ -431,7 +431,7 @@ def test_a_spoilt_model_gives_one_line(
         ({"bands": "red,green,swir"}, "has no band 'swir'"),
         ({"device": "cuda:99"}, "--device cuda:99: not there"),
         ({"device": "quantum"}, "--device quantum: not there"),
-        ({"engine": "onnx"}, "geoseg models export"),
+        ({"engine": "onnx", "precision": "bf16"}, "--precision bf16: not possible"),
         ({"engine": "abacus"}, "'abacus' is not one of"),
         ({"precision": "fp16"}, "--precision fp16: not possible"),
         ({"model": "/nowhere"}, "no such folder"),

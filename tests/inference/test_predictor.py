@@ -6,51 +6,58 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made import photo
 from numpy.typing import NDArray
-from torch import Tensor
+from runtimes import ask
 
 from geoseg.inference.predictor import AugmentedRuntime, Decision, Predictor, StripPixels
+from geoseg.models.backends.base import Array, Device
+from geoseg.models.backends.host import HOST
 from geoseg.raster.coding import NODATA
 from geoseg.raster.plan import Plan, Strip
 
 Answer = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Pixels = NDArray[np.float32]
+Function = Callable[[Pixels], Pixels]
 
 
 @dataclass(frozen=True)
 class Computed:
     """A runtime whose answer is a plain function of its input."""
 
-    function: Callable[[Tensor], Tensor]
+    function: Function
+    device: Device = HOST
 
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        return self.function(raw.float() / 255)
+    def __call__(self, raw: Array) -> Array:
+        patches = self.device.download(raw)().astype(np.float32) / np.float32(255)
+        return self.device.upload(np.ascontiguousarray(self.function(patches)))
 
 
-def brightness(pixels: Tensor) -> Tensor:
-    return pixels.mean(1, keepdim=True)
+def brightness(pixels: Pixels) -> Pixels:
+    return pixels.mean(1, keepdims=True)
 
 
-def blurred(pixels: Tensor) -> Tensor:
+def blurred(pixels: Pixels) -> Pixels:
     """A one-layer network that sees one pixel around, with zeros beyond its patch as networks have them."""
-    return torch.nn.functional.avg_pool2d(brightness(pixels), 3, stride=1, padding=1)
+    bright = brightness(pixels)
+    rows, cols = bright.shape[2:]
+    padded = np.pad(bright, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    around = [padded[:, :, i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
+    return np.stack(around).mean(0)
 
 
-def wrong_at_the_rim(pixels: Tensor) -> Tensor:
-    answer = torch.zeros_like(pixels[:, :1])
+def wrong_at_the_rim(pixels: Pixels) -> Pixels:
+    answer = np.zeros_like(pixels[:, :1])
     answer[:, :, 2:-2, 2:-2] = brightness(pixels)[:, :, 2:-2, 2:-2]
     return answer
 
 
-def three_classes(pixels: Tensor) -> Tensor:
-    return (pixels * 6).softmax(1)
+def three_classes(pixels: Pixels) -> Pixels:
+    powers = np.exp(pixels * 6)
+    return powers / powers.sum(1, keepdims=True)
 
 
 def pixels_of(
@@ -65,7 +72,7 @@ def pixels_of(
 
 
 def streamed(
-    function: Callable[[Tensor], Tensor],
+    function: Function,
     image: NDArray[np.uint8],
     plan: Plan,
     *,
@@ -73,10 +80,13 @@ def streamed(
     batch: int = 1,
     begin: int = 0,
     outputs: int = 1,
+    device: Device = HOST,
 ) -> Answer:
     """Predict strip by strip, beginning with some strip, and put the answers together."""
     known = np.ones(image.shape[1:], bool) if valid is None else valid
-    predictor = Predictor(Computed(function), plan, Decision(outputs, 0.5), (0.0,) * len(image), batch)
+    predictor = Predictor(
+        Computed(function, device), plan, Decision(outputs, 0.5), (0.0,) * len(image), batch
+    )
     classes = np.zeros(known.shape, np.uint8)
     probabilities = np.zeros((outputs, *known.shape), np.uint8)
     for answer in predictor.run(pixels_of(plan, image, known, plan.strips[begin:])):
@@ -86,7 +96,7 @@ def streamed(
     return classes, probabilities
 
 
-def whole(function: Callable[[Tensor], Tensor], image: NDArray[np.uint8], plan: Plan) -> NDArray[np.float64]:
+def whole(function: Function, image: NDArray[np.uint8], plan: Plan) -> NDArray[np.float64]:
     """The oracle: all patches of the padded image in memory, added up with their weights."""
     height = (plan.patch_rows - 1) * plan.stride + plan.patch
     width = (plan.patch_cols - 1) * plan.stride + plan.patch
@@ -94,8 +104,8 @@ def whole(function: Callable[[Tensor], Tensor], image: NDArray[np.uint8], plan: 
     total = None
     for top in range(0, height - plan.patch + 1, plan.stride):
         for left in range(0, width - plan.patch + 1, plan.stride):
-            patch = torch.from_numpy(padded[None, :, top : top + plan.patch, left : left + plan.patch].copy())
-            answer = function(patch.float() / 255)[0].double().numpy()
+            patch = padded[None, :, top : top + plan.patch, left : left + plan.patch].astype(np.float32)
+            answer = function(patch / np.float32(255))[0].astype(float)
             if total is None:
                 total = np.zeros((len(answer), height, width))
             down, across = weights(plan, top, height), weights(plan, left, width)
@@ -131,15 +141,13 @@ def plans(draw: st.DrawFn) -> Plan:
 @given(plans(), st.floats(0, 1, width=32))
 def test_a_constant_model_gives_a_constant_raster(plan: Plan, constant: float) -> None:
     image = photo(plan.height, plan.width)
-    classes, probabilities = streamed(lambda pixels: torch.full_like(pixels[:, :1], constant), image, plan)
+    classes, probabilities = streamed(lambda pixels: np.full_like(pixels[:, :1], constant), image, plan)
     assert (probabilities == np.round(np.float32(constant) * np.float32(250))).all()
     assert (classes == (constant >= 0.5)).all()
 
 
 @given(plans(), st.sampled_from([brightness, blurred, wrong_at_the_rim]), st.integers(1, 5))
-def test_the_answer_is_that_of_the_whole_image(
-    plan: Plan, function: Callable[[Tensor], Tensor], batch: int
-) -> None:
+def test_the_answer_is_that_of_the_whole_image(plan: Plan, function: Function, batch: int) -> None:
     image = photo(plan.height, plan.width)
     expected = whole(function, image, plan)
     classes, probabilities = streamed(function, image, plan, batch=batch)
@@ -206,7 +214,7 @@ def test_unknown_pixels_stay_unknown_and_disturb_nobody(plan: Plan, seed: int) -
 def test_unknown_pixels_look_neutral_to_the_model() -> None:
     seen = []
 
-    def watching(pixels: Tensor) -> Tensor:
+    def watching(pixels: Pixels) -> Pixels:
         seen.append(pixels)
         return brightness(pixels)
 
@@ -217,13 +225,13 @@ def test_unknown_pixels_look_neutral_to_the_model() -> None:
         image = photo(8, 8, dtype=dtype)
         predictor = Predictor(Computed(watching), plan, Decision(1, 0.5), (101.6,) * 3, 1)
         list(predictor.run(pixels_of(plan, image, valid, plan.strips)))
-        assert torch.allclose(seen[-1][0, :, 1:, 1:], torch.tensor(expected)), dtype
+        np.testing.assert_allclose(seen[-1][0, :, 1:, 1:], expected, rtol=1e-5, err_msg=dtype)
 
 
 def test_patches_without_a_known_pixel_are_not_run() -> None:
     runs = []
 
-    def counting(pixels: Tensor) -> Tensor:
+    def counting(pixels: Pixels) -> Pixels:
         runs.append(len(pixels))
         return brightness(pixels)
 
@@ -242,20 +250,46 @@ def test_classes_are_the_most_probable() -> None:
     assert np.abs(probabilities.astype(int).sum(0) - 250).max() <= 2
 
 
+@given(plans(), st.sampled_from([brightness, blurred, wrong_at_the_rim, three_classes]), st.integers(1, 5))
+def test_tensors_are_joined_to_the_same_bits_as_arrays(plan: Plan, function: Function, batch: int) -> None:
+    pytest.importorskip("torch")
+    from geoseg.models.backends.torch import TorchDevice
+
+    image, outputs = photo(plan.height, plan.width), 3 if function is three_classes else 1
+    valid = photo(plan.height, plan.width, 1, seed=1)[0] > 40
+    arrays, tensors = (
+        streamed(function, image, plan, valid=valid, batch=batch, outputs=outputs, device=device)
+        for device in (HOST, TorchDevice("cpu"))
+    )
+    for array, tensor in zip(arrays, tensors, strict=True):
+        np.testing.assert_array_equal(array, tensor)
+
+
 def test_views_from_all_sides_agree_on_what_has_no_direction() -> None:
-    raw = torch.from_numpy(photo(16, 16)[None])
+    raw = photo(16, 16)[None]
     for views in ("flips", "d4"):
-        assert torch.allclose(
-            AugmentedRuntime(Computed(blurred), views)(raw), Computed(blurred)(raw), atol=1e-6
-        )
+        averaged = ask(AugmentedRuntime(Computed(blurred), views), raw)
+        np.testing.assert_allclose(averaged, ask(Computed(blurred), raw), atol=1e-6)
+
+
+def leaning(pixels: Pixels) -> Pixels:
+    return np.roll(brightness(pixels), 1, 3)
 
 
 def test_views_average_out_what_has_a_direction() -> None:
-    def leaning(pixels: Tensor) -> Tensor:
-        return brightness(pixels).roll(1, dims=3)
+    raw = photo(16, 16)[None]
+    bright = brightness((raw / 255).astype(np.float32))
+    expected = np.mean([np.roll(bright, step, axis) for step, axis in ((1, 3), (-1, 3), (1, 2), (-1, 2))], 0)
+    np.testing.assert_allclose(ask(AugmentedRuntime(Computed(leaning), "d4"), raw), expected, atol=1e-6)
 
-    raw = torch.from_numpy(photo(16, 16)[None])
-    expected = torch.stack(
-        [brightness(raw / 255).roll(step, dims) for step, dims in ((1, 3), (-1, 3), (1, 2), (-1, 2))]
-    ).mean(0)
-    assert torch.allclose(AugmentedRuntime(Computed(leaning), "d4")(raw), expected, atol=1e-6)
+
+def test_tensors_are_seen_from_the_same_sides_as_arrays() -> None:
+    pytest.importorskip("torch")
+    from geoseg.models.backends.torch import TorchDevice
+
+    raw = photo(16, 16)[None]
+    arrays, tensors = (
+        ask(AugmentedRuntime(Computed(leaning, device), "flips"), raw)
+        for device in (HOST, TorchDevice("cpu"))
+    )
+    np.testing.assert_array_equal(arrays, tensors)

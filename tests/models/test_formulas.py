@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from made import card
+from runtimes import answer
 
 from geoseg.errors import InputError
 from geoseg.models.backends.torch import ProbabilityNetwork
@@ -84,20 +85,12 @@ def test_a_network_without_room_for_derived_bands_is_refused(tmp_path: Path) -> 
         save_model(tmp_path, PlainUnet(2, encoder_depth=1, width=8), vegetation_card())
 
 
-def test_derived_bands_run_in_openvino_as_in_torch(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
-    from geoseg.models.backends.base import RawPatches, RuntimeKind
-    from geoseg.models.normalisation import make_fixed_normalisation
-    from geoseg.models.runtime import open_runtime
-
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_derived_bands_run_on_a_cpu_as_in_torch(tmp_path: Path, engine: Any) -> None:
     torch.manual_seed(0)
     model = save_model(tmp_path, PlainUnet(4, encoder_depth=2, width=8), vegetation_card(patch=32))
-    patches = RawPatches(32, "uint16", make_fixed_normalisation(model.card))
-    raw = torch.from_numpy(np.random.default_rng(0).integers(0, 5000, (1, 2, 32, 32)).astype(np.uint16))
-    one, other = (
-        open_runtime(model, patches, RuntimeKind("cpu", e, "fp32"))(raw) for e in ("torch", "openvino")
-    )  # type: ignore[arg-type]
-    assert torch.allclose(one, other, atol=1e-4)
+    raw = np.random.default_rng(0).integers(0, 5000, (1, 2, 32, 32)).astype(np.uint16)
+    np.testing.assert_allclose(answer(model, raw, engine), answer(model, raw, "torch"), atol=1e-4)
 
 
 @pytest.mark.parametrize(("bands", "outputs", "depth"), [(3, 1, 3), (5, 4, 2)])

@@ -15,7 +15,7 @@ from torch import Tensor
 from geoseg.errors import InputError
 from geoseg.models.backends.torch import ProbabilityNetwork
 from geoseg.models.network import load_network, read_weights
-from geoseg.models.store import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Model, find_model
+from geoseg.models.store import CARD_FILE, CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE, Model, find_model
 
 State = dict[str, Tensor]
 Saver = Callable[..., Model]
@@ -108,7 +108,8 @@ def checkpoint(copied: Path) -> Callable[[object], Model]:
     """The tiny model with its weights exchanged for a .pth of the old kind."""
 
     def write(content: object, **options: Any) -> Model:
-        (copied / WEIGHTS_FILE).unlink(missing_ok=True)
+        for name in (WEIGHTS_FILE, ONNX_FILE):
+            (copied / name).unlink(missing_ok=True)
         without_sha256(copied)
         torch.save(content, copied / "weights.pth", **options)
         return find_model(str(copied))

@@ -4,14 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from made import card, photo
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.models.backends.torch import NormalisedNetwork
 from geoseg.models.card import Scaling
-from geoseg.models.normalisation import Normalisation, fit_scene_normalisation, make_fixed_normalisation
+from geoseg.models.normalisation import (
+    Normalisation,
+    Normaliser,
+    fit_scene_normalisation,
+    make_fixed_normalisation,
+)
 
 BYTES = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 REFLECTANCE = Scaling(high=10_000, stretch="never")
@@ -23,9 +26,7 @@ def of_scene(values: NDArray[Any], scaling: Scaling, valid: NDArray[np.bool_] | 
 
 
 def applied(normalisation: Normalisation, values: NDArray[Any]) -> NDArray[Any]:
-    answer: NDArray[Any] = NormalisedNetwork(torch.nn.Identity(), normalisation)(
-        torch.from_numpy(values[None])
-    )[0].numpy()
+    answer: NDArray[Any] = Normaliser(normalisation)(values[None].astype(np.float32))[0]
     return answer
 
 
@@ -122,3 +123,12 @@ def test_a_model_that_never_stretches_refuses_another_scale(values: NDArray[Any]
 def test_a_scene_without_a_known_pixel_is_refused() -> None:
     with pytest.raises(InputError, match=r"scene.tif: holds no valid pixel"):
         of_scene(photo(8, 8), Scaling(), np.zeros((8, 8), bool))
+
+
+@pytest.mark.parametrize("stretch", ["never", "always"])
+def test_tensors_are_normalised_to_the_same_bits_as_arrays(stretch: Any) -> None:
+    torch = pytest.importorskip("torch")
+    values = photo(16, 16)
+    rule = of_scene(values, Scaling(stretch=stretch, **BYTES))
+    tensors = Normaliser(rule, torch.from_numpy)(torch.from_numpy(values[None]).float())
+    np.testing.assert_array_equal(tensors[0].numpy(), applied(rule, values))

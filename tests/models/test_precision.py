@@ -7,22 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
+from made import photo
+from runtimes import answer
 
 from geoseg.errors import InputError
 from geoseg.models import precision
-from geoseg.models.backends import openvino
-from geoseg.models.backends.base import RuntimeKind
+from geoseg.models.backends.base import Backend, RuntimeKind
 from geoseg.models.precision import (
     AnswerDifference,
     choose_runtime,
     find_difference,
-    list_candidates,
     make_cache_path,
     measure_difference,
 )
-from geoseg.models.store import Model, find_model
+from geoseg.models.runtime import load_backend
+from geoseg.models.store import CHECK_FILE, Model, find_model
 
 Saver = Callable[..., Model]
 BF16 = RuntimeKind("cpu", "torch", "bf16")
@@ -37,7 +38,8 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def both_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU with bf16, whatever this one has: torch can reckon in it on any, if slowly."""
-    monkeypatch.setattr(precision, "list_precisions", lambda *_: ["bf16", "fp32"])
+    for engine in ("torch", "openvino"):
+        monkeypatch.setattr(load_backend(engine), "list_precisions", lambda _: ["bf16", "fp32"])
 
 
 @pytest.fixture
@@ -45,6 +47,8 @@ def network(small_unet: Callable[..., Any]) -> Callable[[float, float], Any]:
     """A U-Net whose logits are multiplied, then moved."""
 
     def build(factor: float, shift: float) -> Any:
+        import torch
+
         unet = small_unet()
         with torch.no_grad():
             unet.segmentation_head[0].weight *= factor
@@ -91,12 +95,18 @@ def test_what_is_asked_for_is_taken(touchy: Model, wanted: Any) -> None:
     assert choose_runtime(touchy, "cpu", "torch", wanted).precision == wanted
 
 
-@pytest.mark.skipif(not openvino.is_openvino_installed(), reason="openvino is not installed")
-def test_openvino_is_chosen_on_a_cpu_by_itself_and_judged_the_same_way(steady: Model, touchy: Model) -> None:
-    fastest = "bf16" if openvino.supports_bf16() else "fp32"
-    assert choose_runtime(steady, "cpu", "auto", "fp32").engine == "openvino"
-    del touchy
-    assert list_candidates("cpu", "auto", "auto")[0] == RuntimeKind("cpu", "openvino", fastest)  # type: ignore[arg-type]
+def has_bf16() -> bool:
+    return "bf16" in load_backend("openvino").list_precisions("cpu")
+
+
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bf16")
+def test_openvino_is_chosen_on_a_cpu_by_itself_and_judged_by_its_own_full_precision(
+    network: Callable[[float, float], Any], saved: Saver
+) -> None:
+    steady = saved(network(0.1, 6.0), check=True)
+    assert choose_runtime(steady, "cpu", "auto", "auto") == RuntimeKind("cpu", "openvino", "bf16")
+    touchy = saved(network(300.0, 0.0), check=True)
+    assert choose_runtime(touchy, "cpu", "auto", "auto") == RuntimeKind("cpu", "openvino", "fp32")
 
 
 def test_full_precision_is_close_to_itself(touchy: Model) -> None:
@@ -144,7 +154,7 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
 @pytest.mark.parametrize(
     ("engine", "wanted", "complaint"),
     [
-        ("onnx", "auto", "`engine` onnx: the model is a torch model; export it first"),
+        ("onnx", "bf16", "`engine` onnx `precision` bf16: not possible on CPU"),
         ("torch", "fp16", "`engine` torch `precision` fp16: not possible on CPU"),
         ("openvino", "fp16", "`engine` openvino `precision` fp16: not possible on CPU"),
     ],
@@ -154,27 +164,85 @@ def test_what_cannot_be_had_is_refused(tiny_model: Path, engine: Any, wanted: An
         choose_runtime(find_model(str(tiny_model)), "cpu", engine, wanted)
 
 
-def test_openvino_is_for_cpus(tiny_model: Path) -> None:
-    with pytest.raises(InputError, match="`engine` openvino: runs on the CPU only, not on mps"):
-        choose_runtime(find_model(str(tiny_model)), "mps", "openvino", "auto")
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_onnx_files_are_for_cpus(tiny_model: Path, engine: Any) -> None:
+    with pytest.raises(InputError, match=f"`engine` {engine}: runs on the CPU only, not on mps"):
+        choose_runtime(find_model(str(tiny_model)), "mps", engine, "auto")
 
 
-def test_without_openvino_torch_runs(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Play a machine where engines are not installed."""
+
+    def forget(*engines: str) -> None:
+        def load(engine: Any) -> Backend:
+            if engine in engines:
+                raise InputError(f"`engine` {engine}: not installed: pip install {engine}")
+            return load_backend(engine)
+
+        monkeypatch.setattr(precision, "load_backend", load)
+
+    return forget
+
+
+def test_the_fastest_engine_that_is_there_runs(tiny_model: Path, without: Callable[..., None]) -> None:
     model = find_model(str(tiny_model))
-    monkeypatch.setattr(precision, "is_openvino_installed", lambda: False)
-    assert choose_runtime(model, "cpu", "auto", "fp32").engine == "torch"
+    without("openvino")
+    assert choose_runtime(model, "cpu", "auto", "fp32").engine == "onnx"
     with pytest.raises(InputError, match="`engine` openvino: not installed: pip install openvino"):
+        choose_runtime(model, "cpu", "openvino", "auto")
+    without("openvino", "onnx")
+    assert choose_runtime(model, "cpu", "auto", "fp32").engine == "torch"
+    without("openvino", "onnx", "torch")
+    with pytest.raises(InputError, match="`engine` openvino: not installed: pip install openvino"):
+        choose_runtime(model, "cpu", "auto", "auto")
+
+
+def test_a_network_that_cannot_be_converted_runs_in_torch(
+    saved: Saver, small_unet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geoseg.models import export
+
+    def give_up(*_: object) -> None:
+        raise RuntimeError("unknown operation")
+
+    monkeypatch.setattr(export, "convert_network", give_up)
+    model = saved(small_unet())
+    assert choose_runtime(model, "cpu", "auto", "fp32").engine == "torch"
+    with pytest.raises(InputError, match=r"torch cannot write this network as ONNX \(unknown operation\)"):
+        choose_runtime(model, "cpu", "openvino", "fp32")
+
+
+OnnxWriter = Callable[..., Path]
+KEYS = {"class_names": ["background", "roof"], "resolution": 30}
+
+
+def test_onnx_models_run_in_openvino(write_onnx: OnnxWriter) -> None:
+    model = find_model(str(write_onnx(**KEYS)))
+    assert choose_runtime(model, "cpu", "auto", "auto") == RuntimeKind("cpu", "openvino", "fp32")
+    assert choose_runtime(model, "cpu", "onnx", "auto") == RuntimeKind("cpu", "onnx", "fp32")
+    for device in ("cpu", "cuda:0"):
+        with pytest.raises(InputError, match=r"model.onnx: an ONNX model runs on the CPU, and not in torch"):
+            choose_runtime(model, device, "torch", "auto")
+
+
+def test_onnx_models_that_openvino_cannot_read_run_in_onnxruntime(write_onnx: OnnxWriter) -> None:
+    """Tossing a coin for each pixel is an operation that OpenVINO has not."""
+    path = write_onnx(activation="Sigmoid", tail=[("Bernoulli", None)], **KEYS)
+    model = find_model(str(path))
+    assert choose_runtime(model, "cpu", "auto", "auto") == RuntimeKind("cpu", "onnx", "fp32")
+    assert set(np.unique(answer(model, photo(64, 64)[None], "onnx"))) == {0, 1}
+    with pytest.raises(InputError, match=r"model.onnx: OpenVINO cannot read it \("):
         choose_runtime(model, "cpu", "openvino", "auto")
 
 
-def test_onnx_models_run_as_they_are(write_onnx: Callable[..., Path]) -> None:
-    path = write_onnx(class_names=["background", "roof"], resolution=30)
-    model = find_model(str(path))
-    assert choose_runtime(model, "cpu", "auto", "auto") == RuntimeKind("cpu", "onnx", "fp32")
-    for device, engine, wanted in (
-        ("cpu", "torch", "auto"),
-        ("cpu", "auto", "bf16"),
-        ("cuda:0", "auto", "auto"),
-    ):
-        with pytest.raises(InputError, match="an ONNX model runs as it is, on the CPU"):
-            choose_runtime(model, device, engine, wanted)  # type: ignore[arg-type]
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bf16")
+@pytest.mark.parametrize(("weight", "expected"), [(0.1, "bf16"), (None, "fp32")])
+def test_check_patches_beside_an_onnx_model_let_it_run_faster(
+    write_onnx: OnnxWriter, weight: float | None, expected: str
+) -> None:
+    """One network is far from its threshold, the other often near it."""
+    path = write_onnx(weight=weight, **KEYS)
+    raw = np.random.default_rng(0).integers(200, 255, (2, 3, 64, 64)).astype(np.uint8)
+    np.save(path.parent / CHECK_FILE, raw)
+    assert choose_runtime(find_model(str(path)), "cpu", "auto", "auto").precision == expected

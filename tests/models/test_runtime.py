@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from heard import Heard
 from made import photo
+from runtimes import answer
 
 from geoseg.errors import InputError
-from geoseg.models.backends.base import RawPatches, RuntimeKind
-from geoseg.models.normalisation import make_fixed_normalisation
-from geoseg.models.runtime import describe_device, explain_unused_gpu, find_devices, open_runtime
+from geoseg.models import runtime
+from geoseg.models.backends.base import RuntimeKind
+from geoseg.models.runtime import describe_device, explain_unused_gpu, find_devices, load_backend
 from geoseg.models.store import find_model
+from geoseg.parallel import count_threads
 
 
 @pytest.fixture
@@ -29,14 +33,23 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_torch_answers_by_the_formula(tiny_model: Path) -> None:
     import segmentation_models_pytorch as smp
 
-    model = find_model(str(tiny_model))
-    raw = torch.from_numpy(np.stack([photo(64, 64, seed=seed) for seed in range(2)]))
+    raw = np.stack([photo(64, 64, seed=seed) for seed in range(2)])
     network = smp.from_pretrained(str(tiny_model)).eval()
     with torch.inference_mode():
-        expected = network((raw / 255 - 0.4) / 0.2).sigmoid()
-    patches = RawPatches(64, "uint8", make_fixed_normalisation(model.card))
-    answer = open_runtime(model, patches, RuntimeKind("cpu", "torch", "fp32"))(raw)
-    assert torch.allclose(answer, expected, atol=1e-5)
+        expected = network((torch.from_numpy(raw) / 255 - 0.4) / 0.2).sigmoid()
+    np.testing.assert_allclose(answer(find_model(str(tiny_model)), raw, "torch"), expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("engine", "library"), [("openvino", "openvino"), ("onnx", "onnxruntime"), ("torch", "torch")]
+)
+def test_an_engine_that_is_not_installed_is_named_with_its_remedy(
+    engine: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, f"geoseg.models.backends.{engine}", raising=False)
+    with pytest.raises(InputError, match=rf"`engine` {engine}: not installed: pip install \S+$"):
+        load_backend(engine)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -75,18 +88,49 @@ def test_devices_of_two_kinds_are_refused() -> None:
 
 def test_devices_have_names_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Example 9000")
-    assert describe_device("cpu") == f"CPU ({torch.get_num_threads()} threads)"
+    assert describe_device("cpu") == f"CPU ({count_threads()} threads)"
     assert describe_device("cuda:1") == "GPU 1 (Example 9000)"
     assert describe_device("mps") == "GPU (Apple)"
     assert str(RuntimeKind("cpu", "openvino", "bf16")) == "openvino bf16 on cpu"
 
 
-def test_an_idle_gpu_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "which", lambda name: f"/usr/bin/{name}")
+
+
+@pytest.mark.usefixtures("driver", "no_gpu")
+def test_an_idle_gpu_is_told_of(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert "PyTorch is a CPU build" in str(explain_unused_gpu())
+    assert find_devices("auto") == ["cpu"]
+    assert "PyTorch is a CPU build" in heard.warnings[0]
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     assert "PyTorch (CUDA 13.0) cannot use it" in str(explain_unused_gpu())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert explain_unused_gpu() is None
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+@pytest.mark.usefixtures("driver", "no_torch")
+def test_without_torch_a_gpu_is_told_of_once_with_the_command_that_uses_it(heard: Heard) -> None:
+    assert find_devices("auto") == ["cpu"]
+    (line,) = heard.warnings
+    assert line.startswith("this machine has an NVIDIA GPU but PyTorch")
+    assert line.endswith('pip install "geoseg[torch]"')
+    assert find_devices("cpu") == ["cpu"]
+    assert len(heard.warnings) == 1
+    with pytest.raises(
+        InputError, match=r"`device` cuda: not there; .* needs PyTorch: pip install \"geoseg\[torch\]\""
+    ):
+        find_devices("cuda")
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_and_gpu_nothing_is_said(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
+    monkeypatch.setattr(runtime, "has_nvidia_driver", lambda: False)
+    assert find_devices("auto") == ["cpu"]
+    assert not heard.warnings

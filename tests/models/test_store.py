@@ -1,18 +1,30 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from heard import Heard
 from made import card, photo
 
 from geoseg.errors import InputError
 from geoseg.models import store
 from geoseg.models.card import Card
-from geoseg.models.store import CARD_FILE, CHECK_FILE, CONFIG_FILE, WEIGHTS_FILE, find_model, save_model
+from geoseg.models.store import (
+    CARD_FILE,
+    CHECK_FILE,
+    CONFIG_FILE,
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    Model,
+    find_cache_folder,
+    find_model,
+    save_model,
+)
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -71,6 +83,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_weights_is_refused(copied: Path) -> None:
     (copied / WEIGHTS_FILE).unlink()
+    (copied / ONNX_FILE).unlink()
     with pytest.raises(InputError, match=r"copied: holds no model: model.safetensors, model.onnx or a .pth"):
         find_model(str(copied))
 
@@ -160,3 +173,117 @@ def test_saving_again_leaves_nothing_of_the_former_model(copied: Path, small_une
     assert Card.read(copied / CARD_FILE).name == "second"
     assert (copied / "README.md").read_text() == "mine"
     assert {path.name for path in copied.iterdir()} == {"README.md", CARD_FILE, CONFIG_FILE, WEIGHTS_FILE}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def conversions(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were made of a model; what is in them is another test's affair."""
+    from geoseg.models import export
+
+    made: list[Path] = []
+
+    def write(model: Model, path: Path) -> None:
+        made.append(path)
+        onnx = pytest.importorskip("onnx")
+        document = onnx.load(store.BUILTIN / "default" / ONNX_FILE)
+        del document.metadata_props[:]
+        document.metadata_props.add(key=store.SOURCE_KEY, value=model.network_sha256)
+        onnx.save(document, path)
+
+    monkeypatch.setattr(export, "write_model_onnx", write)
+    return made
+
+
+def test_the_file_beside_the_weights_is_used(copied: Path, conversions: list[Path], heard: Heard) -> None:
+    assert find_model(str(copied)).onnx == copied / ONNX_FILE
+    rewrite(copied / CARD_FILE, threshold=0.4, description="other words", patch=96)
+    assert find_model(str(copied)).onnx == copied / ONNX_FILE
+    assert find_model(str(copied / ONNX_FILE)).weights == copied / WEIGHTS_FILE
+    assert not conversions
+    assert not heard.lines
+
+
+def test_the_file_does_without_its_weights(copied: Path) -> None:
+    (copied / WEIGHTS_FILE).unlink()
+    model = find_model(str(copied))
+    assert model.onnx == model.weights == copied / ONNX_FILE
+    rewrite(copied / CARD_FILE, weights_sha256="0" * 64)
+    with pytest.raises(InputError, match=r"model.onnx: damaged or exchanged: its sha256"):
+        find_model(str(copied))
+
+
+@pytest.mark.parametrize("change", ["weights", "architecture", "derived", "damaged", "foreign"])
+def test_a_file_that_is_of_another_network_is_not_used(
+    copied: Path, conversions: list[Path], heard: Heard, change: str
+) -> None:
+    onnx_file = copied / ONNX_FILE
+    if change == "weights":
+        rewrite(copied / CARD_FILE, weights_sha256="")
+        (copied / WEIGHTS_FILE).write_bytes((copied / WEIGHTS_FILE).read_bytes() + b"\0")
+    elif change == "architecture":
+        rewrite(copied / CONFIG_FILE, decoder_attention_type="scse")
+    elif change == "derived":
+        rewrite(copied / CONFIG_FILE, in_channels=4)
+        rewrite(copied / CARD_FILE, derived=[{"name": "sum", "formula": "red + green"}])
+    elif change == "damaged":
+        onnx_file.write_bytes(onnx_file.read_bytes()[:1000])
+    else:
+        onnx_file.write_bytes((store.BUILTIN / "default" / ONNX_FILE).read_bytes())
+    model = find_model(str(copied))
+    assert model.onnx == conversions[0]
+    assert heard.warnings == [f"{onnx_file}: not used, since it was not made from this model.safetensors"]
+
+
+def test_a_model_is_converted_once(copied: Path, cache: Path, conversions: list[Path], heard: Heard) -> None:
+    (copied / ONNX_FILE).unlink()
+    kept = find_model(str(copied)).onnx
+    assert kept == find_model(str(copied)).onnx == conversions[0]
+    assert kept.parent == cache / "onnx"
+    assert len(conversions) == 1
+    assert heard.lines == ["Model   tiny is converted for the CPU, once"]
+
+
+def test_a_damaged_cache_is_replaced(copied: Path, conversions: list[Path]) -> None:
+    (copied / ONNX_FILE).unlink()
+    kept = find_model(str(copied)).onnx
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    assert find_model(str(copied)).onnx.read_bytes() == whole
+    assert len(conversions) == 2
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(
+    copied: Path, cache: Path, conversions: list[Path]
+) -> None:
+    cache.write_text("a file where the folder should be")
+    (copied / ONNX_FILE).unlink()
+    assert find_model(str(copied)).onnx.exists()
+    assert find_model(str(copied)).onnx == conversions[0]
+    assert cache.is_file()
+
+
+def test_the_cache_lies_where_the_user_wants_it(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_cache_folder() == cache
+    monkeypatch.delenv("GEOSEG_CACHE")
+    assert find_cache_folder().name == "geoseg"
+
+
+def test_without_torch_a_model_to_convert_is_named_with_the_command_that_brings_it(
+    copied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copied / ONNX_FILE).unlink()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "geoseg.models.export", raising=False)
+    with pytest.raises(InputError) as caught:
+        find_model(str(copied)).onnx  # noqa: B018
+    assert str(caught.value).startswith(
+        f"{copied / WEIGHTS_FILE}: has no model.onnx beside it; making one needs torch"
+    )
+    assert str(caught.value).endswith('which is not installed: pip install "geoseg[torch]"')
+    assert not cache.exists() or not any(cache.rglob("*.onnx"))

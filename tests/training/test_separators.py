@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from scipy import ndimage
@@ -17,7 +18,7 @@ from geoseg.errors import InputError
 from geoseg.models.backends.torch import ProbabilityNetwork
 from geoseg.models.export import export_onnx
 from geoseg.models.network import load_network
-from geoseg.models.store import find_model
+from geoseg.models.store import ONNX_FILE, find_model
 from geoseg.raster.coding import NODATA
 from geoseg.training.losses import boundary_loss, distance_loss
 from geoseg.training.optimizer import FullPrecisionDepthwise, MixedPrecision, speed_up_layers
@@ -57,10 +58,14 @@ def test_a_model_of_three_outputs_is_trained_written_and_run(numbered: Path, tmp
     with torch.inference_mode():
         assert network(inputs).shape == (1, 3, 32, 32)
         answer = ProbabilityNetwork(network, model.card)(inputs)
-        assert torch.allclose(answer, network(inputs)[:, :1].sigmoid())
+        assert torch.allclose(answer, network(inputs).sigmoid())
+    assert model.onnx == tmp_path / "run" / ONNX_FILE
     export_onnx(model, tmp_path / "model.onnx")
     exported = find_model(str(tmp_path / "model.onnx")).card
     assert exported.outputs == ("building",)
+    for path, channels in ((model.onnx, 3), (tmp_path / "model.onnx", 1)):
+        found = onnxruntime.InferenceSession(path).run(None, {"input": inputs.numpy()})[0]
+        np.testing.assert_allclose(found, answer[:, :channels].numpy(), atol=1e-4)
 
 
 def test_boundary_and_distance_are_learnt(numbered: Path) -> None:

@@ -1,26 +1,55 @@
-"""What every backend is: a device, an engine and a precision; raw patches go in, probabilities come out."""
+"""What every backend is: a device, an engine and a precision; raw patches go in, probabilities come out.
+
+On a CPU patches are numpy arrays, on a GPU torch tensors. Code that takes either keeps to what both understand alike: slices,
+operators, and functions of `Device.xp`, which is numpy or torch itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from geoseg.models.normalisation import Normalisation
+from geoseg.models.store import Model
 
 Engine = Literal["torch", "openvino", "onnx"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Array = Any
+"""A numpy array or a torch tensor."""
+
+
+class Device(Protocol):
+    """Where arrays lie, and how they come there and back."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def xp(self) -> Any:
+        """The library whose functions its arrays understand."""
+
+    def upload(self, values: NDArray[Any]) -> Array: ...
+
+    def download(self, values: Array) -> Callable[[], NDArray[Any]]:
+        """Set out to fetch an array; the result waits until it is there."""
+
+    def has_memory_for(self, work: Callable[[], object]) -> bool:
+        """Try some work, and tell whether the device's memory was enough."""
 
 
 class Runtime(Protocol):
-    """Raw patches (patch, band, row, col) in, probabilities (patch, class, row, col) in float32 out."""
+    """Raw patches (patch, band, row, col) in, probabilities (patch, channel, row, col) in float32 out.
+
+    The channels are the outputs that the card names: those of the classes first, then the separators.
+    """
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> Device: ...
 
-    def __call__(self, raw: Tensor) -> Tensor: ...
+    def __call__(self, raw: Array) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -42,3 +71,17 @@ class RawPatches:
     side: int
     dtype: str
     normalisation: Normalisation
+
+
+class Backend(Protocol):
+    """What each module beside this one offers: one engine."""
+
+    def find_version(self) -> str: ...
+
+    def find_obstacle(self, model: Model, device: str) -> str | None:
+        """Why the engine cannot run a model on a device, or None when it can."""
+
+    def list_precisions(self, device: str) -> Sequence[Precision]:
+        """What the engine can reckon with there, the fastest first."""
+
+    def open_runtime(self, model: Model, patches: RawPatches, kind: RuntimeKind) -> Runtime: ...

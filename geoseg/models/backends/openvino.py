@@ -1,147 +1,112 @@
-"""Models on a CPU through OpenVINO: converted once, kept in the user's cache, fed raw pixels."""
+"""Models on a CPU through OpenVINO: it reads ONNX files, and takes raw pixels."""
 
 from __future__ import annotations
 
-import warnings
-from contextlib import suppress
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import openvino
 from numpy.typing import NDArray
-from torch import Tensor
+from openvino import Layout, opset13
+from openvino.preprocess import PrePostProcessor
+from openvino.utils.types import get_element_type
 
-from geoseg.errors import GeosegError
-from geoseg.io.atomic import replace_files
-from geoseg.models.backends.torch import ProbabilityNetwork
-from geoseg.models.network import load_network
+from geoseg.errors import InputError, shorten_error
+from geoseg.models.backends.base import Precision, RawPatches, RuntimeKind
+from geoseg.models.backends.host import GraphRuntime, find_graph_obstacle
 from geoseg.models.normalisation import Normalisation
-from geoseg.models.store import Model, find_cache_folder
+from geoseg.models.store import Model
+from geoseg.parallel import count_threads
 
-PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
+PRECISION_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
 
-class OpenVinoRuntime:
-    """One patch at a time, so that a patch's result cannot depend on its neighbours in a batch."""
+def find_version() -> str:
+    return str(openvino.__version__).split("-")[0]
 
-    device = torch.device("cpu")
 
-    def __init__(self, network: Any, precision: str) -> None:
+def find_obstacle(model: Model, device: str) -> str | None:
+    obstacle = find_graph_obstacle(model, "openvino", device)
+    if obstacle is None:
+        try:
+            read_network(model.onnx)
+        except RuntimeError as error:
+            return f"{model.onnx}: OpenVINO cannot read it ({shorten_error(error)})"
+    return obstacle
+
+
+def list_precisions(device: str) -> Sequence[Precision]:
+    capabilities = get_core().get_property(device.upper(), "OPTIMIZATION_CAPABILITIES")
+    return ["bf16", "fp32"] if "BF16" in capabilities else ["fp32"]
+
+
+class OpenVinoRuntime(GraphRuntime):
+    """An ONNX file in OpenVINO, the normalisation built into the network."""
+
+    def __init__(self, model: Model, patches: RawPatches, precision: Precision) -> None:
+        super().__init__(model, patches)
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": count_threads(),
         }
-        self.request = get_core().compile_model(network, "CPU", settings).create_infer_request()
+        network = read_network(self.graph.path).clone()
+        try:
+            network.reshape([1, len(model.card.bands), patches.side, patches.side])
+            network = build_in_normalisation(network, patches.normalisation, patches.dtype)
+            self.request = get_core().compile_model(network, "CPU", settings).create_infer_request()
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.graph.path}: cannot be run on a patch of {patches.side} pixels "
+                f"({shorten_error(error)}); try another `patch`"
+            ) from error
 
-    def __call__(self, raw: Tensor) -> Tensor:
-        return torch.cat([self.answer(patch[None]) for patch in raw.contiguous().numpy()])
-
-    def answer(self, patch: NDArray[Any]) -> Tensor:
-        """The engine reads the patch where it lies; its own answer is good until the next patch."""
-        return torch.from_numpy(
-            self.request.infer({0: patch}, share_inputs=True, share_outputs=True)[0].copy()
-        )
-
-
-def load_converted_network(model: Model, patch: int) -> Any:
-    """The model as an OpenVINO network for normalised patches, from the cache when it was converted before."""
-    path = find_cache_folder() / "openvino" / f"{model.fingerprint[:24]}-{patch}-{get_openvino_version()}.xml"
-    network = read_cached_network(path)
-    if network is None:
-        network = convert_network(model, patch)
-        write_cached_network(network, path)
-    return network
+    def compute(self, patch: NDArray[Any]) -> NDArray[np.float32]:
+        answer: NDArray[np.float32] = self.request.infer({0: patch}, share_inputs=True, share_outputs=True)[0]
+        return answer
 
 
-def read_cached_network(path: Path) -> Any:
-    """A network converted before, or None when there is none or it is damaged."""
-    if not (path.exists() and path.with_suffix(".bin").exists()):
-        return None
-    with suppress(RuntimeError):
-        return get_core().read_model(path)
-    return None
+def open_runtime(model: Model, patches: RawPatches, kind: RuntimeKind) -> OpenVinoRuntime:
+    return OpenVinoRuntime(model, patches, kind.precision)
 
 
-def convert_network(model: Model, patch: int) -> Any:
-    """Trace the torch network at one patch size."""
-    import openvino
-
-    network = ProbabilityNetwork(load_network(model), model.card).eval()
-    example = torch.zeros(1, len(model.card.bands), patch, patch)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # tracing warns of every Python number it fixes
-        network(example)
-        return openvino.convert_model(
-            network, example_input=example, input=[1, len(model.card.bands), patch, patch]
-        )
+def read_network(path: Path) -> Any:
+    """A network as its file has it, to be cloned; read once, as long as the file stays as it is."""
+    return read_network_version(path, path.stat().st_mtime_ns)
 
 
-def write_cached_network(network: Any, path: Path) -> None:
-    """Write a converted network so that another process never sees half of it: weights first, by renaming.
-
-    A cache that cannot be written costs a conversion each time, no more.
-    """
-    import openvino
-
-    with suppress(OSError, RuntimeError, GeosegError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replace_files(path) as folder:  # in the order of names: .bin before .xml
-            openvino.save_model(network, folder / path.name, compress_to_fp16=False)
+@lru_cache(maxsize=2)
+def read_network_version(path: Path, mtime_ns: int) -> Any:
+    del mtime_ns
+    return get_core().read_model(path)
 
 
 def build_in_normalisation(network: Any, normalisation: Normalisation, dtype: str) -> Any:
-    """Build the normalisation into a network, so that raw pixels of a type go in."""
-    from openvino import Layout
-    from openvino.preprocess import PrePostProcessor
-    from openvino.utils.types import get_element_type
-
+    """Build the normalisation into a network, so that raw pixels of a type go in, and float32 comes out."""
     stages = PrePostProcessor(network)
-    stages.input().tensor().set_element_type(get_element_type(np.dtype(dtype).type)).set_layout(
-        Layout("NCHW")
-    )
-    stages.input().model().set_layout(Layout("NCHW"))
-    stages.input().preprocess().convert_element_type(get_element_type(np.float32))
+    pixels, steps = stages.input(), stages.input().preprocess()
+    pixels.tensor().set_element_type(get_element_type(np.dtype(dtype).type)).set_layout(Layout("NCHW"))
+    pixels.model().set_layout(Layout("NCHW"))
+    steps.convert_element_type(get_element_type(np.float32))
     if normalisation.clip:
-        stages.input().preprocess().custom(lambda values: clip_values(values, normalisation))
-    stages.input().preprocess().mean(list(normalisation.neutral)).scale(
-        [1 / gain for gain in normalisation.gain]
-    )
+        steps.custom(lambda values: clip_values(values, normalisation))
+    steps.mean(list(normalisation.neutral)).scale([1 / gain for gain in normalisation.gain])
+    steps.convert_element_type(network.input().get_element_type())
+    stages.output(0).tensor().set_element_type(get_element_type(np.float32))
     return stages.build()
 
 
 def clip_values(values: Any, normalisation: Normalisation) -> Any:
-    from openvino import opset13 as operations
-
     low, high = (
         np.array(limits, np.float32).reshape(1, -1, 1, 1)
         for limits in (normalisation.low, normalisation.high)
     )
-    return operations.minimum(operations.maximum(values, low), high).output(0)
+    return opset13.minimum(opset13.maximum(values, low), high).output(0)
 
 
 @cache
 def get_core() -> Any:
-    import openvino
-
     return openvino.Core()
-
-
-def is_openvino_installed() -> bool:
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def get_openvino_version() -> str:
-    import openvino
-
-    return str(openvino.__version__).split("-")[0]
-
-
-def supports_bf16() -> bool:
-    return "BF16" in get_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,6 +1,5 @@
-"""ONNX files as they lie on disk: what goes in, what comes out, and the card that they bring along.
+"""The card that an ONNX file brings along, in its metadata: geoseg's own, or what the keys of the QGIS plugin Deepness say.
 
-The card is geoseg's own, in a metadata key of its own, or what the metadata of the QGIS plugin Deepness amounts to.
 Deepness divides pixels by 255, then applies mean and std; it ignores geoseg's key.
 """
 
@@ -9,70 +8,17 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geoseg.errors import InputError, shorten_error
+from geoseg.errors import InputError
 from geoseg.models.card import Card, Scaling
 from geoseg.models.normalisation import make_fixed_normalisation
+from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
 from geoseg.raster.palette import ClassEntry
-
-AxisSize = int | None
-"""A length along one axis; None where the file leaves it open."""
-
-ONNX_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
-
-
-@dataclass(frozen=True)
-class OnnxSignature:
-    """What a network takes and gives: axes are batch, band or class, row and column."""
-
-    input_name: str
-    dtype: str
-    takes: tuple[AxisSize, AxisSize, AxisSize, AxisSize]
-    gives: tuple[AxisSize, AxisSize, AxisSize, AxisSize]
-
-
-def open_onnx_session(path: Path, threads: int = 1) -> Any:
-    """An ONNX file ready to run on the CPU."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(f"{path}: ONNX models need onnxruntime: pip install 'geoseg[onnx]'") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class
-        raise InputError(f"{path}: not an ONNX model that can be read ({shorten_error(error)})") from error
-
-
-def read_signature(session: Any, path: Path) -> OnnxSignature:
-    """What an open file takes and gives, or one line on why no scene can be fed to it."""
-    inputs, answer = session.get_inputs(), session.get_outputs()[0]
-    if len(inputs) != 1:
-        raise InputError(f"{path}: takes {len(inputs)} inputs, not one image")
-    if inputs[0].type not in ONNX_TYPES:
-        raise InputError(f"{path}: takes {inputs[0].type}; export it with an input of float32")
-    takes = parse_axes(inputs[0].shape, f"{path}: its input")
-    if takes[0] not in (None, 1):
-        raise InputError(f"{path}: takes {takes[0]} patches at a time; export it for a batch of 1")
-    return OnnxSignature(
-        inputs[0].name, ONNX_TYPES[inputs[0].type], takes, parse_axes(answer.shape, f"{path}: its output")
-    )
-
-
-def parse_axes(shape: list[int | str | None], what: str) -> tuple[AxisSize, AxisSize, AxisSize, AxisSize]:
-    if len(shape) != 4:
-        raise InputError(f"{what} has {len(shape)} dimensions, not batch, bands, rows and columns")
-    batch, channels, rows, cols = (size if isinstance(size, int) else None for size in shape)
-    return batch, channels, rows, cols
-
 
 CARD_KEY = "geoseg_card"
 CLASS_COLORS = ("#000000", "#e4572e", "#4c9f70", "#5b7db1", "#f3b61f", "#8e6c8a", "#76b7b2", "#9c755f")
@@ -82,8 +28,8 @@ OVERLAP_PERCENT = 12
 
 def read_onnx_card(path: Path) -> Card:
     """The card that a file brings along: geoseg's own, or what Deepness's keys amount to."""
-    session = open_onnx_session(path)
-    written: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    graph = read_onnx_graph(path)
+    written = graph.metadata
     if CARD_KEY in written:
         return Card.parse(written[CARD_KEY], str(path))
     if not {"class_names", "resolution"} <= set(written):
@@ -91,7 +37,7 @@ def read_onnx_card(path: Path) -> Card:
             f"{path}: neither a card.json beside it nor metadata inside it say what it expects; write a card.json"
         )
     try:
-        return make_card(OnnxMetadata(written), path.stem, read_signature(session, path))
+        return make_card(OnnxMetadata(written), path.stem, graph)
     except (ValueError, TypeError, SyntaxError) as error:
         raise InputError(
             f"{path}: its metadata cannot be understood ({error}); write a card.json beside it"
@@ -121,7 +67,7 @@ def parse_literal(key: str, text: str) -> Any:
         raise ValueError(f"{key} is {text[:40]!r}, which is no JSON") from None
 
 
-def make_card(metadata: OnnxMetadata, name: str, network: OnnxSignature) -> Card:
+def make_card(metadata: OnnxMetadata, name: str, network: OnnxGraph) -> Card:
     kind = str(metadata("model_type", "Segmentor")).capitalize()
     if kind != "Segmentor":
         raise ValueError(f"it is a {kind}, not a Segmentor")
