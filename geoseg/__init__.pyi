@@ -9,6 +9,7 @@ import geopandas as gpd
 from geoseg.datasets.prepare import PrepareResult
 from geoseg.errors import GeosegError as GeosegError
 from geoseg.errors import InputError as InputError
+from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
@@ -21,6 +22,7 @@ __all__ = [
     "Card",
     "GeosegError",
     "InputError",
+    "evaluate",
     "infer",
     "open_model",
     "prepare",
@@ -31,6 +33,25 @@ __all__ = [
 
 File = str | os.PathLike[str]
 
+def evaluate(
+    predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
+    truth: File | gpd.GeoDataFrame,
+    *,
+    against: Sequence[str] = (),
+    image: str | None = None,
+    probability: str | None = None,
+    area: str | None = None,
+    gsd_m: float | None = None,
+    split: Literal["train", "validation", "test"] | None = None,
+    places: Sequence[str] = (),
+    threshold: float | None = None,
+    min_area_m2: float | None = None,
+    boundary: int | None = None,
+    regions: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    page: File | None = None,
+    overwrite: bool = False,
+    device: str | None = None,
+) -> EvaluationResult: ...
 def infer(
     scene: File | Sequence[File],
     out: File | None = None,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.datasets.options import KINDS
 from geoseg.errors import InputError, explain_missing_torch
+from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.training.options import TrainOptions
 from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from geoseg.datasets.prepare import PrepareResult
+    from geoseg.evaluation.results import EvaluationResult
     from geoseg.models.store import Model
     from geoseg.training.trained_model import TrainedModel
     from geoseg.workflows.infer import InferResult
@@ -133,6 +135,25 @@ def prepare(kind: str, source: File | None, out: File, **options: Any) -> Prepar
     if source is None and kind != "demo":
         raise InputError(f"`source`: must be given; {kind} are read from files")
     return prepare_dataset(Path(source or ""), Path(out), KINDS[kind](**options))
+
+
+@document_options(EvaluateOptions)
+def evaluate(
+    predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
+    truth: File | gpd.GeoDataFrame,
+    **options: Any,
+) -> EvaluationResult:
+    """Score one or more predictions of the same truth: models, masks, probabilities or footprints.
+
+    The truth is a mask, footprints, or a data set. Several predictions are compared with the first one.
+    """
+    from geoseg.evaluation.run import evaluate_predictions
+
+    several = predictions if isinstance(predictions, list | tuple) else [predictions]
+    named = {f"prediction-{number}": each for number, each in enumerate(several, start=1)}
+    with store_frames({**named, "truth": truth}) as stored:
+        files = [os.fspath(stored[name]) for name in named]
+        return evaluate_predictions(files, os.fspath(stored["truth"]), EvaluateOptions(**options))
 
 
 def open_model(name: File = "default") -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_a_data_set_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         geoseg.prepare(kind, source, tmp_path / "out", **options)
+
+
+def test_footprints_are_evaluated(write_raster: RasterWriter) -> None:
+    mask = np.zeros((60, 60), np.uint8)
+    mask[10:30, 10:40] = 1
+    path = write_raster("mask.tif", mask)
+    found = geoseg.vectorize(path, regularize=False).buildings
+    result = geoseg.evaluate([found, path], path)
+    assert "1.000" in str(result)
+    assert json.loads(json.dumps(result.summary))
 
 
 @pytest.mark.parametrize(("name", "words"), [("all.qgs", "ends in .qgz"), ("there.qgz", "exists already")])

@@ -14,6 +14,7 @@ from geoseg.cli.main import COMMANDS, geoseg
 from geoseg.cli.options import take_options
 from geoseg.datasets.options import KINDS
 from geoseg.errors import InputError
+from geoseg.evaluation.options import EvaluateOptions
 from geoseg.inference.options import PredictOptions
 from geoseg.options import (
     GROUPS,
@@ -28,7 +29,15 @@ from geoseg.options import (
 from geoseg.training.options import TrainOptions
 from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
 
-CLASSES = (PredictOptions, InferOptions, VectorizeOptions, StatsOptions, TrainOptions, *KINDS.values())
+CLASSES = (
+    EvaluateOptions,
+    PredictOptions,
+    InferOptions,
+    VectorizeOptions,
+    StatsOptions,
+    TrainOptions,
+    *KINDS.values(),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

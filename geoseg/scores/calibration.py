@@ -29,7 +29,7 @@ PRECISELY = {"ftol": 1e-15, "gtol": 1e-11, "maxiter": 1000}
 
 @dataclass(frozen=True)
 class ProbabilityCounts:
-    """Pixels counted by whether they are of a class and how probable that was said to be: `counts[..., truth, level]`.
+    """Pixels counted by whether they are of a class and how probable that was predicted to be: `counts[..., truth, level]`.
 
     Level 250 is probability 1. Axes before these two are for several tables at once (classes, places).
     """
@@ -80,24 +80,27 @@ class ProbabilityCounts:
         return divide(loss.sum(axis=-1), self.pixels)
 
     def reliability(self, bins: int = 15) -> Reliability:
-        """What was said against what came true, in equally wide bins of probability."""
+        """Predicted probabilities against observed shares, in equally wide bins of probability."""
         bin_of = np.minimum(np.arange(PROBABILITY_STEPS + 1) * bins // PROBABILITY_STEPS, bins - 1)
         starts = np.searchsorted(bin_of, np.arange(bins))
         both = self.counts.sum(axis=-2)
         counts = np.add.reduceat(both, starts, axis=-1)
-        said = np.add.reduceat(both * LEVELS, starts, axis=-1)
-        came = np.add.reduceat(self.counts[..., 1, :], starts, axis=-1)
-        return Reliability(counts, divide(said, counts), divide(came, counts))
+        predicted = np.add.reduceat(both * LEVELS, starts, axis=-1)
+        observed = np.add.reduceat(self.counts[..., 1, :], starts, axis=-1)
+        return Reliability(counts, divide(predicted, counts), divide(observed, counts))
 
     def ece(self, bins: int = 15) -> Floats:
-        """Expected calibration error (Guo et al. 2017): how far, on average, what was said is from what came true."""
+        """Expected calibration error (Guo et al. 2017): how far, on average, predicted is from observed."""
         return self.reliability(bins).ece
 
     @property
     def total_error(self) -> Floats:
         """By which share the probabilities of all pixels add up to more than the pixels that are of the class."""
-        said, true = (self.counts.sum(axis=-2) * LEVELS).sum(axis=-1), self.counts[..., 1, :].sum(axis=-1)
-        return divide(said, true) - 1
+        predicted, true = (
+            (self.counts.sum(axis=-2) * LEVELS).sum(axis=-1),
+            self.counts[..., 1, :].sum(axis=-1),
+        )
+        return divide(predicted, true) - 1
 
     def confusion(self, threshold: float) -> Confusion:
         """Pixels that are of the class or not, by whether a threshold takes them for it."""
@@ -115,12 +118,12 @@ class Reliability:
     """For each bin of probability: pixels in it, their mean probability, and the share that is of the class."""
 
     counts: Counts
-    said: Floats
-    came_true: Floats
+    predicted: Floats
+    observed: Floats
 
     @property
     def ece(self) -> Floats:
-        gaps = np.nan_to_num(np.abs(self.said - self.came_true))
+        gaps = np.nan_to_num(np.abs(self.predicted - self.observed))
         return divide((self.counts * gaps).sum(axis=-1), self.counts.sum(axis=-1))
 
 
@@ -203,8 +206,8 @@ def fit_temperature_scaling(logits: Floats, counts: NDArray[Any]) -> Temperature
     others, own = counts.sum(axis=1, dtype=np.float64)
     if not others + own:
         raise InputError("no pixel to calibrate with")
-    so = counts[1] * ((own + 1) / (own + 2)) + counts[0] / (others + 2)
-    share, weight = so / (others + own), counts.sum(axis=0) / (others + own)
+    targets = counts[1] * ((own + 1) / (own + 2)) + counts[0] / (others + 2)
+    share, weight = targets / (others + own), counts.sum(axis=0) / (others + own)
     middle = float((weight * logits).sum())
     spread = logits - middle
 

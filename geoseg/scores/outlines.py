@@ -85,6 +85,13 @@ class OutlineOverlaps:
     def select(self, chosen: Flags | Ints) -> OutlineOverlaps:
         return OutlineOverlaps(self.predicted[chosen], self.true[chosen], self.iou[chosen])
 
+    def find_iou(self, partners: Ints) -> Floats:
+        """The IoU of each predicted footprint with its partner among the true ones; 0 where that is -1."""
+        iou = np.zeros(len(partners))
+        own = partners[self.predicted] == self.true
+        iou[self.predicted[own]] = self.iou[own]
+        return iou
+
 
 def match_outlines(
     predicted: FootprintOutlines, true: FootprintOutlines, thresholds: Floats = IOU_THRESHOLDS
@@ -94,20 +101,22 @@ def match_outlines(
     return match_overlaps(overlaps, predicted.confidence, np.ones(len(true), dtype=bool), thresholds)
 
 
-def match_overlaps(overlaps: OutlineOverlaps, confidence: Floats, wanted: Flags, thresholds: Floats) -> Ints:
-    """The same from overlaps; a predicted footprint takes a true one that is not wanted only where no wanted one is left."""
+def match_overlaps(
+    overlaps: OutlineOverlaps, confidence: Floats, counted: Flags, thresholds: Floats = IOU_THRESHOLDS
+) -> Ints:
+    """The same from overlaps; a true footprint that is not counted is taken only where no counted one is left."""
     matches = np.full((len(thresholds), len(confidence)), -1)
     for found, threshold in zip(matches, thresholds, strict=True):
         near = overlaps.select(overlaps.iou >= threshold - ROUNDING)
         contested = is_repeated(near.predicted) | is_repeated(near.true)
         found[near.predicted[~contested]] = near.true[~contested]
-        resolve_conflicts(near.select(contested), confidence, wanted, found)
+        resolve_conflicts(near.select(contested), confidence, counted, found)
     return matches
 
 
 @dataclass(frozen=True)
 class SizeMatches:
-    """Which footprints of one side count in each of COCO's sizes, and which of these have a partner: (size, threshold, footprint).
+    """Which footprints count in each of COCO's sizes, and which of these have a partner: (size, threshold, footprint).
 
     A true footprint counts in its own size; a predicted one in that of its partner or, without one, in its own.
     """
@@ -116,21 +125,22 @@ class SizeMatches:
     matched: Flags
 
 
-def match_by_size(predicted: FootprintOutlines, true: FootprintOutlines) -> tuple[SizeMatches, SizeMatches]:
-    """Both sides by size, where the plane of the outlines is that of the pixels."""
-    overlaps = OutlineOverlaps.between(predicted, true)
+def match_by_size(
+    predicted: FootprintOutlines, true: FootprintOutlines, overlaps: OutlineOverlaps
+) -> tuple[SizeMatches, SizeMatches]:
+    """Predicted and true footprints by size, where the plane of the outlines is that of the pixels."""
     areas = shapely.area(predicted.polygons), shapely.area(true.polygons)
-    sides: list[tuple[SizeMatches, SizeMatches]] = []
+    matches_by_size: list[tuple[SizeMatches, SizeMatches]] = []
     for low, high in SIZES.values():
-        own, wanted = ((low <= area) & (area <= high) for area in areas)
-        matches = match_overlaps(overlaps, predicted.confidence, wanted, IOU_THRESHOLDS)
-        right = (matches >= 0) & wanted[matches] if len(true) else np.zeros(matches.shape, dtype=bool)
+        own, counted = ((low <= area) & (area <= high) for area in areas)
+        matches = match_overlaps(overlaps, predicted.confidence, counted)
+        right = (matches >= 0) & counted[matches] if len(true) else np.zeros(matches.shape, dtype=bool)
         met = np.zeros((len(matches), len(true)), dtype=bool)
         threshold, number = np.nonzero(right)
         met[threshold, matches[threshold, number]] = True
-        counted = right | ((matches < 0) & own)
-        sides.append((SizeMatches(counted, right), SizeMatches(np.broadcast_to(wanted, met.shape), met)))
-    one, other = zip(*sides, strict=True)
+        of_predicted = SizeMatches(right | ((matches < 0) & own), right)
+        matches_by_size.append((of_predicted, SizeMatches(np.broadcast_to(counted, met.shape), met)))
+    one, other = zip(*matches_by_size, strict=True)
     return stack_sizes(one), stack_sizes(other)
 
 
@@ -150,9 +160,9 @@ def is_repeated(numbers: Ints) -> Flags:
     return np.asarray(np.bincount(numbers)[numbers] > 1 if len(numbers) else np.zeros(0, dtype=bool))
 
 
-def resolve_conflicts(pairs: OutlineOverlaps, confidence: Floats, wanted: Flags, found: Ints) -> None:
-    """Where several claim one another: the most confident chooses first, and takes the nearest wanted one left."""
-    order = np.lexsort((-pairs.iou, ~wanted[pairs.true], pairs.predicted, -confidence[pairs.predicted]))
+def resolve_conflicts(pairs: OutlineOverlaps, confidence: Floats, counted: Flags, found: Ints) -> None:
+    """Where several claim one another: the most confident chooses first, and takes the nearest counted one left."""
+    order = np.lexsort((-pairs.iou, ~counted[pairs.true], pairs.predicted, -confidence[pairs.predicted]))
     taken: set[int] = set()
     for predicted, true in zip(pairs.predicted[order].tolist(), pairs.true[order].tolist(), strict=True):
         if found[predicted] < 0 and true not in taken:
@@ -198,9 +208,9 @@ def extract_boundary(inside: PixelFlags, distance: int) -> PixelFlags:
 def erode_vertically(inside: PixelFlags, distance: int) -> PixelFlags:
     """The pixels that are inside together with all pixels so far above and below, in runs of 2, 4, 8 ... pixels."""
     run = np.pad(inside, ((distance, distance), (0, 0)))
-    length, wanted = 1, 2 * distance + 1
-    while length < wanted:
-        step = min(length, wanted - length)
+    length, whole = 1, 2 * distance + 1
+    while length < whole:
+        step = min(length, whole - length)
         run = run[:-step] & run[step:]
         length += step
     return np.asarray(run)

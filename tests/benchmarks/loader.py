@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from town import write_town
 
 from geoseg.datasets.schema import Dataset, Item, write_dataset
-from geoseg.evaluation.classes import BACKGROUND, BUILDING
+from geoseg.evaluation.inputs.classes import BACKGROUND, BUILDING
 from geoseg.training.options import TrainOptions
 from geoseg.training.patches.augmentation import RECIPES
 from geoseg.training.processes import ProcessGroup, choose_device

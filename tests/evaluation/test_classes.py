@@ -19,14 +19,14 @@ from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
 
 from geoseg.datasets.schema import Dataset, Item, write_dataset
-from geoseg.evaluation.classes import (
-    SAME,
-    SideClasses,
+from geoseg.evaluation.inputs.classes import (
+    IDENTITY,
+    ClassScheme,
     make_named_classes,
     make_numbered_classes,
     match_classes,
 )
-from geoseg.evaluation.sides import sum_by_class
+from geoseg.evaluation.inputs.maps import sum_by_class
 from geoseg.models.store import save_model
 from geoseg.raster.palette import ClassEntry
 
@@ -120,7 +120,7 @@ def test_bands_of_one_class_are_summed() -> None:
     assert merged[:, 0].tolist() == [[220, 131, 255], [30, 120, 255]]
     swapped = sum_by_class(bands, np.array([0, 2, 1], dtype=np.uint8))
     np.testing.assert_array_equal(swapped, bands[[0, 2, 1]])
-    assert sum_by_class(bands, SAME) is bands
+    assert sum_by_class(bands, IDENTITY) is bands
     assert sum_by_class(bands + np.uint8(0), np.array([0, 0, 1], dtype=np.uint8)).max() == 255
 
 
@@ -255,7 +255,7 @@ def test_places_that_a_model_learnt_from_are_told(
 
 def test_what_only_one_side_knows_is_told(heard: Heard) -> None:
     match_classes(
-        SideClasses("model", classes(*NAMES)), SideClasses("set", classes("ground", "tent", "water"))
+        ClassScheme("model", classes(*NAMES)), ClassScheme("set", classes("ground", "tent", "water"))
     )
     assert heard.lines == [
         "building of model: not known to set, so counted as background",
@@ -264,18 +264,18 @@ def test_what_only_one_side_knows_is_told(heard: Heard) -> None:
 
 
 def test_bare_numbers_stand_for_the_classes_of_the_side_that_names_them() -> None:
-    mask = SideClasses("m", make_numbered_classes(2), named=False)
-    known = SideClasses("d", classes(*NAMES))
+    mask = ClassScheme("m", make_numbered_classes(2), named=False)
+    known = ClassScheme("d", classes(*NAMES))
     for legend in (match_classes(mask, known), match_classes(known, mask)):
         assert legend.classes == known.classes
-        np.testing.assert_array_equal(legend.predicted, SAME)
-    longer = SideClasses("n", make_numbered_classes(4), named=False)
+        np.testing.assert_array_equal(legend.predicted, IDENTITY)
+    longer = ClassScheme("n", make_numbered_classes(4), named=False)
     assert match_classes(mask, longer).classes == longer.classes
 
 
 def test_a_truth_keeps_classes_that_a_prediction_happens_not_to_hold() -> None:
-    words = SideClasses("p", make_named_classes(["house"]), numbered=False)
-    more = SideClasses("t", make_named_classes(["house", "tent"]), numbered=False)
+    words = ClassScheme("p", make_named_classes(["house"]), numbered=False)
+    more = ClassScheme("t", make_named_classes(["house", "tent"]), numbered=False)
     assert [entry.name for entry in match_classes(words, more).classes[1:]] == ["house", "tent"]
-    sure = SideClasses("model", classes("ground", "house", "pool"))
+    sure = ClassScheme("model", classes("ground", "house", "pool"))
     assert [entry.name for entry in match_classes(sure, more).classes[1:]] == ["house"]

@@ -18,7 +18,14 @@ from scipy.ndimage import binary_dilation
 from geoseg.errors import InputError
 from geoseg.evaluation import counting
 from geoseg.evaluation.counting import TileGrid, count_pair
-from geoseg.evaluation.sides import EvaluationPair, RasterSide, Side, SideStrip, VectorSide, limit_to_polygons
+from geoseg.evaluation.inputs.maps import (
+    ClassMap,
+    EvaluationPair,
+    MapStrip,
+    RasterMap,
+    VectorMap,
+    limit_to_polygons,
+)
 from geoseg.raster.grid import Grid
 from geoseg.raster.mask import open_mask
 from geoseg.scores.calibration import ProbabilityCounts
@@ -41,17 +48,17 @@ def blobs(seed: int, classes: int = 3) -> NDArray[np.uint8]:
 
 
 class Array:
-    """A side that is an array in memory."""
+    """A map that is an array in memory."""
 
     def __init__(self, classes: NDArray[np.uint8], probabilities: NDArray[np.uint8] | None = None) -> None:
         self.name, self.classes, self.probabilities = "array", classes, probabilities
 
-    def read(self, rows: slice) -> SideStrip:
+    def read(self, rows: slice) -> MapStrip:
         levels = self.probabilities
-        return SideStrip(self.classes[rows], None if levels is None else levels[:, rows])
+        return MapStrip(self.classes[rows], None if levels is None else levels[:, rows])
 
 
-def pair(predicted: Side, truth: Side, **changes: Any) -> EvaluationPair:
+def pair(predicted: ClassMap, truth: ClassMap, **changes: Any) -> EvaluationPair:
     return EvaluationPair(
         **{"name": "x", "place": "here", "grid": GRID, "predicted": predicted, "truth": truth, **changes}
     )
@@ -123,7 +130,7 @@ def test_polygons_and_their_raster_count_alike() -> None:
     boxes = shapely.box([10, 100, 250], [20, 90, 200], [60, 160, 330], [55, 130, 290])
     outlines = FootprintOutlines(boxes, np.array([1, 2, 1]), np.full(3, np.nan))
     values = rasterio.features.rasterize(zip(boxes, [1, 2, 1], strict=True), (HEIGHT, WIDTH)).astype(np.uint8)
-    of_polygons = count_pair(pair(VectorSide("v", outlines, WIDTH), Array(blobs(9))), 3)
+    of_polygons = count_pair(pair(VectorMap("v", outlines, WIDTH), Array(blobs(9))), 3)
     of_raster = count_pair(pair(Array(values), Array(blobs(9))), 3)
     np.testing.assert_array_equal(of_polygons.confusion.counts, of_raster.confusion.counts)
     np.testing.assert_array_equal(of_polygons.boundary, of_raster.boundary)
@@ -131,7 +138,7 @@ def test_polygons_and_their_raster_count_alike() -> None:
 
 def test_background_drawn_above_a_building_hides_it_and_is_no_footprint() -> None:
     boxes = shapely.box([10, 20], [20, 30], [60, 40], [70, 50])
-    courtyard = VectorSide("v", FootprintOutlines(boxes, np.array([1, 0]), np.full(2, np.nan)), WIDTH)
+    courtyard = VectorMap("v", FootprintOutlines(boxes, np.array([1, 0]), np.full(2, np.nan)), WIDTH)
     values = rasterio.features.rasterize(zip(boxes, [1, 0], strict=True), (HEIGHT, WIDTH)).astype(np.uint8)
     seen = count_pair(pair(courtyard, Array(values)), 2)
     assert seen.confusion.counts.sum(axis=0).tolist() == [[HEIGHT * WIDTH - 2100, 0], [0, 2100]]
@@ -140,7 +147,7 @@ def test_background_drawn_above_a_building_hides_it_and_is_no_footprint() -> Non
 
 def test_polygons_on_unknown_ground_do_not_count() -> None:
     boxes = shapely.box([10, 300], [20, 20], [40, 340], [50, 50])
-    side = VectorSide("v", FootprintOutlines(boxes, np.array([1, 1]), np.full(2, np.nan)), WIDTH)
+    side = VectorMap("v", FootprintOutlines(boxes, np.array([1, 1]), np.full(2, np.nan)), WIDTH)
     true = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     true[:, 250:] = 255
     assert len(count_pair(pair(side, Array(true)), 2).predicted.area_m2) == 1
@@ -149,7 +156,7 @@ def test_polygons_on_unknown_ground_do_not_count() -> None:
 def test_outside_of_an_area_nothing_is_known() -> None:
     area = np.array([shapely.box(0, 0, 100, 100)])
     inside = limit_to_polygons(Array(np.zeros((HEIGHT, WIDTH), dtype=np.uint8)), area, WIDTH)
-    labelled = VectorSide("v", FootprintOutlines.merge([]), WIDTH, area)
+    labelled = VectorMap("v", FootprintOutlines.merge([]), WIDTH, area)
     for truth in (inside, labelled):
         counted = count_pair(pair(Array(np.zeros((HEIGHT, WIDTH), dtype=np.uint8)), truth), 2)
         assert counted.confusion.pixels.sum() == 100 * 100
@@ -158,7 +165,7 @@ def test_outside_of_an_area_nothing_is_known() -> None:
 def test_a_raster_on_disk_is_read_as_it_is(write_raster: RasterWriter) -> None:
     true = blobs(10)
     path = write_raster("mask.tif", true, nodata=255)
-    side = RasterSide(open_mask(str(path)))
+    side = RasterMap(open_mask(str(path)))
     np.testing.assert_array_equal(
         count_pair(pair(side, Array(blobs(1))), 3).confusion.counts,
         count_pair(pair(Array(true), Array(blobs(1))), 3).confusion.counts,
@@ -171,11 +178,11 @@ def test_strips_and_tiles_cover_a_scene_once(shape: tuple[int, int]) -> None:
     rows = [row for strip in tiles.strips() for row in range(strip.start, strip.stop)]
     assert rows == list(range(shape[0]))
     assert all(strip.start // tiles.side == (strip.stop - 1) // tiles.side for strip in tiles.strips())
-    corners = tiles.at(np.array([0, shape[0] - 1]), np.array([0, shape[1] - 1]))
+    corners = tiles.find(np.array([0, shape[0] - 1]), np.array([0, shape[1] - 1]))
     assert corners.tolist() == [0, tiles.number - 1]
     for strip in tiles.strips():
         for number, columns in tiles.columns(strip):
-            assert tiles.at(np.array(strip.start), np.array(min(columns.start, shape[1] - 1))) == number
+            assert tiles.find(np.array(strip.start), np.array(min(columns.start, shape[1] - 1))) == number
 
 
 def test_unknown_classes_are_refused_by_name() -> None:

@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from geoseg.evaluation.counting import OutlineTracer
+from geoseg.evaluation.footprints import OutlineTracer
+from geoseg.evaluation.inputs.maps import MapStrip
 from geoseg.scores.outlines import (
     IOU_THRESHOLDS,
     SIZES,
     FootprintOutlines,
+    OutlineOverlaps,
+    SizeMatches,
     compute_average_precision,
     match_by_size,
     match_outlines,
@@ -129,15 +132,19 @@ def of_pycocotools(predicted: list, confidence: list[float], true: list) -> tupl
 def test_a_footprint_counts_in_the_size_of_its_partner_or_its_own() -> None:
     """A medium footprint with a small partner is small; one without a partner is medium."""
     true = outlines([(0, 0, 30, 30)])
-    predicted, of_truth = match_by_size(outlines([(0, 0, 33, 32), (100, 0, 33, 32)]), true)
+    predicted, of_truth = matched_by_size(outlines([(0, 0, 33, 32), (100, 0, 33, 32)]), true)
     assert predicted.counted[:, 0].tolist() == [[True, False], [False, True], [False, False]]
     assert predicted.matched[:, 0].tolist() == [[True, False], [False, False], [False, False]]
     assert of_truth.matched[:, 0].tolist() == of_truth.counted[:, 0].tolist() == [[True], [False], [False]]
 
 
+def matched_by_size(predicted: FootprintOutlines, true: FootprintOutlines) -> tuple[SizeMatches, SizeMatches]:
+    return match_by_size(predicted, true, OutlineOverlaps.between(predicted, true))
+
+
 @pytest.mark.parametrize(("predicted", "true"), [([], [(0, 0, 1, 1)]), ([(0, 0, 1, 1)], []), ([], [])])
 def test_nothing_has_no_size(predicted: list, true: list) -> None:
-    one, other = match_by_size(outlines(predicted), outlines(true))
+    one, other = matched_by_size(outlines(predicted), outlines(true))
     assert one.counted.shape == (3, 10, len(predicted))
     assert other.counted[0].all()
     assert not one.matched.any()
@@ -155,9 +162,9 @@ ACROSS_SIZES = st.lists(
 def test_average_precision_by_size_of_overlapping_boxes(predicted: list, true: list, chance) -> None:
     pytest.importorskip("pycocotools")
     sure = [c / 100 for c in chance.sample(range(1, 100), len(predicted))]
-    sides = outlines(predicted, sure), outlines(true)
-    masks = [[box_mask(box, (144, 144)) for box in side] for side in (predicted, true)]
-    assert sized_precision(*sides) == pytest.approx(coco_by_size(*masks, sure), abs=1e-9, nan_ok=True)
+    both = outlines(predicted, sure), outlines(true)
+    masks = [[box_mask(box, (144, 144)) for box in boxes] for boxes in (predicted, true)]
+    assert sized_precision(*both) == pytest.approx(coco_by_size(*masks, sure), abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -171,7 +178,10 @@ def test_average_precision_by_size_of_traced_masks(seed: int) -> None:
     found = ndimage.binary_opening(found, iterations=1).astype(np.uint8) | (painted(chance, 3) & ~truth)
     predicted, true = traced(found), traced(truth)
     sure = chance.permutation(len(predicted)) / len(predicted)
-    masks = [[polygon_mask(polygon, truth.shape) for polygon in side.polygons] for side in (predicted, true)]
+    masks = [
+        [polygon_mask(polygon, truth.shape) for polygon in outlines.polygons]
+        for outlines in (predicted, true)
+    ]
     ours = sized_precision(FootprintOutlines(predicted.polygons, predicted.classes, sure), true)
     assert ours == pytest.approx(coco_by_size(*masks, sure.tolist()), abs=1e-9, nan_ok=True)
     assert np.nanmax(ours) > 0.2
@@ -189,7 +199,7 @@ def painted(chance: np.random.Generator, number: int) -> np.ndarray:
 
 def traced(mask: np.ndarray) -> FootprintOutlines:
     tracer = OutlineTracer(mask.shape[1])
-    tracer.add(mask, 0, None)
+    tracer.add(slice(0, len(mask)), MapStrip(mask))
     return tracer.finish()
 
 
@@ -206,11 +216,11 @@ def box_mask(box: tuple[int, int, int, int], shape: tuple[int, int]) -> np.ndarr
 
 
 def sized_precision(predicted: FootprintOutlines, true: FootprintOutlines) -> list[float]:
-    one, other = match_by_size(predicted, true)
+    one, other = matched_by_size(predicted, true)
     order = np.argsort(-predicted.confidence, kind="stable")
     return [
-        float(compute_average_precision(right[:, order], counted[:, order], wanted[0].sum()).mean())
-        for right, counted, wanted in zip(one.matched, one.counted, other.counted, strict=True)
+        float(compute_average_precision(right[:, order], counted[:, order], present[0].sum()).mean())
+        for right, counted, present in zip(one.matched, one.counted, other.counted, strict=True)
     ]
 
 

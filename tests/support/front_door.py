@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from geoseg import api
 from geoseg.datasets.options import KINDS
+from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Option, Options, list_options
 from geoseg.training.options import TrainOptions
 from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
@@ -30,6 +31,7 @@ import geopandas as gpd
 from geoseg.datasets.prepare import PrepareResult
 from geoseg.errors import GeosegError as GeosegError
 from geoseg.errors import InputError as InputError
+from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
@@ -43,6 +45,7 @@ __all__ = [{names}]
 File = str | os.PathLike[str]
 '''
 FUNCTIONS: dict[str, type[Options] | None] = {
+    "evaluate": EvaluateOptions,
     "infer": InferOptions,
     "open_model": None,
     "stats": StatsOptions,

@@ -15,6 +15,7 @@ import click
 
 from geoseg.cli.main import COMMANDS, geoseg
 from geoseg.datasets.options import KINDS, DatasetOptions
+from geoseg.evaluation.options import EvaluateOptions
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
 from geoseg.training.options import TrainOptions
@@ -27,6 +28,7 @@ CLASSES: Mapping[str, type[Options]] = {
     "vectorize": VectorizeOptions,
     "stats": StatsOptions,
     "train": TrainOptions,
+    "evaluate": EvaluateOptions,
     **{f"prepare {kind}": options for kind, options in KINDS.items()},
 }
 """The options of a command, for those that have a function in Python."""

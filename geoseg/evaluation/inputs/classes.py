@@ -1,4 +1,4 @@
-"""Which classes a comparison is in, and what the values of each side stand for among them."""
+"""Which classes a comparison is in, and what the values of prediction and truth stand for among them."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-SAME = np.arange(256, dtype=np.uint8)
+IDENTITY = np.arange(256, dtype=np.uint8)
 
 
 BACKGROUND, BUILDING = ClassEntry("background", "#000000"), ClassEntry("building", "#e4572e")
 COLOURS = ("#4c78a8", "#54a24b", "#eeca3b", "#b279a2", "#72b7b2", "#9d755d", "#ff9da6")
 
-Meaning = NDArray[np.uint8]
+Lookup = NDArray[np.uint8]
+"""For each value of a raster, the number of its class in the comparison."""
 
 
 @dataclass(frozen=True)
-class SideClasses:
-    """The classes that one side tells apart, the first of them its background."""
+class ClassScheme:
+    """The classes that a prediction or a truth distinguishes, the first of them its background."""
 
     source: str
     classes: tuple[ClassEntry, ...]
     named: bool = True
     """Whether it names them itself; a mask does not."""
     numbered: bool = True
-    """Whether their numbers are its own; words in a column have none."""
+    """Whether they have numbers of their own; words in a column have none."""
 
     @property
     def are_all(self) -> bool:
@@ -53,21 +54,23 @@ class SideClasses:
 
 @dataclass(frozen=True)
 class ClassLegend:
-    """The classes of a comparison, and which of them each side's values (and bands of probability) stand for."""
+    """The classes of a comparison, and for each value (or band of probability) of both inputs the number of its class."""
 
     classes: tuple[ClassEntry, ...]
-    predicted: Meaning = field(default_factory=lambda: SAME)
-    true: Meaning = field(default_factory=lambda: SAME)
+    predicted: Lookup = field(default_factory=lambda: IDENTITY)
+    true: Lookup = field(default_factory=lambda: IDENTITY)
 
 
-def match_classes(predicted: SideClasses, true: SideClasses) -> ClassLegend:
-    """The classes that two sides are compared in.
+def match_classes(predicted: ClassScheme, true: ClassScheme) -> ClassLegend:
+    """The classes that prediction and truth are compared in.
 
-    Where either has numbers only, numbers tell which are the same. Else names do, and a class that only one side knows
-    counts as background. Two sides of one class each mean the same by it.
+    Where either has numbers only, numbers tell which are the same. Else names do, and a class that only one of the two
+    knows counts as background. Where each knows one class, the two mean the same by it.
     """
     if predicted.numbered and true.numbered and not (predicted.named and true.named):
-        return ClassLegend(max(true, predicted, key=lambda words: (words.named, len(words.classes))).classes)
+        return ClassLegend(
+            max(true, predicted, key=lambda scheme: (scheme.named, len(scheme.classes))).classes
+        )
     if len(predicted.classes) == len(true.classes) == 2:
         warn_of_other_name(predicted, true)
         return ClassLegend((true if true.named else predicted).classes)
@@ -76,56 +79,58 @@ def match_classes(predicted: SideClasses, true: SideClasses) -> ClassLegend:
         return merge_into_one_class(predicted, true)
     kept = [entry for entry in true.classes[1:] if entry.name in known or not predicted.are_all]
     classes = (true.classes[0], *kept)
-    for side, other in ((predicted, true), (true, predicted)):
-        report_left_out(side, other, classes)
+    report_left_out(predicted, true, classes)
+    report_left_out(true, predicted, classes)
     numbers = {entry.name: number for number, entry in enumerate(classes)}
     return ClassLegend(classes, map_values(predicted.classes, numbers), map_values(true.classes, numbers))
 
 
-def warn_of_other_name(predicted: SideClasses, true: SideClasses) -> None:
-    said, meant = predicted.classes[1].name, true.classes[1].name
-    if predicted.named and true.named and said != meant:
-        log.warning(f"{predicted.source} knows {said}, {true.source} {meant}; they are taken for the same")
-
-
-def report_left_out(side: SideClasses, other: SideClasses, classes: Sequence[ClassEntry]) -> None:
-    compared = {entry.name for entry in classes}
-    left_out = [entry.name for entry in side.classes[1:] if entry.name not in compared]
-    if left_out:
-        log.info(
-            f"{list_names(left_out)} of {side.source}: not known to {other.source}, so counted as background"
+def warn_of_other_name(predicted: ClassScheme, true: ClassScheme) -> None:
+    predicted_name, true_name = predicted.classes[1].name, true.classes[1].name
+    if predicted.named and true.named and predicted_name != true_name:
+        log.warning(
+            f"{predicted.source} knows {predicted_name}, {true.source} {true_name}; they are taken for the same"
         )
 
 
-def merge_into_one_class(predicted: SideClasses, true: SideClasses) -> ClassLegend:
-    """Words that the other side does not know are kinds of its class, if it has one only; else there is no telling."""
+def report_left_out(scheme: ClassScheme, other: ClassScheme, classes: Sequence[ClassEntry]) -> None:
+    compared = {entry.name for entry in classes}
+    left_out = [entry.name for entry in scheme.classes[1:] if entry.name not in compared]
+    if left_out:
+        log.info(
+            f"{list_names(left_out)} of {scheme.source}: not known to {other.source}, so counted as background"
+        )
+
+
+def merge_into_one_class(predicted: ClassScheme, true: ClassScheme) -> ClassLegend:
+    """Names that the other one does not know are kinds of its class, if it has one only; else there is no telling."""
     for many, one in ((predicted, true), (true, predicted)):
         if not many.numbered and len(one.classes) == 2:
             log.warning(f"{many.source}: {many.listed} all count as {one.classes[1].name}")
-            merged = np.minimum(SAME, 1)
-            meanings = {"predicted": merged} if many is predicted else {"true": merged}
-            return ClassLegend(one.classes, **meanings)
+            merged = np.minimum(IDENTITY, 1)
+            lookups = {"predicted": merged} if many is predicted else {"true": merged}
+            return ClassLegend(one.classes, **lookups)
     raise InputError(
         f"{predicted.source}: knows {predicted.listed}, but {true.source} {true.listed}; they share no class"
     )
 
 
-def map_values(classes: Sequence[ClassEntry], numbers: Mapping[str, int]) -> Meaning:
+def map_values(classes: Sequence[ClassEntry], numbers: Mapping[str, int]) -> Lookup:
     """For each value of a raster, the number of its class."""
-    meaning = SAME.copy()
-    meaning[: len(classes)] = [0, *(numbers.get(entry.name, 0) for entry in classes[1:])]
-    return meaning
+    lookup = IDENTITY.copy()
+    lookup[: len(classes)] = [0, *(numbers.get(entry.name, 0) for entry in classes[1:])]
+    return lookup
 
 
-def read_model_classes(model: str, card: Card) -> SideClasses:
-    return SideClasses(model, tuple(ClassEntry(entry.name, entry.color) for entry in card.classes))
+def read_model_classes(model: str, card: Card) -> ClassScheme:
+    return ClassScheme(model, tuple(ClassEntry(entry.name, entry.color) for entry in card.classes))
 
 
-def read_mask_classes(mask: Mask) -> SideClasses:
+def read_mask_classes(mask: Mask) -> ClassScheme:
     """A mask does not name its classes; how many there are, its values tell, and the bands of its probability."""
     values = find_classes(mask) if mask.threshold is None else []
     bands = len(mask.probability.bands) if mask.probability else 0
-    return SideClasses(mask.path, make_numbered_classes(max([1, bands - 1, *values])), named=False)
+    return ClassScheme(mask.path, make_numbered_classes(max([1, bands - 1, *values])), named=False)
 
 
 def make_numbered_classes(highest: int) -> tuple[ClassEntry, ...]:

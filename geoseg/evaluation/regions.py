@@ -1,0 +1,126 @@
+"""Counts and areas of footprints per region: per place, per polygon of a file, or per square of a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.evaluation.counting import TileCounts
+from geoseg.evaluation.footprints import FootprintTable
+from geoseg.evaluation.inputs.maps import Comparison
+from geoseg.evaluation.measures import make_json_number
+from geoseg.footprints.measure import Extent
+from geoseg.raster.grid import WGS84, find_transformer
+from geoseg.regions.polygons import Regions, read_regions
+from geoseg.scores.confusion import Floats, divide
+
+
+@dataclass(frozen=True)
+class RegionErrors:
+    """Count and area of footprints, predicted and true, of one class per region."""
+
+    names: tuple[str, ...]
+    predicted: Floats
+    true: Floats
+    predicted_m2: Floats
+    true_m2: Floats
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a region, with relative errors."""
+        count_error, area_error = (
+            divide(self.predicted, self.true) - 1,
+            divide(self.predicted_m2, self.true_m2) - 1,
+        )
+        return [
+            {
+                "region": name,
+                "predicted": int(self.predicted[at]),
+                "true": int(self.true[at]),
+                "count_error": make_json_number(count_error[at]),
+                "predicted_m2": round(float(self.predicted_m2[at]), 1),
+                "true_m2": round(float(self.true_m2[at]), 1),
+                "area_error": make_json_number(area_error[at]),
+            }
+            for at, name in enumerate(self.names)
+        ]
+
+
+@dataclass(frozen=True)
+class RegionAssignment:
+    """Names of regions, and which of them the footprints of prediction and truth lie in: numbers of footprints and of regions."""
+
+    names: tuple[str, ...]
+    predicted: tuple[NDArray[np.intp], NDArray[np.intp]]
+    true: tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def assign_places(counts: TileCounts) -> RegionAssignment:
+    """Each place is a region."""
+    names, place_of_tile = np.unique(counts.places, return_inverse=True)
+    tables = counts.predicted, counts.true
+    predicted, true = ((np.arange(len(table.tile)), place_of_tile[table.tile]) for table in tables)
+    return RegionAssignment(tuple(map(str, names)), predicted, true)
+
+
+def assign_regions(source: str, counts: TileCounts, comparison: Comparison) -> RegionAssignment:
+    """The regions of a file or grid."""
+    tables = counts.predicted, counts.true
+    middles = np.concatenate([table.middle for table in tables], axis=1)
+    extent = compute_extent(middles if middles.size else list_corners(comparison))
+    regions = read_regions(source, extent)
+    predicted, true = (find_regions(table, regions) for table in tables)
+    return RegionAssignment(regions.names, predicted, true)
+
+
+def compute_region_errors(counts: TileCounts, index: int, assigned: RegionAssignment) -> RegionErrors:
+    """Errors of a class in each region."""
+    tables = (counts.predicted, assigned.predicted), (counts.true, assigned.true)
+    sums = [
+        sum_by_region(table, index, regions, as_area, len(assigned.names))
+        for as_area in (False, True)
+        for table, regions in tables
+    ]
+    return RegionErrors(assigned.names, *sums)
+
+
+def sum_by_region(
+    table: FootprintTable,
+    index: int,
+    assigned: tuple[NDArray[np.intp], NDArray[np.intp]],
+    as_area: bool,
+    regions: int,
+) -> Floats:
+    """How many footprints of a class each region holds, or how large they are together."""
+    footprint, region = assigned
+    own = table.classes[footprint] == index
+    weights = table.area_m2[footprint[own]] if as_area else np.ones(int(own.sum()))
+    return np.bincount(region[own], weights=weights, minlength=regions).astype(np.float64)
+
+
+def find_regions(table: FootprintTable, regions: Regions) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Footprints and the regions in which their middle lies."""
+    points = shapely.points(*find_transformer(WGS84, regions.crs).transform(*table.middle))
+    footprint, region = shapely.STRtree(regions.shapes).query(points, predicate="intersects")
+    return footprint, region
+
+
+def list_corners(comparison: Comparison) -> Floats:
+    """Longitudes and latitudes of the corners of all scenes."""
+    corners = []
+    for pair in comparison.pairs:
+        left, bottom, right, top = pair.grid.bounds
+        corners.append(
+            find_transformer(pair.grid.crs, WGS84).transform([left, left, right, right], [bottom, top] * 2)
+        )
+    return np.concatenate(corners, axis=1)
+
+
+def compute_extent(lonlat: Floats) -> Extent:
+    """The box around some longitudes and latitudes."""
+    (west, south), (east, north) = lonlat.min(axis=1).tolist(), lonlat.max(axis=1).tolist()
+    return Extent(WGS84, (west, south, east, north))
