@@ -326,7 +326,8 @@ def model_copy(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def without_weights(model: Path) -> None:
-    (model / "model.safetensors").unlink()
+    for name in ("model.safetensors", "model.onnx"):
+        (model / name).unlink()
 
 
 def truncated_weights(model: Path) -> None:
@@ -341,7 +342,7 @@ def exchanged_weights(model: Path) -> None:
 
 
 def malicious_weights(model: Path) -> None:
-    (model / "model.safetensors").unlink()
+    without_weights(model)
     Malicious.proof = model.parent / "executed"
     (model / "model.pth").write_bytes(pickle.dumps(Malicious()))
     edit_card(model, weights_sha256="")
