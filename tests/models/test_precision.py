@@ -247,3 +247,9 @@ def test_check_patches_beside_an_onnx_model_let_it_run_faster(
     raw = np.random.default_rng(0).integers(200, 255, (2, 3, 64, 64)).astype(np.uint8)
     np.save(path.parent / CHECK_FILE, raw)
     assert choose_runtime(find_model(str(path)), "cpu", "auto", "auto").precision == expected
+
+
+def test_check_patches_that_a_network_cannot_take_check_nothing(write_onnx: OnnxWriter) -> None:
+    path = write_onnx(weight=0.1, side=96, **KEYS)
+    np.save(path.parent / CHECK_FILE, photo(64, 64)[None])
+    assert choose_runtime(find_model(str(path)), "cpu", "auto", "auto").precision == "fp32"
