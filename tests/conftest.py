@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,19 @@ from numpy.typing import NDArray
 
 settings.register_profile("geoseg", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("geoseg")
+
+TORCH = "torch|onnx|segmentation_models_pytorch|geoseg[.]training(?![.](options|runs) )"
+IMPORTS_TORCH = re.compile(rf"^(import|from) ({TORCH})\b", re.MULTILINE)
+
+
+def pytest_report_header() -> str:
+    return "" if find_spec("torch") else "PyTorch is not installed: tests that import it are left out"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what imports PyTorch, or what comes with it, where that is not installed."""
+    is_test = collection_path.suffix == ".py" and not find_spec("torch")
+    return True if is_test and IMPORTS_TORCH.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -72,9 +72,9 @@ def export_model(*, model: str, out: Path, overwrite: bool, as_json: bool) -> No
     """
     from geoseg.models.store import find_model
 
+    found = find_model(model)
     with explain_missing_torch(f"writing {out}"):
         from geoseg.models.export import export_onnx
-    found = find_model(model)
     difference = export_onnx(found, out, overwrite)
     log.info(f"Checked {out}: its probabilities differ from the model's by {difference:.1g} at most")
     summary = {"model": found.card.name, "onnx": str(out), "largest_difference": difference}

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geoseg.datasets.images import IMAGE_SUFFIXES
-from geoseg.datasets.schema import DATASET_FILE, Dataset, Split, refuse_repeated, write_dataset
+from geoseg.datasets.options import Split
+from geoseg.datasets.schema import DATASET_FILE, Dataset, refuse_repeated, write_dataset
 from geoseg.errors import InputError
 from geoseg.io.layers import parse_layer_path
 from geoseg.parallel import WorkerPool, count_processors

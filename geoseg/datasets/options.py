@@ -23,6 +23,8 @@ from geoseg.options import (
 
 RGB = "red,green,blue"
 
+Split = Literal["train", "validation", "test"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetOptions(Options):

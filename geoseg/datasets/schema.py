@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
+from geoseg.datasets.options import Split
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
 from geoseg.raster.palette import ClassEntry
 
-Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 DATASET_FILE = "dataset.toml"

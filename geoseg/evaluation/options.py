@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.datasets.schema import Split
+from geoseg.datasets.options import Split
 from geoseg.options import (
     ABOVE_ZERO,
     AT_LEAST_ONE,

@@ -11,8 +11,9 @@ import numpy as np
 
 from geoseg.inference.job import Job
 
-# A Python process with torch, GDAL and an engine loaded, before it has read a pixel.
-BASE_BYTES = 700 * 2**20
+# A Python process with GDAL, an engine, a network and what makes footprints, and what PyTorch adds to it (both measured).
+BASE_BYTES = 550 * 2**20
+TORCH_BYTES = 300 * 2**20
 STRIPS_IN_FLIGHT = 4
 MEASURED_PATCHES = 2
 
@@ -50,7 +51,8 @@ def estimate_memory(job: Job) -> int:
     raw = rows * width * (len(job.scene.bands) * np.dtype(job.scene.dtype).itemsize + 1)
     answer = rows * width * (outputs + 1)
     canvas = plan.patch * width * outputs * 4
-    return BASE_BYTES + STRIPS_IN_FLIGHT * (raw + answer) + 2 * canvas
+    base = BASE_BYTES + (TORCH_BYTES if job.kinds[0].engine == "torch" else 0)
+    return base + STRIPS_IN_FLIGHT * (raw + answer) + 2 * canvas
 
 
 def estimate_disk(job: Job) -> int:

@@ -82,7 +82,14 @@ def list_kinds(device: str, engine: Engine, precision: PrecisionRequest) -> list
 
 
 def is_close_enough(model: Model, kind: RuntimeKind) -> bool:
-    return model.check_patches is not None and find_difference(model, kind).is_small
+    return can_be_checked(model, kind.engine) and find_difference(model, kind).is_small
+
+
+def can_be_checked(model: Model, engine: Engine) -> bool:
+    """Whether a model has check patches, and of a size that its network takes."""
+    if model.check_patches is None:
+        return False
+    return engine == "torch" or model.graph.takes[2] in (None, model.check_patches.shape[-1])
 
 
 def find_difference(model: Model, kind: RuntimeKind) -> AnswerDifference:

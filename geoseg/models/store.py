@@ -25,7 +25,7 @@ from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_text
 from geoseg.models.card import Card
 from geoseg.models.onnx_card import read_onnx_card
-from geoseg.models.onnx_graph import read_onnx_graph
+from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
 
 log = logging.getLogger(__name__)
 
@@ -93,26 +93,32 @@ class Model:
         everything = [weights, self.architecture, card.activation, seen]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
-    @cached_property
+    @property
     def onnx(self) -> Path:
+        return self.graph.path
+
+    @cached_property
+    def graph(self) -> OnnxGraph:
         """The network as an ONNX file: the model itself, the file beside its weights, or one made of them once and kept."""
         if self.is_onnx:
-            return self.weights
+            return read_onnx_graph(self.weights)
         beside = self.weights.parent / ONNX_FILE
-        if self.is_source_of(beside):
-            return beside
+        twin = self.read_twin(beside)
+        if twin:
+            return twin
         if beside.exists():
             log.warning(f"{beside}: not used, since it was not made from this {self.weights.name}")
         kept = choose_cache_folder("onnx") / f"{self.network_sha256[:24]}.onnx"
-        if not self.is_source_of(kept):
+        if not self.read_twin(kept):
             convert_to_onnx(self, kept)
-        return kept
+        return read_onnx_graph(kept)
 
-    def is_source_of(self, path: Path) -> bool:
-        """Whether an ONNX file is there, whole, and made from this very network."""
+    def read_twin(self, path: Path) -> OnnxGraph | None:
+        """An ONNX file if it is there, whole, and made from this very network."""
         with suppress(InputError):
-            return read_onnx_graph(path).metadata.get(SOURCE_KEY) == self.network_sha256
-        return False
+            graph = read_onnx_graph(path)
+            return graph if graph.metadata.get(SOURCE_KEY) == self.network_sha256 else None
+        return None
 
     @cached_property
     def check_patches(self) -> NDArray[Any] | None:
@@ -184,7 +190,7 @@ def read_card_beside(weights: Path) -> Card:
 def check_model(model: Model) -> Model:
     """Refuse weights that are not those the card was written for, and a card that contradicts the network."""
     expected = model.card.weights_sha256
-    is_twin = model.is_onnx and model.is_source_of(model.weights)  # of weights that were left out
+    is_twin = model.is_onnx and model.read_twin(model.weights)  # of weights that were left out
     if expected and model.weights_sha256 != expected and not is_twin:
         raise InputError(
             f"{model.weights}: damaged or exchanged: its sha256 is not the one on the card; get it again"

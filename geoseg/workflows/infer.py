@@ -1,4 +1,8 @@
-"""From a scene to rasters, footprints and statistics: the whole way, each part working while the next one is read."""
+"""From a scene to rasters, footprints and statistics: the whole way, each part working while the next one is read.
+
+What makes footprints is loaded where footprints are wanted: geopandas and scipy take 190 MiB and most of a second, which a
+mask does without.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,6 @@ import rasterio
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.footprints.write.geopackage import check_footprint_file
-from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.inference.estimate import Estimate, estimate_job
 from geoseg.inference.job import Job, plan_job
 from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
@@ -25,12 +27,12 @@ from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import Output, check_outputs
 from geoseg.models.card import Card
 from geoseg.parallel import count_processors
-from geoseg.regions.adjustment import ConfusionMatrix
 from geoseg.workflows.results import FootprintResult
-from geoseg.workflows.vectorizer import MaskStrip, Vectorizer
 
 if TYPE_CHECKING:
+    from geoseg.regions.adjustment import ConfusionMatrix
     from geoseg.workflows.options import InferOptions
+    from geoseg.workflows.vectorizer import Vectorizer
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +91,7 @@ def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -
         log.info("Writing " + ", ".join(map(str, outputs)))
         write_mosaics(job, journal, options.mask, options.probability)
     if options.qgis_project and out:
-        project = QgisProject(out, job.scene.files[0], *map(name_file, (options.probability, options.mask)))
-        write_project(project, options.qgis_project)
+        write_qgis_project(out, job, options, options.qgis_project)
     journal.remove()
     for leftover in journal.find_leftovers(outputs[0]):
         log.warning(
@@ -107,6 +108,13 @@ def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions
     return estimate_job(plan_job(scene, options))
 
 
+def write_qgis_project(out: Path, job: Job, options: InferOptions, path: Path) -> None:
+    from geoseg.footprints.write.project import QgisProject, write_project
+
+    rasters = map(name_file, (options.probability, options.mask))
+    write_project(QgisProject(out, job.scene.files[0], *rasters), path)
+
+
 def name_file(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
@@ -120,6 +128,8 @@ def check_infer_outputs(scene: Sequence[str], out: Path | None, options: InferOp
         raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
     check_outputs(outputs, scene)
     if out:
+        from geoseg.footprints.write.geopackage import check_footprint_file
+
         check_footprint_file(out, options.overwrite)
     return tuple(output.path for output in outputs)
 
@@ -130,11 +140,15 @@ def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     for raster in filter(None, (options.mask, options.probability)):
         yield Output("a raster", raster, RASTER_SUFFIXES, options.overwrite)
     if options.qgis_project:
+        from geoseg.footprints.write.project import PROJECT_SUFFIXES
+
         yield Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite)
 
 
 def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
     """What turns finished strips into footprints while the model works on the next ones."""
+    from geoseg.workflows.vectorizer import Vectorizer
+
     card = job.model.card
     on_gpu = job.kinds[0].device != "cpu"
     if options.min_area_m2 is None and card.min_area_m2:
@@ -152,6 +166,8 @@ def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
 
 def read_confusion(card: Card) -> ConfusionMatrix | None:
     """What is known of the model's errors, where its card has a sample of them."""
+    from geoseg.regions.adjustment import ConfusionMatrix
+
     counts = card.calibration.get("confusion")
     if not counts:
         return None
@@ -159,6 +175,8 @@ def read_confusion(card: Card) -> ConfusionMatrix | None:
 
 
 def make_strip_listener(vectorizer: Vectorizer, job: Job) -> StripListener:
+    from geoseg.workflows.vectorizer import MaskStrip
+
     def listen(files: StripFiles) -> None:
         strip = files.strip
         outputs = job.model.card.class_channels

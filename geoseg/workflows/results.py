@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
-
-from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,18 @@ class FootprintResult:
     @cached_property
     def buildings(self) -> gpd.GeoDataFrame | None:
         """The footprints; none where only rasters were asked for."""
-        return read_written_layer(self.out, BUILDINGS) if self.out else None
+        from geoseg.workflows.layers import read_buildings
+
+        return read_buildings(self.out) if self.out else None
 
     @cached_property
     def regions(self) -> gpd.GeoDataFrame | None:
         """The statistics per region; none where no regions were given."""
         if self.out is None or self.counts is None or self.counts.regions is None:
             return None
-        return read_written_layer(get_region_path(self.out), REGIONS)
+        from geoseg.workflows.layers import read_regions
+
+        return read_regions(self.out)
 
     def list_figures(self) -> dict[str, str]:
         """The figures for people."""
@@ -78,13 +82,6 @@ class FootprintResult:
         """How Jupyter shows it."""
         rows = {**self.list_figures(), **({"File": str(self.out)} if self.out and not self.folder else {})}
         return format_html_table(rows)
-
-
-def read_written_layer(path: Path, layer: str) -> gpd.GeoDataFrame:
-    """A layer of a file that geoseg wrote."""
-    if path.suffix.lower() == ".parquet":
-        return gpd.read_parquet(path)
-    return gpd.read_file(path, layer=layer if path.suffix.lower() == ".gpkg" else None)
 
 
 def format_html_table(rows: dict[str, str]) -> str:

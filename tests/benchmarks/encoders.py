@@ -16,14 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import segmentation_models_pytorch as smp
-import torch
 from machine import machine, table
+from numpy.typing import NDArray
 
 from geoseg.models.backends.base import Precision, RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card, Scaling
 from geoseg.models.normalisation import make_fixed_normalisation
-from geoseg.models.runtime import open_runtime
+from geoseg.models.runtime import load_backend, open_runtime
 from geoseg.models.store import find_model, save_model
 from geoseg.raster.palette import ClassEntry
 
@@ -57,7 +58,7 @@ def opened(name: str, folder: Path, patch: int, precision: Precision) -> tuple[s
     return name, sum(p.numel() for p in network.parameters()) / 1e6, runtime
 
 
-def seconds_a_patch(runtime: Runtime, raw: torch.Tensor) -> float:
+def seconds_a_patch(runtime: Runtime, raw: NDArray[np.uint8]) -> float:
     start = time.perf_counter()
     runtime(raw)
     return (time.perf_counter() - start) / len(raw)
@@ -68,10 +69,9 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=512)
     parser.add_argument("--turns", type=int, default=9)
     wanted = parser.parse_args()
-    raw = torch.randint(0, 256, (4, 3, wanted.patch, wanted.patch), dtype=torch.uint8)
-    quick = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    raw = np.random.default_rng(0).integers(0, 256, (4, 3, wanted.patch, wanted.patch), dtype=np.uint8)
     found: dict[str, list[float]] = {name: [] for name in ENCODERS}
-    precision: Precision = "bf16" if quick else "fp32"
+    precision = load_backend("openvino").list_precisions("cpu")[0]
     with networks(wanted.patch, precision) as opened_networks:
         for _ in range(wanted.turns):
             for name, _, runtime in opened_networks:

@@ -19,7 +19,7 @@ import segmentation_models_pytorch as smp
 import torch
 from machine import machine, table
 
-from geoseg.inference.job import InferOptions, Job, plan_job
+from geoseg.inference.job import Job, plan_job
 from geoseg.inference.predictor import find_largest_batch
 from geoseg.models.card import Card, Scaling
 from geoseg.models.store import save_model
@@ -27,7 +27,8 @@ from geoseg.raster.grid import Window
 from geoseg.raster.palette import ClassEntry
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.render import render_photo
-from geoseg.workflows.infer import InferOutputs, infer
+from geoseg.workflows.infer import infer_scene
+from geoseg.workflows.options import InferOptions
 
 
 def write_scene(path: Path, size: int) -> None:
@@ -61,24 +62,17 @@ def write_model(folder: Path) -> smp.Unet:
 def bare_seconds(job: Job, scene: Path) -> float:
     """The chosen engine on as many patches, cut beforehand."""
     runtime = job.open_runtime(job.kinds[0])
-    batch = find_largest_batch(runtime, job.plan, 3, torch.uint8)
+    device, batch = runtime.device, find_largest_batch(runtime, job.plan, 3, "uint8")
     side = job.plan.patch
     with rasterio.open(scene) as dataset:
         pixels = dataset.read(window=((0, side), (0, dataset.width)))
     lefts = np.linspace(0, pixels.shape[2] - side, batch).astype(int)
-    patches = torch.from_numpy(np.stack([pixels[:, :, x : x + side] for x in lefts])).to(runtime.device)
-    runtime(patches)
-    synchronize(runtime.device)
+    patches = device.upload(np.stack([pixels[:, :, x : x + side] for x in lefts]))
+    device.download(runtime(patches))()
     start = time.perf_counter()
     for _ in range(job.plan.patches // batch):
-        runtime(patches)
-    synchronize(runtime.device)
+        device.download(runtime(patches))()
     return (time.perf_counter() - start) * job.plan.patches / (job.plan.patches // batch * batch)
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def plain_loop_seconds(job: Job, scene: Path, network: torch.nn.Module) -> float:
@@ -122,13 +116,18 @@ def main() -> None:
         scene, model = Path(folder, "scene.tif"), Path(folder, "model")
         write_scene(scene, wanted.size)
         network = write_model(model)
-        wishes = InferOptions(model=str(model), device=wanted.device, precision=wanted.precision)
-        job = plan_job([str(scene)], wishes)
-        probability = Path(folder, "probability.tif") if wanted.probability else None
-        outputs = InferOutputs(None, Path(folder, "mask.tif"), probability, overwrite=True)
-        infer([str(scene)], outputs, wishes)  # the conversion to the engine is made and kept by the first run
+        options = InferOptions(
+            model=str(model),
+            device=wanted.device,
+            precision=wanted.precision,
+            mask=Path(folder, "mask.tif"),
+            probability=Path(folder, "probability.tif") if wanted.probability else None,
+            overwrite=True,
+        )
+        job = plan_job([str(scene)], options)
+        infer_scene([str(scene)], None, options)  # the first run makes the engine ready
         pairs = [
-            (bare_seconds(job, scene), infer([str(scene)], outputs, wishes).seconds)
+            (bare_seconds(job, scene), infer_scene([str(scene)], None, options).seconds)
             for _ in range(wanted.repeat)
         ]
         plain = plain_loop_seconds(job, scene, network)

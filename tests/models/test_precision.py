@@ -38,6 +38,7 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def both_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU with bf16, whatever this one has: torch can reckon in it on any, if slowly."""
+    pytest.importorskip("torch")
     for engine in ("torch", "openvino"):
         monkeypatch.setattr(load_backend(engine), "list_precisions", lambda _: ["bf16", "fp32"])
 
@@ -45,10 +46,9 @@ def both_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def network(small_unet: Callable[..., Any]) -> Callable[[float, float], Any]:
     """A U-Net whose logits are multiplied, then moved."""
+    torch = pytest.importorskip("torch")
 
     def build(factor: float, shift: float) -> Any:
-        import torch
-
         unet = small_unet()
         with torch.no_grad():
             unet.segmentation_head[0].weight *= factor
@@ -201,6 +201,7 @@ def test_the_fastest_engine_that_is_there_runs(tiny_model: Path, without: Callab
 def test_a_network_that_cannot_be_converted_runs_in_torch(
     saved: Saver, small_unet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch")
     from geoseg.models import export
 
     def give_up(*_: object) -> None:
@@ -246,3 +247,9 @@ def test_check_patches_beside_an_onnx_model_let_it_run_faster(
     raw = np.random.default_rng(0).integers(200, 255, (2, 3, 64, 64)).astype(np.uint8)
     np.save(path.parent / CHECK_FILE, raw)
     assert choose_runtime(find_model(str(path)), "cpu", "auto", "auto").precision == expected
+
+
+def test_check_patches_that_a_network_cannot_take_check_nothing(write_onnx: OnnxWriter) -> None:
+    path = write_onnx(weight=0.1, side=96, **KEYS)
+    np.save(path.parent / CHECK_FILE, photo(64, 64)[None])
+    assert choose_runtime(find_model(str(path)), "cpu", "auto", "auto").precision == "fp32"

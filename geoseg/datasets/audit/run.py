@@ -27,7 +27,8 @@ from geoseg.datasets.audit.page import write_page
 from geoseg.datasets.audit.records import AuditRecord, ImageFeatures, inspect_item
 from geoseg.datasets.audit.shift import AgreementPool
 from geoseg.datasets.builder import DatasetBuilder
-from geoseg.datasets.schema import DATASET_FILE, SPLITS, Dataset, Item, Split, write_dataset
+from geoseg.datasets.options import Split
+from geoseg.datasets.schema import DATASET_FILE, SPLITS, Dataset, Item, write_dataset
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from geoseg.datasets.builder import DatasetBuilder
 from geoseg.datasets.classes import BACKGROUND, CLASS_COLORS, IGNORE_NAME
-from geoseg.datasets.schema import IGNORE, Split
+from geoseg.datasets.options import Split
+from geoseg.datasets.schema import IGNORE
 from geoseg.errors import InputError
 from geoseg.io.archives import refuse_escaping_path
 from geoseg.progress import track

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.datasets.options import Split
 from geoseg.datasets.reading.images import ImageReader, open_item_image
 from geoseg.datasets.reading.labels import (
     Classes,
@@ -18,7 +19,7 @@ from geoseg.datasets.reading.labels import (
     open_pixel_labels,
     open_vector_labels,
 )
-from geoseg.datasets.schema import Dataset, Item, Split
+from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
 from geoseg.models.card import Card, Scaling
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation, make_normalisation

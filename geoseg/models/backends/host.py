@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GeosegError, InputError
 from geoseg.models.backends.base import Array, RawPatches
 from geoseg.models.card import Activation, Card
-from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
+from geoseg.models.onnx_graph import OnnxGraph
 from geoseg.models.store import Model
 
 TOLERANCE = 1e-4
@@ -47,7 +47,7 @@ def find_graph_obstacle(model: Model, engine: str, device: str) -> str | None:
     if device != "cpu":
         return f"`engine` {engine}: runs on the CPU only, not on {device}"
     try:
-        _ = model.onnx
+        _ = model.graph
     except GeosegError as error:
         return str(error)
     return None
@@ -64,7 +64,7 @@ class GraphRuntime(ABC):
     def __init__(self, model: Model, patches: RawPatches) -> None:
         self.model = model
         self.patches = patches
-        self.graph = read_onnx_graph(model.onnx)
+        self.graph = model.graph
         refuse_input_mismatch(self.graph, model.card, patches.side)
 
     @abstractmethod

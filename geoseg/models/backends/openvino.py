@@ -17,8 +17,8 @@ from openvino.utils.types import get_element_type
 from geoseg.errors import InputError, shorten_error
 from geoseg.models.backends.base import Precision, RawPatches, RuntimeKind
 from geoseg.models.backends.host import GraphRuntime, find_graph_obstacle
-from geoseg.models.normalisation import Normalisation
-from geoseg.models.store import Model
+from geoseg.models.normalisation import Normalisation, make_fixed_normalisation
+from geoseg.models.store import Model, choose_cache_folder
 from geoseg.parallel import count_threads
 
 PRECISION_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
@@ -39,8 +39,13 @@ def find_obstacle(model: Model, device: str) -> str | None:
 
 
 def list_precisions(device: str) -> Sequence[Precision]:
-    capabilities = get_core().get_property(device.upper(), "OPTIMIZATION_CAPABILITIES")
-    return ["bf16", "fp32"] if "BF16" in capabilities else ["fp32"]
+    del device  # it runs on the CPU only
+    return ["bf16", "fp32"] if "BF16" in list_capabilities() else ["fp32"]
+
+
+def list_capabilities() -> list[str]:
+    found: list[str] = get_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
 
 
 class OpenVinoRuntime(GraphRuntime):
@@ -52,6 +57,7 @@ class OpenVinoRuntime(GraphRuntime):
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": count_threads(),
+            **choose_cache(model, patches),
         }
         network = read_network(self.graph.path).clone()
         try:
@@ -71,6 +77,16 @@ class OpenVinoRuntime(GraphRuntime):
 
 def open_runtime(model: Model, patches: RawPatches, kind: RuntimeKind) -> OpenVinoRuntime:
     return OpenVinoRuntime(model, patches, kind.precision)
+
+
+def choose_cache(model: Model, patches: RawPatches) -> dict[str, str]:
+    """Where OpenVINO keeps what it compiled for this kind of processor, so that later runs begin sooner.
+
+    Scenes that are stretched have a scale each, and would fill the disk.
+    """
+    if patches.normalisation != make_fixed_normalisation(model.card):
+        return {}
+    return {"CACHE_DIR": str(choose_cache_folder("-".join(["openvino", *list_capabilities()])))}
 
 
 def read_network(path: Path) -> Any:

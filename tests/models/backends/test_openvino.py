@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -71,3 +72,36 @@ def test_a_patch_depends_on_no_other_of_its_batch(model: Model) -> None:
     for engine in ("openvino", "onnx"):
         alone = np.concatenate([answer(model, patch[None], engine) for patch in raw])
         np.testing.assert_array_equal(answer(model, raw, engine), alone)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_what_was_compiled_once_answers_the_same_again(model: Model, cache: Path) -> None:
+    raw = photo(64, 64)[None]
+    first = answer(model, raw)
+    (kept,) = cache.rglob("*.blob")
+    written = kept.stat().st_mtime_ns
+    np.testing.assert_array_equal(answer(model, raw), first)
+    assert kept.stat().st_mtime_ns == written
+    whole = kept.read_bytes()
+    kept.unlink()
+    kept.write_bytes(whole[: len(whole) // 2])
+    np.testing.assert_array_equal(answer(model, raw), first)
+    assert kept.stat().st_size >= len(whole)
+
+
+def test_stretched_scenes_leave_nothing_in_the_cache(model: Model, cache: Path) -> None:
+    answer(model, photo(64, 64)[None], normalisation=stretched(model, 1))
+    assert not list(cache.rglob("*.blob"))
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(model: Model, cache: Path) -> None:
+    raw = photo(64, 64)[None]
+    first = answer(model, raw)
+    shutil.rmtree(cache)
+    cache.write_text("a file where the folder should be")
+    np.testing.assert_array_equal(answer(model, raw), first)
