@@ -73,7 +73,10 @@ class StripPixels:
 
 @dataclass(frozen=True)
 class StripAnswer:
-    """The finished rows of a strip: classes (row, col), and probabilities (class, row, col) in 250ths."""
+    """The finished rows of a strip: classes (row, col), and every channel (channel, row, col) in 250ths.
+
+    The channels are those of the classes, and after them the separators.
+    """
 
     strip: Strip
     classes: NDArray[np.uint8]
@@ -82,15 +85,23 @@ class StripAnswer:
 
 @dataclass(frozen=True)
 class Decision:
-    """How probabilities (class, row, col) become classes (row, col)."""
+    """How probabilities (channel, row, col) become classes (row, col).
+
+    The first `outputs` channels are about classes and decide; `carried` more, the separators, only go along.
+    """
 
     outputs: int
     threshold: float
+    carried: int = 0
+
+    @property
+    def channels(self) -> int:
+        return self.outputs + self.carried
 
     def __call__(self, probabilities: Tensor) -> Tensor:
         if self.outputs == 1:
             return (probabilities[0] >= self.threshold).to(torch.uint8)
-        return probabilities.argmax(0).to(torch.uint8)
+        return probabilities[: self.outputs].argmax(0).to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class Predictor:
 
     def run(self, strips: Iterable[StripPixels]) -> Iterator[StripAnswer]:
         """The answers to consecutive strips. On a GPU the next strip is under way while one is handed out."""
-        blender = Blender(self.plan, self.decision.outputs, self.runtime.device)
+        blender = Blender(self.plan, self.decision.channels, self.runtime.device)
         pending: PendingAnswer | None = None
         for pixels in strips:
             begun = PendingAnswer(pixels.strip, self.begin(pixels, blender))

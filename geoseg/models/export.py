@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,8 @@ LARGEST_DIFFERENCE = 1e-3
 def export_onnx(model: Model, out: Path, overwrite: bool = False) -> float:
     """Write a model as ONNX, its probabilities included; returns the largest difference to torch on random patches."""
     refuse_export(model, out, overwrite)
-    network = ProbabilityNetwork(load_network(model), model.card).eval()
+    classes_alone = replace(model.card, separators=())
+    network = ProbabilityNetwork(load_network(model), classes_alone).eval()
     example = make_example_patches(model)
     with replace_file(out) as unfinished:
         write_onnx(network, example, make_metadata(model.card), unfinished)

@@ -140,5 +140,5 @@ def compute_answers(model: Model, kind: RuntimeKind) -> Tensor:
 
 def decide_classes(model: Model, probabilities: Tensor) -> Tensor:
     if model.card.activation == "sigmoid":
-        return probabilities >= model.card.threshold
+        return probabilities[:, 0] >= model.card.threshold
     return probabilities.argmax(1)

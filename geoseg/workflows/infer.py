@@ -40,10 +40,16 @@ class InferOutputs:
     probability: Path | None = None
     project: Path | None = None
     overwrite: bool = False
+    all_outputs: Path | None = None
+    """Every output of the network: the probabilities and, behind them, what separates buildings."""
+
+    @property
+    def rasters(self) -> list[Path]:
+        return [path for path in (self.mask, self.probability, self.all_outputs) if path]
 
     @property
     def paths(self) -> list[Path]:
-        wanted = (self.footprints, self.mask, self.probability, self.project)
+        wanted = (self.footprints, self.mask, self.probability, self.all_outputs, self.project)
         return [path for path in wanted if path]
 
 
@@ -99,7 +105,7 @@ def infer(
     with journal.locked(), tracer or nullcontext():
         predict_strips(job, journal, make_strip_listener(tracer, job) if tracer else None)
         log.info("Writing " + ", ".join(map(str, outputs.paths)))
-        write_mosaics(job, journal, outputs.mask, outputs.probability)
+        write_mosaics(job, journal, outputs.mask, outputs.probability, outputs.all_outputs)
     write_qgis_project(job, outputs)
     journal.remove()
     for leftover in journal.find_leftovers(outputs.paths[0]):
@@ -170,7 +176,7 @@ def estimate_infer(paths: Sequence[str], outputs: InferOutputs, wishes: InferOpt
 
 def refuse_outputs(outputs: InferOutputs, scene: Sequence[str]) -> None:
     """Find every fault of the outputs before hours of work go into them."""
-    if not (outputs.footprints or outputs.mask or outputs.probability):
+    if not (outputs.footprints or outputs.rasters):
         raise InputError("nothing to write: give --out buildings.gpkg, --mask or --probability")
     if outputs.project and not outputs.footprints:
         raise InputError("--qgis-project: a project shows footprints; give --out buildings.gpkg as well")
@@ -179,7 +185,7 @@ def refuse_outputs(outputs: InferOutputs, scene: Sequence[str]) -> None:
         if os.path.realpath(path) in inputs:
             raise InputError(f"{path}: is the scene itself; give the output another name")
         check_writable(path)
-    for raster in filter(None, (outputs.mask, outputs.probability)):
+    for raster in outputs.rasters:
         if raster.suffix.lower() not in RASTER_SUFFIXES:
             raise InputError(f"{raster}: a raster's name must end in .tif")
         if raster.exists() and not outputs.overwrite:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,12 +74,14 @@ def streamed(
     batch: int = 1,
     begin: int = 0,
     outputs: int = 1,
+    carried: int = 0,
 ) -> Answer:
     """Predict strip by strip, beginning with some strip, and put the answers together."""
     known = np.ones(image.shape[1:], bool) if valid is None else valid
-    predictor = Predictor(Computed(function), plan, Decision(outputs, 0.5), (0.0,) * len(image), batch)
+    decision = Decision(outputs, 0.5, carried)
+    predictor = Predictor(Computed(function), plan, decision, (0.0,) * len(image), batch)
     classes = np.zeros(known.shape, np.uint8)
-    probabilities = np.zeros((outputs, *known.shape), np.uint8)
+    probabilities = np.zeros((decision.channels, *known.shape), np.uint8)
     for answer in predictor.run(pixels_of(plan, image, known, plan.strips[begin:])):
         rows = slice(answer.strip.row, answer.strip.stop_row)
         classes[rows] = answer.classes
@@ -240,6 +243,28 @@ def test_classes_are_the_most_probable() -> None:
     classes, probabilities = streamed(three_classes, image, plan, outputs=3)
     assert (classes == whole(three_classes, image, plan).argmax(0)).mean() > 0.999
     assert np.abs(probabilities.astype(int).sum(0) - 250).max() <= 2
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_separators_go_along_and_decide_nothing(outputs: int) -> None:
+    plan = Plan(50, 60, 16, 4, 2)
+    image = photo(50, 60)
+    valid = np.ones((50, 60), bool)
+    valid[:5] = False
+
+    def alone(pixels: Tensor) -> Tensor:
+        return pixels[:, :outputs]
+
+    def with_separators(pixels: Tensor) -> Tensor:
+        return torch.cat([alone(pixels), torch.ones_like(pixels[:, :1]), brightness(pixels)], 1)
+
+    classes, expected = streamed(alone, image, plan, outputs=outputs, valid=valid)
+    again, channels = streamed(with_separators, image, plan, outputs=outputs, carried=2, valid=valid)
+    np.testing.assert_array_equal(again, classes)
+    np.testing.assert_array_equal(channels[:outputs], expected)
+    assert (channels[outputs][valid] == 250).all()
+    assert (channels[:, ~valid] == NODATA).all()
+    np.testing.assert_array_equal(channels[-1], streamed(brightness, image, plan, valid=valid)[1][0])
 
 
 def test_views_from_all_sides_agree_on_what_has_no_direction() -> None:

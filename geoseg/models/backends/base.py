@@ -15,7 +15,10 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class Runtime(Protocol):
-    """Raw patches (patch, band, row, col) in, probabilities (patch, class, row, col) in float32 out."""
+    """Raw patches (patch, band, row, col) in, probabilities (patch, channel, row, col) in float32 out.
+
+    The channels are the outputs that the card names: those of the classes first, then the separators.
+    """
 
     @property
     def device(self) -> torch.device: ...

@@ -79,7 +79,7 @@ def refuse_input_mismatch(model: Model, network: OnnxSignature, patch: int) -> N
 
 
 def refuse_output_mismatch(model: Model, answer: Tensor, patch: int) -> None:
-    expected = (1, model.card.class_channels, patch, patch)
+    expected = (1, len(model.card.outputs), patch, patch)
     if tuple(answer.shape) != expected:
         raise InputError(
             f"{model.weights}: answers a patch of {patch} pixels with {' x '.join(map(str, answer.shape[1:]))} values "

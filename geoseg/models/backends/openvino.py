@@ -48,7 +48,8 @@ class OpenVinoRuntime:
 
 def load_converted_network(model: Model, patch: int) -> Any:
     """The model as an OpenVINO network for normalised patches, from the cache when it was converted before."""
-    path = find_cache_folder() / "openvino" / f"{model.fingerprint[:24]}-{patch}-{get_openvino_version()}.xml"
+    name = f"{model.fingerprint[:24]}-{patch}-{len(model.card.outputs)}-{get_openvino_version()}.xml"
+    path = find_cache_folder() / "openvino" / name
     network = read_cached_network(path)
     if network is None:
         network = convert_network(model, patch)

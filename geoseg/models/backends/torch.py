@@ -11,13 +11,13 @@ from geoseg.models.normalisation import Normalisation
 
 
 class ProbabilityNetwork(nn.Module):
-    """A network that answers with the probabilities of classes."""
+    """A network that answers with the probabilities of classes and, behind them, what separates buildings."""
 
     def __init__(self, network: nn.Module, card: Card) -> None:
         super().__init__()
         self.network = network
         self.activation = card.activation
-        self.channels = card.class_channels
+        self.channels = len(card.outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         answer = self.network(inputs)
