@@ -19,6 +19,7 @@ from geoseg.inference.pipeline import StripListener, predict_strips, write_mosai
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import check_writable
 from geoseg.models.card import Card
+from geoseg.raster.mask import SEPARATORS
 
 if TYPE_CHECKING:
     from geoseg.workflows.options import VectorizeOptions
@@ -129,6 +130,7 @@ def make_vectorizer(job: Job, outputs: InferOutputs, recipe: VectorizeOptions) -
         # A CPU is busy with the model: processes of our own would only take turns with it.
         workers=min(MOST_TRACERS, count_processors() // 2) if on_gpu else 0,
         overwrite=outputs.overwrite,
+        tells_boundaries=bool(find_separator_bands(job.model.card)),
     )
 
 
@@ -152,12 +154,22 @@ def make_recipe(card: Card, wishes: Mapping[str, Any]) -> VectorizeOptions:
 def make_strip_listener(tracer: Vectorizer, job: Job) -> StripListener:
     from geoseg.workflows.vectorize import MaskStrip
 
+    card = job.model.card
+
     def listen(files: StripFiles) -> None:
         strip = files.strip
-        outputs = job.model.card.class_channels
-        tracer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, outputs))
+        bands = card.class_channels, find_separator_bands(card)
+        tracer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, *bands))
 
     return listen
+
+
+def find_separator_bands(card: Card) -> tuple[int, ...]:
+    """The numbers of the channels of boundary and distance, from 1 on; none unless the model tells both."""
+    outputs = card.outputs
+    if not set(SEPARATORS) <= set(card.separators):
+        return ()
+    return tuple(outputs.index(name) + 1 for name in SEPARATORS)
 
 
 def write_qgis_project(job: Job, outputs: InferOutputs) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from geoseg.errors import InputError
+from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SplitRule
 from geoseg.footprints.trace.outlines import JoinRules
 from geoseg.raster.grid import Grid
 from geoseg.regions.adjustment import ConfusionMatrix
 
 FINE_GSD_M = 1.0
+Splitting = Literal["auto", "touching", "never"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class VectorizeOptions:
 
     connectivity: int = 4
     """4: pixels that share a side are one building. 8: pixels that share a corner are, too."""
-    split: bool = False
-    """Part buildings that touch, at their necks."""
+    split: Splitting = "auto"
+    """Separate buildings that touch. auto: where a network says that one ends; touching: at necks of the shape."""
     min_area_m2: float = 5.0
     """Footprints smaller than this, in true square metres, are left out."""
     max_hole_m2: float = 2.0
@@ -60,16 +63,24 @@ class VectorizeOptions:
         """Whether walls are made straight for a raster of this resolution."""
         return grid.gsd_m < FINE_GSD_M if self.regularize is None else self.regularize
 
-    def joining(self, grid: Grid) -> JoinRules:
+    def split_rule(self, grid: Grid, tells_boundaries: bool) -> SplitRule | None:
+        """How footprints are separated into buildings; `tells_boundaries`: a network says where they end."""
+        if self.split == "touching":
+            return NeckRule()
+        if self.split == "never" or not tells_boundaries:
+            return None
+        return BoundaryRule(least_pixels=self.min_area_m2 / grid.gsd_m**2)
+
+    def joining(self, grid: Grid, splits: bool) -> JoinRules:
         """What belongs together when outlines are traced."""
         return JoinRules(
             connectivity=self.connectivity,
-            clusters=self._clusters(grid),
-            keeps_pixels=self.split,
+            clusters=self._clusters(grid, splits),
+            keeps_pixels=splits,
         )
 
-    def _clusters(self, grid: Grid) -> int:
+    def _clusters(self, grid: Grid, splits: bool) -> int:
         """Which neighbours are to be shaped together; straight walls meet corners by themselves."""
         if self.straightens_walls(grid):
             return 4
-        return 8 if self.simplify_m else 4 if self.split else 0
+        return 8 if self.simplify_m else 4 if splits else 0

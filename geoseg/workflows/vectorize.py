@@ -13,6 +13,8 @@ from pyproj import CRS
 
 from geoseg.footprints.features import FeatureBatch, FeatureBuilder
 from geoseg.footprints.measure import AreaCrs
+from geoseg.footprints.separate.rules import SplitRule
+from geoseg.footprints.separate.split import split_footprints
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.pieces import OutlinePieces
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints, join_bands
@@ -56,6 +58,8 @@ class MaskStrip:
     mask: Path
     probability: Path | None = None
     probability_bands: int = 1
+    separator_bands: tuple[int, ...] = ()
+    """The numbers of the bands of boundary and distance behind the probabilities, where they are told."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,19 @@ class StripTracer:
 
     joining: JoinRules
     builder: FeatureBuilder
+    split_rule: SplitRule | None = None
 
     def trace(self, strip: MaskRows) -> tuple[FeatureBatch, OutlinePieces]:
         """The finished footprints of a strip, and the pieces that may go on in its neighbours."""
         classes, probabilities = strip.mask.read(strip.rows)
+        separators = strip.mask.read_separators(strip.rows) if self.joining.keeps_pixels else None
         whole: list[TracedFootprints] = []
         unfinished: OutlinePieces | None = None
         for band in split_into_bands(*classes.shape):
             rows = classes[band]
             probability = None if probabilities is None else select_own_class(probabilities[:, band], rows)
-            pieces = trace_outlines(rows, strip.row + band.start, self.joining, probability)
+            ends = None if separators is None else separators[:, band]
+            pieces = trace_outlines(rows, strip.row + band.start, self.joining, probability, ends)
             joined = pieces if unfinished is None else join_bands(unfinished, pieces, self.joining)
             finished, unfinished = joined.split_finished()
             whole.append(build_footprints(finished))
@@ -82,10 +89,8 @@ class StripTracer:
 
     def finish(self, footprints: TracedFootprints) -> FeatureBatch:
         """Rows of the file from whole footprints."""
-        if self.joining.keeps_pixels:
-            from geoseg.footprints.separate import split_touching  # scikit-image takes a second to import
-
-            footprints = split_touching(footprints)
+        if self.split_rule:
+            footprints = split_footprints(footprints, self.split_rule, self.joining)
         return self.builder.finish(footprints)
 
 
@@ -99,9 +104,12 @@ def split_into_bands(height: int, width: int) -> Iterator[slice]:
 def make_mask_rows(strip: MaskStrip, grid: Grid) -> MaskRows:
     """A strip as `geoseg infer` writes it."""
     byte = MaskBand(1, "uint8", 1.0, 0.0, NODATA, has_mask=False)
-    bands = tuple(replace(byte, number=i + 1, scale=PROBABILITY_STEP) for i in range(strip.probability_bands))
+    bands, separators = (
+        tuple(replace(byte, number=number, scale=PROBABILITY_STEP) for number in numbers)
+        for numbers in (range(1, strip.probability_bands + 1), strip.separator_bands)
+    )
     place = grid.window(Window(strip.row, 0, strip.height, grid.width))
-    probability = Probability(str(strip.probability), bands) if strip.probability else None
+    probability = Probability(str(strip.probability), bands, separators) if strip.probability else None
     mask = Mask(str(strip.mask), byte, place, block_height=strip.height, probability=probability)
     return MaskRows(mask, slice(0, strip.height), strip.row)
 
@@ -130,7 +138,9 @@ def vectorize_mask(
     overwrite: bool = False,
 ) -> VectorizeSummary:
     """Write the footprints of a mask on disk; they are the same for any number of workers and rows in a strip."""
-    vectorizer = Vectorizer(mask.grid, out, recipe, workers=workers, overwrite=overwrite)
+    vectorizer = Vectorizer(
+        mask.grid, out, recipe, workers=workers, overwrite=overwrite, tells_boundaries=mask.tells_boundaries
+    )
     with vectorizer, track("Vectorizing", mask.grid.megapixels, "Mpx") as done:
         for rows in mask.strips(strip_rows):
             vectorizer.add(MaskRows(mask, rows, rows.start))
@@ -146,7 +156,8 @@ class Vectorizer:
                 vectorizer.add(strip)
         vectorizer.summary
 
-    `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without
+    `tells_boundaries`: the strips bring boundary and distance, by which buildings are separated. `add` hands a strip
+    to a worker process and returns, unless the workers are far behind. Leaving the block without
     an error finishes the file and gives it its name; with one, what was there before stays.
     """
 
@@ -158,12 +169,13 @@ class Vectorizer:
         *,
         workers: int = 0,
         overwrite: bool = False,
+        tells_boundaries: bool = False,
     ) -> None:
         self.grid = grid
         self.recipe = recipe
         crs = parse_crs(recipe.crs, "--crs") if recipe.crs else grid.crs
         self._area = AreaCrs.choose(grid, recipe.area_crs)
-        self._tracer = self._make_tracer(crs)
+        self._tracer = self._make_tracer(crs, recipe.split_rule(grid, tells_boundaries))
         self._stitcher = Stitcher(grid.width, self._tracer.joining)
         self._statistics = self._make_statistics()
         self._writer = FootprintWriter(out, crs, (), description=self._description, overwrite=overwrite)
@@ -232,7 +244,7 @@ class Vectorizer:
         if self._statistics is not None:
             self._writer.add_regions(self._statistics.table())
 
-    def _make_tracer(self, crs: CRS) -> StripTracer:
+    def _make_tracer(self, crs: CRS, split_rule: SplitRule | None) -> StripTracer:
         recipe = self.recipe
         finisher = FeatureBuilder(
             grid=self.grid,
@@ -244,7 +256,7 @@ class Vectorizer:
             simplify_m=recipe.simplify_m,
             regularize=recipe.straightens_walls(self.grid),
         )
-        return StripTracer(recipe.joining(self.grid), finisher)
+        return StripTracer(recipe.joining(self.grid, split_rule is not None), finisher, split_rule)
 
     def _make_statistics(self) -> RegionStatistics | None:
         recipe = self.recipe
