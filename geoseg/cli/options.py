@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from geoseg.errors import InputError
+
 if TYPE_CHECKING:
     from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule
     from geoseg.datasets.polygons import LabelForm
@@ -46,7 +48,13 @@ FOOTPRINT_OPTIONS = (
     click.option(
         "--split",
         type=click.Choice(["touching"]),
-        help="Part buildings that have grown together, at their necks or where the probability dips.",
+        help="Separate buildings that have grown together by shape alone: at necks, or where the probability dips.",
+    ),
+    click.option(
+        "--no-split",
+        is_flag=True,
+        help="Keep buildings that have grown together in one piece.  "
+        "[default: separate them where the model tells their boundaries]",
     ),
     click.option(
         "--connectivity",
@@ -94,8 +102,10 @@ def pop_footprint_options(options: dict[str, Any]) -> dict[str, Any]:
         "region_id",
     )
     wishes = {name: options.pop(name) for name in names}
-    split, connectivity = options.pop("split"), options.pop("connectivity")
-    wishes["split"] = True if split else None
+    split, no_split, connectivity = (options.pop(name) for name in ("split", "no_split", "connectivity"))
+    if split and no_split:
+        raise InputError(f"--split {split} and --no-split say the opposite; give one of them")
+    wishes["split"] = "never" if no_split else split
     wishes["connectivity"] = int(connectivity) if connectivity else None
     return {name: value for name, value in wishes.items() if value is not None}
 
