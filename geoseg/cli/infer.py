@@ -25,6 +25,11 @@ from geoseg.cli.options import add_footprint_options, pop_footprint_options
 )
 @click.option("--probability", type=click.Path(path_type=Path), help="Write probabilities to this GeoTIFF.")
 @click.option(
+    "--all-outputs",
+    type=click.Path(path_type=Path),
+    help="Write every output of the model to this GeoTIFF: probabilities, then boundary and distance where it has them.",
+)
+@click.option(
     "--model", default="default", show_default=True, help="Built-in name, folder, .onnx file or hub name."
 )
 @click.option("--bands", help="Bands in the model's order, by number or name, e.g. 4,3,2.")
@@ -82,6 +87,7 @@ def command(
     footprints: Path | None,
     mask: Path | None,
     probability: Path | None,
+    all_outputs: Path | None,
     qgis_project: Path | None,
     dry_run: bool,
     overwrite: bool,
@@ -107,7 +113,7 @@ def command(
 
     return_large_buffers()
 
-    outputs = InferOutputs(footprints, mask, probability, qgis_project, overwrite)
+    outputs = InferOutputs(footprints, mask, probability, qgis_project, overwrite, all_outputs)
     recipe = pop_footprint_options(options)
     wishes = InferOptions(**options)
     if dry_run:
