@@ -60,7 +60,7 @@ def infer(
     max_hole_m2: float = 2.0,
     regularize: bool | None = None,
     simplify_m: float = 0.0,
-    split: Literal["none", "touching"] = "none",
+    split: Literal["auto", "touching", "none"] = "auto",
     connectivity: Literal[4, 8] = 4,
     crs: str | None = None,
     area_crs: str = "auto",
@@ -83,6 +83,7 @@ def infer(
     batch: int | None = None,
     mask: File | None = None,
     probability: File | None = None,
+    all_outputs: File | None = None,
 ) -> InferResult: ...
 def open_model(
     name: File = "default",
@@ -164,7 +165,7 @@ def vectorize(
     max_hole_m2: float = 2.0,
     regularize: bool | None = None,
     simplify_m: float = 0.0,
-    split: Literal["none", "touching"] = "none",
+    split: Literal["auto", "touching", "none"] = "auto",
     connectivity: Literal[4, 8] = 4,
     crs: str | None = None,
     area_crs: str = "auto",

@@ -68,7 +68,8 @@ def define_option(
 ) -> Any:
     """A field of an options class. `[default: …]` at the end of its meaning says what is done where it is left out.
 
-    `flags` replace the flag that its name gives; `group` is the heading below which the command's help lists it.
+    `flags` replace the flag that its name gives; one of them with `=` stands for that value: `--no-split=none`. `group` is
+    the heading below which the command's help lists it.
     """
     metadata = {"help": meaning, "limits": limits, "group": group, "flags": flags, "metavar": metavar}
     return field(default=default, metadata=metadata)

@@ -201,7 +201,7 @@ def report_error(error: Exception) -> int:
 def list_flags() -> dict[str, str]:
     """The flags of the command that is running, by the parameters they stand for."""
     context = click.get_current_context(silent=True)
-    params = context.command.params if context else []
+    params = context.command.params[::-1] if context else []  # a flag goes before its short forms
     return {param.name: param.opts[0] for param in params if param.name and param.opts[0].startswith("-")}
 
 

@@ -36,7 +36,8 @@ def take_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
             help="Read options from this file; flags go before it.",
         )(collect)
         for option in reversed(list_options(kind)):
-            command = make_flag(option)(command)
+            for make in (make_shorthands, make_flag):
+                command = make(option)(command)
         return command
 
     return decorate
@@ -44,7 +45,7 @@ def take_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
 
 def make_flag(option: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """An option as a flag; what is not given stays open, so that a file or the default can speak."""
-    flags = option.flags or (format_flag(option.name),)
+    flags = [flag for flag in option.flags if "=" not in flag] or [format_flag(option.name)]
     attributes: dict[str, Any] = {
         "default": None,
         "help": option.help + describe_default(option),
@@ -55,6 +56,19 @@ def make_flag(option: Option) -> Callable[[Callable[..., None]], Callable[..., N
     else:
         attributes |= {"type": choose_click_type(option), "multiple": option.takes_many}
     return click.option(*flags, option.name, cls=GroupedOption, group=option.group, **attributes)
+
+
+def make_shorthands(option: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Flags that stand for one value of an option each; of several on a command line the last one counts."""
+
+    def decorate(run: Callable[..., None]) -> Callable[..., None]:
+        for flag, _, value in (each.partition("=") for each in option.flags if "=" in each):
+            meaning = f"Short for {format_flag(option.name)} {value}."
+            place: dict[str, Any] = {"cls": GroupedOption, "group": option.group}
+            run = click.option(flag, option.name, flag_value=value, default=None, help=meaning, **place)(run)
+        return run
+
+    return decorate
 
 
 def describe_default(option: Option) -> str:

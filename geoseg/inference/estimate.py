@@ -46,7 +46,7 @@ def estimate_job(job: Job) -> Estimate:
 
 def estimate_memory(job: Job) -> int:
     plan, width = job.plan, job.scene.grid.width
-    outputs = job.model.card.class_channels
+    outputs = job.decision.channels
     rows = min(job.scene.grid.height, plan.strip_patch_rows * plan.stride + plan.overlap)
     raw = rows * width * (len(job.scene.bands) * np.dtype(job.scene.dtype).itemsize + 1)
     answer = rows * width * (outputs + 1)
@@ -57,7 +57,7 @@ def estimate_memory(job: Job) -> int:
 
 def estimate_disk(job: Job) -> int:
     """At most: every strip stored once beside the output and once in it, probabilities hardly compressing."""
-    return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.model.card.class_channels + 0.1))
+    return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.decision.channels + 0.1))
 
 
 def estimate_seconds(job: Job) -> float:

@@ -125,7 +125,8 @@ class Job:
 
     @property
     def decision(self) -> Decision:
-        return Decision(self.model.card.class_channels, self.threshold)
+        card = self.model.card
+        return Decision(card.class_channels, self.threshold, len(card.separators))
 
     @property
     def parameters(self) -> dict[str, Any]:

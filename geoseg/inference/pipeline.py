@@ -109,31 +109,37 @@ def read_strip(job: Job, reader: SceneReader, strip: Strip, begins_run: bool) ->
     return StripPixels(strip, patch_rows, pixels.values, pixels.valid)
 
 
-def write_mosaics(job: Job, journal: Journal, mask: Path | None, probability: Path | None) -> None:
-    """Join the finished strips to the rasters that were asked for, both at the same time."""
+def write_mosaics(
+    job: Job, journal: Journal, mask: Path | None, probability: Path | None, all_outputs: Path | None = None
+) -> None:
+    """Join the finished strips to the rasters that were asked for, all at the same time.
+
+    `probability` gets the channels of the classes, `all_outputs` the separators as well.
+    """
     files = [journal.files(strip) for strip in job.plan.strips]
     card = job.model.card
     tags = {"GEOSEG": json.dumps(job.parameters, sort_keys=True), "AREA_OR_POINT": "Area"}
     classes = MosaicLayer(("class",), palette=make_palette(card), tags=tags)
-    probabilities = MosaicLayer(name_probability_bands(card), scale=1 / PROBABILITY_STEPS, tags=tags)
-    grid = job.scene.grid
+    probabilities, everything = (
+        MosaicLayer(bands, scale=1 / PROBABILITY_STEPS, tags=tags)
+        for bands in (card.outputs[: card.class_channels], card.outputs)
+    )
+    class_strips = [(f.strip, f.classes) for f in files]
+    output_strips = [(f.strip, f.probabilities) for f in files]
+    rasters = (
+        (mask, classes, class_strips),
+        (probability, probabilities, output_strips),
+        (all_outputs, everything, output_strips),
+    )
     with ThreadPoolExecutor() as pool:
-        written = []
-        if mask:
-            written.append(
-                pool.submit(write_mosaic, mask, classes, grid, [(f.strip, f.classes) for f in files])
-            )
-        if probability:
-            strips = [(f.strip, f.probabilities) for f in files]
-            written.append(pool.submit(write_mosaic, probability, probabilities, grid, strips))
+        written = [
+            pool.submit(write_mosaic, path, layer, job.scene.grid, strips)
+            for path, layer, strips in rasters
+            if path
+        ]
         for mosaic in written:
             mosaic.result()
 
 
 def make_palette(card: Card) -> Palette:
     return Palette(card.classes)
-
-
-def name_probability_bands(card: Card) -> tuple[str, ...]:
-    names = [entry.name for entry in card.classes]
-    return tuple(names[1:] if card.activation == "sigmoid" else names)

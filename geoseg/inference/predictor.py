@@ -82,13 +82,23 @@ class StripAnswer:
 
 @dataclass(frozen=True)
 class Decision:
-    """How probabilities (channel, row, col) become classes (row, col)."""
+    """How probabilities (channel, row, col) become classes (row, col).
+
+    The first `outputs` channels are about classes and decide; `carried` more, the separators, only go along.
+    """
 
     outputs: int
     threshold: float
+    carried: int = 0
+
+    @property
+    def channels(self) -> int:
+        return self.outputs + self.carried
 
     def __call__(self, probabilities: Array) -> Array:
-        return probabilities[0] >= self.threshold if self.outputs == 1 else probabilities.argmax(0)
+        if self.outputs == 1:
+            return probabilities[0] >= self.threshold
+        return probabilities[: self.outputs].argmax(0)
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Predictor:
     def run(self, strips: Iterable[StripPixels]) -> Iterator[StripAnswer]:
         """The answers to consecutive strips. On a GPU the next strip is under way while one is handed out."""
         device = self.runtime.device
-        blender = Blender(self.plan, self.decision.outputs, device)
+        blender = Blender(self.plan, self.decision.channels, device)
         pending: tuple[Strip, Callable[[], NDArray[np.uint8]]] | None = None
         for pixels in strips:
             begun = pixels.strip, device.download(self.begin(pixels, blender))
@@ -167,7 +177,7 @@ class Predictor:
     def probabilities(self, rows: Array, columns: list[int]) -> Array:
         lefts = [column * self.plan.stride for column in columns]
         patches = [rows[:, :, left : left + self.plan.patch] for left in lefts]
-        return self.runtime(self.runtime.device.xp.stack(patches))[:, : self.decision.outputs]
+        return self.runtime(self.runtime.device.xp.stack(patches))[:, : self.decision.channels]
 
     def encode_rows(self, probabilities: Array, known: Array) -> Array:
         """Classes, then each probability in 250ths, as bytes; unknown pixels are nodata. The probabilities are used up."""

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StripFiles:
-    """Where a finished strip's classes and probabilities are."""
+    """Where a finished strip's classes are, and its probabilities with the separators behind them."""
 
     strip: Strip
     classes: Path

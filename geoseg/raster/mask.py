@@ -21,6 +21,8 @@ from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, open_raster, 
 
 CACHE_BYTES = 64 * 2**20
 STRIP_PIXELS = 16_000_000
+SEPARATORS = ("boundary", "distance")
+"""What a network tells beside classes, by the names of the bands."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,36 @@ class MaskBand:
 
 @dataclass(frozen=True)
 class Probability:
-    """A raster of probabilities beside a mask: one band, or one for each class and the background."""
+    """A raster of probabilities beside a mask: one band, or one for each class and the background.
+
+    `separators` are two bands more, boundary and distance, where the file holds every output of a network that tells
+    where one building ends.
+    """
 
     path: str
     bands: tuple[MaskBand, ...]
+    separators: tuple[MaskBand, ...] = ()
+
+    @classmethod
+    def of(cls, path: str, bands: tuple[MaskBand, ...]) -> Probability:
+        """The bands of a file, the separators known by their names."""
+        named = {band.description: band for band in bands if band.is_probability_byte}
+        if not set(SEPARATORS) <= named.keys():
+            return cls(path, bands)
+        classes = tuple(band for band in bands if band.description not in SEPARATORS)
+        return cls(path, classes, tuple(named[name] for name in SEPARATORS))
 
     def read(self, rows: slice) -> Values:
-        """All bands (band, row, col), in bytes as `geoseg infer` writes them, else in steps."""
+        """The bands of classes (band, row, col), in bytes as `geoseg infer` writes them, else in steps."""
         with open_dataset(self.path) as dataset:
             return np.stack([self._read_band(dataset, band, rows) for band in self.bands])
+
+    def read_separators(self, rows: slice) -> NDArray[np.uint8] | None:
+        """Boundary and distance (2, row, col) in bytes as `geoseg infer` writes them; none where there are none."""
+        if not self.separators:
+            return None
+        with open_dataset(self.path) as dataset:
+            return np.stack([read_rows(dataset, self.path, band, rows) for band in self.separators])
 
     def _read_band(self, dataset: Any, band: MaskBand, rows: slice) -> Values:
         raw = read_rows(dataset, self.path, band, rows)
@@ -114,6 +137,15 @@ class Mask:
         classes = (values >= self.threshold).astype(np.uint8)
         classes[~known] = NODATA
         return classes, convert_to_steps(values, known, self.path)[None] if self.holds_probability else None
+
+    @property
+    def tells_boundaries(self) -> bool:
+        """Whether a network says where one building ends."""
+        return bool(self.probability and self.probability.separators)
+
+    def read_separators(self, rows: slice) -> NDArray[np.uint8] | None:
+        """Boundary and distance (2, row, col) of some rows; none where there are none."""
+        return self.probability.read_separators(rows) if self.probability else None
 
     @property
     def cache_bytes(self) -> int:
@@ -180,7 +212,7 @@ def open_probability(path: str, grid: Grid) -> Probability:
     with rasterio.Env(), open_raster(path, path) as dataset:
         if dataset.shape != grid.shape or not dataset.transform.almost_equals(grid.transform):
             raise InputError(f"{path}: does not have the same pixels as the mask; give the two of one run")
-        return Probability(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
+        return Probability.of(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
 
 
 def read_raster_grid(path: str, assume_crs: str | None = None) -> Grid:

@@ -80,7 +80,7 @@ def check_mosaic(path: Path, out: Path, strips: Sequence[tuple[Strip, Path]]) ->
     with rasterio.open(path) as mosaic:
         for strip, file in strips:
             with rasterio.open(file) as dataset:
-                expected = dataset.read()
+                expected = dataset.read(mosaic.indexes)
             window = RasterioWindow(0, strip.row, mosaic.width, strip.height)
             if not np.array_equal(mosaic.read(window=window), expected):
                 raise GeosegError(

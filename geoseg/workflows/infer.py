@@ -27,6 +27,7 @@ from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import Output, check_outputs
 from geoseg.models.card import Card
 from geoseg.parallel import count_processors
+from geoseg.raster.mask import SEPARATORS
 from geoseg.workflows.results import FootprintResult
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -
     with journal.locked(), vectorizer or nullcontext():
         predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
         log.info("Writing " + ", ".join(map(str, outputs)))
-        write_mosaics(job, journal, options.mask, options.probability)
+        write_mosaics(job, journal, options.mask, options.probability, options.all_outputs)
     if options.qgis_project and out:
         write_qgis_project(out, job, options, options.qgis_project)
     journal.remove()
@@ -122,7 +123,7 @@ def name_file(path: Path | None) -> str | None:
 def check_infer_outputs(scene: Sequence[str], out: Path | None, options: InferOptions) -> tuple[Path, ...]:
     """The files to be written, the footprints first; refused before the first pixel is read, not after the last."""
     outputs = list(list_outputs(out, options))
-    if not any((out, options.mask, options.probability)):
+    if not any((out, *list_rasters(options))):
         raise InputError("nothing to write: give `out` buildings.gpkg, `mask` or `probability`")
     if options.qgis_project and not out:
         raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
@@ -134,10 +135,14 @@ def check_infer_outputs(scene: Sequence[str], out: Path | None, options: InferOp
     return tuple(output.path for output in outputs)
 
 
+def list_rasters(options: InferOptions) -> list[Path]:
+    return [path for path in (options.mask, options.probability, options.all_outputs) if path]
+
+
 def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     if out:
         yield Output("a file of footprints", out, may_exist=True)
-    for raster in filter(None, (options.mask, options.probability)):
+    for raster in list_rasters(options):
         yield Output("a raster", raster, RASTER_SUFFIXES, options.overwrite)
     if options.qgis_project:
         from geoseg.footprints.write.project import PROJECT_SUFFIXES
@@ -147,21 +152,17 @@ def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
 
 def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
     """What turns finished strips into footprints while the model works on the next ones."""
-    from geoseg.workflows.vectorizer import Vectorizer
+    from geoseg.workflows.vectorizer import MaskFacts, Vectorizer
 
     card = job.model.card
     on_gpu = job.kinds[0].device != "cpu"
     if options.min_area_m2 is None and card.min_area_m2:
         options = replace(options, min_area_m2=card.min_area_m2)
-    return Vectorizer(
-        job.scene.grid,
-        out,
-        options,
-        names={value: entry.name for value, entry in enumerate(card.classes) if value > 0},
-        confusion=read_confusion(card),
-        # A CPU is busy with the model: processes of our own would only take turns with it.
-        workers=min(MOST_TRACERS, count_processors() // 2) if on_gpu else 0,
-    )
+    names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
+    facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
+    # A CPU is busy with the model: processes of our own would only take turns with it.
+    workers = min(MOST_TRACERS, count_processors() // 2) if on_gpu else 0
+    return Vectorizer(job.scene.grid, out, options, facts, workers)
 
 
 def read_confusion(card: Card) -> ConfusionMatrix | None:
@@ -177,9 +178,18 @@ def read_confusion(card: Card) -> ConfusionMatrix | None:
 def make_strip_listener(vectorizer: Vectorizer, job: Job) -> StripListener:
     from geoseg.workflows.vectorizer import MaskStrip
 
+    card = job.model.card
+    bands = card.class_channels, find_separator_bands(card)
+
     def listen(files: StripFiles) -> None:
         strip = files.strip
-        outputs = job.model.card.class_channels
-        vectorizer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, outputs))
+        vectorizer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, *bands))
 
     return listen
+
+
+def find_separator_bands(card: Card) -> tuple[int, ...]:
+    """The numbers of the channels of boundary and distance, from 1 on; none unless the model tells both."""
+    if not set(SEPARATORS) <= set(card.separators):
+        return ()
+    return tuple(card.outputs.index(name) + 1 for name in SEPARATORS)

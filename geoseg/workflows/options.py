@@ -52,10 +52,12 @@ class FootprintOptions(Options):
         group=FOOTPRINTS,
         metavar="M",
     )
-    split: Literal["none", "touching"] = define_option(
-        "none",
-        "touching: part buildings that have grown together, at their necks or where the probability dips.",
+    split: Literal["auto", "touching", "none"] = define_option(
+        "auto",
+        "Separate buildings that touch. auto: where the model sees that one ends, if it tells; touching: at necks of the "
+        "shape and where the probability dips; none: keep them in one piece.",
         group=FOOTPRINTS,
+        flags=("--split", "--no-split=none"),
     )
     connectivity: Literal[4, 8] = define_option(
         4, "4: one building is joined by the sides of pixels; 8: by corners, too.", group=FOOTPRINTS
@@ -95,6 +97,12 @@ class InferOptions(PredictOptions, FootprintOptions):
     )
     probability: Path | None = define_option(
         None, "Write probabilities to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
+    )
+    all_outputs: Path | None = define_option(
+        None,
+        "Write every output of the model to this GeoTIFF: probabilities, then boundary and distance where it has them.",
+        group=OUTPUTS,
+        metavar="FILE.tif",
     )
 
 

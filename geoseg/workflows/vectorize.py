@@ -17,7 +17,7 @@ from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
 from geoseg.workflows.options import FootprintOptions, VectorizeOptions
 from geoseg.workflows.results import FootprintCounts, FootprintResult
-from geoseg.workflows.vectorizer import ONLY_BUILDINGS, MaskRows, Vectorizer
+from geoseg.workflows.vectorizer import ONLY_BUILDINGS, MaskFacts, MaskRows, Vectorizer
 
 WORTH_PROCESSES_MPX = 100
 """A smaller mask is done before processes of its own have started."""
@@ -82,7 +82,7 @@ def vectorize_mask(
     strip_rows: int | None = None,
 ) -> FootprintCounts:
     """Write the footprints of a mask on disk; they are the same for any number of workers and rows in a strip."""
-    vectorizer = Vectorizer(mask.grid, out, options, names=names, workers=workers)
+    vectorizer = Vectorizer(mask.grid, out, options, MaskFacts(names, mask.tells_boundaries), workers)
     with vectorizer, track("Vectorizing", mask.grid.megapixels, "Mpx") as done:
         for rows in mask.strips(strip_rows):
             vectorizer.add(MaskRows(mask, rows, rows.start))

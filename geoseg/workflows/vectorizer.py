@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
 import numpy as np
 from pyproj import CRS
 
 from geoseg.footprints.features import FeatureBatch, FeatureBuilder
 from geoseg.footprints.measure import AreaCrs
+from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SplitRule
+from geoseg.footprints.separate.split import split_footprints
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.pieces import OutlinePieces
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints, join_bands
@@ -27,13 +29,29 @@ from geoseg.regions.statistics import RegionStatistics
 from geoseg.workflows.options import FootprintOptions
 from geoseg.workflows.results import FootprintCounts
 
-ONLY_BUILDINGS: Mapping[int, str] = MappingProxyType({1: "building"})
+ONLY_BUILDINGS: Mapping[int, str] = {1: "building"}
 MIN_AREA_M2 = 5.0
 """Smaller footprints are rarely buildings: a garden shed has 6 m², a car 8 m² with its shadow."""
 FINE_GSD_M = 1.0
 """From this pixel size on a wall is a few pixels long, and its direction a guess."""
 BAND_PIXELS = 4_000_000
 """Few enough that a band and what is made of it stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is known of a mask beside its pixels.
+
+    `tells_boundaries`: boundary and distance come with it, by which buildings are separated; `confusion`: how often its
+    classes are wrong, which gives adjusted areas of regions.
+    """
+
+    names: Mapping[int, str]
+    tells_boundaries: bool = False
+    confusion: ConfusionMatrix | None = None
+
+
+PLAIN_MASK = MaskFacts(ONLY_BUILDINGS)
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,8 @@ class MaskStrip:
     mask: Path
     probability: Path | None = None
     probability_bands: int = 1
+    separator_bands: tuple[int, ...] = ()
+    """The numbers of the bands of boundary and distance behind the probabilities, where they are told."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +89,19 @@ class StripTracer:
 
     joining: JoinRules
     builder: FeatureBuilder
+    split_rule: SplitRule | None = None
 
     def trace(self, strip: MaskRows) -> tuple[FeatureBatch, OutlinePieces]:
         """The finished footprints of a strip, and the pieces that may go on in its neighbours."""
         classes, probabilities = strip.mask.read(strip.rows)
+        separators = strip.mask.read_separators(strip.rows) if self.joining.keeps_pixels else None
         whole: list[TracedFootprints] = []
         unfinished: OutlinePieces | None = None
         for band in split_into_bands(*classes.shape):
             rows = classes[band]
             probability = None if probabilities is None else select_own_class(probabilities[:, band], rows)
-            pieces = trace_outlines(rows, strip.row + band.start, self.joining, probability)
+            ends = None if separators is None else separators[:, band]
+            pieces = trace_outlines(rows, strip.row + band.start, self.joining, probability, ends)
             joined = pieces if unfinished is None else join_bands(unfinished, pieces, self.joining)
             finished, unfinished = joined.split_finished()
             whole.append(build_footprints(finished))
@@ -87,10 +110,8 @@ class StripTracer:
 
     def finish(self, footprints: TracedFootprints) -> FeatureBatch:
         """Rows of the file from whole footprints."""
-        if self.joining.keeps_pixels:
-            from geoseg.footprints.separate import split_touching  # scikit-image takes a second to import
-
-            footprints = split_touching(footprints)
+        if self.split_rule:
+            footprints = split_footprints(footprints, self.split_rule, self.joining)
         return self.builder.finish(footprints)
 
 
@@ -104,9 +125,12 @@ def split_into_bands(height: int, width: int) -> Iterator[slice]:
 def make_mask_rows(strip: MaskStrip, grid: Grid) -> MaskRows:
     """A strip as `geoseg infer` writes it."""
     byte = MaskBand(1, "uint8", 1.0, 0.0, NODATA, has_mask=False)
-    bands = tuple(replace(byte, number=i + 1, scale=PROBABILITY_STEP) for i in range(strip.probability_bands))
+    bands, separators = (
+        tuple(replace(byte, number=number, scale=PROBABILITY_STEP) for number in numbers)
+        for numbers in (range(1, strip.probability_bands + 1), strip.separator_bands)
+    )
     place = grid.window(Window(strip.row, 0, strip.height, grid.width))
-    probability = Probability(str(strip.probability), bands) if strip.probability else None
+    probability = Probability(str(strip.probability), bands, separators) if strip.probability else None
     mask = Mask(str(strip.mask), byte, place, block_height=strip.height, probability=probability)
     return MaskRows(mask, slice(0, strip.height), strip.row)
 
@@ -119,8 +143,8 @@ class Vectorizer:
                 vectorizer.add(strip)
         vectorizer.counts
 
-    `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without
-    an error finishes the file and gives it its name; with one, what was there before stays.
+    `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without an
+    error finishes the file and gives it its name; with one, what was there before stays.
     """
 
     def __init__(
@@ -128,25 +152,23 @@ class Vectorizer:
         grid: Grid,
         out: Path,
         options: FootprintOptions,
-        *,
-        names: Mapping[int, str] = ONLY_BUILDINGS,
-        confusion: ConfusionMatrix | None = None,
+        facts: MaskFacts = PLAIN_MASK,
         workers: int = 0,
     ) -> None:
         self.grid = grid
         self.options = options
-        self.names = dict(names)
+        self.facts = facts
         crs = parse_crs(options.crs, "`crs`") if options.crs else grid.crs
         self._area = AreaCrs.choose(grid, options.area_crs)
         self._tracer = self._make_tracer(crs)
         self._stitcher = Stitcher(grid.width, self._tracer.joining)
-        self._statistics = self._make_statistics(confusion)
+        self._statistics = self._make_statistics()
         self._writer = FootprintWriter(
             out, crs, (), description=self._description, overwrite=options.overwrite
         )
         self._workers: WorkerPool[tuple[FeatureBatch, OutlinePieces]] = WorkerPool(workers)
         self._cleanup = ExitStack()
-        self._names: dict[str, None] = dict.fromkeys(names.values())
+        self._names: dict[str, None] = dict.fromkeys(facts.names.values())
         self._written = self._dropped = 0
         self._area_m2 = 0.0
 
@@ -177,7 +199,7 @@ class Vectorizer:
             classes, probabilities = strip.mask.read(strip.rows)
             window = Window(strip.row, 0, strip.height, self.grid.width)
             # One band cannot tell several classes apart, so it gives no expected area.
-            tells = probabilities is not None and (len(probabilities) > 1 or len(self.names) == 1)
+            tells = probabilities is not None and (len(probabilities) > 1 or len(self.facts.names) == 1)
             self._statistics.add_strip(window, classes, convert_from_steps(probabilities) if tells else None)
         for result in self._workers.take_ready():
             self._take(*result)
@@ -211,24 +233,29 @@ class Vectorizer:
 
     def _make_tracer(self, crs: CRS) -> StripTracer:
         options = self.options
+        min_area_m2 = MIN_AREA_M2 if options.min_area_m2 is None else options.min_area_m2
+        split_rule = choose_split_rule(
+            options.split, self.facts.tells_boundaries, min_area_m2 / self.grid.gsd_m**2
+        )
         builder = FeatureBuilder(
             grid=self.grid,
             area=self._area,
             crs=crs,
-            names=self.names,
-            min_area_m2=MIN_AREA_M2 if options.min_area_m2 is None else options.min_area_m2,
+            names=self.facts.names,
+            min_area_m2=min_area_m2,
             max_hole_m2=options.max_hole_m2,
             simplify_m=options.simplify_m,
             regularize=is_straightened(options, self.grid),
         )
-        return StripTracer(make_join_rules(options, self.grid), builder)
+        joining = make_join_rules(options, self.grid, splits=split_rule is not None)
+        return StripTracer(joining, builder, split_rule)
 
-    def _make_statistics(self, confusion: ConfusionMatrix | None) -> RegionStatistics | None:
+    def _make_statistics(self) -> RegionStatistics | None:
         options = self.options
         if options.regions is None:
             return None
         regions = read_regions(options.regions, self.grid, options.region_id)
-        return RegionStatistics(regions, self._area, self.names, self.grid, confusion)
+        return RegionStatistics(regions, self._area, self.facts.names, self.grid, self.facts.confusion)
 
     @property
     def _description(self) -> str:
@@ -240,9 +267,17 @@ def is_straightened(options: FootprintOptions, grid: Grid) -> bool:
     return grid.gsd_m < FINE_GSD_M if options.regularize is None else options.regularize
 
 
-def make_join_rules(options: FootprintOptions, grid: Grid) -> JoinRules:
+def choose_split_rule(split: str, tells_boundaries: bool, least_pixels: float) -> SplitRule | None:
+    """How footprints are separated into buildings; `tells_boundaries`: a model says where one ends."""
+    if split == "touching":
+        return NeckRule()
+    if split == "auto" and tells_boundaries:
+        return BoundaryRule(least_pixels=least_pixels)
+    return None
+
+
+def make_join_rules(options: FootprintOptions, grid: Grid, *, splits: bool) -> JoinRules:
     """What belongs together when outlines are traced; straight walls meet corners by themselves."""
-    splits = options.split == "touching"
     shaped = 8 if options.simplify_m else 4 if splits else 0
     clusters = 4 if is_straightened(options, grid) else shaped
     return JoinRules(connectivity=options.connectivity, clusters=clusters, keeps_pixels=splits)

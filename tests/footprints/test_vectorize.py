@@ -14,6 +14,7 @@ from affine import Affine
 from calls import killed
 from heard import Heard
 from rasterio.features import shapes
+from scipy.ndimage import gaussian_filter
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.mask import open_mask
@@ -123,6 +124,49 @@ def test_strips_fed_one_by_one_equal_the_whole_mask(tmp_path: Path) -> None:
             vectorizer.add(strip)
     assert digest(tmp_path / "whole.gpkg") == digest(tmp_path / "fed.gpkg")
     assert vectorizer.counts.footprints == len(footprints(tmp_path / "fed.gpkg"))
+
+
+def write_outputs(path: Path, mask: np.ndarray, seed: int = 3) -> Path:
+    """Every output of a network: probabilities, boundary and distance, blotchy enough to separate something."""
+    chance = np.random.default_rng(seed)
+    blotches = np.stack([gaussian_filter(chance.normal(size=mask.shape), 2) for _ in range(3)])
+    bands = (125 + 60 * blotches / blotches.std(axis=(1, 2), keepdims=True)).clip(0, 250).astype(np.uint8)
+    write(path, bands, scale=0.004)
+    with rasterio.open(path, "r+") as raster:
+        raster.descriptions = ("building", "boundary", "distance")
+    return path
+
+
+def test_outputs_that_tell_boundaries_separate_in_any_strips_and_workers(tmp_path: Path) -> None:
+    values = town()
+    mask = write(tmp_path / "mask.tif", values)
+    opened = open_mask(str(mask), probability=str(write_outputs(tmp_path / "outputs.tif", values)))
+    assert opened.tells_boundaries
+    found = {}
+    for rows, workers in ((None, 0), (1, 0), (23, 2), (64, 1)):
+        out = tmp_path / f"{rows}.gpkg"
+        found[rows] = vectorize_mask(opened, out, workers=workers, strip_rows=rows).footprints
+    assert len({(tmp_path / f"{rows}.gpkg").read_bytes() for rows in found}) == 1
+    whole = vectorize_mask(opened, tmp_path / "whole.gpkg", FootprintOptions(split="none"))
+    assert found[None] > whole.footprints
+    separated, alone = (footprints(tmp_path / name) for name in ("None.gpkg", "whole.gpkg"))
+    assert separated["area_m2"].sum() == pytest.approx(alone["area_m2"].sum(), rel=0.01)
+    assert separated["confidence"].between(0, 1).all()
+    assert shapely.area(separated.geometry.array).sum() == pytest.approx(
+        shapely.union_all(separated.geometry.array).area, abs=0.01
+    )
+
+
+def test_probabilities_of_other_names_separate_nothing(tmp_path: Path) -> None:
+    values = town()
+    mask = write(tmp_path / "mask.tif", values)
+    outputs = write_outputs(tmp_path / "outputs.tif", values)
+    with rasterio.open(outputs, "r+") as raster:
+        raster.descriptions = ("background", "building", "boundary")
+    assert not open_mask(str(mask), probability=str(outputs)).tells_boundaries
+    plain = write(tmp_path / "plain.tif", np.full(values.shape, 200, np.uint8), scale=0.004)
+    assert not open_mask(str(mask), probability=str(plain)).tells_boundaries
+    assert not open_mask(str(mask)).tells_boundaries
 
 
 def test_confidence_is_the_mean_probability_inside(tmp_path: Path) -> None:

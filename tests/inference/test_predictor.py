@@ -80,15 +80,15 @@ def streamed(
     batch: int = 1,
     begin: int = 0,
     outputs: int = 1,
+    carried: int = 0,
     device: Device = HOST,
 ) -> Answer:
     """Predict strip by strip, beginning with some strip, and put the answers together."""
     known = np.ones(image.shape[1:], bool) if valid is None else valid
-    predictor = Predictor(
-        Computed(function, device), plan, Decision(outputs, 0.5), (0.0,) * len(image), batch
-    )
+    decision = Decision(outputs, 0.5, carried)
+    predictor = Predictor(Computed(function, device), plan, decision, (0.0,) * len(image), batch)
     classes = np.zeros(known.shape, np.uint8)
-    probabilities = np.zeros((outputs, *known.shape), np.uint8)
+    probabilities = np.zeros((decision.channels, *known.shape), np.uint8)
     for answer in predictor.run(pixels_of(plan, image, known, plan.strips[begin:])):
         rows = slice(answer.strip.row, answer.strip.stop_row)
         classes[rows] = answer.classes
@@ -263,6 +263,28 @@ def test_tensors_are_joined_to_the_same_bits_as_arrays(plan: Plan, function: Fun
     )
     for array, tensor in zip(arrays, tensors, strict=True):
         np.testing.assert_array_equal(array, tensor)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_separators_go_along_and_decide_nothing(outputs: int) -> None:
+    plan = Plan(50, 60, 16, 4, 2)
+    image = photo(50, 60)
+    valid = np.ones((50, 60), bool)
+    valid[:5] = False
+
+    def alone(pixels: Pixels) -> Pixels:
+        return pixels[:, :outputs]
+
+    def with_separators(pixels: Pixels) -> Pixels:
+        return np.concatenate([alone(pixels), np.ones_like(pixels[:, :1]), brightness(pixels)], 1)
+
+    classes, expected = streamed(alone, image, plan, outputs=outputs, valid=valid)
+    again, channels = streamed(with_separators, image, plan, outputs=outputs, carried=2, valid=valid)
+    np.testing.assert_array_equal(again, classes)
+    np.testing.assert_array_equal(channels[:outputs], expected)
+    assert (channels[outputs][valid] == 250).all()
+    assert (channels[:, ~valid] == NODATA).all()
+    np.testing.assert_array_equal(channels[-1], streamed(brightness, image, plan, valid=valid)[1][0])
 
 
 def test_views_from_all_sides_agree_on_what_has_no_direction() -> None:

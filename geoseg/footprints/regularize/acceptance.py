@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 from geoseg.footprints.polygons import Flags, Floats, Ints, Lines, choose_lines, find_starts
 from geoseg.footprints.regularize.draft import StraightDraft
 from geoseg.footprints.regularize.network import Network
+from geoseg.footprints.regularize.parameters import AcceptanceRules
 
-LEAST_IOU = 0.85
-MOST_AREA_CHANGE = 0.05
 STRAIGHT, SIMPLIFIED, TRACED = range(3)
-PATIENCE = 4
-"""Rounds in which single footprints give way; after that, whole clusters do."""
 
 
 def accept_shapes(
-    network: Network, draft: StraightDraft, polygons: NDArray[np.object_]
+    network: Network, draft: StraightDraft, polygons: NDArray[np.object_], rules: AcceptanceRules
 ) -> tuple[NDArray[np.object_], Flags]:
     """Polygons in the straightest form that is valid and near their outline, and which are truly straight."""
     options = draft.straight, draft.simplified, (network.points, network.sizes)
@@ -34,13 +31,13 @@ def accept_shapes(
         arc_level = _choose_arc_levels(network, options, level)
         shapes[doubted] = network.polygons(*_select_lines(network, options, arc_level))[doubted]
         strayed_m2 = np.where(_find_all_straight(network, arc_level), draft.strayed_m2, np.inf)
-        failed = _find_failed(shapes, polygons, strayed_m2, level, doubted)
+        failed = _find_failed(shapes, polygons, strayed_m2, level, doubted, rules)
         failed |= _find_unfitting(shapes, network.cluster, doubted & network.crowded)
         failed &= level < TRACED
         rounds += 1
         doubted = np.bincount(network.cluster[failed], minlength=len(network.members))[network.cluster] > 0
-        level = np.where(doubted, TRACED, level) if rounds > PATIENCE else level + failed
-    _simplify_lonely(shapes, (level == TRACED) & ~network.crowded, draft.tolerance_m)
+        level = np.where(doubted, TRACED, level) if rounds > rules.patience else level + failed
+    _simplify_lonely(shapes, (level == TRACED) & ~network.crowded, draft.simple_m)
     return shapes, draft.has_walls & (level == STRAIGHT)
 
 
@@ -85,23 +82,26 @@ def _find_failed(
     strayed_m2: Floats,
     level: Ints,
     doubted: Flags,
+    rules: AcceptanceRules,
 ) -> Flags:
     """Doubted shapes that are no valid polygon or, if straight, too far from their outline."""
     failed = np.zeros(len(shapes), dtype=bool)
     failed[doubted] = ~shapely.is_valid(shapes[doubted])
     tested = doubted & ~failed & (level == STRAIGHT)
-    failed[tested] = ~_find_near(shapes[tested], polygons[tested], strayed_m2[tested])
+    failed[tested] = ~_find_near(shapes[tested], polygons[tested], strayed_m2[tested], rules)
     return failed
 
 
-def _find_near(shapes: NDArray[np.object_], polygons: NDArray[np.object_], strayed_m2: Floats) -> Flags:
+def _find_near(
+    shapes: NDArray[np.object_], polygons: NDArray[np.object_], strayed_m2: Floats, rules: AcceptanceRules
+) -> Flags:
     """Whether shapes are about as large as their outlines and cover the same ground.
 
     Shapes are intersected only where the area they may have strayed does not settle the question.
     """
     before, after = shapely.area(polygons), shapely.area(shapes)
-    near = np.abs(after - before) <= MOST_AREA_CHANGE * before
-    least_common = LEAST_IOU * (before + after) / (1 + LEAST_IOU)
+    near = np.abs(after - before) <= rules.most_area_change * before
+    least_common = rules.least_iou * (before + after) / (1 + rules.least_iou)
     unsure = near & ((before + after - strayed_m2) / 2 < least_common)
     common = shapely.area(shapely.intersection(shapes[unsure], polygons[unsure]))
     near[unsure] = common >= least_common[unsure]
@@ -118,8 +118,8 @@ def _find_unfitting(shapes: NDArray[np.object_], cluster: Ints, doubted: Flags) 
     return unfitting
 
 
-def _simplify_lonely(shapes: NDArray[np.object_], lonely: Flags, tolerance_m: float) -> None:
+def _simplify_lonely(shapes: NDArray[np.object_], lonely: Flags, simple_m: float) -> None:
     """Take the stair steps from outlines that nobody shares, where that leaves them valid."""
-    simple = shapely.simplify(shapes[lonely], tolerance_m / 2, preserve_topology=True)
+    simple = shapely.simplify(shapes[lonely], simple_m, preserve_topology=True)
     sound = shapely.is_valid(simple) & (shapely.get_type_id(simple) == shapely.GeometryType.POLYGON)
     shapes[np.flatnonzero(lonely)[sound]] = simple[sound]

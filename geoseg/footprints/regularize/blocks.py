@@ -18,12 +18,17 @@ from geoseg.footprints.polygons import Flags, Ints
 from geoseg.footprints.regularize.acceptance import accept_shapes
 from geoseg.footprints.regularize.draft import straighten_network
 from geoseg.footprints.regularize.network import build_network
+from geoseg.footprints.regularize.parameters import DEFAULT_RULES, StraighteningRules
 
 POINTS_AT_ONCE = 200_000
+"""As many as stay in a processor's cache."""
 
 
 def regularize_footprints(
-    polygons: NDArray[np.object_], clusters: NDArray[np.int64], resolution_m: float
+    polygons: NDArray[np.object_],
+    clusters: NDArray[np.int64],
+    resolution_m: float,
+    rules: StraighteningRules = DEFAULT_RULES,
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Straighten footprints; returns them in the same order, and which of them were straightened.
 
@@ -35,19 +40,19 @@ def regularize_footprints(
     if not resolution_m > 0:
         raise InputError(f"a pixel cannot be {resolution_m} m large; give the resolution in metres")
     parts, owner = shapely.get_parts(polygons, return_index=True)
-    straight_parts, straight = _regularize_blocks(parts, np.asarray(clusters)[owner], resolution_m)
+    straight_parts, straight = _regularize_blocks(parts, np.asarray(clusters)[owner], resolution_m, rules)
     return _join_parts(polygons, straight_parts, owner), np.bincount(owner, ~straight, len(polygons)) == 0
 
 
 def _regularize_blocks(
-    parts: NDArray[np.object_], clusters: Ints, resolution_m: float
+    parts: NDArray[np.object_], clusters: Ints, resolution_m: float, rules: StraighteningRules
 ) -> tuple[NDArray[np.object_], Flags]:
     """A block at a time, so that memory stays small and close at hand; blocks cannot change the result."""
     shapes, straight = parts.copy(), np.zeros(len(parts), dtype=bool)
     for block in _split_into_blocks(parts, clusters):
         network = build_network(parts[block], clusters[block], resolution_m)
-        draft = straighten_network(network, resolution_m)
-        shapes[block], straight[block] = accept_shapes(network, draft, parts[block])
+        draft = straighten_network(network, resolution_m, rules)
+        shapes[block], straight[block] = accept_shapes(network, draft, parts[block], rules.acceptance)
     return shapes, straight
 
 

@@ -26,11 +26,8 @@ from geoseg.footprints.polygons import (
     sum_rows,
 )
 from geoseg.footprints.regularize.outlines import ArcOutlines
+from geoseg.footprints.regularize.parameters import CornerRules, JunctionRules, RoundRules
 from geoseg.footprints.regularize.walls import Walls
-
-WAVES = 2
-FEWEST_POINTS, MOST_POINTS = 12, 90
-SAGITTA_OF_TOLERANCE = 1 / 8
 
 
 def compute_circle_misfit_m2(outlines: ArcOutlines) -> Floats:
@@ -44,14 +41,14 @@ def compute_circle_misfit_m2(outlines: ArcOutlines) -> Floats:
     return outlines.mean((start + 4 * half + stop) / 6)
 
 
-def smooth_rounds(rounds: ArcOutlines, tolerance_m: Floats) -> Lines:
+def smooth_rounds(rounds: ArcOutlines, tolerance_m: Floats, rules: RoundRules) -> Lines:
     """Points along the few longest waves of the outlines' distance from their middle.
 
     Circles and ovals stay what they are, and as large; stair steps, which are short waves, go.
     """
-    waves = _fit_waves(rounds)
+    waves = _fit_waves(rounds, rules.waves)
     mean_radius = np.sqrt(np.maximum(rounds.areas_m2 / np.pi - np.sum(np.abs(waves) ** 2, axis=0) / 2, 0))
-    sizes = _choose_sizes(mean_radius, tolerance_m * SAGITTA_OF_TOLERANCE)
+    sizes = _choose_sizes(mean_radius, tolerance_m * rules.sagitta, rules)
     row = number_rows(sizes)
     step = 2 * np.pi / sizes
     angle = number_items(sizes) * step[row]
@@ -62,14 +59,14 @@ def smooth_rounds(rounds: ArcOutlines, tolerance_m: Floats) -> Lines:
     return rounds.middle[row] + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), sizes
 
 
-def _choose_sizes(radius_m: Floats, sagitta_m: Floats) -> Ints:
+def _choose_sizes(radius_m: Floats, sagitta_m: Floats, rules: RoundRules) -> Ints:
     """Number of points so that the circle bulges from its chords by no more than the sagitta."""
     step = 2 * np.arccos(1 - np.minimum(sagitta_m / np.maximum(radius_m, sagitta_m), 1))
-    sizes = np.clip(np.ceil(2 * np.pi / step), FEWEST_POINTS, MOST_POINTS)
+    sizes = np.clip(np.ceil(2 * np.pi / step), rules.fewest_points, rules.most_points)
     return np.asarray(sizes, dtype=np.int64)
 
 
-def _fit_waves(rounds: ArcOutlines) -> NDArray[np.complex128]:
+def _fit_waves(rounds: ArcOutlines, number_of_waves: int) -> NDArray[np.complex128]:
     """Cosine (real) and sine (imaginary) parts of the distance from the middle as a function of the direction."""
     middle = rounds.middle[rounds.arc]
     away = rounds.points - middle
@@ -83,23 +80,20 @@ def _fit_waves(rounds: ArcOutlines) -> NDArray[np.complex128]:
     def part(values: Floats) -> Floats:
         return 2 * sum_rows(rounds.arc, radius * values * turned, number) / once
 
-    waves = range(1, WAVES + 1)
+    waves = range(1, number_of_waves + 1)
     return np.stack([part(np.cos(wave * angle)) + 1j * part(np.sin(wave * angle)) for wave in waves])
 
 
-LEAST_SINE = 0.1
-FARTHEST_CORNER = 4.0
-FARTHEST_FREE_CORNER = 2.0
-
-
-def find_corners(walls: Walls, tolerance_m: Floats, centre: Floats) -> tuple[Floats, Floats]:
+def find_corners(
+    walls: Walls, tolerance_m: Floats, centre: Floats, rules: CornerRules
+) -> tuple[Floats, Floats]:
     """Where each wall, a line through `centre`, starts and stops.
 
     Where lines hardly meet, each wall ends beside the corner that the outline has.
     """
     after = walls.following
-    crossing, met = _cross_lines(walls, centre, after)
-    farthest = np.where(walls.squared & walls.squared[after], FARTHEST_CORNER, FARTHEST_FREE_CORNER)
+    crossing, met = _cross_lines(walls, centre, after, rules.least_sine)
+    farthest = np.where(walls.squared & walls.squared[after], rules.farthest, rules.farthest_free)
     met &= compute_lengths(crossing - walls.stop) <= farthest * tolerance_m[walls.arc]
     stop = np.where(met[:, None], crossing, _project_points(centre, walls.along, walls.stop))
     start = _project_points(centre, walls.along, walls.start)
@@ -107,9 +101,9 @@ def find_corners(walls: Walls, tolerance_m: Floats, centre: Floats) -> tuple[Flo
     return start, stop
 
 
-def _cross_lines(walls: Walls, centre: Floats, after: Ints) -> tuple[Floats, Flags]:
+def _cross_lines(walls: Walls, centre: Floats, after: Ints, least_sine: float) -> tuple[Floats, Flags]:
     sine = compute_cross_products(walls.along, walls.along[after])
-    good = (np.abs(sine) >= LEAST_SINE) & (after >= 0)
+    good = (np.abs(sine) >= least_sine) & (after >= 0)
     reach = compute_cross_products(centre[after] - centre, walls.along[after]) / np.where(good, sine, 1)
     return centre + reach[:, None] * walls.along, good
 
@@ -120,9 +114,8 @@ def _project_points(centre: Floats, along: Floats, point: Floats) -> Floats:
     return centre + reach[:, None] * along
 
 
-PULL_TO_OUTLINE = 1e-6
-FARTHEST_JUNCTION = 3.0
 SAME_DIRECTION = 1e-6
+"""Directions that were set to one differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +128,10 @@ class Junctions:
     wall: Ints
     junction: Ints
     anchor: Floats
+    rules: JunctionRules
 
     @staticmethod
-    def of(walls: Walls, ends: Ints) -> Junctions:
+    def of(walls: Walls, ends: Ints, rules: JunctionRules) -> Junctions:
         """Junctions by the numbers of the `ends` of each arc."""
         arcs = np.flatnonzero(~walls.outlines.closed)
         first = find_starts(walls.per_arc)[arcs]
@@ -145,7 +139,7 @@ class Junctions:
         junction = np.unique(ends[arcs].T.ravel(), return_inverse=True)[1]
         anchor = np.zeros((int(junction.max(initial=-1)) + 1, 2))
         anchor[junction] = np.concatenate([walls.start[first], walls.stop[last]])
-        return Junctions(np.concatenate([first, last]), junction, anchor)
+        return Junctions(np.concatenate([first, last]), junction, anchor, rules)
 
     def settle(self, walls: Walls, centre: Floats, tolerance_m: Floats, start: Floats, stop: Floats) -> None:
         """Let the walls that end in a junction start and stop in its one point."""
@@ -159,10 +153,10 @@ class Junctions:
         gap = compute_dot_products(normal, centre[self.wall] - self.anchor[self.junction])
         nx, ny = normal[:, 0], normal[:, 1]
         xx, xy, yy, bx, by = (self._sums(v) for v in (nx * nx, nx * ny, ny * ny, nx * gap, ny * gap))
-        xx, yy = xx + PULL_TO_OUTLINE, yy + PULL_TO_OUTLINE
+        xx, yy = xx + self.rules.pull_to_outline, yy + self.rules.pull_to_outline
         move = np.stack([yy * bx - xy * by, xx * by - xy * bx], axis=1) / (xx * yy - xy * xy)[:, None]
         farthest = np.full(len(self.anchor), np.inf)
-        np.minimum.at(farthest, self.junction, FARTHEST_JUNCTION * tolerance_m[walls.arc[self.wall]])
+        np.minimum.at(farthest, self.junction, self.rules.farthest * tolerance_m[walls.arc[self.wall]])
         return self.anchor + np.where(compute_lengths(move) <= farthest, move.T, 0).T
 
     def _sums(self, values: Floats) -> Floats:
@@ -171,13 +165,14 @@ class Junctions:
     def align_walls(self, walls: Walls, tolerance_m: Floats) -> Floats:
         """Centres of walls, moved so that walls which run through a junction lie in one line."""
         offset = compute_dot_products(walls.normal, walls.centre) * self._find_sides(walls)
-        line = self._number_lines(walls, offset, tolerance_m)
+        limit_m = self.rules.same_line * tolerance_m[walls.arc]
+        line = self._number_lines(walls, offset, limit_m)
         number = len(line)
         weight = sum_rows(line, walls.chord, number)[line]
         common = sum_rows(line, walls.chord * offset, number)[line] / np.where(weight > 0, weight, 1)
         alone = np.bincount(line, minlength=number)[line] == 1
         apart = np.where(alone | (weight == 0), 0, common - offset)
-        move = np.where(np.abs(apart) <= tolerance_m[walls.arc], apart, 0) * self._find_sides(walls)
+        move = np.where(np.abs(apart) <= limit_m, apart, 0) * self._find_sides(walls)
         return walls.centre + move[:, None] * walls.normal
 
     @staticmethod
@@ -187,7 +182,7 @@ class Junctions:
         level = np.abs(north) <= SAME_DIRECTION
         return np.where(np.where(level, east < 0, north < 0), -1.0, 1.0)
 
-    def _number_lines(self, walls: Walls, offset: Floats, tolerance_m: Floats) -> Ints:
+    def _number_lines(self, walls: Walls, offset: Floats, limit_m: Floats) -> Ints:
         """A number for each wall, the same for those that one line holds from junction to junction."""
         steps = round(np.pi / SAME_DIRECTION)
         direction = np.rint(walls.heading[self.wall] % np.pi / SAME_DIRECTION).astype(np.int64) % steps
@@ -196,7 +191,7 @@ class Junctions:
         linked = np.all(key[:, 1:] == key[:, :-1], axis=0) & (
             walls.squared[wall[1:]] & walls.squared[wall[:-1]]
         )
-        linked &= np.diff(offset[wall]) <= tolerance_m[walls.arc[wall[1:]]]
+        linked &= np.diff(offset[wall]) <= limit_m[wall[1:]]
         pairs = wall[:-1][linked], wall[1:][linked]
         number = len(walls.arc)
         links = coo_array((np.ones(len(pairs[0])), pairs), shape=(number, number))

@@ -29,6 +29,13 @@ from geoseg.footprints.regularize.corners import (
 )
 from geoseg.footprints.regularize.network import Network
 from geoseg.footprints.regularize.outlines import ArcOutlines
+from geoseg.footprints.regularize.parameters import (
+    DEFAULT_RULES,
+    DirectionRules,
+    NoiseRules,
+    RoundRules,
+    StraighteningRules,
+)
 from geoseg.footprints.regularize.squaring import (
     find_main_directions,
     harmonize_directions,
@@ -38,11 +45,7 @@ from geoseg.footprints.regularize.squaring import (
 from geoseg.footprints.regularize.walls import Walls, average_misfit_m2, fit_walls, join_needless_walls
 
 GRAIN_PER_PIXEL = 1e-4
-TOLERANCE_PIXELS = 2.0
-LEAST_TOLERANCE_M = 0.5
-TOLERANCE_OF_SIDE = 0.15
-WALLS_OF_A_BOX = 4
-WALLS_OF_A_DISC = 7
+"""Coordinates are rounded to a grain far below anything that matters, and far above the last digit of a double."""
 
 
 @dataclass(frozen=True)
@@ -50,39 +53,42 @@ class StraightDraft:
     """Arcs made straight, and merely simplified, with what is needed to judge them.
 
     `has_walls` tells of each polygon whether it has main directions and is not round; `strayed_m2` bounds the area
-    between its outline and its straight form; `tolerance_m` is what counts as noise.
+    between its outline and its straight form; `simple_m` is how far a simplified outline may stray.
     """
 
     straight: Lines
     simplified: Lines
     has_walls: Flags
     strayed_m2: Floats
-    tolerance_m: float
+    simple_m: float
 
 
-def straighten_network(network: Network, resolution_m: float) -> StraightDraft:
+def straighten_network(
+    network: Network, resolution_m: float, rules: StraighteningRules = DEFAULT_RULES
+) -> StraightDraft:
     """Draw all arcs straight."""
     origin = _find_origins(network)
     outlines = ArcOutlines.of(network, origin, resolution_m * GRAIN_PER_PIXEL)
-    usual_m = max(TOLERANCE_PIXELS * resolution_m, LEAST_TOLERANCE_M)
-    tolerance_m = _compute_tolerances_m(outlines, usual_m)
-    simple = fit_walls(outlines, tolerance_m / 2)
+    noise = rules.noise
+    usual_m = max(noise.tolerance_pixels * resolution_m, noise.least_tolerance_m)
+    tolerance_m = _compute_tolerances_m(outlines, usual_m, noise)
+    simple = fit_walls(outlines, tolerance_m * noise.simple_share)
     walls = join_needless_walls(simple, tolerance_m)
-    directions = _find_directions(network, walls)
-    walls = tidy_walls(
-        square_walls(walls, _offer_directions(network, walls, directions), tolerance_m), tolerance_m
-    )
-    start, stop = _find_ends(network, walls, tolerance_m)
+    directions = _find_directions(network, walls, rules.directions)
+    offered = _offer_directions(network, walls, directions)
+    squared = square_walls(walls, offered, tolerance_m, rules.squaring)
+    walls = tidy_walls(squared, tolerance_m, rules.squaring, rules.corners)
+    start, stop = _find_ends(network, walls, tolerance_m, rules)
     strayed_m2 = network.sum_per_polygon(bound_strayed_area_m2(walls, start, stop))
-    is_round = _find_round(outlines, walls, tolerance_m)
+    is_round = _find_round(outlines, walls, tolerance_m, rules.rounds)
     has_round = network.sum_per_polygon(is_round) > 0
-    lines = _insert_rounds(_join_ends(walls, start, stop), outlines, is_round, tolerance_m)
+    lines = _insert_rounds(_join_ends(walls, start, stop), outlines, is_round, tolerance_m, rules.rounds)
     return StraightDraft(
         straight=_shift_lines(lines, origin),
         simplified=_shift_lines(_make_simple_lines(simple), origin),
         has_walls=np.isfinite(directions[:, 0]) & ~_find_round_outside(network, is_round),
         strayed_m2=np.where(has_round, np.inf, strayed_m2),
-        tolerance_m=usual_m,
+        simple_m=usual_m * noise.simple_share,
     )
 
 
@@ -99,23 +105,22 @@ def _shift_lines(lines: Lines, origin: Floats) -> Lines:
     return points + origin[number_rows(sizes)], sizes
 
 
-def _compute_tolerances_m(outlines: ArcOutlines, usual_m: float) -> Floats:
+def _compute_tolerances_m(outlines: ArcOutlines, usual_m: float, noise: NoiseRules) -> Floats:
     """How far each outline may stray from a wall by noise; less for a ring so small that it would vanish."""
-    small = TOLERANCE_OF_SIDE * np.sqrt(outlines.areas_m2)
+    small = noise.tolerance_of_side * np.sqrt(outlines.areas_m2)
     return np.where(outlines.round_trip, np.minimum(usual_m, small), usual_m)
 
 
-def _find_directions(network: Network, walls: Walls) -> Floats:
+def _find_directions(network: Network, walls: Walls, rules: DirectionRules) -> Floats:
     """Main directions of each polygon, alike among neighbours."""
     counts = walls.per_arc[network.step_arc]
     step = number_rows(counts)
     wall = find_starts(walls.per_arc)[network.step_arc][step] + number_items(counts)
     polygon, length = network.step_polygon[step], walls.chord[wall]
     number = len(network.cluster)
-    directions = find_main_directions(walls.heading[wall], length, polygon, number)
-    return harmonize_directions(
-        directions, sum_rows(polygon, length, number), network.cluster, network.crowded
-    )
+    directions = find_main_directions(walls.heading[wall], length, polygon, number, rules)
+    perimeter = sum_rows(polygon, length, number)
+    return harmonize_directions(directions, perimeter, network.cluster, network.crowded, rules)
 
 
 def _offer_directions(network: Network, walls: Walls, directions: Floats) -> Floats:
@@ -128,19 +133,21 @@ def _offer_directions(network: Network, walls: Walls, directions: Floats) -> Flo
     return offered.reshape(len(network.sizes), -1)[walls.arc]
 
 
-def _find_ends(network: Network, walls: Walls, tolerance_m: Floats) -> tuple[Floats, Floats]:
+def _find_ends(
+    network: Network, walls: Walls, tolerance_m: Floats, rules: StraighteningRules
+) -> tuple[Floats, Floats]:
     """Where each wall starts and stops once all meet in corners and junctions."""
-    junctions = Junctions.of(walls, network.ends)
+    junctions = Junctions.of(walls, network.ends, rules.junctions)
     centre = junctions.align_walls(walls, tolerance_m)
-    start, stop = find_corners(walls, tolerance_m, centre)
+    start, stop = find_corners(walls, tolerance_m, centre, rules.corners)
     junctions.settle(walls, centre, tolerance_m, start, stop)
     return start, stop
 
 
-def _find_round(outlines: ArcOutlines, walls: Walls, tolerance_m: Floats) -> Flags:
+def _find_round(outlines: ArcOutlines, walls: Walls, tolerance_m: Floats, rules: RoundRules) -> Flags:
     """Closed arcs that a circle fits as well as so many walls do, or within the noise where they are many."""
-    allowed = average_misfit_m2(walls) * walls.per_arc / WALLS_OF_A_BOX
-    noise = np.where(walls.per_arc >= WALLS_OF_A_DISC, (tolerance_m / 2) ** 2, 0)
+    allowed = average_misfit_m2(walls) * walls.per_arc / rules.walls_of_a_box
+    noise = np.where(walls.per_arc >= rules.walls_of_a_disc, (rules.disc_misfit * tolerance_m) ** 2, 0)
     return np.asarray(outlines.closed & (compute_circle_misfit_m2(outlines) <= np.maximum(allowed, noise)))
 
 
@@ -149,9 +156,11 @@ def _find_round_outside(network: Network, is_round: Flags) -> Flags:
     return np.bincount(polygon, minlength=len(network.cluster)) > 0
 
 
-def _insert_rounds(lines: Lines, outlines: ArcOutlines, is_round: Flags, tolerance_m: Floats) -> Lines:
+def _insert_rounds(
+    lines: Lines, outlines: ArcOutlines, is_round: Flags, tolerance_m: Floats, rules: RoundRules
+) -> Lines:
     arcs = np.flatnonzero(is_round)
-    points, round_sizes = smooth_rounds(outlines.select_arcs(arcs), tolerance_m[arcs])
+    points, round_sizes = smooth_rounds(outlines.select_arcs(arcs), tolerance_m[arcs], rules)
     sizes = np.zeros(len(is_round), dtype=np.int64)
     sizes[arcs] = round_sizes
     return choose_lines((lines, (points, sizes)), is_round.astype(np.int64))

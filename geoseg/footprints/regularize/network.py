@@ -25,6 +25,7 @@ from geoseg.footprints.polygons import (
 )
 
 SAME_POINT_PER_PIXEL = 1e-4
+"""Points this near are one: traced corners are whole pixels apart, and a transform moves them by far less."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from geoseg.footprints.polygons import (
 from geoseg.footprints.regularize.network import Network
 
 FEWEST_WALLS_OF_A_RING = 4
+"""No outline loses its last four walls: a building has a box, a triangle of pixels is a box that is badly seen."""
 
 
 @dataclass(frozen=True)

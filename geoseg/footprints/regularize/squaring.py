@@ -18,6 +18,7 @@ from geoseg.footprints.polygons import (
     sum_rows,
 )
 from geoseg.footprints.regularize.corners import find_corners
+from geoseg.footprints.regularize.parameters import CornerRules, DirectionRules, SquaringRules
 from geoseg.footprints.regularize.walls import (
     Walls,
     compute_misfit,
@@ -27,12 +28,8 @@ from geoseg.footprints.regularize.walls import (
 )
 
 RIGHT_ANGLE = np.pi / 2
-BINS = 90
-BLUR_DEG = 5
-WINDOWS = np.radians([12, 8])
-FAIR_SHARE = 0.2
-GREATER_PART = 0.5
-HARMONY = np.radians(3)
+SAME_HEADING = 1e-6
+"""Headings that were set to one direction differ by rounding alone."""
 
 
 def compute_turn(to: Floats, since: Floats) -> Floats:
@@ -41,12 +38,13 @@ def compute_turn(to: Floats, since: Floats) -> Floats:
 
 
 def find_strongest_direction(
-    heading: Floats, weight: Floats, group: Ints, number: int, window: float
+    heading: Floats, weight: Floats, group: Ints, number: int, window: float, rules: DirectionRules
 ) -> Floats:
     """The direction, modulo a right angle, with the most weight near it in each group (nan for empty groups)."""
-    bins = np.floor(heading % RIGHT_ANGLE / RIGHT_ANGLE * BINS).astype(np.int64) % BINS
-    histogram = sum_rows(group * BINS + bins, weight, number * BINS).reshape(number, BINS)
-    rough = (np.argmax(_blur_histogram(histogram), axis=1) + 0.5) / BINS * RIGHT_ANGLE
+    bins = np.floor(heading % RIGHT_ANGLE / RIGHT_ANGLE * rules.bins).astype(np.int64) % rules.bins
+    histogram = sum_rows(group * rules.bins + bins, weight, number * rules.bins).reshape(number, rules.bins)
+    strongest = np.argmax(_blur_histogram(histogram, rules.blur_bins), axis=1)
+    rough = (strongest + 0.5) / rules.bins * RIGHT_ANGLE
     off = compute_turn(heading, rough[group])
     near = np.abs(off) <= window
     pull = weight**3 * near
@@ -54,49 +52,53 @@ def find_strongest_direction(
         return np.asarray(rough + sum_rows(group, pull * off, number) / sum_rows(group, pull, number))
 
 
-def _blur_histogram(histogram: Floats) -> Floats:
+def _blur_histogram(histogram: Floats, reach: int) -> Floats:
     """Circular convolution with a triangle."""
     blurred = np.zeros_like(histogram)
-    for shift in range(1 - BLUR_DEG, BLUR_DEG):
-        blurred += (BLUR_DEG - abs(shift)) * np.roll(histogram, shift, axis=1)
+    for shift in range(1 - reach, reach):
+        blurred += (reach - abs(shift)) * np.roll(histogram, shift, axis=1)
     return blurred
 
 
-def find_main_directions(heading: Floats, length: Floats, polygon: Ints, number: int) -> Floats:
+def find_main_directions(
+    heading: Floats, length: Floats, polygon: Ints, number: int, rules: DirectionRules
+) -> Floats:
     """Up to two main directions for each polygon (nan where there is none), from its walls.
 
     Each must carry a fair share of the outline, and both together the greater part of it, or else the building is
     round or free in shape and has none.
     """
     perimeter = sum_rows(polygon, length, number)
-    directions = np.full((number, len(WINDOWS)), np.nan)
+    directions = np.full((number, len(rules.windows_deg)), np.nan)
     left, explained = length.copy(), np.zeros(number)
-    for rank, window in enumerate(WINDOWS):
-        direction = find_strongest_direction(heading, left, polygon, number, window)
+    for rank, window in enumerate(np.radians(rules.windows_deg)):
+        direction = find_strongest_direction(heading, left, polygon, number, window, rules)
         near = np.abs(compute_turn(heading, direction[polygon])) <= window
         support = sum_rows(polygon, left * near, number)
-        known = support >= FAIR_SHARE * perimeter
+        known = support >= rules.fair_share * perimeter
         directions[known, rank] = direction[known]
         explained += np.where(known, support, 0)
         left = left * ~(near & known[polygon])
-    directions[explained < GREATER_PART * perimeter] = np.nan
+    directions[explained < rules.greater_part * perimeter] = np.nan
     return directions
 
 
-def harmonize_directions(directions: Floats, perimeter: Floats, cluster: Ints, crowded: Flags) -> Floats:
-    """Give neighbours of one cluster the very same direction where theirs differ by less than three degrees."""
+def harmonize_directions(
+    directions: Floats, perimeter: Floats, cluster: Ints, crowded: Flags, rules: DirectionRules
+) -> Floats:
+    """Give neighbours of one cluster the very same direction where theirs differ by little."""
     polygon, rank = np.nonzero(np.isfinite(directions) & crowded[:, None])
     _, group = np.unique(cluster[polygon], return_inverse=True)
     angle, weight = directions[polygon, rank], perimeter[polygon]
-    settled = angle.copy()
+    settled, window = angle.copy(), np.radians(rules.harmony_deg)
     open_ = np.arange(len(angle))
     while len(open_):
         _, compact = np.unique(group[open_], return_inverse=True)
         common = find_strongest_direction(
-            angle[open_], weight[open_], compact, int(compact.max()) + 1, HARMONY
+            angle[open_], weight[open_], compact, int(compact.max()) + 1, window, rules
         )
         off = compute_turn(common[compact], angle[open_])
-        near = np.abs(off) <= HARMONY
+        near = np.abs(off) <= window
         near |= ~np.isfinite(off)
         settled[open_[near]] = (angle[open_] + np.where(np.isfinite(off), off, 0))[near]
         if not near.any():
@@ -107,14 +109,7 @@ def harmonize_directions(directions: Floats, perimeter: Floats, cluster: Ints, c
     return out
 
 
-WIDEST_TURN = np.radians(30)
-SAME_HEADING = 1e-6
-CUT_CORNER = 3.0
-REACH = 1.5
-SHORTEST_FREE = 2.0
-
-
-def square_walls(walls: Walls, directions: Floats, tolerance_m: Floats) -> Walls:
+def square_walls(walls: Walls, directions: Floats, tolerance_m: Floats, rules: SquaringRules) -> Walls:
     """Turn walls to the nearest of the directions offered to each (nan: none), where their ends move little.
 
     `directions` has a row for each wall: the main directions of the buildings on both sides of it.
@@ -125,20 +120,22 @@ def square_walls(walls: Walls, directions: Floats, tolerance_m: Floats) -> Walls
     turned = np.take_along_axis(turns, best[:, None], axis=1)[:, 0]
     small = np.take_along_axis(size, best[:, None], axis=1)[:, 0]
     with np.errstate(invalid="ignore"):
-        near = (small <= WIDEST_TURN) & (walls.chord / 2 * np.sin(small) <= REACH * tolerance_m[walls.arc])
+        move = walls.chord / 2 * np.sin(small)
+        near = small <= np.radians(rules.widest_turn_deg)
+        near &= move <= rules.farthest_move * tolerance_m[walls.arc]
     main = np.take_along_axis(directions, best[:, None], axis=1)[:, 0]
     quarter = np.rint((walls.heading + turned - main) / (np.pi / 2))
     return replace(walls, heading=np.where(near, main + quarter * (np.pi / 2), walls.heading), squared=near)
 
 
-def tidy_walls(walls: Walls, tolerance_m: Floats) -> Walls:
+def tidy_walls(walls: Walls, tolerance_m: Floats, rules: SquaringRules, corners: CornerRules) -> Walls:
     """Join walls in one line and drop walls too short to be true, until nothing changes.
 
     Walls that follow no main direction then face as their own outline does.
     """
     while True:
-        joined = _join_aligned(walls, tolerance_m)
-        cleaned = _drop_short_walls(joined, tolerance_m)
+        joined = _join_aligned(walls, tolerance_m * rules.same_line)
+        cleaned = _drop_short_walls(joined, tolerance_m, rules, corners)
         if len(cleaned.arc) == len(walls.arc):
             return replace(walls, heading=np.where(walls.squared, walls.heading, fit_headings(walls)))
         walls = cleaned
@@ -183,8 +180,8 @@ def _find_parallel(walls: Walls, other: Ints) -> Flags:
     return np.asarray(compute_dot_products(walls.along, walls.along[other]) > 1 - SAME_HEADING)
 
 
-def _drop_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
-    start, stop = find_corners(walls, tolerance_m, walls.centre)
+def _drop_short_walls(walls: Walls, tolerance_m: Floats, rules: SquaringRules, corners: CornerRules) -> Walls:
+    start, stop = find_corners(walls, tolerance_m, walls.centre, corners)
     length = compute_dot_products(stop - start, walls.along)
     tolerance = tolerance_m[walls.arc]
     before, after = walls.previous, walls.following
@@ -192,7 +189,8 @@ def _drop_short_walls(walls: Walls, tolerance_m: Floats) -> Walls:
     both = between & walls.squared[before] & walls.squared[after] & ~walls.squared
     cosine = compute_dot_products(walls.along[before], walls.along[after])
     cut = both & (np.abs(cosine) < SAME_HEADING)
-    limit = np.where(cut, CUT_CORNER, np.where(walls.squared, 1.0, SHORTEST_FREE)) * tolerance
+    shortest = np.where(walls.squared, rules.shortest_squared, rules.shortest_free)
+    limit = np.where(cut, rules.shortest_cut, shortest) * tolerance
     cost = np.where((length < limit) & walls.spare, length, np.inf)
     chosen = find_lowest(cost, walls)
     return walls.dropped(chosen) if chosen.any() else walls

@@ -7,7 +7,7 @@ to right, and each pair is a horizontal wall. Following stretches and pairs in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from geoseg.footprints.polygons import Flags, Ints, find_starts, sum_by_label
 from geoseg.footprints.trace.pieces import (
     BYTE_STEPS,
+    LARGEST_BOX_PIXELS,
     ComponentRuns,
     OutlinePieces,
     PixelComponents,
@@ -31,21 +32,27 @@ class JoinRules:
 
     Pixels of one footprint share a side (`connectivity` 4) or at least a corner (8). Footprints that touch by a side
     (`clusters` 4), or by a corner of equal pixels, too (8), make a cluster; with 0 nobody asks for clusters.
-    `keeps_pixels` carries each footprint's own pixels along.
+    `keeps_pixels` carries each footprint's own pixels along, as long as the box around it is not too large.
     """
 
     connectivity: int = 4
     clusters: int = 4
     keeps_pixels: bool = False
+    largest_box_pixels: int = LARGEST_BOX_PIXELS
 
 
 def trace_outlines(
-    values: Values, row: int, joining: JoinRules, probability: Values | None = None
+    values: Values,
+    row: int,
+    joining: JoinRules,
+    probability: Values | None = None,
+    separators: Values | None = None,
 ) -> OutlinePieces:
     """Outlines of all pixels that are neither 0 nor unknown, in a band whose first row is `row` of the raster.
 
     Outlines stay open where they cross the first or the last row of the band. `probability` is in steps, or in bytes
-    as `geoseg infer` writes them; the largest integer of its kind is unknown.
+    as `geoseg infer` writes them; the largest integer of its kind is unknown. `separators` are two planes of such bytes,
+    boundary and distance, that are kept with the pixels.
     """
     band = _PaddedBand.around(values)
     left, right = _Side.of(band, band.starts, outward=-1), _Side.of(band, band.ends, outward=1)
@@ -68,7 +75,9 @@ def trace_outlines(
         bottom=outline[stretches.bottom == band.height],
         first=values[0].copy(),
         last=values[-1].copy(),
-        runs=runs.moved(row) if joining.keeps_pixels else ComponentRuns.none(),
+        runs=_add_separators(runs, values, separators).moved(row)
+        if joining.keeps_pixels
+        else ComponentRuns.none(),
     )
 
 
@@ -298,6 +307,7 @@ def _describe_components(
         probability=sums,
         known=known,
         touches_nodata=touches_nodata,
+        sprawling=np.zeros(number, dtype=bool),
     ), runs
 
 
@@ -319,7 +329,22 @@ def _list_runs(walls: _WallOutlines, component: Ints, probability: Values | None
     else:
         pixels = probability[band.ink.reshape(band.height + 2, band.stride)[1:-1, 1:-1] > 0]
         pixels = BYTE_STEPS[pixels] if pixels.dtype == np.uint8 else pixels
-    return ComponentRuns(row, col, band.ends - band.starts + 1, component[walls.left_of(band.starts)], pixels)
+    length = band.ends - band.starts + 1
+    return replace(
+        ComponentRuns.none(),
+        row=row,
+        col=col,
+        length=length,
+        component=component[walls.left_of(band.starts)],
+        probability=pixels,
+    )
+
+
+def _add_separators(runs: ComponentRuns, values: Values, separators: Values | None) -> ComponentRuns:
+    if separators is None:
+        return runs
+    boundary, distance = separators[:, (values > 0) & (values != get_unknown_value(values))]
+    return replace(runs, boundary=boundary, distance=distance)
 
 
 def _sum_probabilities(runs: ComponentRuns, number: int) -> tuple[Ints, Ints]:

@@ -19,6 +19,8 @@ from geoseg.raster.coding import FINE_STEPS, Values
 
 BYTE_STEPS = np.append(np.arange(255) * (FINE_STEPS // 250), np.iinfo(np.uint16).max).astype(np.uint16)
 """The same for a probability of `geoseg infer`, 250 for 1 and 255 for unknown."""
+LARGEST_BOX_PIXELS = 16_000_000
+"""A footprint that spreads further, 1.2 km at 0.3 m, is not split: what it takes to do so stays in memory."""
 
 
 def get_unknown_value(values: Values) -> int:
@@ -31,7 +33,7 @@ class PixelComponents:
     """What is known of each set of pixels that are joined by their sides and share a value.
 
     Components that share a number in `footprint` are one footprint, those that share a number in `cluster` touch.
-    `probability` is a sum, in steps, over the `known` pixels that have one.
+    `probability` is a sum, in steps, over the `known` pixels that have one. The pixels of `sprawling` ones are not kept.
     """
 
     value: Ints
@@ -40,6 +42,7 @@ class PixelComponents:
     probability: Ints
     known: Ints
     touches_nodata: Flags
+    sprawling: Flags
 
     def __len__(self) -> int:
         return len(self.value)
@@ -59,6 +62,7 @@ class PixelComponents:
             probability=sum_by_label(label, self.probability, number),
             known=sum_by_label(label, self.known, number),
             touches_nodata=sum_by_label(label, self.touches_nodata, number) > 0,
+            sprawling=sum_by_label(label, self.sprawling, number) > 0,
         )
 
     def where(self, kept: Flags) -> PixelComponents:
@@ -73,25 +77,47 @@ class PixelComponents:
 
 @dataclass(frozen=True)
 class ComponentRuns:
-    """Pixels of components with their probabilities, row by row: kept where footprints are split later."""
+    """Pixels of components, row by row, with what is known of each: kept where footprints are split later.
+
+    `probability` is in steps; `boundary` and `distance` are bytes of `geoseg infer`. What is not known is empty.
+    """
 
     row: Ints
     col: Ints
     length: Ints
     component: Ints
     probability: Values
+    boundary: Values
+    distance: Values
 
     @staticmethod
     def none() -> ComponentRuns:
-        empty = np.empty(0, dtype=np.int64)
-        return ComponentRuns(empty, empty, empty, empty, np.empty(0, dtype=np.uint16))
+        empty, no_bytes = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint8)
+        return ComponentRuns(
+            empty, empty, empty, empty, np.empty(0, dtype=np.uint16), boundary=no_bytes, distance=no_bytes
+        )
 
     def moved(self, rows: int) -> ComponentRuns:
         return replace(self, row=self.row + rows)
 
     def where(self, kept: Flags) -> ComponentRuns:
-        pixels = self.probability[np.repeat(kept, self.length)] if len(self.probability) else self.probability
-        return ComponentRuns(self.row[kept], self.col[kept], self.length[kept], self.component[kept], pixels)
+        pixels = np.repeat(kept, self.length)
+        layers = (
+            values[pixels] if len(values) else values
+            for values in (self.probability, self.boundary, self.distance)
+        )
+        return ComponentRuns(self.row[kept], self.col[kept], self.length[kept], self.component[kept], *layers)
+
+    def measure_boxes(self, group: Ints, number: int) -> Ints:
+        """How many pixels the box around each of so many groups of components has; `group` says where each belongs."""
+        own = group[self.component]
+        low, high = np.full((2, number), np.iinfo(np.int64).max), np.full((2, number), -1)
+        for lowest, highest, first, stop in zip(
+            low, high, (self.row, self.col), (self.row + 1, self.col + self.length), strict=True
+        ):
+            np.minimum.at(lowest, own, first)
+            np.maximum.at(highest, own, stop)
+        return np.where(high[0] < 0, 0, np.prod(high - low, axis=0))
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def join_bands(above: OutlinePieces, below: OutlinePieces, joining: JoinRules) -
     outline[order] = np.repeat(np.arange(len(counts)), counts)
     corners, sizes = _join_corners(bands, order, counts)
     owner, components, runs = _join_components(bands, one, other)
+    if joining.keeps_pixels:
+        components, runs = _drop_sprawling(components, runs, joining.largest_box_pixels)
     component = np.empty(len(counts), dtype=np.int64)
     component[outline] = owner
     return OutlinePieces(
@@ -124,6 +126,18 @@ def _join_components(
     runs = ComponentRuns(**concatenate_columns([band.runs for band in bands]))
     runs = replace(runs, component=label[_renumber([band.runs.component for band in bands], sizes)])
     return label[owner], PixelComponents(**columns).joined(label, number), runs
+
+
+def _drop_sprawling(
+    components: PixelComponents, runs: ComponentRuns, largest_box_pixels: int
+) -> tuple[PixelComponents, ComponentRuns]:
+    """Forget the pixels of footprints that have become too large to be split: they will only grow."""
+    footprint = components.footprint
+    number = int(footprint.max(initial=-1)) + 1
+    too_large = runs.measure_boxes(footprint, number) > largest_box_pixels
+    too_large |= sum_by_label(footprint, components.sprawling, number) > 0
+    sprawling = too_large[footprint]
+    return replace(components, sprawling=sprawling), runs.where(~sprawling[runs.component])
 
 
 def _renumber(numbers: Sequence[Ints], sizes: Ints) -> Ints:

@@ -8,7 +8,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.footprints.separate import split_touching
+from geoseg.footprints.separate.rules import NeckRule
+from geoseg.footprints.separate.split import split_footprints
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints
 from geoseg.raster.coding import FINE_STEPS
@@ -26,6 +27,10 @@ def footprints(mask, probability=None, height=None, joining=KEEPING) -> TracedFo
             build_footprints(stitcher.add(trace_outlines(mask[row : row + step], row, joining, values)))
         )
     return TracedFootprints.merge([*batches, build_footprints(stitcher.finish())])
+
+
+def split_touching(whole: TracedFootprints, joining: JoinRules = KEEPING) -> TracedFootprints:
+    return split_footprints(whole, NeckRule(), joining)
 
 
 def canvas(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -113,8 +118,8 @@ def test_strips_do_not_matter(seed: int, height: int, connectivity: int) -> None
     mask = canvas(*boxes)
     probability = chance.integers(0, FINE_STEPS, mask.shape).astype(np.uint16)
     joining = JoinRules(connectivity=connectivity, keeps_pixels=True)
-    whole = split_touching(footprints(mask, probability, joining=joining))
-    cut = split_touching(footprints(mask, probability, height, joining))
+    whole = split_touching(footprints(mask, probability, joining=joining), joining)
+    cut = split_touching(footprints(mask, probability, height, joining), joining)
     assert [p.wkt for p in cut.polygons] == [p.wkt for p in whole.polygons]
     np.testing.assert_array_equal(cut.probability, whole.probability)
     assert shapely.is_valid(whole.polygons).all()

@@ -1,0 +1,181 @@
+"""Real places with the outlines that people drew, and what a model says of them: kept, since models are slow.
+
+IMAGERY is a folder with `accra`, `hot`, `rio` and `elsewhere` as their publishers offer them (examples/models/README.md).
+None of the places here is learnt from by the built-in models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.crs import CRS
+from rasterio.features import shapes
+from rasterio.windows import Window
+from shapely.geometry import shape
+
+from geoseg.models.store import find_model
+from geoseg.raster.grid import Grid
+from geoseg.raster.mask import Probability, open_probability, read_raster_grid
+from geoseg.workflows.infer import infer_scene
+from geoseg.workflows.options import InferOptions
+
+Polygons = NDArray[np.object_]
+Pixels = NDArray[np.uint8]
+
+NOWHERE, ORIGIN = "EPSG:32631", Affine.translation(500_000, 2_000_000)
+ACCRA_WEST_COLUMNS = 1792
+UNKNOWN = 255
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What people drew, in the CRS of the scene: buildings, whether as outlines or as pixels, and where nobody knows."""
+
+    buildings: Polygons
+    as_outlines: bool
+    unknown: Polygons
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image of a place. Places are of two groups: drone, and far, from the air or from space."""
+
+    place: str
+    group: str
+    image: Path
+    truth: Truth
+
+    @property
+    def name(self) -> str:
+        return self.image.stem
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's outputs for a scene, and the true buildings in the pixels of that raster (x = col, y = row)."""
+
+    scene: Scene
+    grid: Grid
+    classes: Pixels
+    probabilities: Pixels
+    separators: Pixels | None
+    truth: Polygons
+    unknown: Polygons
+
+
+def list_scenes(imagery: Path, scratch: Path) -> Iterator[Scene]:
+    """All scenes; those without a CRS are copied to `scratch`, where they get one."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    yield crop_accra(imagery / "accra", scratch)
+    for name in ("dhaka_0", "dhaka_1", "dhaka_2", "zanzibar_1"):
+        drawn = gpd.read_file(imagery / "hot" / f"{name}_buildings.geojson").geometry
+        outlines = shapely.get_parts(drawn.explode().buffer(0).to_numpy())
+        place = name if name.startswith("zanzibar") else "dhaka"
+        yield Scene(place, "drone", imagery / "hot" / f"{name}.tif", Truth(outlines, True, outlines[:0]))
+    for image in sorted((imagery / "rio" / "images").glob("*.tif")):
+        yield copy_scene("rio", image, imagery / "rio" / "masks" / image.name, 0.5, scratch)
+    for folder in ("inria", "spacenet", "christchurch"):
+        for image in sorted((imagery / "elsewhere" / folder / "images").iterdir()):
+            mask = next((imagery / "elsewhere" / folder / "masks").glob(f"{image.stem}.*"))
+            place = (
+                "christchurch"
+                if folder == "christchurch"
+                else image.stem.split("_img")[0].rstrip("0123456789_-w")
+            )
+            yield copy_scene(place, image, mask, 0.3, scratch)
+
+
+def crop_accra(folder: Path, scratch: Path) -> Scene:
+    """The western end of Accra, which is kept out of training."""
+    out = scratch / "accra-west.tif"
+    with (
+        rasterio.open(folder / "accra_0.2m.tif") as whole,
+        rasterio.open(folder / "accra_0.2m_buildings.tif") as drawn,
+    ):
+        part = Window(0, 0, ACCRA_WEST_COLUMNS, whole.height)
+        labels, transform = drawn.read(1, window=part), whole.transform
+        if not out.exists():
+            write_scene(out, whole.read(window=part), transform, whole.crs)
+    truth = Truth(draw_outlines(labels == 1, transform), False, draw_outlines(labels == UNKNOWN, transform))
+    return Scene("accra-west", "drone", out, truth)
+
+
+def copy_scene(place: str, image: Path, mask: Path, gsd_m: float, scratch: Path) -> Scene:
+    """An image and its mask on a grid of square pixels that lies nowhere in particular."""
+    out, transform = scratch / f"{place}-{image.stem}.tif", ORIGIN @ Affine.scale(gsd_m, -gsd_m)
+    if not out.exists():
+        write_scene(out, stretch_to_bytes(read_pixels(image)), transform, NOWHERE)
+    buildings = draw_outlines(read_pixels(mask)[0] > 0, transform)
+    return Scene(place, "far", out, Truth(buildings, False, buildings[:0]))
+
+
+def write_scene(out: Path, pixels: Pixels, transform: Affine, crs: str | CRS) -> None:
+    bands, height, width = pixels.shape
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": bands, "crs": crs, "transform": transform}
+    with rasterio.open(out, "w", height=height, width=width, compress="deflate", **profile) as file:
+        file.write(pixels)
+
+
+def read_pixels(path: Path) -> NDArray[np.generic]:
+    """Up to three bands (band, row, col)."""
+    if path.suffix in (".tif", ".tiff"):
+        with rasterio.open(path) as raster:
+            return np.asarray(raster.read()[:3])
+    return np.atleast_3d(np.array(Image.open(path)))[..., :3].transpose(2, 0, 1)
+
+
+def stretch_to_bytes(pixels: NDArray[np.generic]) -> Pixels:
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8)
+    low, high = np.percentile(pixels.reshape(len(pixels), -1), (1, 99), axis=1)[..., None, None]
+    return (((pixels - low) / (high - low)).clip(0, 1) * 255).astype(np.uint8)
+
+
+def draw_outlines(inside: NDArray[np.bool_], transform: Affine) -> Polygons:
+    """Pixels joined by their sides as polygons."""
+    return np.array(
+        [shape(s) for s, _ in shapes(inside.astype(np.uint8), mask=inside, transform=transform)], object
+    )
+
+
+def list_answers(imagery: Path, model: str, kept: Path) -> Iterator[Answer]:
+    """What a model says of every scene; what it said before is read from the folder `kept`."""
+    folder = kept / find_model(model).fingerprint[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene in list_scenes(imagery, kept / "scenes"):
+        outputs = folder / f"{scene.name}.tif"
+        if not outputs.exists():
+            infer_scene([str(scene.image)], None, InferOptions(model=model, all_outputs=outputs))
+        yield read_answer(scene, outputs, find_model(model).card.threshold)
+
+
+def read_answer(scene: Scene, outputs: Path, threshold: float) -> Answer:
+    grid = read_raster_grid(str(outputs))
+    opened: Probability = open_probability(str(outputs), grid)
+    rows = slice(0, grid.height)
+    probabilities = opened.read(rows)
+    known = probabilities[0] != UNKNOWN
+    to_pixels = ~grid.transform
+    truth, unknown = (
+        shapely.transform(shapes_, lambda x, y: to_pixels @ (x, y), interleaved=False)
+        for shapes_ in (scene.truth.buildings, scene.truth.unknown)
+    )
+    classes = (known & (probabilities[0] >= threshold * 250)).astype(np.uint8)
+    return Answer(scene, grid, classes, probabilities, opened.read_separators(rows), truth, unknown)
+
+
+def leave_unknown_out(polygons: Polygons, unknown: Polygons) -> NDArray[np.bool_]:
+    """Which polygons do not have their middle where nobody knows what is there."""
+    if not len(unknown):
+        return np.ones(len(polygons), dtype=bool)
+    points, _ = shapely.STRtree(unknown).query(shapely.point_on_surface(polygons), predicate="intersects")
+    return ~np.isin(np.arange(len(polygons)), points)
