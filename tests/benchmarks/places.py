@@ -6,7 +6,7 @@ None of the places here is learnt from by the built-in models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ Pixels = NDArray[np.uint8]
 NOWHERE, ORIGIN = "EPSG:32631", Affine.translation(500_000, 2_000_000)
 ACCRA_WEST_COLUMNS = 1792
 UNKNOWN = 255
+HELD_OUT_MOSAICS = ("dhaka_0", "dhaka_1", "dhaka_2", "zanzibar_1")
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,7 @@ def list_scenes(imagery: Path, scratch: Path) -> Iterator[Scene]:
     """All scenes; those without a CRS are copied to `scratch`, where they get one."""
     scratch.mkdir(parents=True, exist_ok=True)
     yield crop_accra(imagery / "accra", scratch)
-    for name in ("dhaka_0", "dhaka_1", "dhaka_2", "zanzibar_1"):
-        drawn = gpd.read_file(imagery / "hot" / f"{name}_buildings.geojson").geometry
-        outlines = shapely.get_parts(drawn.explode().buffer(0).to_numpy())
-        place = name if name.startswith("zanzibar") else "dhaka"
-        yield Scene(place, "drone", imagery / "hot" / f"{name}.tif", Truth(outlines, True, outlines[:0]))
+    yield from list_drone_scenes(imagery, HELD_OUT_MOSAICS)
     for image in sorted((imagery / "rio" / "images").glob("*.tif")):
         yield copy_scene("rio", image, imagery / "rio" / "masks" / image.name, 0.5, scratch)
     for folder in ("inria", "spacenet", "christchurch"):
@@ -92,6 +89,15 @@ def list_scenes(imagery: Path, scratch: Path) -> Iterator[Scene]:
                 else image.stem.split("_img")[0].rstrip("0123456789_-w")
             )
             yield copy_scene(place, image, mask, 0.3, scratch)
+
+
+def list_drone_scenes(imagery: Path, names: Sequence[str]) -> Iterator[Scene]:
+    """Mosaics whose buildings were drawn as outlines; those of Dhaka are one place."""
+    for name in names:
+        drawn = gpd.read_file(imagery / "hot" / f"{name}_buildings.geojson").geometry
+        outlines = shapely.get_parts(drawn.explode().buffer(0).to_numpy())
+        place = "dhaka" if name.startswith("dhaka") else name
+        yield Scene(place, "drone", imagery / "hot" / f"{name}.tif", Truth(outlines, True, outlines[:0]))
 
 
 def crop_accra(folder: Path, scratch: Path) -> Scene:
@@ -149,13 +155,18 @@ def draw_outlines(inside: NDArray[np.bool_], transform: Affine) -> Polygons:
 
 def list_answers(imagery: Path, model: str, kept: Path) -> Iterator[Answer]:
     """What a model says of every scene; what it said before is read from the folder `kept`."""
-    folder = kept / find_model(model).fingerprint[:12]
-    folder.mkdir(parents=True, exist_ok=True)
     for scene in list_scenes(imagery, kept / "scenes"):
-        outputs = folder / f"{scene.name}.tif"
-        if not outputs.exists():
-            infer_scene([str(scene.image)], None, InferOptions(model=model, all_outputs=outputs))
-        yield read_answer(scene, outputs, find_model(model).card.threshold)
+        yield read_answer_of(scene, model, kept)
+
+
+def read_answer_of(scene: Scene, model: str, kept: Path) -> Answer:
+    """What a model says of a scene, from the folder `kept` where it said so before."""
+    found = find_model(model)
+    outputs = kept / found.fingerprint[:12] / f"{scene.name}.tif"
+    outputs.parent.mkdir(parents=True, exist_ok=True)
+    if not outputs.exists():
+        infer_scene([str(scene.image)], None, InferOptions(model=model, all_outputs=outputs))
+    return read_answer(scene, outputs, found.card.threshold)
 
 
 def read_answer(scene: Scene, outputs: Path, threshold: float) -> Answer:

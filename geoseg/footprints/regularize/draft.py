@@ -6,6 +6,7 @@ Also how far straight walls stray from their outlines: a bound that spares inter
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
@@ -42,25 +43,54 @@ from geoseg.footprints.regularize.squaring import (
     square_walls,
     tidy_walls,
 )
-from geoseg.footprints.regularize.walls import Walls, average_misfit_m2, fit_walls, join_needless_walls
+from geoseg.footprints.regularize.walls import (
+    Walls,
+    average_misfit_m2,
+    fit_middles,
+    fit_walls,
+    join_needless_walls,
+)
 
 GRAIN_PER_PIXEL = 1e-4
 """Coordinates are rounded to a grain far below anything that matters, and far above the last digit of a double."""
 
 
+class Form(IntEnum):
+    """What may become of an outline, the straightest first."""
+
+    STRAIGHT = 0
+    """Walls along the main directions of the building, where they are so."""
+    FITTED = 1
+    """Each wall along its own best line."""
+    COARSE = 2
+    """The outline's own points as far as they differ by more than noise (Douglas-Peucker)."""
+    SIMPLIFIED = 3
+    """More of its points."""
+    TRACED = 4
+    """The outline itself."""
+
+
 @dataclass(frozen=True)
 class StraightDraft:
-    """Arcs made straight, and merely simplified, with what is needed to judge them.
+    """Arcs in all forms but the traced one, and what is needed to judge them.
 
     `has_walls` tells of each polygon whether it has main directions and is not round; `strayed_m2` bounds the area
     between its outline and its straight form; `simple_m` is how far a simplified outline may stray.
     """
 
     straight: Lines
+    fitted: Lines
+    coarse: Lines
     simplified: Lines
     has_walls: Flags
     strayed_m2: Floats
     simple_m: float
+    resolution_m: float
+
+    @property
+    def forms(self) -> tuple[Lines, ...]:
+        """By their number as a `Form`."""
+        return self.straight, self.fitted, self.coarse, self.simplified
 
 
 def straighten_network(
@@ -73,11 +103,12 @@ def straighten_network(
     usual_m = max(noise.tolerance_pixels * resolution_m, noise.least_tolerance_m)
     tolerance_m = _compute_tolerances_m(outlines, usual_m, noise)
     simple = fit_walls(outlines, tolerance_m * noise.simple_share)
-    walls = join_needless_walls(simple, tolerance_m)
-    directions = _find_directions(network, walls, rules.directions)
-    offered = _offer_directions(network, walls, directions)
-    squared = square_walls(walls, offered, tolerance_m, rules.squaring)
-    walls = tidy_walls(squared, tolerance_m, rules.squaring, rules.corners)
+    fitted = join_needless_walls(simple, tolerance_m)
+    directions = _find_directions(network, fitted, rules.directions)
+    offered = _offer_directions(network, fitted, directions)
+    squared = square_walls(fitted, offered, tolerance_m, rules.squaring)
+    tidy = tidy_walls(squared, tolerance_m, rules.squaring, rules.corners)
+    walls = fit_middles(tidy, tolerance_m * noise.rounded_corner)
     start, stop = _find_ends(network, walls, tolerance_m, rules)
     strayed_m2 = network.sum_per_polygon(bound_strayed_area_m2(walls, start, stop))
     is_round = _find_round(outlines, walls, tolerance_m, rules.rounds)
@@ -85,10 +116,13 @@ def straighten_network(
     lines = _insert_rounds(_join_ends(walls, start, stop), outlines, is_round, tolerance_m, rules.rounds)
     return StraightDraft(
         straight=_shift_lines(lines, origin),
+        fitted=_shift_lines(_join_ends(fitted, *_find_ends(network, fitted, tolerance_m, rules)), origin),
+        coarse=_shift_lines(_make_simple_lines(fit_walls(outlines, tolerance_m)), origin),
         simplified=_shift_lines(_make_simple_lines(simple), origin),
         has_walls=np.isfinite(directions[:, 0]) & ~_find_round_outside(network, is_round),
         strayed_m2=np.where(has_round, np.inf, strayed_m2),
         simple_m=usual_m * noise.simple_share,
+        resolution_m=resolution_m,
     )
 
 

@@ -21,6 +21,9 @@ class NoiseRules:
     """Finer pixels than 0.25 m show the roof's true edge no better: gutters and shadows are as wide."""
     tolerance_of_side: float = 0.15
     """A ring of this many square metres is a shed: more of its side than that would leave nothing of it."""
+    rounded_corner: float = 0.5
+    """So near to a corner the outline does not tell where the wall is, for networks round corners: on real outlines this
+    gives 0.002 of IoU; 1 gives no more."""
     simple_share: float = 0.5
     """Corners are first looked for at this share of a tolerance, so that walls can be joined by how well they fit."""
 
@@ -49,9 +52,10 @@ class SquaringRules:
     """When a wall is turned to a main direction, and when it is no wall at all."""
 
     widest_turn_deg: float = 30.0
-    """A wall is turned by so much at most; a wing at 45 degrees is one of its own."""
-    farthest_move: float = 1.5
-    """... and its ends move no farther than this."""
+    """A wall is turned by so much at most. On real outlines 20 is better by 0.003 of boundary F1 at 0.25 m, on made
+    buildings it leaves bitten corners, a point more for each building."""
+    farthest_move: float = 1.0
+    """... and its ends move no farther than this. With 1.5, boundary F1 at 0.25 m is lower by 0.003 on real outlines."""
     same_line: float = 1.0
     """Two walls of one direction are one when their lines lie no farther apart."""
     shortest_squared: float = 1.0
@@ -78,10 +82,12 @@ class CornerRules:
 class JunctionRules:
     """Where three or more stretches of wall meet."""
 
-    farthest: float = 3.0
-    """The walls meet in one point, up to so far from the outline's."""
-    same_line: float = 1.0
-    """Facades that run through a junction are one line when they lie no farther apart than this."""
+    farthest: float = 1.5
+    """The walls meet in one point, up to so far from the outline's. With 3, twice as many shapes overlap a neighbour or
+    leave their outline."""
+    same_line: float = 0.5
+    """Facades that run through a junction are one line when they lie no farther apart than this: with 1, houses that are
+    merely near one another were drawn in line, which cost 0.005 of boundary F1 at 0.25 m."""
     pull_to_outline: float = 1e-6
     """Along a line that leaves it open where they meet, the outline's own point decides."""
 
@@ -99,10 +105,11 @@ class RoundRules:
     """A chord lies no deeper below its arc: far less than the outline is certain."""
     walls_of_a_box: int = 4
     """A circle has to fit as well as the walls do, were there so many; with more walls anything fits."""
-    walls_of_a_disc: int = 7
+    walls_of_a_disc: int = 6
     """From so many walls on, a circle is accepted that fits within the noise..."""
-    disc_misfit: float = 0.5
-    """... which is this, as a root mean square."""
+    disc_misfit: float = 0.6
+    """... which is this, as a root mean square. With 7 and 0.5, one in five made tanks became a box; real outlines do not
+    tell the difference."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,12 @@ class AcceptanceRules:
     least_iou: float = 0.85
     """A box drawn a pixel too large on every side of a house of 8 x 8 m has an IoU of 0.86."""
     most_area_change: float = 0.05
-    """Areas are what footprints are asked for first."""
+    """Areas are what footprints are asked for first..."""
+    most_shift_pixels: float = 0.25
+    """... but a small one may change by as much as if all of its outline had moved by this: no trace is more exact. Without
+    it, a third of all shapes that were refused were refused for their area."""
     patience: int = 4
-    """Rounds in which single footprints give way; after that, whole clusters do."""
+    """Rounds in which a footprint that fails goes back form by form; after that, it and its neighbours are traced."""
 
 
 @dataclass(frozen=True)

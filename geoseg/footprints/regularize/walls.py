@@ -243,6 +243,23 @@ def join_needless_walls(walls: Walls, tolerance_m: Floats) -> Walls:
         walls = walls.joined(joined)
 
 
+def fit_middles(walls: Walls, margin_m: Floats) -> Walls:
+    """The same walls where the middle of their stretch has them, without a margin at both ends (one for each arc).
+
+    Where that would leave less than a third of a wall, all of it counts.
+    """
+    counts = walls.last - walls.first
+    wall = number_rows(counts)
+    place = walls.first[wall] + number_items(counts)
+    begin, end = walls.outlines.at(walls.arc[wall], place), walls.outlines.at(walls.arc[wall], place + 1)
+    reach = compute_dot_products((begin + end) / 2 - walls.start[wall], walls.along[wall])
+    length = compute_dot_products(walls.stop - walls.start, walls.along)
+    margin = np.where(length < 3 * margin_m[walls.arc], -np.inf, margin_m[walls.arc])
+    middle = (reach >= margin[wall]) & (reach <= (length - margin)[wall])
+    middle |= (sum_rows(wall, middle, len(counts)) == 0)[wall]
+    return replace(walls, moments=_compute_moments(begin[middle], end[middle], wall[middle]))
+
+
 def average_misfit_m2(walls: Walls) -> Floats:
     """Mean squared distance of each arc's outline from its walls as they face."""
     across = compute_misfit_along(walls.moments, walls.along)
