@@ -8,12 +8,13 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from geoseg.inference.job import Job
-from geoseg.inference.predictor import Predictor, StripPixels, find_largest_batch
+from geoseg.inference.predictor import Predictor, StripAnswer, StripPixels, find_largest_batch
 from geoseg.inference.resume import Journal, StripFiles
-from geoseg.inference.threads import prefetch
+from geoseg.inference.threads import CancelToken, prefetch
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.models.card import Card
 from geoseg.progress import track
@@ -29,8 +30,13 @@ log = logging.getLogger(__name__)
 StripListener = Callable[[StripFiles], None]
 
 
-def predict_strips(job: Job, journal: Journal, on_strip: StripListener | None = None) -> None:
-    """Predict all strips that the journal lacks. `on_strip` hears of every strip, in the order of rows."""
+def predict_strips(
+    job: Job, journal: Journal, on_strip: StripListener | None = None, token: CancelToken | None = None
+) -> None:
+    """Predict all strips that the journal lacks. `on_strip` hears of every strip, in the order of rows.
+
+    A token that is cancelled ends it with WorkCancelled; the strips that are finished stay.
+    """
     runs = journal.find_missing_runs(job.plan.strips)
     missing = sum(len(run) for run in runs)
     if missing < len(job.plan.strips):
@@ -42,7 +48,7 @@ def predict_strips(job: Job, journal: Journal, on_strip: StripListener | None = 
     listener.hear()
     left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
     with track("Predicting", left, "Mpx") as advance:
-        for files in share_runs(job, journal, split_runs(runs, len(job.kinds))):
+        for files in share_runs(job, journal, split_runs(runs, len(job.kinds)), token or CancelToken()):
             advance(files.strip.height * grid.width / 1e6)
             listener.hear()
 
@@ -69,16 +75,23 @@ def split_runs(runs: Sequence[Sequence[Strip]], workers: int) -> list[Sequence[S
     return [run[i : i + size] for run in runs for i in range(0, len(run), size)]
 
 
-def share_runs(job: Job, journal: Journal, runs: Sequence[Sequence[Strip]]) -> Iterator[StripFiles]:
+def share_runs(
+    job: Job, journal: Journal, runs: Sequence[Sequence[Strip]], token: CancelToken
+) -> Iterator[StripFiles]:
     """All devices take runs from one pile; finished strips come back in any order."""
     pile: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
     for run in runs:
         pile.put(run)
-    yield from prefetch(*(predict_runs(job, journal, kind, pile) for kind in job.kinds), depth=2)
+    workers = [partial(predict_runs, job, journal, kind, pile) for kind in job.kinds]
+    yield from prefetch(*workers, token=token, depth=2)
 
 
 def predict_runs(
-    job: Job, journal: Journal, kind: RuntimeKind, pile: queue.SimpleQueue[Sequence[Strip]]
+    job: Job,
+    journal: Journal,
+    kind: RuntimeKind,
+    pile: queue.SimpleQueue[Sequence[Strip]],
+    token: CancelToken,
 ) -> Iterator[StripFiles]:
     """One device's work: take runs from the pile, predict them, keep the answers."""
     runtime = job.open_runtime(kind)
@@ -89,14 +102,21 @@ def predict_runs(
     with suppress(queue.Empty):
         while True:
             run = pile.get_nowait()
-            for answer in prefetch(predictor.run(prefetch(read_strips(job, run)))):
+            for answer in prefetch(partial(predict_run, job, predictor, run), token=token):
                 yield journal.keep(answer, job.scene.grid)
 
 
-def read_strips(job: Job, run: Sequence[Strip]) -> Iterator[StripPixels]:
+def predict_run(
+    job: Job, predictor: Predictor, run: Sequence[Strip], token: CancelToken
+) -> Iterator[StripAnswer]:
+    yield from predictor.run(prefetch(partial(read_strips, job, run), token=token), token)
+
+
+def read_strips(job: Job, run: Sequence[Strip], token: CancelToken) -> Iterator[StripPixels]:
     """Read what the patches of consecutive strips look at."""
     with job.scene.open() as reader:
         for strip in run:
+            token.check()
             yield read_strip(job, reader, strip, begins_run=strip is run[0])
 
 

@@ -16,6 +16,8 @@ from geoseg.models.normalisation import Normalisation
 from geoseg.models.store import Model
 
 Engine = Literal["torch", "openvino", "onnx"]
+GRAPH_ENGINES: tuple[Engine, ...] = ("openvino", "onnx")
+"""Those of a CPU, which run ONNX files."""
 Precision = Literal["fp32", "bf16", "fp16"]
 Array = Any
 """A numpy array or a torch tensor."""
