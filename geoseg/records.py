@@ -86,7 +86,7 @@ def convert_number(raw: Any, place: str) -> float:
     value = (
         float(raw) if isinstance(raw, int) and not isinstance(raw, bool) else check_type(float, raw, place)
     )
-    require(math.isfinite(value), f"{place} is {value}, not a number to reckon with")
+    require(math.isfinite(value), f"{place} is {value}, not a finite number")
     return value
 
 

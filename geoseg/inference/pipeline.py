@@ -33,7 +33,7 @@ StripListener = Callable[[StripFiles], None]
 def predict_strips(
     job: Job, journal: Journal, on_strip: StripListener | None = None, token: CancelToken | None = None
 ) -> None:
-    """Predict all strips that the journal lacks. `on_strip` hears of every strip, in the order of rows.
+    """Predict all strips that the journal lacks. `on_strip` is told of every strip, in the order of rows.
 
     A token that is cancelled ends it with WorkCancelled; the strips that are finished stay.
     """
@@ -45,12 +45,12 @@ def predict_strips(
         )
     grid = job.scene.grid
     listener = OrderedListener(on_strip, [journal.files(strip) for strip in job.plan.strips])
-    listener.hear()
+    listener.notify()
     left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
     with track("Predicting", left, "Mpx") as advance:
         for files in share_runs(job, journal, split_runs(runs, len(job.kinds)), token or CancelToken()):
             advance(files.strip.height * grid.width / 1e6)
-            listener.hear()
+            listener.notify()
 
 
 class OrderedListener:
@@ -60,7 +60,7 @@ class OrderedListener:
         self.listener = listener
         self.waiting = list(reversed(files))
 
-    def hear(self) -> None:
+    def notify(self) -> None:
         while self.waiting and self.waiting[-1].exist:
             files = self.waiting.pop()
             if self.listener:
@@ -78,11 +78,11 @@ def split_runs(runs: Sequence[Sequence[Strip]], workers: int) -> list[Sequence[S
 def share_runs(
     job: Job, journal: Journal, runs: Sequence[Sequence[Strip]], token: CancelToken
 ) -> Iterator[StripFiles]:
-    """All devices take runs from one pile; finished strips come back in any order."""
-    pile: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
+    """All devices take runs from one queue; finished strips come back in any order."""
+    waiting: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
     for run in runs:
-        pile.put(run)
-    workers = [partial(predict_runs, job, journal, kind, pile) for kind in job.kinds]
+        waiting.put(run)
+    workers = [partial(predict_runs, job, journal, kind, waiting) for kind in job.kinds]
     yield from prefetch(*workers, token=token, depth=2)
 
 
@@ -90,10 +90,10 @@ def predict_runs(
     job: Job,
     journal: Journal,
     kind: RuntimeKind,
-    pile: queue.SimpleQueue[Sequence[Strip]],
+    waiting: queue.SimpleQueue[Sequence[Strip]],
     token: CancelToken,
 ) -> Iterator[StripFiles]:
-    """One device's work: take runs from the pile, predict them, keep the answers."""
+    """One device's work: take runs from the queue, predict them, keep the answers."""
     runtime = job.open_runtime(kind)
     batch = job.batch or journal.note(
         "batch", find_largest_batch(runtime, job.plan, len(job.scene.bands), job.scene.dtype)
@@ -101,7 +101,7 @@ def predict_runs(
     predictor = Predictor(runtime, job.plan, job.decision, job.normalisation.neutral, batch)
     with suppress(queue.Empty):
         while True:
-            run = pile.get_nowait()
+            run = waiting.get_nowait()
             for answer in prefetch(partial(predict_run, job, predictor, run), token=token):
                 yield journal.keep(answer, job.scene.grid)
 

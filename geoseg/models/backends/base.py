@@ -84,6 +84,6 @@ class Backend(Protocol):
         """Why the engine cannot run a model on a device, or None when it can."""
 
     def list_precisions(self, device: str) -> Sequence[Precision]:
-        """What the engine can reckon with there, the fastest first."""
+        """The precisions that the engine has there, the fastest first."""
 
     def open_runtime(self, model: Model, patches: RawPatches, kind: RuntimeKind) -> Runtime: ...
