@@ -18,6 +18,7 @@ COMMANDS = (
     "infer",
     "vectorize",
     "stats",
+    "plot",
     "evaluate",
     "prepare",
     "train",

@@ -38,7 +38,7 @@ def read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
             return gpd.read_parquet(path)
         return pyogrio.read_dataframe(path, layer=layer or find_only_layer(path), force_2d=True)
     except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as regions: {error}") from None
+        raise InputError(f"{path} cannot be read as polygons: {error}") from None
 
 
 def find_only_layer(path: Path) -> str:
