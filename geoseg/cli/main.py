@@ -19,6 +19,7 @@ COMMANDS = (
     "vectorize",
     "stats",
     "plot",
+    "report",
     "evaluate",
     "prepare",
     "train",

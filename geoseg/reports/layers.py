@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +54,8 @@ class RasterLayer:
     crs: CRS | None
     bounds: Bounds
     attribution: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """How geoseg made it: model, threshold and the like."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,23 @@ def open_raster_layer(path: str) -> RasterLayer:
     with open_raster(path, path) as dataset:
         crs = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs else None
         bounds = tuple(dataset.bounds) if crs else (0.0, -float(dataset.height), float(dataset.width), 0.0)
+        tags = dataset.tags()
         return RasterLayer(
-            path, find_raster_kind(dataset), crs, bounds, dataset.tags().get("TIFFTAG_COPYRIGHT", "")
+            path,
+            find_raster_kind(dataset),
+            crs,
+            bounds,
+            tags.get("TIFFTAG_COPYRIGHT", ""),
+            read_parameters(tags.get("GEOSEG", "")),
         )
+
+
+def read_parameters(text: str) -> Mapping[str, Any]:
+    with suppress(ValueError):
+        parameters = json.loads(text)
+        if isinstance(parameters, dict):
+            return parameters
+    return {}
 
 
 def find_raster_kind(dataset: Any) -> RasterKind:

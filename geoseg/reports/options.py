@@ -44,3 +44,24 @@ class PlotOptions(Options):
     def cover(self) -> float:
         """How much polygons cover."""
         return (PLAIN_FILL if self.color_by == "one" else TELLING_FILL) if self.fill is None else self.fill
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """What can be asked of `report`."""
+
+    image: str | None = define_option(None, "The image below the footprints.", group=INPUTS, metavar="FILE")
+    mask: str | None = define_option(None, "The mask, to be switched on.", group=INPUTS, metavar="FILE")
+    probability: str | None = define_option(
+        None, "The probability, to be switched on.", group=INPUTS, metavar="FILE"
+    )
+    title: str | None = define_option(
+        None, "The heading.  [default: the name of the file]", group=LOOKS, metavar="TEXT"
+    )
+    attribution: str | None = define_option(
+        None,
+        "Words in the corner of the map.  [default: the copyright that the image names]",
+        group=LOOKS,
+        metavar="TEXT",
+    )
+    overwrite: bool = define_option(False, "Replace a report that exists.", group=OUTPUTS)
