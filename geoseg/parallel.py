@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
@@ -88,11 +89,22 @@ class WorkerPool(Generic[T]):
 
 
 def start_processes(number: int) -> ProcessPoolExecutor:
-    """Processes that leave Ctrl-C to the one that started them."""
-    leave_it = signal.SIGINT, signal.SIG_IGN
-    return ProcessPoolExecutor(
-        number, mp_context=get_context("spawn"), initializer=signal.signal, initargs=leave_it
-    )
+    """Processes that leave Ctrl-C to the one that started them, and do not outlive it."""
+    return ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=follow_parent)
+
+
+def follow_parent() -> None:
+    """Make this worker process end with the one that started it, and no sooner."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait until the parent is gone, however it ended: its end of a pipe closes, or on Windows its handle tells."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
