@@ -14,6 +14,7 @@ from geoseg.inference.job import Job
 from geoseg.inference.predictor import Predictor, StripPixels, find_largest_batch
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.inference.threads import prefetch
+from geoseg.io.atomic import Delivery
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.models.card import Card
 from geoseg.progress import track
@@ -110,7 +111,12 @@ def read_strip(job: Job, reader: SceneReader, strip: Strip, begins_run: bool) ->
 
 
 def write_mosaics(
-    job: Job, journal: Journal, mask: Path | None, probability: Path | None, all_outputs: Path | None = None
+    job: Job,
+    journal: Journal,
+    mask: Path | None,
+    probability: Path | None,
+    all_outputs: Path | None = None,
+    delivery: Delivery | None = None,
 ) -> None:
     """Join the finished strips to the rasters that were asked for, all at the same time.
 
@@ -133,7 +139,7 @@ def write_mosaics(
     )
     with ThreadPoolExecutor() as pool:
         written = [
-            pool.submit(write_mosaic, path, layer, job.scene.grid, strips)
+            pool.submit(write_mosaic, path, layer, job.scene.grid, strips, delivery)
             for path, layer, strips in rasters
             if path
         ]
