@@ -8,8 +8,10 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.errors import GeosegError
 from geoseg.inference.job import Job
 from geoseg.inference.predictor import Predictor, StripPixels, find_largest_batch
 from geoseg.inference.resume import Journal, StripFiles
@@ -30,6 +32,15 @@ log = logging.getLogger(__name__)
 StripListener = Callable[[StripFiles], None]
 
 
+@dataclass(frozen=True)
+class StripReport:
+    """A strip that is finished, how many of its pixels the scene knows, and how many of those got no number."""
+
+    strip: Strip
+    known: int
+    unanswered: int
+
+
 def predict_strips(job: Job, journal: Journal, on_strip: StripListener | None = None) -> None:
     """Predict all strips that the journal lacks. `on_strip` hears of every strip, in the order of rows."""
     runs = journal.find_missing_runs(job.plan.strips)
@@ -42,10 +53,26 @@ def predict_strips(job: Job, journal: Journal, on_strip: StripListener | None = 
     listener = OrderedListener(on_strip, [journal.files(strip) for strip in job.plan.strips])
     listener.hear()
     left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
+    known = unanswered = 0
     with track("Predicting", left, "Mpx") as advance:
-        for files in share_runs(job, journal, split_runs(runs, len(job.kinds))):
-            advance(files.strip.height * grid.width / 1e6)
+        for done in share_runs(job, journal, split_runs(runs, len(job.kinds))):
+            known, unanswered = known + done.known, unanswered + done.unanswered
+            advance(done.strip.height * grid.width / 1e6)
             listener.hear()
+    if unanswered:
+        report_unanswered(job, journal, unanswered / known)
+
+
+def report_unanswered(job: Job, journal: Journal, share: float) -> None:
+    """Tell of pixels for which the model gave no number; where that is all of them, it cannot be used."""
+    name, kind = job.model.card.name, job.kinds[0]
+    if share == 1:
+        journal.remove()
+        raise GeosegError(
+            f"{name}: answers with no number (NaN) for every pixel, in {kind}; try `precision` fp32 or another `engine`, or "
+            "get the model again"
+        )
+    log.warning(f"{name}: answers with no number (NaN) for {share:.2%} of the pixels, which count as unknown")
 
 
 class OrderedListener:
@@ -70,7 +97,7 @@ def split_runs(runs: Sequence[Sequence[Strip]], workers: int) -> list[Sequence[S
     return [run[i : i + size] for run in runs for i in range(0, len(run), size)]
 
 
-def share_runs(job: Job, journal: Journal, runs: Sequence[Sequence[Strip]]) -> Iterator[StripFiles]:
+def share_runs(job: Job, journal: Journal, runs: Sequence[Sequence[Strip]]) -> Iterator[StripReport]:
     """All devices take runs from one pile; finished strips come back in any order."""
     pile: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
     for run in runs:
@@ -80,7 +107,7 @@ def share_runs(job: Job, journal: Journal, runs: Sequence[Sequence[Strip]]) -> I
 
 def predict_runs(
     job: Job, journal: Journal, kind: RuntimeKind, pile: queue.SimpleQueue[Sequence[Strip]]
-) -> Iterator[StripFiles]:
+) -> Iterator[StripReport]:
     """One device's work: take runs from the pile, predict them, keep the answers."""
     runtime = job.open_runtime(kind)
     batch = job.batch or journal.note(
@@ -91,7 +118,8 @@ def predict_runs(
         while True:
             run = pile.get_nowait()
             for answer in prefetch(predictor.run(prefetch(read_strips(job, run)))):
-                yield journal.keep(answer, job.scene.grid)
+                journal.keep(answer, job.scene.grid)
+                yield StripReport(answer.strip, answer.known, answer.unanswered)
 
 
 def read_strips(job: Job, run: Sequence[Strip]) -> Iterator[StripPixels]:

@@ -264,6 +264,25 @@ def stop_after_renames(number: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(atomic, "rename_files", rename)
 
 
+def test_a_model_without_numbers_is_refused(tiny_model: Path, scene: Path, tmp_path: Path) -> None:
+    """Weights that overflow in half precision, or that are damaged, answer with NaN everywhere."""
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_model, folder)
+    (folder / "model.onnx").unlink()
+    weights = load_file(folder / "model.safetensors")
+    weights["segmentation_head.0.bias"][:] = np.nan
+    save_file(weights, folder / "model.safetensors")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "weights_sha256": ""}))
+    flags = "--model", str(folder), "--engine", "torch", "--device", "cpu", "--precision", "fp32"
+    done = CliRunner().invoke(geoseg, ["infer", str(scene), "--mask", str(tmp_path / "m.tif"), *flags])
+    assert done.exit_code == 1
+    assert "no number (NaN) for every pixel" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"scene.tif", "broken"}
+
+
 def test_a_strip_that_the_disk_damaged_is_predicted_again(
     tiny_model: Path, write_raster: RasterWriter, tmp_path: Path
 ) -> None:
