@@ -5,6 +5,7 @@ Where files overlap, the one named first wins; its nodata, alpha and masked pixe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from rasterio.errors import RasterioError
 from geoseg.errors import InputError
 from geoseg.raster.source import describe_gdal_error
 
+log = logging.getLogger(__name__)
+
+SPARSE_SHARE = 0.01
+"""A strip of a hundred tiles from corner to corner is as sparse, and what is sparser is hardly one scene."""
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
     "float32": "Float32", "float64": "Float64",
@@ -58,6 +63,7 @@ def make_mosaic_vrt(paths: Sequence[str]) -> str:
     places = [(x - left, y - top) for x, y in offsets]
     width = max(x + tile.width for (x, _), tile in zip(places, tiles, strict=True))
     height = max(y + tile.height for (_, y), tile in zip(places, tiles, strict=True))
+    warn_about_gaps(tiles, width * height)
     transform = first.transform @ Affine.translation(left, top)
     # GDAL paints sources in order, the last on top.
     painted = list(zip(reversed(tiles), reversed(places), strict=True))
@@ -70,6 +76,16 @@ def make_mosaic_vrt(paths: Sequence[str]) -> str:
         + "".join(format_source("mask,1", tile, place, masked=False) for tile, place in painted)
         + "</VRTRasterBand></MaskBand></VRTDataset>"
     )
+
+
+def warn_about_gaps(tiles: Sequence[MosaicTile], pixels: int) -> None:
+    """Tell of files that lie far apart: what is between them is worked through as well."""
+    share = sum(tile.width * tile.height for tile in tiles) / pixels
+    if share < SPARSE_SHARE:
+        log.warning(
+            f"{tiles[0].path} and {len(tiles) - 1} more fill {share:.2g} of the ground they lie on; files that lie far apart "
+            "are quicker read on their own, one command for each"
+        )
 
 
 def read_tile(path: str) -> MosaicTile:

@@ -20,7 +20,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.inference.estimate import Estimate, estimate_job
+from geoseg.inference.estimate import Estimate, estimate_job, refuse_too_large_job
 from geoseg.inference.job import Job, plan_job
 from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
@@ -88,6 +88,7 @@ def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -
     command = describe_command("infer", [*scene, str(out)], options)
     outputs = check_infer_outputs(scene, out, options, command)
     job = plan_job(scene, options)
+    refuse_too_large_job(job)
     journal = Journal.beside(outputs[0], job.key)
     with Delivery(outputs, command) as delivery:
         vectorizer = make_vectorizer(job, out, options, delivery) if out else None
