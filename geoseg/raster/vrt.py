@@ -13,13 +13,12 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError
-from geoseg.raster.source import describe_gdal_error
+from geoseg.raster.source import describe_gdal_error, open_dataset
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def warn_about_gaps(tiles: Sequence[MosaicTile], pixels: int) -> None:
 
 def read_tile(path: str) -> MosaicTile:
     try:
-        with rasterio.open(path) as dataset:
+        with open_dataset(path) as dataset:
             return describe_tile(dataset, path)
     except RasterioError as error:
         raise InputError(f"{path}: not a raster that can be read ({describe_gdal_error(error)})") from error
