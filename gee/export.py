@@ -231,7 +231,7 @@ def estimate_exports(exports: Sequence[Export], request: ExportRequest) -> dict[
 
 
 def run_exports(exports: Sequence[Export], request: ExportRequest) -> dict[str, Any]:
-    """Export everything wished for, on each grid."""
+    """Export everything asked for, on each grid."""
     with open_connection(exports, request) as earth:
         return summarize_exports(exports, lambda export: list(fetch_layers(export, request, earth)))
 

@@ -35,7 +35,7 @@ def count_processors() -> int:
 
 
 def count_threads() -> int:
-    """How many threads reckon at a time: as `OMP_NUM_THREADS` says, else one a core, whose arithmetic two would share."""
+    """How many threads compute at a time: as `OMP_NUM_THREADS` says, else one a core, whose arithmetic two would share."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(asked) if asked.isdecimal() and int(asked) > 0 else count_cores()
 

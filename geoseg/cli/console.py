@@ -144,7 +144,7 @@ class ConsoleReporter:
 
 @contextmanager
 def speak_on_console(quiet: bool) -> Iterator[None]:
-    """Let a person hear what geoseg is doing; `quiet` leaves only what must be acted on."""
+    """Show a person what geoseg is doing; `quiet` leaves only what must be acted on."""
     handler = ConsoleHandler()
     loggers = [logging.getLogger(name) for name in ("geoseg", "gee")]
     before = [(logger, logger.level) for logger in loggers]

@@ -180,7 +180,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class DatasetBuilder:
-    """Where a data set is made, by how many processes, and who hears of it."""
+    """Where a data set is made, by how many processes, and who is told of it."""
 
     folder: Path
     workers: int | None = None

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from geoseg.datasets.options import Split
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
 from geoseg.raster.palette import ClassEntry
+from geoseg.records import read_record, require
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 DATASET_FILE = "dataset.toml"
 IGNORE = 255
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,6 @@ class Dataset:
         return tuple(item for item in self.items if item.split == name)
 
 
-def require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise InputError(otherwise)
-
-
 def refuse_repeated(names: Iterable[str], what: str) -> None:
     seen: set[str] = set()
     for name in names:
@@ -130,48 +124,9 @@ def read_dataset(path: str | Path) -> Dataset:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file}: cannot be read as a data set ({error})") from error
     try:
-        return parse_dataset(written, file.parent)
+        return replace(read_record(Dataset, written), folder=file.parent)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-
-
-def parse_dataset(written: Mapping[str, Any], folder: Path) -> Dataset:
-    values = {
-        **written,
-        "bands": tuple(parse_list(written, "bands")),
-        "classes": tuple(parse_record(ClassEntry, each) for each in parse_list(written, "classes")),
-        "items": tuple(parse_record(Item, each) for each in parse_list(written, "items")),
-        "folder": folder,
-    }
-    return parse_record(Dataset, values)
-
-
-def parse_list(written: Mapping[str, Any], key: str) -> list[Any]:
-    value = written.get(key, [])
-    require(isinstance(value, list), f"{key} is {value!r}, must be a list")
-    return list(value)
-
-
-FIELD_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,), "Split": (str,), "str | None": (str,), "float": (int, float), "float | None": (int, float),
-    "int": (int,),
-}  # fmt: skip
-
-
-def parse_record(kind: type[T], written: Any) -> T:
-    """A value of a frozen class from a table of the file, every key known and of the right type."""
-    require(isinstance(written, Mapping), f"{written!r} stands where a table of {kind.__name__} should")
-    expected = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    for key, value in written.items():
-        require(key in expected, f"{key} is unknown; known are {', '.join(expected)}")
-        kinds = FIELD_TYPES.get(str(expected[key].type), (object,))
-        require(
-            isinstance(value, kinds) and not isinstance(value, bool),
-            f"{key} is {value!r}, must be {'text' if str in kinds else 'a number'}",
-        )
-    missing = [name for name, field in expected.items() if field.default is MISSING and name not in written]
-    require(not missing, f"{', '.join(missing)} is missing")
-    return kind(**written)
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> Path:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from geoseg.errors import GeosegError
 from geoseg.inference.job import Job
-from geoseg.inference.predictor import Predictor, StripPixels, find_largest_batch
+from geoseg.inference.predictor import Predictor, StripAnswer, StripPixels, find_largest_batch
 from geoseg.inference.resume import Journal, StripFiles
-from geoseg.inference.threads import prefetch
+from geoseg.inference.threads import CancelToken, prefetch
 from geoseg.io.atomic import Delivery
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.models.card import Card
@@ -41,8 +42,13 @@ class StripReport:
     unanswered: int
 
 
-def predict_strips(job: Job, journal: Journal, on_strip: StripListener | None = None) -> None:
-    """Predict all strips that the journal lacks. `on_strip` hears of every strip, in the order of rows."""
+def predict_strips(
+    job: Job, journal: Journal, on_strip: StripListener | None = None, token: CancelToken | None = None
+) -> None:
+    """Predict all strips that the journal lacks. `on_strip` is told of every strip, in the order of rows.
+
+    A token that is cancelled ends it with WorkCancelled; the strips that are finished stay.
+    """
     runs = journal.find_missing_runs(job.plan.strips)
     missing = sum(len(run) for run in runs)
     if missing < len(job.plan.strips):
@@ -51,14 +57,14 @@ def predict_strips(job: Job, journal: Journal, on_strip: StripListener | None = 
         )
     grid = job.scene.grid
     listener = OrderedListener(on_strip, [journal.files(strip) for strip in job.plan.strips])
-    listener.hear()
+    listener.notify()
     left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
     known = unanswered = 0
     with track("Predicting", left, "Mpx") as advance:
-        for done in share_runs(job, journal, split_runs(runs, len(job.kinds))):
+        for done in share_runs(job, journal, split_runs(runs, len(job.kinds)), token or CancelToken()):
             known, unanswered = known + done.known, unanswered + done.unanswered
             advance(done.strip.height * grid.width / 1e6)
-            listener.hear()
+            listener.notify()
     if unanswered:
         report_unanswered(job, journal, unanswered / known)
 
@@ -82,7 +88,7 @@ class OrderedListener:
         self.listener = listener
         self.waiting = list(reversed(files))
 
-    def hear(self) -> None:
+    def notify(self) -> None:
         while self.waiting and self.waiting[-1].exist:
             files = self.waiting.pop()
             if self.listener:
@@ -97,18 +103,25 @@ def split_runs(runs: Sequence[Sequence[Strip]], workers: int) -> list[Sequence[S
     return [run[i : i + size] for run in runs for i in range(0, len(run), size)]
 
 
-def share_runs(job: Job, journal: Journal, runs: Sequence[Sequence[Strip]]) -> Iterator[StripReport]:
-    """All devices take runs from one pile; finished strips come back in any order."""
-    pile: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
+def share_runs(
+    job: Job, journal: Journal, runs: Sequence[Sequence[Strip]], token: CancelToken
+) -> Iterator[StripReport]:
+    """All devices take runs from one queue; finished strips come back in any order."""
+    waiting: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
     for run in runs:
-        pile.put(run)
-    yield from prefetch(*(predict_runs(job, journal, kind, pile) for kind in job.kinds), depth=2)
+        waiting.put(run)
+    workers = [partial(predict_runs, job, journal, kind, waiting) for kind in job.kinds]
+    yield from prefetch(*workers, token=token, depth=2)
 
 
 def predict_runs(
-    job: Job, journal: Journal, kind: RuntimeKind, pile: queue.SimpleQueue[Sequence[Strip]]
+    job: Job,
+    journal: Journal,
+    kind: RuntimeKind,
+    waiting: queue.SimpleQueue[Sequence[Strip]],
+    token: CancelToken,
 ) -> Iterator[StripReport]:
-    """One device's work: take runs from the pile, predict them, keep the answers."""
+    """One device's work: take runs from the queue, predict them, keep the answers."""
     runtime = job.open_runtime(kind)
     batch = job.batch or journal.note(
         "batch", find_largest_batch(runtime, job.plan, len(job.scene.bands), job.scene.dtype)
@@ -116,16 +129,23 @@ def predict_runs(
     predictor = Predictor(runtime, job.plan, job.decision, job.normalisation.neutral, batch)
     with suppress(queue.Empty):
         while True:
-            run = pile.get_nowait()
-            for answer in prefetch(predictor.run(prefetch(read_strips(job, run)))):
+            run = waiting.get_nowait()
+            for answer in prefetch(partial(predict_run, job, predictor, run), token=token):
                 journal.keep(answer, job.scene.grid)
                 yield StripReport(answer.strip, answer.known, answer.unanswered)
 
 
-def read_strips(job: Job, run: Sequence[Strip]) -> Iterator[StripPixels]:
+def predict_run(
+    job: Job, predictor: Predictor, run: Sequence[Strip], token: CancelToken
+) -> Iterator[StripAnswer]:
+    yield from predictor.run(prefetch(partial(read_strips, job, run), token=token), token)
+
+
+def read_strips(job: Job, run: Sequence[Strip], token: CancelToken) -> Iterator[StripPixels]:
     """Read what the patches of consecutive strips look at."""
     with job.scene.open() as reader:
         for strip in run:
+            token.check()
             yield read_strip(job, reader, strip, begins_run=strip is run[0])
 
 

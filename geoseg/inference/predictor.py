@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from geoseg.errors import GeosegError
 from geoseg.inference.blend import Blender
 from geoseg.inference.options import Augmentation
-from geoseg.inference.threads import check_cancelled
+from geoseg.inference.threads import CancelToken
 from geoseg.models.backends.base import Array, Device, Runtime
 from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
 from geoseg.raster.plan import Plan, Strip, reflect_indices
+
+T = TypeVar("T")
 
 # (quarter turns, then mirrored left to right)
 VIEWS: dict[Augmentation, Sequence[tuple[int, bool]]] = {
@@ -114,14 +116,14 @@ class Predictor:
     neutral: tuple[float, ...]
     batch: int
 
-    def run(self, strips: Iterable[StripPixels]) -> Iterator[StripAnswer]:
+    def run(self, strips: Iterable[StripPixels], token: CancelToken) -> Iterator[StripAnswer]:
         """The answers to consecutive strips. On a GPU the next strip is under way while one is handed out."""
         device = self.runtime.device
         blender = Blender(self.plan, self.decision.channels, device)
         pending: tuple[Strip, int, Callable[[], NDArray[np.uint8]]] | None = None
         for pixels in strips:
             known = self.count_known_pixels(pixels)
-            begun = pixels.strip, known, device.download(self.begin(pixels, blender))
+            begun = pixels.strip, known, device.download(self.begin(pixels, blender, token))
             if pending:
                 yield make_answer(*pending)
             pending = begun
@@ -133,14 +135,15 @@ class Predictor:
         top = pixels.strip.row - first_row
         return int(np.count_nonzero(pixels.valid[top : top + pixels.strip.height]))
 
-    def begin(self, pixels: StripPixels, blender: Blender) -> Array:
+    def begin(self, pixels: StripPixels, blender: Blender, token: CancelToken) -> Array:
         """Classes and, below them, probabilities of a strip's rows, on the device."""
         device = self.runtime.device
         image, known = self.upload(pixels), device.upload(pixels.valid)
         first_row, _ = self.plan.rows_read(pixels.patch_rows)
         answers = []
         for patch_row in pixels.patch_rows:
-            rows = blender.add(patch_row, self.patches(patch_row, image, pixels, first_row))
+            patches = self.patches(patch_row, image, pixels, first_row)
+            rows = blender.add(patch_row, check_between(patches, token))
             start, stop = self.plan.rows_finished(patch_row)
             if start >= pixels.strip.row:
                 answers.append(self.encode_rows(rows, known[start - first_row : stop - first_row]))
@@ -179,7 +182,6 @@ class Predictor:
             rows = image[:, self.runtime.device.upload(mirrored)]
         seen = plan.find_seen_patches(pixels.valid[top - first_row : top - first_row + plan.patch])
         for start in range(0, len(seen), self.batch):
-            check_cancelled()
             columns = seen[start : start + self.batch].tolist()
             yield from zip(columns, self.probabilities(rows, columns), strict=True)
 
@@ -202,6 +204,13 @@ class Predictor:
         with np.errstate(invalid="ignore"):
             layers[1:] = xp.round(probabilities, out=probabilities)
         return xp.where(known, layers, NODATA)
+
+
+def check_between(items: Iterable[T], token: CancelToken) -> Iterator[T]:
+    """The same items, as long as they are wanted."""
+    for item in items:
+        token.check()
+        yield item
 
 
 def make_answer(strip: Strip, known: int, arrive: Callable[[], NDArray[np.uint8]]) -> StripAnswer:

@@ -1,94 +1,20 @@
 """A model's card: what the model expects of a scene and what its answers mean. Kept as `card.json`.
 
-Cards are frozen dataclasses read from JSON: every value is checked against its field's type, every complaint names the field.
+Every value is checked against its field's type, and every complaint names the field.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 from geoseg.errors import InputError
 from geoseg.raster.palette import ClassEntry
-
-T = TypeVar("T")
-
-TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
-
-
-def require(condition: bool, complaint: str) -> None:
-    """Refuse a value that breaks a rule."""
-    if not condition:
-        raise ValueError(complaint)
-
-
-def read_record(kind: type[T], raw: object, place: str = "") -> T:
-    """A dataclass from a JSON object; `place` is the object's own place in the document, such as `scaling.`"""
-    given = check_type(dict, raw, place.rstrip(".") or "the document")
-    hints = get_type_hints(kind)
-    for name in given:
-        require(name in hints, f"unknown field {place + name!r}; known are {', '.join(sorted(hints))}")
-    for name in list_required(kind):
-        require(name in given, f"{place}{name} is missing")
-    return kind(**{name: convert_value(hints[name], value, place + name) for name, value in given.items()})
-
-
-def list_required(kind: type[Any]) -> list[str]:
-    return [
-        entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING
-    ]
-
-
-def convert_value(kind: Any, raw: Any, place: str) -> Any:
-    """A JSON value as a field's type wants it."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return raw
-    if is_dataclass(kind):
-        return read_record(kind, raw, f"{place}.")  # type: ignore[arg-type]
-    if origin is tuple:
-        return convert_items(inner, raw, place)
-    if origin is Mapping:
-        return {
-            key: convert_value(inner[1], value, f"{place}.{key}")
-            for key, value in check_type(dict, raw, place).items()
-        }
-    if origin is Literal:
-        require(raw in inner, f"{place} is {raw!r}, not {' or '.join(inner)}")
-        return raw
-    return convert_number(raw, place) if kind is float else check_type(kind, raw, place)
-
-
-def convert_items(kinds: tuple[Any, ...], raw: Any, place: str) -> tuple[Any, ...]:
-    """A list: of any length where its type ends in an ellipsis, else of one."""
-    entries = check_type(list, raw, place)
-    if kinds[-1] is Ellipsis:
-        kinds = kinds[:1] * len(entries)
-    require(len(entries) == len(kinds), f"{place} has {len(entries)} entries, not {len(kinds)}")
-    return tuple(
-        convert_value(kind, entry, f"{place}[{i}]")
-        for i, (kind, entry) in enumerate(zip(kinds, entries, strict=True))
-    )
-
-
-def convert_number(raw: Any, place: str) -> float:
-    value = (
-        float(raw) if isinstance(raw, int) and not isinstance(raw, bool) else check_type(float, raw, place)
-    )
-    require(math.isfinite(value), f"{place} is {value}, not a number to reckon with")
-    return value
-
-
-def check_type(kind: type[T], raw: Any, place: str) -> T:
-    if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
-        raise ValueError(f"{place} is {str(raw)[:40]!r}, not {TYPE_NAMES[kind]}")
-    return raw
-
+from geoseg.records import read_record, require
 
 Activation = Literal["sigmoid", "softmax"]
 Separator = Literal["boundary", "distance"]

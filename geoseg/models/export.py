@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from geoseg.errors import GeosegError, InputError, shorten_error
 from geoseg.io.atomic import replace_file
-from geoseg.models.backends.base import RawPatches, RuntimeKind
+from geoseg.models.backends.base import GRAPH_ENGINES, RawPatches, Runtime, RuntimeKind
 from geoseg.models.backends.torch import ProbabilityNetwork
 from geoseg.models.network import load_network
 from geoseg.models.normalisation import Normalisation
 from geoseg.models.onnx_card import make_metadata
-from geoseg.models.precision import choose_engine
 from geoseg.models.runtime import open_runtime
 from geoseg.models.store import SOURCE_KEY, Model
 
@@ -153,8 +152,18 @@ def measure_largest_difference(network: nn.Module, example: Tensor, written: Mod
     """How far the file's answers are from the network's, patch by patch as they will be asked for."""
     side, bands = example.shape[-1], example.shape[1]
     as_it_is = Normalisation((1.0,) * bands, (0.0,) * bands, (0.0,) * bands, (0.0,) * bands, clip=False)
-    kind = RuntimeKind("cpu", choose_engine(written, "cpu", "auto"), "fp32")
-    answers = open_runtime(written, RawPatches(side, "float32", as_it_is), kind)(example.numpy())
+    answers = open_written(written, RawPatches(side, "float32", as_it_is))(example.numpy())
     with torch.inference_mode():
         expected = torch.cat([network(patch[None]) for patch in example])
     return float(np.abs(expected.numpy() - answers).max())
+
+
+def open_written(written: Model, patches: RawPatches) -> Runtime:
+    """An ONNX file in the first engine that takes it."""
+    refused = []
+    for engine in GRAPH_ENGINES:
+        try:
+            return open_runtime(written, patches, RuntimeKind("cpu", engine, "fp32"))
+        except InputError as error:
+            refused.append(str(error))
+    raise InputError(refused[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,16 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError
-from geoseg.models.backends.base import Engine, RawPatches, RuntimeKind
+from geoseg.errors import GeosegError, InputError, explain_missing_torch
+from geoseg.models.backends.base import GRAPH_ENGINES, Engine, RawPatches, RuntimeKind
 from geoseg.models.normalisation import make_fixed_normalisation
 from geoseg.models.runtime import describe_device, load_backend, open_runtime
-from geoseg.models.store import Model, find_cache_folder, write_cache_text
+from geoseg.models.store import ONNX_FILE, Model, find_cache_folder, write_cache_text
+
+log = logging.getLogger(__name__)
 
 EngineRequest = Literal["auto", "torch", "openvino", "onnx"]
 PrecisionRequest = Literal["auto", "fp32", "bf16", "fp16"]
 
-CPU_ENGINES: tuple[Engine, ...] = ("openvino", "onnx", "torch")
+CPU_ENGINES: tuple[Engine, ...] = (*GRAPH_ENGINES, "torch")
 """The fastest first (measured: tests/benchmarks/encoders.py)."""
 
 MEAN_DIFFERENCE = 0.002
@@ -65,9 +68,25 @@ def choose_engine(model: Model, device: str, request: EngineRequest) -> Engine:
 def find_obstacle(model: Model, engine: Engine, device: str) -> str | None:
     """Why an engine cannot run a model on a device, or None."""
     try:
-        return load_backend(engine).find_obstacle(model, device)
-    except InputError as error:
+        backend = load_backend(engine)
+        if device == "cpu" and engine in GRAPH_ENGINES:
+            make_graph(model)
+        return backend.find_obstacle(model, device)
+    except GeosegError as error:
         return str(error)
+
+
+def make_graph(model: Model) -> None:
+    """Give a torch model the ONNX file that engines of a CPU run, where it has none."""
+    with suppress(InputError):
+        _ = model.graph
+        return
+    if model.is_onnx:
+        return
+    with explain_missing_torch(f"{model.weights}: has no {ONNX_FILE} beside it; making one"):
+        from geoseg.models.export import write_model_onnx
+    log.info(f"Model   {model.card.name} is converted for the CPU, once")
+    write_model_onnx(model, model.kept_onnx)
 
 
 def list_kinds(device: str, engine: Engine, precision: PrecisionRequest) -> list[RuntimeKind]:

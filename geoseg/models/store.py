@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, InputError, explain_missing_torch, shorten_error
+from geoseg.errors import GeosegError, InputError, shorten_error
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_text
 from geoseg.models.architecture import read_architecture
@@ -89,19 +89,22 @@ class Model:
 
     @cached_property
     def graph(self) -> OnnxGraph:
-        """The network as an ONNX file: the model itself, the file beside its weights, or one made of them once and kept."""
+        """The network as an ONNX file: the model itself, the file beside its weights, or one made of them and kept."""
         if self.is_onnx:
             return read_onnx_graph(self.weights)
         beside = self.weights.parent / ONNX_FILE
-        twin = self.read_twin(beside)
-        if twin:
-            return twin
-        if beside.exists():
-            log.warning(f"{beside}: not used, since it was not made from this {self.weights.name}")
-        kept = choose_cache_folder("onnx") / f"{self.network_sha256[:24]}.onnx"
-        if not self.read_twin(kept):
-            convert_to_onnx(self, kept)
-        return read_onnx_graph(kept)
+        for path in (beside, self.kept_onnx):
+            twin = self.read_twin(path)
+            if twin:
+                if path != beside and beside.exists():
+                    log.warning(f"{beside}: not used, since it was not made from this {self.weights.name}")
+                return twin
+        raise InputError(f"{self.weights}: has no {ONNX_FILE} beside it, which engines of a CPU run")
+
+    @cached_property
+    def kept_onnx(self) -> Path:
+        """Where an ONNX file made of the weights is kept, for this machine and user."""
+        return choose_cache_folder("onnx") / f"{self.network_sha256[:24]}.onnx"
 
     def read_twin(self, path: Path) -> OnnxGraph | None:
         """An ONNX file if it is there, whole, and made from this very network."""
@@ -237,14 +240,6 @@ def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | Non
     written = replace(card, weights_sha256=Model(card.name, card, folder / WEIGHTS_FILE).weights_sha256)
     replace_text(folder / CARD_FILE, written.to_json())
     return open_model_folder(folder, str(folder))
-
-
-def convert_to_onnx(model: Model, path: Path) -> None:
-    """Make an ONNX file of a torch model that has none."""
-    with explain_missing_torch(f"{model.weights}: has no {ONNX_FILE} beside it; making one"):
-        from geoseg.models.export import write_model_onnx
-    log.info(f"Model   {model.card.name} is converted for the CPU, once")
-    write_model_onnx(model, path)
 
 
 def find_cache_folder() -> Path:

@@ -13,7 +13,7 @@ from pyproj import CRS
 
 from geoseg.footprints.features import FeatureBatch, FeatureBuilder
 from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SplitRule
+from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SeparationRule
 from geoseg.footprints.separate.split import split_footprints
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.pieces import OutlinePieces
@@ -90,7 +90,7 @@ class StripTracer:
 
     joining: JoinRules
     builder: FeatureBuilder
-    split_rule: SplitRule | None = None
+    split_rule: SeparationRule | None = None
 
     def trace(self, strip: MaskRows) -> tuple[FeatureBatch, OutlinePieces]:
         """The finished footprints of a strip, and the pieces that may go on in its neighbours."""
@@ -269,7 +269,7 @@ def is_straightened(options: FootprintOptions, grid: Grid) -> bool:
     return grid.gsd_m < FINE_GSD_M if options.regularize is None else options.regularize
 
 
-def choose_split_rule(split: str, tells_boundaries: bool, least_pixels: float) -> SplitRule | None:
+def choose_split_rule(split: str, tells_boundaries: bool, least_pixels: float) -> SeparationRule | None:
     """How footprints are separated into buildings; `tells_boundaries`: a model says where one ends."""
     if split == "touching":
         return NeckRule()

@@ -22,7 +22,7 @@ import shapely
 from machine import machine, table
 from places import Answer, Polygons, leave_unknown_out, list_answers
 
-from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SplitRule
+from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SeparationRule
 from geoseg.footprints.separate.split import split_footprints
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints
@@ -71,7 +71,7 @@ def make_rule(answer: Answer, **changes: float) -> BoundaryRule:
 
 
 def count_buildings(
-    answers: Sequence[Answer], traced: Sequence[TracedFootprints], rules: Sequence[SplitRule | None]
+    answers: Sequence[Answer], traced: Sequence[TracedFootprints], rules: Sequence[SeparationRule | None]
 ) -> Counts:
     counts: Counts = defaultdict(Count)
     for answer, whole, rule in zip(answers, traced, rules, strict=True):
@@ -104,7 +104,7 @@ def average_groups(counts: Counts) -> dict[str, float]:
 
 
 def report_places(answers: Sequence[Answer], traced: Sequence[TracedFootprints]) -> None:
-    rules: dict[str, Sequence[SplitRule | None]] = {
+    rules: dict[str, Sequence[SeparationRule | None]] = {
         "one by mask": [None] * len(answers),
         "necks": [NeckRule()] * len(answers),
         "boundaries": [make_rule(answer) for answer in answers],

@@ -19,32 +19,25 @@ def models(*arguments: object) -> Result:
     return CliRunner().invoke(geoseg, ["models", *map(str, arguments)])
 
 
-@pytest.fixture
-def built_in(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BUILTIN", tiny_model.parent)
-
-
-@pytest.mark.usefixtures("built_in")
 def test_the_list_has_a_line_a_model() -> None:
     run = models("list")
     assert run.exit_code == 0, run.output
     heading, *lines = run.stdout.splitlines()
     assert heading.split() == ["model", "pixels", "classes", "licence", "size"]
-    tiny = next(line for line in lines if line.startswith("tiny "))
-    assert "0.3 m" in tiny
-    assert "building" in tiny
-    assert tiny.endswith("MB")
+    default = next(line for line in lines if line.startswith("default "))
+    assert "0.3 m" in default
+    assert "building" in default
+    assert default.endswith("MB")
 
 
-@pytest.mark.usefixtures("built_in")
-def test_the_list_can_be_read_by_programs(tiny_model: Path) -> None:
+def test_the_list_can_be_read_by_programs() -> None:
     listed = json.loads(models("list", "--json").stdout)["models"]
-    size = (tiny_model / store.WEIGHTS_FILE).stat().st_size
+    size = (store.BUILTIN / "default" / store.WEIGHTS_FILE).stat().st_size
     expected = {
-        "name": "tiny",
+        "name": "default",
         "gsd_m": 0.3,
         "classes": ["building"],
-        "licence": "",
+        "licence": store.find_model("default").card.licence,
         "size_mb": round(size / 1e6, 1),
     }
     assert expected in listed

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from runtimes import ask
 
 from geoseg.inference.predictor import AugmentedRuntime, Decision, Predictor, StripPixels
+from geoseg.inference.threads import CancelToken
 from geoseg.models.backends.base import Array, Device
 from geoseg.models.backends.host import HOST
 from geoseg.raster.coding import NODATA
@@ -89,7 +90,7 @@ def streamed(
     predictor = Predictor(Computed(function, device), plan, decision, (0.0,) * len(image), batch)
     classes = np.zeros(known.shape, np.uint8)
     probabilities = np.zeros((decision.channels, *known.shape), np.uint8)
-    for answer in predictor.run(pixels_of(plan, image, known, plan.strips[begin:])):
+    for answer in predictor.run(pixels_of(plan, image, known, plan.strips[begin:]), CancelToken()):
         rows = slice(answer.strip.row, answer.strip.stop_row)
         classes[rows] = answer.classes
         probabilities[:, rows] = answer.probabilities
@@ -224,7 +225,7 @@ def test_unknown_pixels_look_neutral_to_the_model() -> None:
     for dtype, expected in (("uint8", 102 / 255), ("uint16", 102 / 255), ("float32", 101.6 / 255)):
         image = photo(8, 8, dtype=dtype)
         predictor = Predictor(Computed(watching), plan, Decision(1, 0.5), (101.6,) * 3, 1)
-        list(predictor.run(pixels_of(plan, image, valid, plan.strips)))
+        list(predictor.run(pixels_of(plan, image, valid, plan.strips), CancelToken()))
         np.testing.assert_allclose(seen[-1][0, :, 1:, 1:], expected, rtol=1e-5, err_msg=dtype)
 
 

@@ -2,30 +2,35 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from geoseg.inference.threads import check_cancelled, prefetch
+from geoseg.inference.threads import CancelToken, WorkCancelled, prefetch
+
+
+def count(numbers: Iterable[int]) -> Callable[[CancelToken], Iterator[int]]:
+    return lambda token: iter(numbers)
 
 
 def test_items_come_in_order() -> None:
-    assert list(prefetch(range(100))) == list(range(100))
+    assert list(prefetch(count(range(100)), token=CancelToken())) == list(range(100))
 
 
 def test_several_sources_are_emptied() -> None:
-    assert sorted(prefetch(range(50), range(50, 90), iter([]), depth=3)) == list(range(90))
+    sources = (count(range(50)), count(range(50, 90)), count([]))
+    assert sorted(prefetch(*sources, token=CancelToken(), depth=3)) == list(range(90))
 
 
 def test_work_runs_ahead_but_not_far() -> None:
     made = []
 
-    def source() -> Iterator[int]:
+    def source(token: CancelToken) -> Iterator[int]:
         for i in range(10):
             made.append(i)
             yield i
 
-    items = prefetch(source(), depth=2)
+    items = prefetch(source, token=CancelToken(), depth=2)
     next(items)
     time.sleep(0.3)
     assert 2 <= len(made) <= 4
@@ -33,11 +38,11 @@ def test_work_runs_ahead_but_not_far() -> None:
 
 
 def test_an_error_arrives_where_the_items_are_used() -> None:
-    def failing() -> Iterator[int]:
+    def failing(token: CancelToken) -> Iterator[int]:
         yield 1
         raise ValueError("broken")
 
-    items = prefetch(failing(), depth=3)
+    items = prefetch(failing, token=CancelToken(), depth=3)
     assert next(items) == 1
     with pytest.raises(ValueError, match="broken"):
         next(items)
@@ -47,7 +52,7 @@ def test_an_error_arrives_where_the_items_are_used() -> None:
 def test_stopping_early_ends_the_threads_and_closes_the_sources(sources: int) -> None:
     closed = []
 
-    def endless() -> Iterator[int]:
+    def endless(token: CancelToken) -> Iterator[int]:
         try:
             while True:
                 yield 1
@@ -55,7 +60,7 @@ def test_stopping_early_ends_the_threads_and_closes_the_sources(sources: int) ->
             closed.append(True)
 
     before = threading.active_count()
-    items = prefetch(*(endless() for _ in range(sources)))
+    items = prefetch(*[endless] * sources, token=CancelToken())
     next(items)
     items.close()
     assert threading.active_count() == before
@@ -64,7 +69,14 @@ def test_stopping_early_ends_the_threads_and_closes_the_sources(sources: int) ->
 
 def test_chains_of_threads_stop_together() -> None:
     before = threading.active_count()
-    items = prefetch(prefetch(prefetch(iter(range(10**9)))))
+
+    def outer(token: CancelToken) -> Iterator[int]:
+        return prefetch(inner, token=token)
+
+    def inner(token: CancelToken) -> Iterator[int]:
+        return prefetch(count(range(10**9)), token=token)
+
+    items = prefetch(outer, token=CancelToken())
     next(items)
     items.close()
     assert threading.active_count() == before
@@ -73,18 +85,35 @@ def test_chains_of_threads_stop_together() -> None:
 def test_long_work_ends_soon_after_nobody_waits_for_it() -> None:
     ended = []
 
-    def endless_item() -> Iterator[int]:
+    def endless_item(token: CancelToken) -> Iterator[int]:
         yield 1
         try:
             while True:
                 time.sleep(0.01)
-                check_cancelled()
+                token.check()
         finally:
             ended.append(True)
 
-    items = prefetch(prefetch(endless_item()))
+    items = prefetch(lambda token: prefetch(endless_item, token=token), token=CancelToken())
     next(items)
     start = time.monotonic()
     items.close()
     assert ended == [True]
     assert time.monotonic() - start < 2
+
+
+def test_a_cancelled_token_ends_work_from_outside() -> None:
+    token = CancelToken()
+    items = prefetch(count(range(10**9)), token=token)
+    assert [next(items) for _ in range(6)] == [0, 1, 2, 3, 4, 5]
+    token.cancel()
+    with pytest.raises(WorkCancelled):
+        next(items)
+    assert not CancelToken().is_cancelled
+    assert CancelToken(CancelToken(token)).is_cancelled
+
+
+def test_a_child_leaves_its_parent_be() -> None:
+    parent = CancelToken()
+    CancelToken(parent).cancel()
+    parent.check()

@@ -147,9 +147,9 @@ def test_a_card_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
 
 
 def test_cards_made_in_python_check_themselves() -> None:
-    with pytest.raises(ValueError, match="activation is 'tanh'"):
+    with pytest.raises(InputError, match="activation is 'tanh'"):
         card(activation="tanh")
-    with pytest.raises(ValueError, match="leaves no range"):
+    with pytest.raises(InputError, match="leaves no range"):
         Scaling(low=float("nan"))
-    with pytest.raises(ValueError, match="above zero"):
+    with pytest.raises(InputError, match="above zero"):
         Scaling(std=(float("nan"),))

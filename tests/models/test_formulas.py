@@ -22,7 +22,7 @@ BANDS = ("red", "nir")
 NDVI = "(nir - red) / (nir + red)"
 
 
-def test_a_formula_is_reckoned_as_arithmetic_is() -> None:
+def test_a_formula_is_computed_as_arithmetic_is() -> None:
     red, nir = torch.tensor([0.1, 0.0, 0.4]), torch.tensor([0.5, 0.0, 0.2])
     ndvi = Formula.parse(NDVI, BANDS)({"red": red, "nir": nir})
     assert torch.allclose(ndvi, torch.tensor([0.4 / 0.6, 0.0, -0.2 / 0.6]))

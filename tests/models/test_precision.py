@@ -37,7 +37,7 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def both_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CPU with bf16, whatever this one has: torch can reckon in it on any, if slowly."""
+    """A CPU with bf16, whatever this one has: torch can compute in it on any, if slowly."""
     pytest.importorskip("torch")
     for engine in ("torch", "openvino"):
         monkeypatch.setattr(load_backend(engine), "list_precisions", lambda _: ["bf16", "fp32"])

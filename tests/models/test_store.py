@@ -14,6 +14,7 @@ from made import card, photo
 from geoseg.errors import InputError
 from geoseg.models import store
 from geoseg.models.card import Card
+from geoseg.models.precision import make_graph
 from geoseg.models.store import (
     CARD_FILE,
     CHECK_FILE,
@@ -42,16 +43,13 @@ def test_weights_are_found_by_their_path(tiny_model: Path) -> None:
     assert find_model(str(tiny_model / WEIGHTS_FILE)).fingerprint == find_model(str(tiny_model)).fingerprint
 
 
-def test_a_built_in_name_wins_over_a_stray_folder(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "BUILTIN", tiny_model.parent)
+def test_a_built_in_name_wins_over_a_stray_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / tiny_model.name).mkdir()
-    assert tiny_model.name in store.list_builtin_models()
-    assert find_model(tiny_model.name).weights == tiny_model / WEIGHTS_FILE
-    with pytest.raises(InputError, match=r"no built-in model; built in are .*tiny"):
-        find_model("tinny")
+    (tmp_path / "default").mkdir()
+    assert "default" in store.list_builtin_models()
+    assert find_model("default").weights == store.BUILTIN / "default" / WEIGHTS_FILE
+    with pytest.raises(InputError, match=r"no built-in model; built in are .*default"):
+        find_model("defalt")
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "models/mine"])
@@ -181,6 +179,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+def find_onnx(folder: Path) -> Path:
+    """The ONNX file of a model, made if there is none."""
+    model = find_model(str(folder))
+    make_graph(model)
+    return model.onnx
+
+
 @pytest.fixture
 def conversions(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were made of a model; what is in them is another test's affair."""
@@ -235,15 +240,14 @@ def test_a_file_that_is_of_another_network_is_not_used(
         onnx_file.write_bytes(onnx_file.read_bytes()[:1000])
     else:
         onnx_file.write_bytes((store.BUILTIN / "default" / ONNX_FILE).read_bytes())
-    model = find_model(str(copied))
-    assert model.onnx == conversions[0]
+    assert find_onnx(copied) == conversions[0]
     assert heard.warnings == [f"{onnx_file}: not used, since it was not made from this model.safetensors"]
 
 
 def test_a_model_is_converted_once(copied: Path, cache: Path, conversions: list[Path], heard: Heard) -> None:
     (copied / ONNX_FILE).unlink()
-    kept = find_model(str(copied)).onnx
-    assert kept == find_model(str(copied)).onnx == conversions[0]
+    kept = find_onnx(copied)
+    assert kept == find_onnx(copied) == conversions[0]
     assert kept.parent == cache / "onnx"
     assert len(conversions) == 1
     assert heard.lines == ["Model   tiny is converted for the CPU, once"]
@@ -251,10 +255,10 @@ def test_a_model_is_converted_once(copied: Path, cache: Path, conversions: list[
 
 def test_a_damaged_cache_is_replaced(copied: Path, conversions: list[Path]) -> None:
     (copied / ONNX_FILE).unlink()
-    kept = find_model(str(copied)).onnx
+    kept = find_onnx(copied)
     whole = kept.read_bytes()
     kept.write_bytes(whole[: len(whole) // 2])
-    assert find_model(str(copied)).onnx.read_bytes() == whole
+    assert find_onnx(copied).read_bytes() == whole
     assert len(conversions) == 2
 
 
@@ -263,8 +267,8 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
 ) -> None:
     cache.write_text("a file where the folder should be")
     (copied / ONNX_FILE).unlink()
-    assert find_model(str(copied)).onnx.exists()
-    assert find_model(str(copied)).onnx == conversions[0]
+    assert find_onnx(copied).exists()
+    assert find_onnx(copied) == conversions[0]
     assert cache.is_file()
 
 
@@ -281,7 +285,7 @@ def test_without_torch_a_model_to_convert_is_named_with_the_command_that_brings_
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "geoseg.models.export", raising=False)
     with pytest.raises(InputError) as caught:
-        find_model(str(copied)).onnx  # noqa: B018
+        find_onnx(copied)
     assert str(caught.value).startswith(
         f"{copied / WEIGHTS_FILE}: has no model.onnx beside it; making one needs torch"
     )

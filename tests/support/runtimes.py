@@ -6,8 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from geoseg.models.backends.base import Engine, Precision, RawPatches, Runtime, RuntimeKind
+from geoseg.models.backends.base import GRAPH_ENGINES, Engine, Precision, RawPatches, Runtime, RuntimeKind
 from geoseg.models.normalisation import Normalisation, make_fixed_normalisation
+from geoseg.models.precision import make_graph
 from geoseg.models.runtime import open_runtime
 from geoseg.models.store import Model
 
@@ -27,5 +28,7 @@ def answer(
 ) -> NDArray[Any]:
     """What a model answers to raw patches (patch, band, row, col)."""
     scale = normalisation or make_fixed_normalisation(model.card)
+    if engine in GRAPH_ENGINES:
+        make_graph(model)
     patches = RawPatches(raw.shape[-1], str(raw.dtype), scale)
     return ask(open_runtime(model, patches, RuntimeKind("cpu", engine, precision)), raw)

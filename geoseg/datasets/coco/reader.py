@@ -40,15 +40,15 @@ MOST_PIXELS = 2**30
 class JsonReader:
     """The text of a JSON file through a window that moves on as values are taken out of it."""
 
-    def __init__(self, file: TextIO, path: Path, heard: Callable[[float], None], chunk: int) -> None:
-        self.file, self.path, self.heard, self.chunk = file, path, heard, chunk
+    def __init__(self, file: TextIO, path: Path, advance: Callable[[float], None], chunk: int) -> None:
+        self.file, self.path, self.advance, self.chunk = file, path, advance, chunk
         self.text, self.at = "", 0
         self.decoder = json.JSONDecoder()
 
     def more(self) -> bool:
         """Take in more of the file; false at its end."""
         chunk = self.file.read(self.chunk)
-        self.heard(len(chunk) / 1e6)
+        self.advance(len(chunk) / 1e6)
         self.text, self.at = self.text[self.at :] + chunk, 0
         return bool(chunk)
 
@@ -95,12 +95,12 @@ class JsonReader:
 
 
 def read_elements(
-    path: Path, heard: Callable[[float], None] = lambda megabytes: None, chunk: int = CHUNK
+    path: Path, advance: Callable[[float], None] = lambda megabytes: None, chunk: int = CHUNK
 ) -> Iterator[tuple[str, Any, str]]:
     """Each element of the lists in a JSON object, as (key, value, text); other values come whole."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            yield from read_members(JsonReader(file, path, heard, chunk))
+            yield from read_members(JsonReader(file, path, advance, chunk))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 
@@ -192,9 +192,9 @@ def read_contents(part: CocoFile, folder: Path, builder: DatasetBuilder) -> Coco
     photos: dict[int, CocoImage] = {}
     categories: dict[int, str] = {}
     noted = AnnotationIndex()
-    with ExitStack() as stack, track("Reading JSON", size / 1e6, "MB") as heard:
+    with ExitStack() as stack, track("Reading JSON", size / 1e6, "MB") as advance:
         files = [stack.enter_context(bucket.open("w", encoding="utf-8")) for bucket in buckets]
-        for key, value, text in read_elements(part.annotations, heard):
+        for key, value, text in read_elements(part.annotations, advance):
             if key == "images":
                 add_image(photos, value, part)
             elif key == "categories":

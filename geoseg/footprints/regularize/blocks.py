@@ -7,7 +7,7 @@ wall that two touching buildings share stays one wall. A shape that strays too f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import shapely
@@ -29,6 +29,7 @@ def regularize_footprints(
     clusters: NDArray[np.int64],
     resolution_m: float,
     rules: StraighteningRules = DEFAULT_RULES,
+    points_at_once: int = POINTS_AT_ONCE,
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Straighten footprints; returns them in the same order, and which of them were straightened.
 
@@ -40,30 +41,36 @@ def regularize_footprints(
     if not resolution_m > 0:
         raise InputError(f"a pixel cannot be {resolution_m} m large; give the resolution in metres")
     parts, owner = shapely.get_parts(polygons, return_index=True)
-    straight_parts, straight = _regularize_blocks(parts, np.asarray(clusters)[owner], resolution_m, rules)
+    clusters = np.asarray(clusters)[owner]
+    blocks = _split_into_blocks(parts, clusters, points_at_once)
+    straight_parts, straight = _regularize_blocks(parts, clusters, blocks, resolution_m, rules)
     return _join_parts(polygons, straight_parts, owner), np.bincount(owner, ~straight, len(polygons)) == 0
 
 
 def _regularize_blocks(
-    parts: NDArray[np.object_], clusters: Ints, resolution_m: float, rules: StraighteningRules
+    parts: NDArray[np.object_],
+    clusters: Ints,
+    blocks: Iterable[Ints],
+    resolution_m: float,
+    rules: StraighteningRules,
 ) -> tuple[NDArray[np.object_], Flags]:
     """A block at a time, so that memory stays small and close at hand; blocks cannot change the result."""
     shapes, straight = parts.copy(), np.zeros(len(parts), dtype=bool)
-    for block in _split_into_blocks(parts, clusters):
+    for block in blocks:
         network = build_network(parts[block], clusters[block], resolution_m)
         draft = straighten_network(network, resolution_m, rules)
         shapes[block], straight[block] = accept_shapes(network, draft, parts[block], rules.acceptance)
     return shapes, straight
 
 
-def _split_into_blocks(parts: NDArray[np.object_], clusters: Ints) -> Iterator[Ints]:
-    """Positions of whole clusters with some hundred thousand points each; within a cluster, by place."""
+def _split_into_blocks(parts: NDArray[np.object_], clusters: Ints, points_at_once: int) -> Iterator[Ints]:
+    """Positions of whole clusters with about so many points together; within a cluster, by place."""
     order = np.lexsort((*shapely.bounds(parts).T, clusters))
     points = np.cumsum(shapely.get_num_coordinates(parts[order]))
     begins = (
         np.flatnonzero(np.diff(clusters[order], prepend=-1, append=-1) != 0)[:-1] if len(order) else order
     )
-    full = np.diff(points[begins] // POINTS_AT_ONCE) > 0
+    full = np.diff(points[begins] // points_at_once) > 0
     yield from np.split(order, begins[1:][full]) if len(order) else ()
 
 

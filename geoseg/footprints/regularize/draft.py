@@ -127,7 +127,7 @@ def straighten_network(
 
 
 def _find_origins(network: Network) -> Floats:
-    """For each arc a point near its cluster from which to reckon, so that far coordinates cost no digits."""
+    """For each arc a point near its cluster to calculate from, so that far coordinates cost no digits."""
     corner = np.full((len(network.members), 2), np.inf)
     lowest = np.minimum.reduceat(network.points, find_starts(network.sizes))
     np.minimum.at(corner, network.arc_cluster, lowest)

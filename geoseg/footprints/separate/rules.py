@@ -30,7 +30,7 @@ class OwnPixels:
     distance: NDArray[np.uint8] | None = None
 
 
-class SplitRule(Protocol):
+class SeparationRule(Protocol):
     """How the bodies of a footprint are known, from its own pixels and nothing else."""
 
     def have_room(self, height: Floats, width: Floats) -> Flags:

@@ -15,7 +15,7 @@ import shapely
 
 from geoseg.footprints.polygons import Flags, Ints, find_starts, number_items
 from geoseg.footprints.separate.basins import find_bodies
-from geoseg.footprints.separate.rules import OwnPixels, SplitRule
+from geoseg.footprints.separate.rules import OwnPixels, SeparationRule
 from geoseg.footprints.separate.sheet import Sheet
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.pieces import ComponentRuns, concatenate_columns
@@ -26,7 +26,9 @@ SHEET_PIXELS = 300_000
 """Footprints are looked at together as long as their boxes hold no more pixels: quicker than one by one, in little memory."""
 
 
-def split_footprints(footprints: TracedFootprints, rule: SplitRule, joining: JoinRules) -> TracedFootprints:
+def split_footprints(
+    footprints: TracedFootprints, rule: SeparationRule, joining: JoinRules
+) -> TracedFootprints:
     """The same footprints, those that are several buildings in as many parts, neighbours in one cluster."""
     whole = np.ones(len(footprints), dtype=bool)
     tables = []
@@ -38,7 +40,7 @@ def split_footprints(footprints: TracedFootprints, rule: SplitRule, joining: Joi
     return TracedFootprints(**concatenate_columns(tables, but="runs"), runs=ComponentRuns.none()).sort()
 
 
-def _share_out(footprints: TracedFootprints, rule: SplitRule, joining: JoinRules) -> Iterator[Ints]:
+def _share_out(footprints: TracedFootprints, rule: SeparationRule, joining: JoinRules) -> Iterator[Ints]:
     """The numbers of footprints in which two bodies find room, as many together as a sheet holds."""
     left, top, right, bottom = shapely.bounds(footprints.polygons).reshape(-1, 4).T
     height, width = bottom - top, right - left
@@ -81,7 +83,7 @@ def _draw_layer(
 
 
 def _split_together(
-    windows: Sequence[OwnPixels], rule: SplitRule, connectivity: int
+    windows: Sequence[OwnPixels], rule: SeparationRule, connectivity: int
 ) -> tuple[TracedFootprints, Ints]:
     """The parts of those footprints that are several bodies, and which footprint each part is of."""
     sheet = Sheet.of(windows)

@@ -16,6 +16,8 @@ from geoseg.models.normalisation import Normalisation
 from geoseg.models.store import Model
 
 Engine = Literal["torch", "openvino", "onnx"]
+GRAPH_ENGINES: tuple[Engine, ...] = ("openvino", "onnx")
+"""Those of a CPU, which run ONNX files."""
 Precision = Literal["fp32", "bf16", "fp16"]
 Array = Any
 """A numpy array or a torch tensor."""
@@ -82,6 +84,6 @@ class Backend(Protocol):
         """Why the engine cannot run a model on a device, or None when it can."""
 
     def list_precisions(self, device: str) -> Sequence[Precision]:
-        """What the engine can reckon with there, the fastest first."""
+        """The precisions that the engine has there, the fastest first."""
 
     def open_runtime(self, model: Model, patches: RawPatches, kind: RuntimeKind) -> Runtime: ...

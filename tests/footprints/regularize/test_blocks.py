@@ -169,11 +169,9 @@ def test_a_footprint_depends_on_its_own_cluster_alone(
         assert (flags == straight[1][own]).all()
 
 
-def test_blocks_do_not_change_the_result(
-    made: Town, straight: tuple[Polygons, NDArray[np.bool_]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("geoseg.footprints.regularize.blocks.POINTS_AT_ONCE", 1000)
-    assert wkb(regularize_footprints(made.traced, made.clusters, GSD_M)[0]) == wkb(straight[0])
+def test_blocks_do_not_change_the_result(made: Town, straight: tuple[Polygons, NDArray[np.bool_]]) -> None:
+    shapes, _ = regularize_footprints(made.traced, made.clusters, GSD_M, points_at_once=1000)
+    assert wkb(shapes) == wkb(straight[0])
 
 
 def test_the_order_of_clusters_does_not_matter(
