@@ -21,7 +21,7 @@ from gee.catalogue import LayerBand, PixelFormat
 from gee.errors import FlakyError
 from geoseg.io.access import lock_folder
 from geoseg.io.atomic import explain_write_errors, replace_file
-from geoseg.io.staging import make_staging_folder, sweep_staging_folders
+from geoseg.io.staging import make_private_folder, make_staging_folder, sweep_staging_folders
 from geoseg.raster.grid import Grid, Window, format_crs
 from geoseg.raster.source import replace_raster
 
@@ -237,6 +237,8 @@ class TileFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second run out. The system itself lifts the lock of a run that was killed."""
+        with explain_write_errors(self.folder):
+            make_private_folder(self.folder)
         with lock_folder(self.folder):
             sweep_staging_folders(self.folder)
             yield

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec
 
 import click
 
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, hide_secrets
 from geoseg.options import GROUPS, MESSAGES, show_flags
 from geoseg.progress import SILENT, Advance, use_reporter
 
@@ -129,7 +129,7 @@ class ConsoleHandler(logging.Handler):
     """Writes what geoseg says to stderr, a line each, above the bar where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = show_flags(record.getMessage(), list_flags())
+        line = hide_secrets(show_flags(record.getMessage(), list_flags()))
         is_warning = record.levelno >= logging.WARNING
         print_line(click.style(f"Warning: {line}", fg="yellow") if is_warning else line)
 
@@ -200,7 +200,7 @@ def wrap_command(run: Callable[P, None]) -> Callable[..., None]:
                 run(*args, **options)
         except Exception as error:  # noqa: BLE001 - the one place where errors become lines
             if debug:
-                traceback.print_exc()
+                click.echo(hide_secrets(traceback.format_exc()), err=True)
             raise SystemExit(report_error(error)) from None
         except KeyboardInterrupt as stop:
             click.echo("Stopped. Run the same command again to go on.", err=True)
@@ -219,7 +219,7 @@ def report_error(error: Exception) -> int:
         error.show()
         return error.exit_code
     message = str(error) if isinstance(error, GeosegError) else describe_unexpected(error)
-    message = show_flags(message, list_flags())
+    message = hide_secrets(show_flags(message, list_flags()))
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     return error.exit_code if isinstance(error, GeosegError) else 1
 

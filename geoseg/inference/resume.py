@@ -14,8 +14,8 @@ from typing import Any
 
 from geoseg.inference.predictor import StripAnswer
 from geoseg.io.access import lock_folder
-from geoseg.io.atomic import replace_text
-from geoseg.io.staging import sweep_staging_folders
+from geoseg.io.atomic import explain_write_errors, replace_text
+from geoseg.io.staging import make_private_folder, sweep_staging_folders
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
@@ -58,6 +58,8 @@ class Journal:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second run of the same job away."""
+        with explain_write_errors(self.folder):
+            make_private_folder(self.folder)
         with lock_folder(self.folder):
             sweep_staging_folders(self.folder)
             yield

@@ -1,4 +1,4 @@
-"""Addresses on the web: what of them may be shown and written, and the state of the file behind one."""
+"""Where pixels come from, on disk or on the web, and the state of the file there."""
 
 from __future__ import annotations
 
@@ -10,19 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-SECRET_PARTS = re.compile(
-    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?:[^\s/?#@]*@)?(?P<place>[^\s?#\"'|,;)\]]*)(?:[?#][^\s\"'|,;)\]]*)?",
-    re.IGNORECASE,
-)
-"""User and password before the host; a signature or a key behind `?` or `#`."""
+from geoseg.errors import hide_secrets
+
 WEB_ADDRESS = re.compile(r"(?:/vsicurl/)?(?P<address>https?://.+)", re.IGNORECASE)
 PATIENCE_S = 20
 STATE_HEADERS = ("ETag", "Last-Modified", "Content-Range", "Content-Length")
-
-
-def hide_secrets(text: str) -> str:
-    """A text with nothing but scheme, host and path of the addresses in it."""
-    return SECRET_PARTS.sub(r"\g<scheme>\g<place>", text)
 
 
 def read_source_state(source: str) -> list[Any]:

@@ -54,12 +54,13 @@ class Delivery:
         return self._staged.get(path, path)
 
     def _deliver(self) -> None:
-        note = find_note(self._outputs[0])
         states = {str(path.absolute()): read_state(file) for path, file in self._staged.items()}
         if len(states) > 1:
-            replace_text(note, json.dumps({"command": self._command, "files": states}))
+            note = {"command": self._command, "files": states}
+            replace_text(find_note(self._outputs[0]), json.dumps(note))
         rename_files(self._staged)
-        note.unlink(missing_ok=True)
+        for first in self._outputs[:1]:
+            find_note(first).unlink(missing_ok=True)
 
 
 def describe_command(name: str, paths: Sequence[str], options: object) -> str:

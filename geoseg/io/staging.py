@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from geoseg.errors import InputError
+
 LOCK_FILE = ".lock"
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 STAGING_NAME = re.compile(r"\.(?P<file>.+)\.[a-z0-9_]{8}")
 """What `mkdtemp` makes of a prefix, with a file's name in it."""
 
@@ -29,6 +33,22 @@ def make_staging_folder(path: Path) -> Iterator[Path]:
     finally:
         lock.release(force=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder whose content only its owner can change, or see that one that is there is such a folder.
+
+    What lies in it is believed later, so nobody else may have put it there.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{folder}: is a link to another place; delete it")
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & WRITABLE_BY_OTHERS):
+        raise InputError(
+            f"{folder}: belongs to somebody else, or others may write into it, so that nobody knows who made what lies in "
+            "it; delete it, or write elsewhere"
+        )
 
 
 def sweep_staging_folders(folder: Path, name: str | None = None) -> None:

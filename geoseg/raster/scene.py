@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, hide_secrets
 from geoseg.raster.bands import Band
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.source import (
@@ -201,7 +201,8 @@ def open_scene(
 ) -> Scene:
     """Find out what lies at one or more paths: files, folders of GeoTIFFs, or anything else GDAL opens."""
     files = list_scene_files(paths)
-    name = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+    first = hide_secrets(files[0])
+    name = first if len(files) == 1 else f"{first} and {len(files) - 1} more"
     source = files[0] if len(files) == 1 else make_mosaic_vrt(files)
     with rasterio.Env(), open_raster(source, name) as dataset:
         return describe_scene(dataset, source, name, files, assume_crs, on_read_error)

@@ -25,7 +25,6 @@ from geoseg.inference.job import Job, plan_job
 from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.addresses import hide_secrets
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.parallel import count_processors
@@ -121,7 +120,7 @@ def refuse_changed_scene(job: Job, journal: Journal) -> None:
     if changed:
         journal.remove()
         raise GeosegError(
-            f"{hide_secrets(changed)}: changed while it was read; nothing was written, since old and new pixels would be "
+            f"{changed}: changed while it was read; nothing was written, since old and new pixels would be "
             "mixed: run again"
         )
 

@@ -13,7 +13,7 @@ import pytest
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, find_own_files, replace_file, replace_text
-from geoseg.io.staging import make_staging_folder, sweep_staging_folders
+from geoseg.io.staging import make_private_folder, make_staging_folder, sweep_staging_folders
 
 KILLED_BETWEEN_NAMES = """
 import os, sys
@@ -128,3 +128,22 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     replace_text(tmp_path / "a", "new")
     assert (tmp_path / "secret").read_text() == "kept"
     assert not (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="nobody owns files there")
+def test_a_folder_that_others_can_fill_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_private_folder(tmp_path / "own")
+    make_private_folder(tmp_path / "own")
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    with pytest.raises(InputError, match="is a link"):
+        make_private_folder(tmp_path / "link")
+    (tmp_path / "own").chmod(0o777)
+    with pytest.raises(InputError, match="others may write into it"):
+        make_private_folder(tmp_path / "own")
+    (tmp_path / "own").chmod(0o755)
+    monkeypatch.setattr(os, "getuid", lambda: (tmp_path / "own").stat().st_uid + 1)
+    with pytest.raises(InputError, match="belongs to somebody else"):
+        make_private_folder(tmp_path / "own")

@@ -21,7 +21,7 @@ class Ranges(BaseHTTPRequestHandler):
         self.answer(with_body=True)
 
     def answer(self, with_body: bool) -> None:
-        path = Path(sys.argv[1]) / self.path.lstrip("/")
+        path = Path(sys.argv[1]) / self.path.partition("?")[0].lstrip("/")
         if not path.is_file():
             self.send_response(404)
             self.send_header("Content-Length", "0")

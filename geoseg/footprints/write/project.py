@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 import pyogrio
 from pyproj import CRS, Transformer
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, hide_secrets
 from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
@@ -110,7 +110,7 @@ def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown:
     path, file = Path(raster), find(Path(raster))
     is_local = file.exists()
     with open_raster(str(file) if is_local else raster, raster) as dataset:
-        source = make_relative(path, folder) if is_local else dataset.files[0]
+        source = make_relative(path, folder) if is_local else hide_secrets(dataset.files[0])
         style = (read_sidecar_style(file) if is_local else None) or MADE_STYLES[name](dataset)
         crs = CRS.from_wkt(dataset.crs.to_wkt())
         return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style, shown)
