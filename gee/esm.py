@@ -31,6 +31,7 @@ from gee.geotiff import (
 from gee.grid import plan_tiles
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
+from geoseg.raster.source import open_dataset
 
 NOTHING = 255
 WARP_SIDE = 1024
@@ -214,7 +215,7 @@ class SettlementMap:
 def open_esm_raster(path: Path) -> DatasetReader:
     """A raster of whole codes in one band, with a CRS."""
     try:
-        source = rasterio.open(path)
+        source = open_dataset(str(path))
     except RasterioError as error:
         raise InputError(f"{path} cannot be read as a raster: {error}") from None
     if source.dtypes[0] != "uint8" or source.crs is None or source.count != 1:

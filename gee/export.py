@@ -179,6 +179,7 @@ class Export:
         order = self.order(layer, earth)
         path = self.path(layer.name)
         if self.is_there(path, order.sha256):
+            order.parts.clear()  # a run that was killed in its last moment leaves them
             return {"layer": layer.name, "path": str(path), "already_there": True}
         return (
             order.fetch_to_file(self.tiles(layer))

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from gee.catalogue import LayerBand, PixelFormat
 from gee.errors import FlakyError
 from geoseg.io.access import lock_folder
 from geoseg.io.atomic import explain_write_errors, replace_file
+from geoseg.io.staging import make_private_folder, make_staging_folder, sweep_staging_folders
 from geoseg.raster.grid import Grid, Window, format_crs
 from geoseg.raster.source import replace_raster
 
@@ -130,9 +130,10 @@ def assemble_tiles(tiles: Mapping[Window, Path], form: GeoTiffFormat, path: Path
 
 @contextmanager
 def reserve_folder(path: Path) -> Iterator[Path]:
-    """A folder beside a file for what is only needed until that file is written."""
-    with explain_write_errors(path), TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        yield Path(folder)
+    """A folder beside a file for what is only needed until that file is written; those of killed runs vanish."""
+    sweep_staging_folders(path.parent, path.name)
+    with explain_write_errors(path), make_staging_folder(path) as folder:
+        yield folder
 
 
 def split_rows(grid: Grid) -> Iterator[Window]:
@@ -236,6 +237,8 @@ class TileFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second run out. The system itself lifts the lock of a run that was killed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with explain_write_errors(self.folder):
+            make_private_folder(self.folder)
         with lock_folder(self.folder):
+            sweep_staging_folders(self.folder)
             yield

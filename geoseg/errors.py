@@ -12,10 +12,27 @@ from contextlib import contextmanager
 PARAMETER_FIRST = re.compile(r"`(\w+)`")
 
 
+SECRET_PARTS = re.compile(
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?:[^\s/?#]*@)?(?P<place>[^\s?#\"'|,;)\]]*)(?:[?#][^\s\"'|,;)\]]*)?",
+    re.IGNORECASE,
+)
+"""User and password before the host; a signature or a key behind `?` or `#`."""
+SECRET_OPTIONS = re.compile(r"(/vsicurl)\?[^\s\"'|,;)\]]*", re.IGNORECASE)
+"""GDAL's way of giving headers and the address together."""
+
+
+def hide_secrets(text: str) -> str:
+    """A text in which addresses have nothing but scheme, host and path."""
+    return SECRET_PARTS.sub(r"\g<scheme>\g<place>", SECRET_OPTIONS.sub(r"\1", text))
+
+
 class GeosegError(Exception):
-    """A failure while working: the command ends with exit code 1."""
+    """A failure while working: the command ends with exit code 1. Secrets in addresses are cut from its message."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(hide_secrets(message))
 
     @property
     def parameter(self) -> str | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
@@ -20,6 +24,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 WAITING_PER_WORKER = 2
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says how much memory a container may use, in its newer and its older way."""
 TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -40,6 +46,40 @@ def count_cores() -> int:
         return count_processors()
     siblings = [TOPOLOGY.format(processor) for processor in os.sched_getaffinity(0)]
     return len({path.read_text() for path in map(Path, siblings) if path.exists()}) or count_processors()
+
+
+def find_memory_bytes() -> int | None:
+    """The memory that this process may use at the very most: the machine's with its swap space, or a container's limit."""
+    if sys.platform == "win32":
+        return find_windows_memory_bytes()
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + find_swap_bytes()
+    except (ValueError, OSError):
+        return None
+    limits = [int(text) for path in CONTAINER_LIMITS if (text := read_short(path)).isdecimal()]
+    return min(machine, *limits) if limits else machine
+
+
+def find_swap_bytes() -> int:
+    """Linux' swap space; macOS makes some as it goes, and nobody knows how much."""
+    match = re.search(r"^SwapTotal:\s*(\d+) kB", read_short("/proc/meminfo"), re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
+
+
+def read_short(path: str) -> str:
+    """What a small system file says; nothing where it is not there."""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def find_windows_memory_bytes() -> int | None:
+    """Memory with the paging file, as Windows tells it."""
+    status = (ctypes.c_ulonglong * 8)()  # MEMORYSTATUSEX: two numbers of 32 bit, then seven of 64
+    status[0] = ctypes.sizeof(status)
+    tell = getattr(ctypes, "windll").kernel32.GlobalMemoryStatusEx  # noqa: B009 - not there elsewhere
+    return int(status[3]) if tell(ctypes.byref(status)) else None
 
 
 class WorkerPool(Generic[T]):
@@ -88,11 +128,22 @@ class WorkerPool(Generic[T]):
 
 
 def start_processes(number: int) -> ProcessPoolExecutor:
-    """Processes that leave Ctrl-C to the one that started them."""
-    leave_it = signal.SIGINT, signal.SIG_IGN
-    return ProcessPoolExecutor(
-        number, mp_context=get_context("spawn"), initializer=signal.signal, initargs=leave_it
-    )
+    """Processes that leave Ctrl-C to the one that started them, and do not outlive it."""
+    return ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=follow_parent)
+
+
+def follow_parent() -> None:
+    """Make this worker process end with the one that started it, and no sooner."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait until the parent is gone, however it ended: its end of a pipe closes, or on Windows its handle tells."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from calls import fail, interrupted, killed, slowly
@@ -53,3 +56,16 @@ def test_a_killed_process_is_told_in_one_line() -> None:
 
 def test_there_is_at_least_one_processor() -> None:
     assert count_processors() >= 1
+
+
+def test_workers_end_with_a_killed_parent() -> None:
+    support = str(Path(__file__).parent / "support")
+    code = f"import sys; sys.path.insert(0, {support!r}); import calls\nif __name__ == '__main__': calls.use_two_workers()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        assert [parent.stdout.readline() for _ in range(2)] == ["working\n"] * 2
+        parent.kill()
+        try:
+            parent.communicate(timeout=20)  # ends when the last worker lets go of the pipe
+        except subprocess.TimeoutExpired:
+            pytest.fail("workers outlive their parent")

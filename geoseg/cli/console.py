@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +17,7 @@ from typing import Any, ParamSpec
 
 import click
 
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, hide_secrets
 from geoseg.options import GROUPS, MESSAGES, show_flags
 from geoseg.progress import SILENT, Advance, use_reporter
 
@@ -127,7 +129,7 @@ class ConsoleHandler(logging.Handler):
     """Writes what geoseg says to stderr, a line each, above the bar where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = show_flags(record.getMessage(), list_flags())
+        line = hide_secrets(show_flags(record.getMessage(), list_flags()))
         is_warning = record.levelno >= logging.WARNING
         print_line(click.style(f"Warning: {line}", fg="yellow") if is_warning else line)
 
@@ -158,6 +160,28 @@ def speak_on_console(quiet: bool) -> Iterator[None]:
             logger.setLevel(level)
 
 
+class Terminated(KeyboardInterrupt):
+    """What SIGTERM raises, so that a batch system stops a command as Ctrl-C does."""
+
+
+@contextmanager
+def stop_when_terminated() -> Iterator[None]:
+    """Let SIGTERM end the work inside this block in good order: workers stop, and nothing unfinished is left behind."""
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not tear what the first one ends
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def print_result(summary: Mapping[str, Any], as_json: bool, lines: str) -> None:
     """Give the outcome of a command on stdout: `lines` for people, the summary for programs."""
     click.echo(json.dumps(summary, indent=2) if as_json else lines)
@@ -172,15 +196,17 @@ def wrap_command(run: Callable[P, None]) -> Callable[..., None]:
     @functools.wraps(run)
     def wrapped(*args: Any, quiet: bool, debug: bool, **options: Any) -> None:
         try:
-            with speak_on_console(quiet):
+            with speak_on_console(quiet), stop_when_terminated():
                 run(*args, **options)
         except Exception as error:  # noqa: BLE001 - the one place where errors become lines
             if debug:
-                traceback.print_exc()
+                click.echo(hide_secrets(traceback.format_exc()), err=True)
             raise SystemExit(report_error(error)) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             click.echo("Stopped. Run the same command again to go on.", err=True)
-            raise SystemExit(130) from None
+            raise SystemExit(
+                128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+            ) from None
 
     for flags, meaning in MESSAGE_FLAGS:
         wrapped = click.option(*flags, is_flag=True, cls=GroupedOption, group=MESSAGES, help=meaning)(wrapped)
@@ -193,7 +219,7 @@ def report_error(error: Exception) -> int:
         error.show()
         return error.exit_code
     message = str(error) if isinstance(error, GeosegError) else describe_unexpected(error)
-    message = show_flags(message, list_flags())
+    message = hide_secrets(show_flags(message, list_flags()))
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     return error.exit_code if isinstance(error, GeosegError) else 1
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from geoseg.cli.console import GroupedOption
+from geoseg.io.trust import trust_files
 from geoseg.options import INPUTS, OUTPUTS, Option, Options, format_flag, list_options, read_options
 
 PATH = click.Path(path_type=Path)
@@ -22,19 +24,27 @@ def take_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
         names = [option.name for option in list_options(kind)]
 
         @functools.wraps(run)
-        def collect(*, config: Path | None, **values: Any) -> None:
+        def collect(*, config: Path | None, trust: bool, **values: Any) -> None:
             flags = {name: values.pop(name) for name in names}
             given = {name: value for name, value in flags.items() if value not in (None, ())}
-            run(**values, options=read_options(kind, config, given))
+            with trust_files() if trust else nullcontext():
+                run(**values, options=read_options(kind, config, given))
 
         command: Callable[..., None] = click.option(
+            "--trust",
+            is_flag=True,
+            cls=GroupedOption,
+            group=INPUTS,
+            help="Let files make GDAL read others anywhere and ask servers, as virtual rasters do.",
+        )(collect)
+        command = click.option(
             "--config",
             type=PATH,
             cls=GroupedOption,
             group=INPUTS,
             metavar="FILE.toml",
             help="Read options from this file; flags go before it.",
-        )(collect)
+        )(command)
         for option in reversed(list_options(kind)):
             for make in (make_shorthands, make_flag):
                 command = make(option)(command)

@@ -18,7 +18,10 @@ from geoseg.datasets.images import IMAGE_SUFFIXES
 from geoseg.datasets.options import Split
 from geoseg.datasets.schema import DATASET_FILE, Dataset, refuse_repeated, write_dataset
 from geoseg.errors import InputError
+from geoseg.io.access import lock_folder
+from geoseg.io.atomic import replace_text
 from geoseg.io.layers import parse_layer_path
+from geoseg.io.staging import sweep_staging_folders
 from geoseg.parallel import WorkerPool, count_processors
 from geoseg.progress import track
 
@@ -185,15 +188,22 @@ class DatasetBuilder:
 
     @contextmanager
     def begin(self, **job: Any) -> Iterator[None]:
-        """Begin, or go on with, the data set that a job describes."""
+        """Begin, or go on with, the data set that a job describes; it is under way until `end`."""
         file, text = self.folder / JOB_FILE, json.dumps(job, default=str, sort_keys=True)
-        self.refuse_finished()
-        if not (file.exists() and file.read_text(encoding="utf-8") == text):
-            self.clear()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        yield
-        file.unlink()
+        is_begun = file.exists() and file.read_text(encoding="utf-8") == text
+        if not is_begun:
+            self.refuse_finished()
+        with lock_folder(self.folder):
+            for folder, _, _ in os.walk(self.folder):
+                sweep_staging_folders(Path(folder))
+            if not is_begun:
+                self.clear()
+                replace_text(file, text)
+            yield
+
+    def end(self) -> None:
+        """The data set is made and audited: the same command has nothing more to do."""
+        (self.folder / JOB_FILE).unlink(missing_ok=True)
 
     def refuse_finished(self) -> None:
         """Refuse to begin where a data set is, unless it may be replaced."""

@@ -73,7 +73,9 @@ def prepare_dataset(source: Path, out: Path, options: DatasetOptions) -> Prepare
     """Make a data set of the kind that the options' class stands for, and audit it."""
     builder = DatasetBuilder(out, options.workers, options.overwrite)
     dataset = MAKERS[type(options)](source, options, builder)
-    return PrepareResult(dataset, audit_dataset(dataset, options.workers))
+    audit = audit_dataset(dataset, options.workers)
+    builder.end()
+    return PrepareResult(dataset, audit)
 
 
 def make_mask_set(source: Path, options: MaskSetOptions, builder: DatasetBuilder) -> Dataset:

@@ -26,6 +26,7 @@ from pyproj import CRS, Transformer
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.layers import parse_layer_crs, parse_layer_path
+from geoseg.io.trust import check_vector_source
 from geoseg.raster.grid import WGS84, Grid, format_crs
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
@@ -176,6 +177,7 @@ def open_vector_file(source: Path) -> VectorFile:
     path, layer = parse_layer_path(str(source))
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    check_vector_source(path)
     return open_parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else open_gdal(path, layer)
 
 

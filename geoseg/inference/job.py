@@ -8,16 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from geoseg import __version__
 from geoseg.errors import InputError
 from geoseg.inference.options import Augmentation, PredictOptions
 from geoseg.inference.predictor import AugmentedRuntime, Decision
+from geoseg.io.addresses import read_source_state
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
@@ -122,6 +121,10 @@ class Job:
     tta: Augmentation
     kinds: tuple[RuntimeKind, ...]
     batch: int | None
+    source_states: list[list[Any]]
+    """The state of each file of the scene before it was read."""
+    sample_sha256: str
+    """Tells apart scenes whose files have no state, such as those in cloud storage."""
 
     @property
     def decision(self) -> Decision:
@@ -151,9 +154,9 @@ class Job:
     @property
     def key(self) -> str:
         """Changes whenever anything changes that could change a pixel of the result."""
-        files = [read_file_state(path) for path in self.scene.files]
         grid = self.scene.grid
         place = [grid.crs.to_wkt(), list(grid.transform), grid.height, grid.width, self.plan.strip_patch_rows]
+        files = [self.source_states, self.sample_sha256]
         everything = [self.parameters, files, place, self.scene.on_read_error, self.batch]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -161,6 +164,11 @@ class Job:
         patches = RawPatches(self.plan.patch, self.scene.dtype, self.normalisation)
         runtime = open_runtime(self.model, patches, kind)
         return runtime if self.tta == "none" else AugmentedRuntime(runtime, self.tta)
+
+    def find_changed_source(self) -> str | None:
+        """A file of the scene that is no longer what it was when the job was planned."""
+        states = zip(self.scene.sources, self.source_states, strict=True)
+        return next((file for file, before in states if read_source_state(file) != before), None)
 
 
 def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
@@ -187,10 +195,14 @@ def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
     devices = ["cpu"] if model.is_onnx and options.device == "auto" else find_devices(options.device)
     kind = choose_runtime(model, devices[0], options.engine, options.precision)
     kinds = tuple(RuntimeKind(device, kind.engine, kind.precision) for device in devices)
+    states = [read_source_state(file) for file in scene.sources]
     with scene.open() as reader:
         look = reader.sample()
     normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
-    job = Job(scene, model, plan, normalisation, threshold, options.tta, kinds, options.batch)
+    sample_sha256 = hashlib.sha256(look.values.tobytes() + look.valid.tobytes()).hexdigest()
+    job = Job(
+        scene, model, plan, normalisation, threshold, options.tta, kinds, options.batch, states, sample_sha256
+    )
     report_job(job)
     return job
 
@@ -235,11 +247,3 @@ def report_job(job: Job) -> None:
     )
     devices = ", ".join(describe_device(kind.device) for kind in job.kinds)
     log.info(f"Device  {devices}, {job.kinds[0].engine} {job.kinds[0].precision}")
-
-
-def read_file_state(path: str) -> list[Any]:
-    """A file's name, size and time, which change when the file does."""
-    if not Path(path).exists():
-        return [path]
-    status = os.stat(path)
-    return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns]

@@ -8,13 +8,16 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from geoseg.errors import GeosegError
 from geoseg.inference.job import Job
 from geoseg.inference.predictor import Predictor, StripAnswer, StripPixels, find_largest_batch
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.inference.threads import CancelToken, prefetch
+from geoseg.io.atomic import Delivery
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.models.card import Card
 from geoseg.progress import track
@@ -28,6 +31,15 @@ from geoseg.raster.scene import SceneReader
 log = logging.getLogger(__name__)
 
 StripListener = Callable[[StripFiles], None]
+
+
+@dataclass(frozen=True)
+class StripReport:
+    """A strip that is finished, how many of its pixels the scene knows, and how many of those got no number."""
+
+    strip: Strip
+    known: int
+    unanswered: int
 
 
 def predict_strips(
@@ -47,10 +59,26 @@ def predict_strips(
     listener = OrderedListener(on_strip, [journal.files(strip) for strip in job.plan.strips])
     listener.notify()
     left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
+    known = unanswered = 0
     with track("Predicting", left, "Mpx") as advance:
-        for files in share_runs(job, journal, split_runs(runs, len(job.kinds)), token or CancelToken()):
-            advance(files.strip.height * grid.width / 1e6)
+        for done in share_runs(job, journal, split_runs(runs, len(job.kinds)), token or CancelToken()):
+            known, unanswered = known + done.known, unanswered + done.unanswered
+            advance(done.strip.height * grid.width / 1e6)
             listener.notify()
+    if unanswered:
+        report_unanswered(job, journal, unanswered / known)
+
+
+def report_unanswered(job: Job, journal: Journal, share: float) -> None:
+    """Tell of pixels for which the model gave no number; where that is all of them, it cannot be used."""
+    name, kind = job.model.card.name, job.kinds[0]
+    if share == 1:
+        journal.remove()
+        raise GeosegError(
+            f"{name}: answers with no number (NaN) for every pixel, in {kind}; try `precision` fp32 or another `engine`, or "
+            "get the model again"
+        )
+    log.warning(f"{name}: answers with no number (NaN) for {share:.2%} of the pixels, which count as unknown")
 
 
 class OrderedListener:
@@ -77,7 +105,7 @@ def split_runs(runs: Sequence[Sequence[Strip]], workers: int) -> list[Sequence[S
 
 def share_runs(
     job: Job, journal: Journal, runs: Sequence[Sequence[Strip]], token: CancelToken
-) -> Iterator[StripFiles]:
+) -> Iterator[StripReport]:
     """All devices take runs from one queue; finished strips come back in any order."""
     waiting: queue.SimpleQueue[Sequence[Strip]] = queue.SimpleQueue()
     for run in runs:
@@ -92,7 +120,7 @@ def predict_runs(
     kind: RuntimeKind,
     waiting: queue.SimpleQueue[Sequence[Strip]],
     token: CancelToken,
-) -> Iterator[StripFiles]:
+) -> Iterator[StripReport]:
     """One device's work: take runs from the queue, predict them, keep the answers."""
     runtime = job.open_runtime(kind)
     batch = job.batch or journal.note(
@@ -103,7 +131,8 @@ def predict_runs(
         while True:
             run = waiting.get_nowait()
             for answer in prefetch(partial(predict_run, job, predictor, run), token=token):
-                yield journal.keep(answer, job.scene.grid)
+                journal.keep(answer, job.scene.grid)
+                yield StripReport(answer.strip, answer.known, answer.unanswered)
 
 
 def predict_run(
@@ -130,7 +159,12 @@ def read_strip(job: Job, reader: SceneReader, strip: Strip, begins_run: bool) ->
 
 
 def write_mosaics(
-    job: Job, journal: Journal, mask: Path | None, probability: Path | None, all_outputs: Path | None = None
+    job: Job,
+    journal: Journal,
+    mask: Path | None,
+    probability: Path | None,
+    all_outputs: Path | None = None,
+    delivery: Delivery | None = None,
 ) -> None:
     """Join the finished strips to the rasters that were asked for, all at the same time.
 
@@ -153,7 +187,7 @@ def write_mosaics(
     )
     with ThreadPoolExecutor() as pool:
         written = [
-            pool.submit(write_mosaic, path, layer, job.scene.grid, strips)
+            pool.submit(write_mosaic, path, layer, job.scene.grid, strips, delivery)
             for path, layer, strips in rasters
             if path
         ]

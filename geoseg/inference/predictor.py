@@ -74,12 +74,15 @@ class StripPixels:
 class StripAnswer:
     """The finished rows of a strip: classes (row, col), and every channel (channel, row, col) in 250ths.
 
-    The channels are those of the classes, and after them the separators.
+    The channels are those of the classes, and after them the separators. `known` pixels of the scene were looked at, and
+    `unanswered` ones of them got no number (NaN) from the model: they are unknown.
     """
 
     strip: Strip
     classes: NDArray[np.uint8]
     probabilities: NDArray[np.uint8]
+    known: int
+    unanswered: int
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,20 @@ class Predictor:
         """The answers to consecutive strips. On a GPU the next strip is under way while one is handed out."""
         device = self.runtime.device
         blender = Blender(self.plan, self.decision.channels, device)
-        pending: tuple[Strip, Callable[[], NDArray[np.uint8]]] | None = None
+        pending: tuple[Strip, int, Callable[[], NDArray[np.uint8]]] | None = None
         for pixels in strips:
-            begun = pixels.strip, device.download(self.begin(pixels, blender, token))
+            known = self.count_known_pixels(pixels)
+            begun = pixels.strip, known, device.download(self.begin(pixels, blender, token))
             if pending:
                 yield make_answer(*pending)
             pending = begun
         if pending:
             yield make_answer(*pending)
+
+    def count_known_pixels(self, pixels: StripPixels) -> int:
+        first_row, _ = self.plan.rows_read(pixels.patch_rows)
+        top = pixels.strip.row - first_row
+        return int(np.count_nonzero(pixels.valid[top : top + pixels.strip.height]))
 
     def begin(self, pixels: StripPixels, blender: Blender, token: CancelToken) -> Array:
         """Classes and, below them, probabilities of a strip's rows, on the device."""
@@ -182,13 +191,18 @@ class Predictor:
         return self.runtime(self.runtime.device.xp.stack(patches))[:, : self.decision.channels]
 
     def encode_rows(self, probabilities: Array, known: Array) -> Array:
-        """Classes, then each probability in 250ths, as bytes; unknown pixels are nodata. The probabilities are used up."""
+        """Classes, then each probability in 250ths, as bytes; unknown pixels are nodata. The probabilities are used up.
+
+        What is no number is unknown, too.
+        """
         device = self.runtime.device
         xp, shape = device.xp, (1 + len(probabilities), *known.shape)
         layers = xp.empty(shape, dtype=xp.uint8, device=device.name)
+        known = known & ~xp.isnan(probabilities).any(0)
         layers[0] = self.decision(probabilities)
         probabilities *= PROBABILITY_STEPS
-        layers[1:] = xp.round(probabilities, out=probabilities)
+        with np.errstate(invalid="ignore"):
+            layers[1:] = xp.round(probabilities, out=probabilities)
         return xp.where(known, layers, NODATA)
 
 
@@ -199,9 +213,10 @@ def check_between(items: Iterable[T], token: CancelToken) -> Iterator[T]:
         yield item
 
 
-def make_answer(strip: Strip, arrive: Callable[[], NDArray[np.uint8]]) -> StripAnswer:
+def make_answer(strip: Strip, known: int, arrive: Callable[[], NDArray[np.uint8]]) -> StripAnswer:
     layers = arrive()
-    return StripAnswer(strip, layers[0], layers[1:])
+    answered = int(np.count_nonzero(layers[0] != NODATA))
+    return StripAnswer(strip, layers[0], layers[1:], known, known - answered)
 
 
 def find_largest_batch(runtime: Runtime, plan: Plan, bands: int, dtype: str) -> int:

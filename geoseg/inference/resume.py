@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 
 from geoseg.inference.predictor import StripAnswer
 from geoseg.io.access import lock_folder
-from geoseg.io.atomic import replace_text
+from geoseg.io.atomic import explain_write_errors, replace_text
+from geoseg.io.staging import make_private_folder, sweep_staging_folders
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
@@ -54,9 +55,14 @@ class Journal:
     def beside(cls, out: Path, key: str) -> Journal:
         return cls(out.with_name(f"{out.name}.{key}.parts"))
 
-    def locked(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
         """Keep a second run of the same job away."""
-        return lock_folder(self.folder)
+        with explain_write_errors(self.folder):
+            make_private_folder(self.folder)
+        with lock_folder(self.folder):
+            sweep_staging_folders(self.folder)
+            yield
 
     def files(self, strip: Strip) -> StripFiles:
         return StripFiles(

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from geoseg.errors import GeosegError, InputError
+from geoseg.io.staging import LOCK_FILE
 
-LOCK_FILE = ".lock"
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 LEAST_FREE_BYTES = 2**20
 DISK_FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o error", "quota")
@@ -68,8 +68,13 @@ class Output:
     may_exist: bool = False
 
 
-def check_outputs(outputs: Sequence[Output], inputs: Iterable[str]) -> None:
-    """Find every fault of the files to be written before hours of work go into them."""
+def check_outputs(
+    outputs: Sequence[Output], inputs: Iterable[str], own: Collection[Path] = frozenset()
+) -> None:
+    """Find every fault of the files to be written before hours of work go into them.
+
+    `own` are those that a killed run of the same command has left.
+    """
     read, written = set(map(os.path.realpath, inputs)), set[str]()
     for output in outputs:
         path, real = output.path, os.path.realpath(output.path)
@@ -81,7 +86,7 @@ def check_outputs(outputs: Sequence[Output], inputs: Iterable[str]) -> None:
         if output.suffixes and path.suffix.lower() not in output.suffixes:
             raise InputError(f"{path}: {output.what} ends in {' or '.join(output.suffixes)}")
         check_writable(path)
-        if path.exists() and not output.may_exist:
+        if path.exists() and not output.may_exist and path.absolute() not in own:
             raise InputError(f"{path}: exists already; use `overwrite` to replace it")
 
 

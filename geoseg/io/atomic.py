@@ -2,47 +2,127 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from geoseg.errors import GeosegError
 from geoseg.io.access import check_writable, explain_write_error, list_causes
+from geoseg.io.staging import LOCK_FILE, make_staging_folder, sweep_staging_folders
 
 WRITING_LIBRARIES = {"pyarrow", "pyogrio", "rasterio"}
 """Their errors share no base class, and importing them for their errors would take longer than writing."""
 
 
+class Delivery:
+    """Files that are finished one after the other, and get their names together when the block ends well.
+
+    A note beside the first of them then says which they are: should the process be killed between two names, the same
+    command finds its own files instead of refusing to replace them.
+    """
+
+    def __init__(self, outputs: Sequence[Path], command: str) -> None:
+        self._outputs = outputs
+        self._command = command
+        self._staged: dict[Path, Path] = {}
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Delivery:
+        for path in self._outputs:
+            sweep_staging_folders(path.parent, path.name)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._cleanup:
+            if error is None:
+                self._deliver()
+
+    def take(self, files: Mapping[Path, Path], cleanup: ExitStack) -> None:
+        """Take finished files, by the paths they are to have; `cleanup` is done after they have them."""
+        self._staged |= files
+        self._cleanup.push(cleanup)
+
+    def find(self, path: Path) -> Path:
+        """Where a file lies at the moment."""
+        return self._staged.get(path, path)
+
+    def _deliver(self) -> None:
+        states = {str(path.absolute()): read_state(file) for path, file in self._staged.items()}
+        if len(states) > 1:
+            note = {"command": self._command, "files": states}
+            replace_text(find_note(self._outputs[0]), json.dumps(note))
+        rename_files(self._staged)
+        for first in self._outputs[:1]:
+            find_note(first).unlink(missing_ok=True)
+
+
+def describe_command(name: str, paths: Sequence[str], options: object) -> str:
+    """A command and all it was given, in a short text that another one never has."""
+    return hashlib.sha256(repr((name, list(paths), options)).encode()).hexdigest()
+
+
+def find_note(first: Path) -> Path:
+    """Where a delivery says which files it is about to name."""
+    return first.with_name(f".{first.name}.delivery")
+
+
+def find_own_files(first: Path, command: str) -> set[Path]:
+    """Files that a killed run of the same command had named, as long as nobody changed them since."""
+    try:
+        note = json.loads(find_note(first).read_text(encoding="utf-8"))
+        states = {Path(path): state for path, state in note["files"].items() if note["command"] == command}
+        return {path for path, state in states.items() if path.exists() and read_state(path) == state}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return set()
+
+
+def read_state(path: Path) -> list[int]:
+    """The size and time of a file, which stay when it is renamed."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def rename_files(staged: Mapping[Path, Path]) -> None:
+    for path, file in staged.items():
+        with explain_write_errors(path):
+            os.replace(file, path)
+
+
 @contextmanager
-def replace_files(path: Path) -> Iterator[Path]:
+def replace_files(path: Path, delivery: Delivery | None = None) -> Iterator[Path]:
     """A folder beside a file: what lies in it when the block ends well is moved next to, or over, that file.
 
-    After an error the folder vanishes with all that was left in it, and what was there before is untouched.
+    A delivery moves it later, together with other files. After an error the folder vanishes with all that was left in
+    it, and what was there before is untouched.
     """
     check_writable(path)
-    with explain_write_errors(path):
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with ExitStack() as stack:
+        with explain_write_errors(path):
+            folder = stack.enter_context(make_staging_folder(path))
         yield folder
         check_writable(path)
         with explain_write_errors(path):
-            finished = sorted(file for file in folder.iterdir() if file.is_file())
+            finished = sorted(file for file in folder.iterdir() if file.is_file() and file.name != LOCK_FILE)
             for file in finished:
                 put_on_disk(file)
-            for file in finished:
-                os.replace(file, path.parent / file.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        staged = {path.parent / file.name: file for file in finished}
+        if delivery:
+            delivery.take(staged, stack.pop_all())
+        else:
+            rename_files(staged)
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
+def replace_file(path: Path, delivery: Delivery | None = None) -> Iterator[Path]:
     """A path beside a file: what is written there moves over the file when the block ends well."""
-    with replace_files(path) as folder, explain_write_errors(path):
+    with replace_files(path, delivery) as folder, explain_write_errors(path):
         yield folder / path.name
 
 

@@ -11,6 +11,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg.errors import InputError
+from geoseg.io.trust import check_vector_source
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
 
@@ -33,6 +34,7 @@ def read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     """A layer of a vector file."""
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
+    check_vector_source(path)
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return gpd.read_parquet(path)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GeosegError, InputError, shorten_error
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_text
+from geoseg.models.architecture import read_architecture
 from geoseg.models.card import Card
 from geoseg.models.onnx_card import read_onnx_card
 from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
@@ -59,18 +60,7 @@ class Model:
 
         No weights are downloaded for it, and the activation is the card's affair.
         """
-        path = self.weights.parent / CONFIG_FILE
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path}: the model's architecture cannot be read ({shorten_error(error)})"
-            ) from error
-        if not isinstance(config, dict):
-            raise InputError(f"{path}: the model's architecture cannot be read (it is not a JSON object)")
-        return {
-            name: value for name, value in config.items() if name not in ("activation", "encoder_weights")
-        }
+        return read_architecture(self.weights.parent / CONFIG_FILE)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -131,7 +121,7 @@ class Model:
             return None
         try:
             patches: NDArray[Any] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
             raise InputError(
                 f"{path}: cannot be read ({shorten_error(error)}); delete it or get it again"
             ) from error

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import GeosegError
-from geoseg.io.atomic import replace_file
+from geoseg.io.atomic import Delivery, replace_file
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.palette import Palette
@@ -60,11 +60,17 @@ def write_strip(path: Path, values: NDArray[np.uint8], grid: Grid) -> None:
         dataset.write(values)
 
 
-def write_mosaic(out: Path, layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> None:
+def write_mosaic(
+    out: Path,
+    layer: MosaicLayer,
+    grid: Grid,
+    strips: Sequence[tuple[Strip, Path]],
+    delivery: Delivery | None = None,
+) -> None:
     """Join strip files to a cloud-optimised GeoTIFF, with a QGIS style beside it when the layer has a palette."""
     with (
         rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"),
-        replace_file(out) as unfinished,
+        replace_file(out, delivery) as unfinished,
     ):
         rasterio.shutil.copy(
             make_strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",

@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, hide_secrets
 from geoseg.raster.bands import Band
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.source import (
@@ -34,6 +34,7 @@ from geoseg.raster.vrt import make_mosaic_vrt
 
 OnReadError = Literal["stop", "nodata"]
 
+NOTES_SUFFIX = ".aux.xml"
 CACHE_BYTES = 16 * 2**20
 SAMPLE_PIXELS = 128
 SAMPLES_ALONG = 8
@@ -45,6 +46,7 @@ class Scene:
     """What to read: the file, the bands in order and the grid. A plain value that any process can open.
 
     `source` is what GDAL opens: a path, or the text of a virtual mosaic. `name` is what people call it.
+    `files` are those that were named, `parts` those that a virtual raster among them names.
     `native` is the grid on disk and `grid` the one to read on; they differ when the scene is resampled.
     """
 
@@ -58,6 +60,12 @@ class Scene:
     grid: Grid
     block_height: int
     on_read_error: OnReadError = "stop"
+    parts: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All files that pixels come from."""
+        return tuple(dict.fromkeys([*self.files, *self.parts]))
 
     @property
     def is_resampled(self) -> bool:
@@ -193,7 +201,8 @@ def open_scene(
 ) -> Scene:
     """Find out what lies at one or more paths: files, folders of GeoTIFFs, or anything else GDAL opens."""
     files = list_scene_files(paths)
-    name = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+    first = hide_secrets(files[0])
+    name = first if len(files) == 1 else f"{first} and {len(files) - 1} more"
     source = files[0] if len(files) == 1 else make_mosaic_vrt(files)
     with rasterio.Env(), open_raster(source, name) as dataset:
         return describe_scene(dataset, source, name, files, assume_crs, on_read_error)
@@ -260,7 +269,15 @@ def describe_scene(
         grid=grid,
         block_height=dataset.block_shapes[0][0],
         on_read_error=on_read_error,
+        parts=list_parts(dataset),
     )
+
+
+def list_parts(dataset: Any) -> tuple[str, ...]:
+    """The files of a virtual raster on disk; notes beside them are none."""
+    if dataset.driver != "VRT" or dataset.name.startswith("<"):
+        return ()
+    return tuple(each for each in dataset.files if not each.endswith(NOTES_SUFFIX))
 
 
 def refuse_unusable_colors(dataset: Any, name: str) -> None:

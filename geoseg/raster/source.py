@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,22 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio._err import CPLE_BaseError
+from rasterio._path import _parse_path
+from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_file
+from geoseg.io.trust import (
+    RASTER_DRIVERS,
+    REACHING_DRIVERS,
+    check_source,
+    describe_disguise,
+    find_suffix,
+    is_trusted,
+)
 from geoseg.raster.grid import Window, parse_crs
 
 # What rasterio raises when GDAL fails; a failed write comes as any of these.
@@ -33,15 +45,43 @@ def describe_gdal_error(error: BaseException) -> str:
     return words[0] if words else type(cause).__name__
 
 
+def open_dataset(source: str, **options: Any) -> Any:
+    """Open a raster as what its name says that it is."""
+    check_source(source)
+    drivers = choose_drivers(source)
+    return open_with_drivers(source, drivers, **options) if drivers else rasterio.open(source, **options)
+
+
+@ensure_env_with_credentials  # type: ignore[untyped-decorator]
+def open_with_drivers(source: str, drivers: list[str], **options: Any) -> Any:
+    """What `rasterio.open` does, which takes one driver at most."""
+    return DatasetReader(_parse_path(source), driver=drivers, **options)
+
+
+def choose_drivers(source: str) -> list[str] | None:
+    """The drivers that may read a source; all of them where files are trusted, and for our own virtual rasters."""
+    if is_trusted() or source.startswith("<VRTDataset"):
+        return None
+    return list(RASTER_DRIVERS.get(find_suffix(source), list_harmless_drivers()))
+
+
+@cache
+def list_harmless_drivers() -> tuple[str, ...]:
+    """The drivers that read nothing but the file they are given."""
+    with rasterio.Env() as environment:
+        return tuple(sorted(environment.drivers().keys() - REACHING_DRIVERS))
+
+
 @contextmanager
 def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
     """Open a raster, or say in one line why it cannot be."""
     try:
-        dataset = rasterio.open(source, **options)
+        dataset = open_dataset(source, **options)
     except RasterioError as error:
         if "HTTP" in str(error) or "Could not resolve" in str(error):
             raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
-        raise InputError(f"{name}: not a raster that can be read ({describe_gdal_error(error)})") from error
+        reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
+        raise InputError(f"{name}: not a raster that can be read {reason}") from error
     with dataset:
         yield dataset
 

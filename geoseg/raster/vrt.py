@@ -5,6 +5,7 @@ Where files overlap, the one named first wins; its nodata, alpha and masked pixe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError
-from geoseg.raster.source import describe_gdal_error
+from geoseg.raster.source import describe_gdal_error, open_dataset
 
+log = logging.getLogger(__name__)
+
+SPARSE_SHARE = 0.01
+"""A strip of a hundred tiles from corner to corner is as sparse, and what is sparser is hardly one scene."""
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
     "float32": "Float32", "float64": "Float64",
@@ -58,6 +62,7 @@ def make_mosaic_vrt(paths: Sequence[str]) -> str:
     places = [(x - left, y - top) for x, y in offsets]
     width = max(x + tile.width for (x, _), tile in zip(places, tiles, strict=True))
     height = max(y + tile.height for (_, y), tile in zip(places, tiles, strict=True))
+    warn_about_gaps(tiles, width * height)
     transform = first.transform @ Affine.translation(left, top)
     # GDAL paints sources in order, the last on top.
     painted = list(zip(reversed(tiles), reversed(places), strict=True))
@@ -72,9 +77,19 @@ def make_mosaic_vrt(paths: Sequence[str]) -> str:
     )
 
 
+def warn_about_gaps(tiles: Sequence[MosaicTile], pixels: int) -> None:
+    """Tell of files that lie far apart: what is between them is worked through as well."""
+    share = sum(tile.width * tile.height for tile in tiles) / pixels
+    if share < SPARSE_SHARE:
+        log.warning(
+            f"{tiles[0].path} and {len(tiles) - 1} more fill {share:.2g} of the ground they lie on; files that lie far apart "
+            "are quicker read on their own, one command for each"
+        )
+
+
 def read_tile(path: str) -> MosaicTile:
     try:
-        with rasterio.open(path) as dataset:
+        with open_dataset(path) as dataset:
             return describe_tile(dataset, path)
     except RasterioError as error:
         raise InputError(f"{path}: not a raster that can be read ({describe_gdal_error(error)})") from error

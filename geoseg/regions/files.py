@@ -24,6 +24,7 @@ from geoseg.footprints.write.geopackage import (
     BUILDINGS,
 )
 from geoseg.io.layers import find_only_layer, parse_layer_crs
+from geoseg.io.trust import check_vector_source
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, read_raster_grid, split_rows
@@ -51,6 +52,7 @@ class FootprintLayer:
         """Find the layer `buildings` of a file, or its only one."""
         if not path.exists():
             raise InputError(f"{path}: there is no such file of footprints")
+        check_vector_source(path)
         try:
             return (
                 ParquetFootprintLayer.read(path)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import InputError, shorten_error
+from geoseg.models.architecture import is_allowed
 from geoseg.models.card import Card
 from geoseg.models.network import (
     OWN_NETWORKS,
@@ -94,6 +95,11 @@ def refuse_unknown_network(settings: TrainOptions) -> None:
     elif settings.architecture != PLAIN:
         find_architecture(settings.architecture)
         refuse_unknown_encoder(settings.encoder)
+    for name, value in settings.architecture_arguments.items():
+        if not is_allowed(name, value):
+            raise InputError(
+                f"`arguments` {name} {value!r}: is no argument that a model may be read back with"
+            )
     if is_weights_file(settings.weights) and not Path(settings.weights).is_file():
         raise InputError(f"`weights` {settings.weights}: no such file")
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ LAST = "last.pt"
 BEST = "best.pt"
 BAD_BATCH = "bad-batch.pt"
 BOARD = "tensorboard"
+UNFINISHED = ".unfinished"
 NO_BOARD = "`tensorboard`: TensorBoard is not installed; pip install 'geoseg[train]', or leave it out"
 COLUMNS = ("step", "loss", "learning_rate", "seconds", "validation_loss", "validation_iou")
 
@@ -155,15 +156,23 @@ def check_run_folder(out: Path, settings: TrainOptions, overwrite: bool) -> None
         raise InputError(
             f"`start_from` {settings.start_from}: is the folder of the run itself; choose another `out`, so that both stay"
         )
-    if (out / CARD_FILE).exists() and not overwrite:
+    if (out / CARD_FILE).exists() and not (out / UNFINISHED).exists() and not overwrite:
         raise InputError(
             f"`out` {out}: holds a finished model; choose another folder, or replace it with `overwrite`"
         )
 
 
+@contextmanager
+def mark_unfinished(out: Path) -> Iterator[None]:
+    """Let a run that is killed while it writes its model go on: the card alone would pass for a finished one."""
+    (out / UNFINISHED).touch()
+    yield
+    (out / UNFINISHED).unlink()
+
+
 def clear_run_folder(out: Path) -> None:
     """Make a run start over: of an earlier one, only what the new one will replace stays for now."""
-    for name in (CARD_FILE, LAST, BEST, METRICS, BAD_BATCH):
+    for name in (CARD_FILE, LAST, BEST, METRICS, BAD_BATCH, UNFINISHED):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / BOARD, ignore_errors=True)
 

@@ -24,7 +24,7 @@ from geoseg.scores.calibration import ProbabilityCounts, TemperatureScaling
 from geoseg.scores.confusion import Confusion, average_classes
 from geoseg.training.networks import apply_temperature
 from geoseg.training.patches.batches import Batch
-from geoseg.training.run import TrainingRun
+from geoseg.training.run import TrainingRun, mark_unfinished
 from geoseg.training.tuning import (
     PatchResult,
     Tuner,
@@ -91,11 +91,12 @@ def finish_model(
         calibration=describe_calibration(before, after, cooling),
         training={**record, **describe_circumstances(run)},
     )
-    model = save_model(
-        out, copy_weights(network, run.settings.half_weights), card, collect_check_patches(run)
-    )
-    add_onnx_file(model)
-    return TrainedModel(out, model.card, draw_pictures(tuner, results, out))
+    with mark_unfinished(out):
+        model = save_model(
+            out, copy_weights(network, run.settings.half_weights), card, collect_check_patches(run)
+        )
+        add_onnx_file(model)
+        return TrainedModel(out, model.card, draw_pictures(tuner, results, out))
 
 
 def copy_weights(network: nn.Module, in_half: bool) -> nn.Module:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import GeosegError
 from geoseg.io.access import check_writable, lock_folder
+from geoseg.io.staging import sweep_staging_folders
 from geoseg.progress import Advance, list_names, silence, track
 from geoseg.training.data import find_missing_classes
 from geoseg.training.losses import boundary_loss, distance_loss, find_unused_loss_options, make_loss_inputs
@@ -73,6 +74,8 @@ def train_model(
         network = run.create_network()
         dry_run_step(run, network)
         with lock_folder(out) if all_of_us.is_main else nullcontext():
+            if all_of_us.is_main:
+                sweep_staging_folders(out)
             if overwrite and all_of_us.is_main:
                 clear_run_folder(out)
             all_of_us.wait()

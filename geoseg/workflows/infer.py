@@ -19,12 +19,13 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError
-from geoseg.inference.estimate import Estimate, estimate_job
+from geoseg.errors import GeosegError, InputError
+from geoseg.inference.estimate import Estimate, estimate_job, refuse_too_large_job
 from geoseg.inference.job import Job, plan_job
 from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.parallel import count_processors
 from geoseg.raster.mask import SEPARATORS
@@ -83,16 +84,20 @@ class InferResult(FootprintResult):
 def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -> InferResult:
     """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments."""
     start = time.monotonic()
-    outputs = check_infer_outputs(scene, out, options)
+    command = describe_command("infer", [*scene, str(out)], options)
+    outputs = check_infer_outputs(scene, out, options, command)
     job = plan_job(scene, options)
-    vectorizer = make_vectorizer(job, out, options) if out else None
+    refuse_too_large_job(job)
     journal = Journal.beside(outputs[0], job.key)
-    with journal.locked(), vectorizer or nullcontext():
-        predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
-        log.info("Writing " + ", ".join(map(str, outputs)))
-        write_mosaics(job, journal, options.mask, options.probability, options.all_outputs)
-    if options.qgis_project and out:
-        write_qgis_project(out, job, options, options.qgis_project)
+    with Delivery(outputs, command) as delivery:
+        vectorizer = make_vectorizer(job, out, options, delivery) if out else None
+        with journal.locked(), vectorizer or nullcontext():
+            predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
+            refuse_changed_scene(job, journal)
+            log.info("Writing " + ", ".join(map(str, outputs)))
+            write_mosaics(job, journal, options.mask, options.probability, options.all_outputs, delivery)
+        if options.qgis_project and out:
+            write_qgis_project(out, job, options, delivery)
     journal.remove()
     for leftover in journal.find_leftovers(outputs[0]):
         log.warning(
@@ -105,33 +110,48 @@ def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -
 
 def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions) -> Estimate:
     """Tell what `infer_scene` would do, and what it would take."""
-    check_infer_outputs(scene, out, options)
+    check_infer_outputs(scene, out, options, describe_command("infer", [*scene, str(out)], options))
     return estimate_job(plan_job(scene, options))
 
 
-def write_qgis_project(out: Path, job: Job, options: InferOptions, path: Path) -> None:
+def refuse_changed_scene(job: Job, journal: Journal) -> None:
+    """Drop strips that show a scene partly as it was and partly as it became meanwhile."""
+    changed = job.find_changed_source()
+    if changed:
+        journal.remove()
+        raise GeosegError(
+            f"{changed}: changed while it was read; nothing was written, since old and new pixels would be "
+            "mixed: run again"
+        )
+
+
+def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Delivery) -> None:
     from geoseg.footprints.write.project import QgisProject, write_project
 
     rasters = map(name_file, (options.probability, options.mask))
-    write_project(QgisProject(out, job.scene.files[0], *rasters), path)
+    assert options.qgis_project
+    write_project(QgisProject(out, job.scene.files[0], *rasters), options.qgis_project, delivery)
 
 
 def name_file(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def check_infer_outputs(scene: Sequence[str], out: Path | None, options: InferOptions) -> tuple[Path, ...]:
+def check_infer_outputs(
+    scene: Sequence[str], out: Path | None, options: InferOptions, command: str
+) -> tuple[Path, ...]:
     """The files to be written, the footprints first; refused before the first pixel is read, not after the last."""
     outputs = list(list_outputs(out, options))
     if not any((out, *list_rasters(options))):
         raise InputError("nothing to write: give `out` buildings.gpkg, `mask` or `probability`")
     if options.qgis_project and not out:
         raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
-    check_outputs(outputs, scene)
+    own = find_own_files(outputs[0].path, command)
+    check_outputs(outputs, scene, own)
     if out:
         from geoseg.footprints.write.geopackage import check_footprint_file
 
-        check_footprint_file(out, options.overwrite)
+        check_footprint_file(out, options.overwrite or out.absolute() in own)
     return tuple(output.path for output in outputs)
 
 
@@ -150,19 +170,20 @@ def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
         yield Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite)
 
 
-def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
+def make_vectorizer(job: Job, out: Path, options: InferOptions, delivery: Delivery) -> Vectorizer:
     """What turns finished strips into footprints while the model works on the next ones."""
     from geoseg.workflows.vectorizer import MaskFacts, Vectorizer
 
     card = job.model.card
     on_gpu = job.kinds[0].device != "cpu"
+    options = replace(options, overwrite=True)  # what must stay was refused before
     if options.min_area_m2 is None and card.min_area_m2:
         options = replace(options, min_area_m2=card.min_area_m2)
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
     facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
     # A CPU is busy with the model: processes of our own would only take turns with it.
     workers = min(MOST_TRACERS, count_processors() // 2) if on_gpu else 0
-    return Vectorizer(job.scene.grid, out, options, facts, workers)
+    return Vectorizer(job.scene.grid, out, options, facts, workers, delivery)
 
 
 def read_confusion(card: Card) -> ConfusionMatrix | None:

@@ -20,7 +20,7 @@ from geoseg.footprints.write.geopackage import (
     get_region_path,
 )
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.atomic import replace_file
+from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
 from geoseg.progress import track
 from geoseg.regions.files import FootprintLayer, StatsRasters
 from geoseg.regions.polygons import read_regions
@@ -86,20 +86,33 @@ class StatsResult:
 
 def count_regions(footprints: Path, regions: str, out: Path | None, options: StatsOptions) -> StatsResult:
     """Count footprints per region; the table goes into `out` as its layer `regions`, if that is given."""
+    command = describe_command("stats", [str(footprints), regions, str(out)], options)
     layer = FootprintLayer.open(footprints)
+    outputs = check_stats_outputs(footprints, out, options, command)
+    table = compute_statistics(layer, regions, options)
+    with Delivery(outputs, command) as delivery:
+        if out is not None:
+            target = add_region_layer(out, table, overwrite=True, delivery=delivery)
+            log.info(f"{len(table)} rows in layer {REGIONS} of {target}")
+        if options.csv is not None:
+            with replace_file(options.csv, delivery) as unfinished:
+                table.drop(columns=table.geometry.name).to_csv(unfinished, index=False, lineterminator="\n")
+    return StatsResult(table)
+
+
+def check_stats_outputs(
+    footprints: Path, out: Path | None, options: StatsOptions, command: str
+) -> tuple[Path, ...]:
+    """The files to be written; what must not be replaced is refused before anything is counted."""
+    outputs = [path for path in (out and get_region_path(out), options.csv) if path]
+    own = find_own_files(outputs[0], command) if outputs else set()
     if out is not None:
         check_format(out)
-        check_replaceable(get_region_path(out), (REGIONS,), options.overwrite)
+        target = get_region_path(out)
+        check_replaceable(target, (REGIONS,), options.overwrite or target.absolute() in own)
     if options.csv is not None:
-        check_outputs([Output("a table", options.csv, may_exist=options.overwrite)], [str(footprints)])
-    table = compute_statistics(layer, regions, options)
-    if out is not None:
-        target = add_region_layer(out, table, options.overwrite)
-        log.info(f"{len(table)} rows in layer {REGIONS} of {target}")
-    if options.csv is not None:
-        with replace_file(options.csv) as unfinished:
-            table.drop(columns=table.geometry.name).to_csv(unfinished, index=False, lineterminator="\n")
-    return StatsResult(table)
+        check_outputs([Output("a table", options.csv, may_exist=options.overwrite)], [str(footprints)], own)
+    return tuple(outputs)
 
 
 def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOptions) -> gpd.GeoDataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import check_footprint_file
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.parallel import count_processors
 from geoseg.progress import track
 from geoseg.raster.mask import Mask, find_classes, open_mask
@@ -44,7 +45,8 @@ class VectorizeResult(FootprintResult):
 
 def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResult:
     """Turn a mask into building footprints with true areas."""
-    check_vectorize_outputs(mask, out, options)
+    command = describe_command("vectorize", [mask, str(out)], options)
+    outputs = check_vectorize_outputs(mask, out, options, command)
     opened = open_mask(
         mask,
         band=options.band,
@@ -54,22 +56,31 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
     )
     names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
     workers = choose_workers(opened) if options.workers is None else options.workers
-    counts = vectorize_mask(opened, out, options, names=names, workers=workers, strip_rows=options.strip_rows)
-    if options.qgis_project:
-        write_project(QgisProject(out, options.image, options.probability, mask), options.qgis_project)
+    checked = replace(options, overwrite=True)  # what must stay was refused before
+    with Delivery(outputs, command) as delivery:
+        facts = MaskFacts(names, opened.tells_boundaries)
+        vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
+        counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
+        if options.qgis_project:
+            project = QgisProject(out, options.image, options.probability, mask)
+            write_project(project, options.qgis_project, delivery)
     return VectorizeResult(out, counts)
 
 
-def check_vectorize_outputs(mask: str, out: Path, options: VectorizeOptions) -> None:
-    """Refuse what could not be written or shown before the first pixel is read."""
+def check_vectorize_outputs(
+    mask: str, out: Path, options: VectorizeOptions, command: str
+) -> tuple[Path, ...]:
+    """The files to be written; what could not be written or shown is refused before the first pixel is read."""
     outputs = [Output("a file of footprints", out, may_exist=True)]
     if options.qgis_project:
         outputs.append(Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite))
-    check_outputs(outputs, filter(None, (mask, options.probability, options.image)))
-    check_footprint_file(out, options.overwrite)
+    own = find_own_files(out, command)
+    check_outputs(outputs, filter(None, (mask, options.probability, options.image)), own)
+    check_footprint_file(out, options.overwrite or out.absolute() in own)
     if options.image:
         with open_raster(options.image, options.image):
             pass
+    return tuple(output.path for output in outputs)
 
 
 def vectorize_mask(
@@ -82,7 +93,12 @@ def vectorize_mask(
     strip_rows: int | None = None,
 ) -> FootprintCounts:
     """Write the footprints of a mask on disk; they are the same for any number of workers and rows in a strip."""
-    vectorizer = Vectorizer(mask.grid, out, options, MaskFacts(names, mask.tells_boundaries), workers)
+    facts = MaskFacts(names, mask.tells_boundaries)
+    return feed_vectorizer(Vectorizer(mask.grid, out, options, facts, workers), mask, strip_rows)
+
+
+def feed_vectorizer(vectorizer: Vectorizer, mask: Mask, strip_rows: int | None) -> FootprintCounts:
+    """Let a vectorizer have all rows of a mask on disk."""
     with vectorizer, track("Vectorizing", mask.grid.megapixels, "Mpx") as done:
         for rows in mask.strips(strip_rows):
             vectorizer.add(MaskRows(mask, rows, rows.start))

@@ -19,6 +19,7 @@ from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.pieces import OutlinePieces
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints, join_bands
 from geoseg.footprints.write.geopackage import FootprintWriter
+from geoseg.io.atomic import Delivery
 from geoseg.parallel import WorkerPool
 from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
 from geoseg.raster.grid import Grid, Window, parse_crs
@@ -154,6 +155,7 @@ class Vectorizer:
         options: FootprintOptions,
         facts: MaskFacts = PLAIN_MASK,
         workers: int = 0,
+        delivery: Delivery | None = None,
     ) -> None:
         self.grid = grid
         self.options = options
@@ -164,7 +166,7 @@ class Vectorizer:
         self._stitcher = Stitcher(grid.width, self._tracer.joining)
         self._statistics = self._make_statistics()
         self._writer = FootprintWriter(
-            out, crs, (), description=self._description, overwrite=options.overwrite
+            out, crs, (), description=self._description, overwrite=options.overwrite, delivery=delivery
         )
         self._workers: WorkerPool[tuple[FeatureBatch, OutlinePieces]] = WorkerPool(workers)
         self._cleanup = ExitStack()

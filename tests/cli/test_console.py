@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
+import signal
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import click
 import pytest
+from click.testing import CliRunner
 from heard import Heard
 
 from geoseg.cli import console
@@ -103,3 +109,30 @@ def test_one_of_several_processes_speaks(heard: Heard) -> None:
     log.warning("once")
     assert heard.lines == ["once"]
     assert heard.total == 0
+
+
+def test_a_batch_system_stops_a_command_as_ctrl_c_does() -> None:
+    cleaned_up = []
+
+    @console.wrap_command
+    def run(*, as_json: bool) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            cleaned_up.append(as_json)
+
+    before = signal.getsignal(signal.SIGTERM)
+    result = CliRunner().invoke(click.command(run), [])
+    assert (result.exit_code, cleaned_up) == (143, [False])
+    assert result.stderr == "Stopped. Run the same command again to go on.\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_commands_run_in_threads_too() -> None:
+    def run() -> None:
+        with console.stop_when_terminated():
+            pass
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(run).result()

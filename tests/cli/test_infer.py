@@ -23,6 +23,7 @@ from click.testing import CliRunner, Result
 from made import HERE, RasterWriter, photo
 
 from geoseg.cli.main import geoseg
+from geoseg.io import atomic
 
 Run = Callable[..., Result]
 
@@ -227,6 +228,59 @@ def test_killed_it_goes_on_to_the_same_bytes(
         whole, resumed = (tmp_path / f"{name}-{product}.tif" for name in ("whole", "killed"))
         assert whole.read_bytes() == resumed.read_bytes()
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_stopped_between_its_files_the_same_command_goes_on(
+    run: Run, blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    outputs = {"mask": folder / "m.tif", "probability": folder / "p.tif", "out": folder / "b.gpkg"}
+    whole = run(blobs, **outputs)
+    assert whole.exit_code == 0, whole.stderr
+    expected = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    for stops in (1, 3):
+        with monkeypatch.context() as patch:
+            stop_after_renames(stops, patch)
+            assert run(blobs, **outputs).exit_code == 130
+        done = run(blobs, **outputs)
+        assert done.exit_code == 0, done.stderr
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+        for path in folder.iterdir():
+            path.unlink()
+
+
+def stop_after_renames(number: int, patch: pytest.MonkeyPatch) -> None:
+    """Stop delivering once a number of files have their names."""
+
+    def rename(staged: dict[Path, Path]) -> None:
+        for path, file in list(staged.items())[: number if len(staged) > 2 else None]:
+            os.replace(file, path)
+        if len(staged) > 2:
+            raise KeyboardInterrupt
+
+    patch.setattr(atomic, "rename_files", rename)
+
+
+def test_a_model_without_numbers_is_refused(tiny_model: Path, scene: Path, tmp_path: Path) -> None:
+    """Weights that overflow in half precision, or that are damaged, answer with NaN everywhere."""
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_model, folder)
+    (folder / "model.onnx").unlink()
+    weights = load_file(folder / "model.safetensors")
+    weights["segmentation_head.0.bias"][:] = np.nan
+    save_file(weights, folder / "model.safetensors")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "weights_sha256": ""}))
+    flags = "--model", str(folder), "--engine", "torch", "--device", "cpu", "--precision", "fp32"
+    done = CliRunner().invoke(geoseg, ["infer", str(scene), "--mask", str(tmp_path / "m.tif"), *flags])
+    assert done.exit_code == 1
+    assert "no number (NaN) for every pixel" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"scene.tif", "broken"}
 
 
 def test_a_strip_that_the_disk_damaged_is_predicted_again(

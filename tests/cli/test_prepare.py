@@ -14,6 +14,7 @@ from made import HERE, UTM33, RasterWriter, photo
 
 from geoseg.cli.prepare import command
 from geoseg.datasets.schema import read_dataset
+from geoseg.io.access import lock_folder
 
 
 def run(*arguments: object) -> Result:
@@ -114,3 +115,33 @@ def test_misuse_is_one_line(
     assert line in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_stopped_in_its_audit_the_same_command_goes_on(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "masks", source, "--gsd", 0.3, "--out", source / "set", "--workers", 0
+
+    def stop(*_: object) -> None:
+        (source / "set/labels/.1.tif.abcdefgh").mkdir()
+        (source / "set/labels/.1.tif.abcdefgh/.lock").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("geoseg.datasets.prepare.audit_dataset", stop)
+        assert run(*command).exit_code == 130
+    assert (source / "set/dataset.toml").exists()
+    assert run(*command, "--name", "other").exit_code == 2
+    done = run(*command)
+    assert done.exit_code == 0, done.output
+    names = {path.relative_to(source / "set").as_posix() for path in (source / "set").rglob("*")}
+    labels = {"labels", *(f"labels/{number}.tif" for number in range(3))}
+    assert names - {".lock"} == {"dataset.toml", "audit.json", "audit.png", *labels}
+    assert run(*command).exit_code == 2
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_a_second_run_in_the_same_folder_is_kept_out(source: Path) -> None:
+    with lock_folder(source / "set"):
+        done = run("masks", source, "--gsd", 0.3, "--out", source / "set", "--workers", 0)
+    assert done.exit_code == 1
+    assert "another run" in done.stderr

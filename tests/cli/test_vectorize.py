@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from made import RasterWriter
 
 from geoseg.cli.main import geoseg
+from geoseg.io import atomic
 
 
 def run(*arguments: object) -> Result:
@@ -137,3 +139,45 @@ def test_a_mask_without_crs_asks_for_it(write_raster: RasterWriter, tmp_path: Pa
     assert refused.exit_code == 2
     assert "--assume-crs" in refused.stderr
     assert run(mask, "--out", tmp_path / "b.gpkg", "--assume-crs", "EPSG:32633").exit_code == 0
+
+
+def test_stopped_between_its_files_the_same_command_goes_on(
+    write_raster: RasterWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    (tmp_path / "out").mkdir()
+    command = (
+        mask,
+        "--out",
+        tmp_path / "out/b.fgb",
+        "--regions",
+        "grid:1km",
+        "--qgis-project",
+        tmp_path / "out/b.qgz",
+    )
+    with monkeypatch.context() as patch:
+        stop_after_renames(2, patch)
+        assert run(*command).exit_code == 130
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "b.fgb" in left
+    assert "b.qgz" not in left
+    done = run(*command)
+    assert done.exit_code == 0, done.stderr
+    names = {"b.fgb", "b.qml", "b_regions.fgb", "b_regions.qml", "b.qgz"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert run(*command).exit_code == 2, "a finished command must not be repeated by mistake"
+
+
+def stop_after_renames(number: int, patch: pytest.MonkeyPatch) -> None:
+    """Stop delivering once a number of files have their names."""
+    left = [None] * number
+
+    def rename(staged: dict[Path, Path]) -> None:
+        for path, file in staged.items():
+            if len(staged) > 1:  # not the note on a delivery
+                if not left:
+                    raise KeyboardInterrupt
+                left.pop()
+            os.replace(file, path)
+
+    patch.setattr(atomic, "rename_files", rename)

@@ -195,6 +195,7 @@ def test_a_run_that_stopped_goes_on(write_raster: RasterWriter, tmp_path: Path) 
     write_raster("masks/b.tif", np.ones((4, 4), np.uint8))
     assert len(prepared(tmp_path).items) == 2
     assert (tmp_path / "out/labels/a.tif").stat().st_mtime_ns == before
+    DatasetBuilder(tmp_path / "out").end()
     with pytest.raises(InputError, match="holds a data set already"):
         prepared(tmp_path)
 

@@ -316,3 +316,38 @@ def test_tensors_are_seen_from_the_same_sides_as_arrays() -> None:
         for device in (HOST, TorchDevice("cpu"))
     )
     np.testing.assert_array_equal(arrays, tensors)
+
+
+def test_what_is_no_number_is_unknown_and_counted() -> None:
+    """A network that answers with NaN where its input is 255."""
+    plan = Plan.for_size(40, 50, 16, 4)
+    values = photo(40, 50)
+    values[:, 5:9, 20:30] = 255
+
+    def fail_at_white(pixels: Pixels) -> Pixels:
+        answer = brightness(pixels)
+        return np.where(answer == 1, np.float32(np.nan), answer)
+
+    valid = np.ones((40, 50), bool)
+    valid[:2] = False
+    predictor = Predictor(Computed(fail_at_white), plan, Decision(1, 0.5), (0.0, 0.0, 0.0), 4)
+    strips = [
+        StripPixels(strip, plan.strip_patches(strip), *cut_rows(plan, strip, values, valid))
+        for strip in plan.strips
+    ]
+    answers = list(predictor.run(strips))
+    classes = np.concatenate([answer.classes for answer in answers])
+    probabilities = np.concatenate([answer.probabilities[0] for answer in answers])
+    assert (classes[5:9, 20:30] == NODATA).all()
+    assert (classes[~valid] == NODATA).all()
+    assert np.count_nonzero(classes == NODATA) == 2 * 50 + 4 * 10
+    np.testing.assert_array_equal(classes == NODATA, probabilities == NODATA)
+    assert sum(answer.known for answer in answers) == valid.sum()
+    assert sum(answer.unanswered for answer in answers) == 4 * 10
+
+
+def cut_rows(
+    plan: Plan, strip: Strip, values: NDArray[np.uint8], valid: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    first, stop = plan.rows_read(plan.strip_patches(strip))
+    return values[:, first:stop], valid[first:stop]

@@ -6,7 +6,8 @@ A process of its own, because GDAL keeps Python's lock while it opens a web addr
 from __future__ import annotations
 
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
@@ -20,7 +21,7 @@ class Ranges(BaseHTTPRequestHandler):
         self.answer(with_body=True)
 
     def answer(self, with_body: bool) -> None:
-        path = Path(sys.argv[1]) / self.path.lstrip("/")
+        path = Path(sys.argv[1]) / self.path.partition("?")[0].lstrip("/")
         if not path.is_file():
             self.send_response(404)
             self.send_header("Content-Length", "0")
@@ -34,6 +35,7 @@ class Ranges(BaseHTTPRequestHandler):
             first, last = int(start), min(int(stop or last), last)
         self.send_response(206 if wanted else 200)
         self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
         self.send_header("Content-Length", str(last + 1 - first))
         self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         self.end_headers()
@@ -45,6 +47,6 @@ class Ranges(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = HTTPServer(("127.0.0.1", 0), Ranges)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
     print(server.server_port, flush=True)
     server.serve_forever()

@@ -123,6 +123,17 @@ def test_a_run_goes_on_exactly_where_it_was_stopped(
     assert one.card.threshold == two.card.threshold
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_model_goes_on(tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    train_model(tmp_path / "data", tmp_path / "run", quick(steps=4))
+    written = (tmp_path / "run/model.onnx").read_bytes()
+    (tmp_path / "run/model.onnx").unlink()
+    (tmp_path / "run/.unfinished").touch()
+    train_model(tmp_path / "data", tmp_path / "run", quick(steps=4))
+    assert (tmp_path / "run/model.onnx").read_bytes() == written
+    assert not (tmp_path / "run/.unfinished").exists()
+
+
 COMMAND = [sys.executable, "-c", "from geoseg.cli.train import command; command()"]
 
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -30,7 +29,8 @@ from geoseg.datasets.builder import DatasetBuilder
 from geoseg.datasets.options import Split
 from geoseg.datasets.schema import DATASET_FILE, SPLITS, Dataset, Item, write_dataset
 from geoseg.errors import InputError
-from geoseg.io.atomic import replace_text
+from geoseg.io.atomic import explain_write_errors, replace_text
+from geoseg.io.staging import make_staging_folder, sweep_staging_folders
 
 log = logging.getLogger(__name__)
 
@@ -177,8 +177,10 @@ def audit_dataset(dataset: Dataset, workers: int | None = None) -> AuditResult:
     """
     bench = DatasetBuilder(dataset.folder, workers)
     calls = [{"dataset": strip_items(dataset), "item": item} for item in dataset.items]
-    with TemporaryDirectory(prefix=".audit-", dir=dataset.folder) as folder:
-        search, pools = GroundSearch(Path(folder)), PlacePools(dataset.items)
+    scratch = dataset.folder / SUMMARY_FILE
+    sweep_staging_folders(scratch.parent, scratch.name)
+    with explain_write_errors(scratch), make_staging_folder(scratch) as folder:
+        search, pools = GroundSearch(folder), PlacePools(dataset.items)
         looks: list[AuditRecord] = []
         for look, traces in bench.run_each("Auditing", inspect_item, calls):
             if traces:

@@ -153,9 +153,11 @@ def get_scene_reader(process: int, scene: Scene) -> SceneReader:
 def open_without_closing(path: str) -> Any:
     import rasterio
 
+    from geoseg.raster.source import open_dataset
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        return rasterio.open(path)
+        return open_dataset(path)
 
 
 @dataclass(frozen=True)

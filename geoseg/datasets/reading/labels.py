@@ -172,6 +172,9 @@ def read_outlines(path: Path, grid: Grid) -> Any:
     """The polygons of a file in the CRS of a grid."""
     import geopandas
 
+    from geoseg.io.trust import check_vector_source
+
+    check_vector_source(path)
     try:
         table = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
     except Exception as error:  # drivers raise errors of many libraries

@@ -16,7 +16,7 @@ from geoseg.footprints.write.formats import FIXED_DATE, VectorLayer, check_forma
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column, Spool
 from geoseg.footprints.write.styles import make_footprint_style, make_region_style
 from geoseg.io.access import is_sqlite_file
-from geoseg.io.atomic import explain_write_errors, replace_files
+from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 
 BUILDINGS = "buildings"
 REGIONS = "regions"
@@ -43,9 +43,11 @@ class FootprintWriter:
         *,
         description: str = "",
         overwrite: bool = False,
+        delivery: Delivery | None = None,
     ) -> None:
         check_footprint_file(path, overwrite)
         self.path = path
+        self._delivery = delivery
         self.classes = tuple(classes)
         self._layer = VectorLayer(BUILDINGS, "Building footprints", description, crs)
         self._regions: gpd.GeoDataFrame | None = None
@@ -53,7 +55,7 @@ class FootprintWriter:
 
     def __enter__(self) -> FootprintWriter:
         with ExitStack() as stack:
-            self._folder = stack.enter_context(replace_files(self.path))
+            self._folder = stack.enter_context(replace_files(self.path, self._delivery))
             (self._folder / "spool").mkdir()
             self._spool = stack.enter_context(Spool(self._folder / "spool" / BUILDINGS, FOOTPRINT_COLUMNS))
             self._cleanup = stack.pop_all()
@@ -91,11 +93,13 @@ class FootprintWriter:
         return self._regions is not None or "built_area_m2" in list_columns(self.path, REGIONS)
 
 
-def add_region_layer(path: Path, regions: gpd.GeoDataFrame, overwrite: bool = False) -> Path:
+def add_region_layer(
+    path: Path, regions: gpd.GeoDataFrame, overwrite: bool = False, delivery: Delivery | None = None
+) -> Path:
     """Put a table of regions into a file of footprints that is there already; gives the file it is in."""
     target = get_region_path(path)
     check_replaceable(target, (REGIONS,), overwrite)
-    with replace_files(target) as folder, explain_write_errors(target):
+    with replace_files(target, delivery) as folder, explain_write_errors(target):
         (folder / "spool").mkdir()
         if is_geopackage(target):
             copy_other_layers(target, folder / target.name, {REGIONS})

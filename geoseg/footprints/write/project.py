@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,14 @@ from xml.sax.saxutils import escape, quoteattr
 import pyogrio
 from pyproj import CRS, Transformer
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, hide_secrets
 from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
-from geoseg.io.atomic import explain_write_errors, replace_files
+from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 from geoseg.raster.source import open_raster
 
 Box = tuple[float, float, float, float]
+Finder = Callable[[Path], Path]
 ROOM = 0.03
 PROJECT_SUFFIXES = (".qgz",)
 MADE_STYLES = {"Image": make_image_style, "Probability": make_probability_style, "Mask": make_mask_style}
@@ -59,12 +60,13 @@ class MapLayer:
         return "ogr" if self.kind == "vector" else "gdal"
 
 
-def write_project(project: QgisProject, out: Path) -> None:
-    """Write a .qgz that finds its files beside it, wherever the folder is moved to."""
-    layers = list(list_map_layers(project, out.parent))
+def write_project(project: QgisProject, out: Path, delivery: Delivery | None = None) -> None:
+    """Write a .qgz that finds its files beside it, wherever the folder is moved to; some may still be on delivery."""
+    find = delivery.find if delivery else Path
+    layers = list(list_map_layers(project, out.parent, find))
     content = format_project(out.stem, layers)
     with (
-        replace_files(out) as folder,
+        replace_files(out, delivery) as folder,
         explain_write_errors(out),
         zipfile.ZipFile(folder / out.name, "w") as archive,
     ):
@@ -72,18 +74,18 @@ def write_project(project: QgisProject, out: Path) -> None:
         archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
-def list_map_layers(project: QgisProject, folder: Path) -> Iterator[MapLayer]:
-    """The layers of a project, the uppermost first."""
-    yield make_vector_layer("Buildings", project.footprints, BUILDINGS, folder)
+def list_map_layers(project: QgisProject, folder: Path, find: Finder = Path) -> Iterator[MapLayer]:
+    """The layers of a project, the uppermost first; `find` tells where a file lies at the moment."""
+    yield make_vector_layer("Buildings", project.footprints, BUILDINGS, folder, find)
     regions = get_region_path(project.footprints)
-    if regions.exists() and REGIONS in list_layer_names(regions):
-        yield make_vector_layer("Regions", regions, REGIONS, folder)
+    if find(regions).exists() and REGIONS in list_layer_names(find(regions)):
+        yield make_vector_layer("Regions", regions, REGIONS, folder, find)
     if project.mask:
-        yield make_raster_layer("Mask", project.mask, folder, shown=False)
+        yield make_raster_layer("Mask", project.mask, folder, find, shown=False)
     if project.probability:
-        yield make_raster_layer("Probability", project.probability, folder, shown=False)
+        yield make_raster_layer("Probability", project.probability, folder, find, shown=False)
     if project.image:
-        yield make_raster_layer("Image", project.image, folder)
+        yield make_raster_layer("Image", project.image, folder, find)
 
 
 def list_layer_names(path: Path) -> list[str]:
@@ -93,22 +95,23 @@ def list_layer_names(path: Path) -> list[str]:
     return [BUILDINGS, REGIONS]
 
 
-def make_vector_layer(name: str, path: Path, table: str, folder: Path) -> MapLayer:
+def make_vector_layer(name: str, path: Path, table: str, folder: Path, find: Finder) -> MapLayer:
     """A layer of polygons with the style that was written for it."""
-    in_geopackage = path.suffix.lower() == ".gpkg"
-    info = pyogrio.read_info(path, layer=table if in_geopackage else None, force_total_bounds=True)
+    in_geopackage, file = path.suffix.lower() == ".gpkg", find(path)
+    info = pyogrio.read_info(file, layer=table if in_geopackage else None, force_total_bounds=True)
     source = make_relative(path, folder) + (f"|layername={table}" if in_geopackage else "")
     bounds = tuple(info["total_bounds"]) if info["features"] else None
-    style = read_stored_style(path, table) if in_geopackage else read_sidecar_style(path)
+    style = read_stored_style(file, table) if in_geopackage else read_sidecar_style(file)
     return MapLayer(name, "vector", source, CRS.from_user_input(info["crs"]), bounds, style or "")
 
 
-def make_raster_layer(name: str, raster: str, folder: Path, shown: bool = True) -> MapLayer:
+def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown: bool = True) -> MapLayer:
     """A raster with the style beside it, or a fitting one; one that is no local file goes by GDAL's name for it."""
-    path = Path(raster)
-    with open_raster(raster, raster) as dataset:
-        source = make_relative(path, folder) if path.exists() else dataset.files[0]
-        style = (read_sidecar_style(path) if path.exists() else None) or MADE_STYLES[name](dataset)
+    path, file = Path(raster), find(Path(raster))
+    is_local = file.exists()
+    with open_raster(str(file) if is_local else raster, raster) as dataset:
+        source = make_relative(path, folder) if is_local else hide_secrets(dataset.files[0])
+        style = (read_sidecar_style(file) if is_local else None) or MADE_STYLES[name](dataset)
         crs = CRS.from_wkt(dataset.crs.to_wkt())
         return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style, shown)
 

@@ -225,6 +225,7 @@ def test_cvats_coco_export_comes_in_as_well(task: Callable[..., Path], tmp_path:
 def test_a_finished_set_is_left_alone(task: Callable[..., Path]) -> None:
     source = task("")
     prepared(source)
+    DatasetBuilder(source.parent / "out").end()
     with pytest.raises(InputError, match="holds a data set already"):
         prepared(source)
 

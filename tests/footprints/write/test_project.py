@@ -90,3 +90,14 @@ def test_styles_are_well_formed(classes: list[str]) -> None:
         root = ElementTree.fromstring(style.split("\n", 1)[1])
         assert root.find("renderer-v2") is not None
         assert root.findtext("mapTip")
+
+
+def test_a_signature_does_not_go_into_the_project(project: QgisProject, tmp_path: Path, web: str) -> None:
+    write_raster(tmp_path / "scene.tif", np.zeros((3, *GRID.shape), np.uint8))
+    address = f"{web}/scene.tif?X-Amz-Signature=abc123".replace("://", "://ann:geheim@")
+    write_project(QgisProject(project.footprints, address), tmp_path / "out.qgz")
+    with zipfile.ZipFile(tmp_path / "out.qgz") as archive:
+        written = archive.read("out.qgs").decode()
+    assert "/scene.tif<" in written
+    assert "abc123" not in written
+    assert "geheim" not in written

@@ -1,0 +1,51 @@
+"""Where pixels come from, on disk or on the web, and the state of the file there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from geoseg.errors import hide_secrets
+
+WEB_ADDRESS = re.compile(r"(?:/vsicurl/)?(?P<address>https?://.+)", re.IGNORECASE)
+PATIENCE_S = 20
+STATE_HEADERS = ("ETag", "Last-Modified", "Content-Range", "Content-Length")
+
+
+def read_source_state(source: str) -> list[Any]:
+    """What changes when a source does: size and time of a local file, what the server says of one on the web."""
+    web, local = WEB_ADDRESS.fullmatch(source), find_local_file(source)
+    if web:
+        return [hide_secrets(source), *ask_server(web["address"])]
+    if local is None:
+        return [hide_secrets(source)]
+    status = local.stat()
+    return [str(local.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def find_local_file(source: str) -> Path | None:
+    """The file on disk that a source names, or the archive that it lies in."""
+    path = re.sub(r"^/vsi(?:zip|tar|gzip)/|^(?:zip|tar|gzip|file)(?:\+file)?://", "", source).partition("!")[
+        0
+    ]
+    with suppress(OSError):
+        return next((each for each in (Path(path), *Path(path).parents) if each.is_file()), None)
+    return None
+
+
+def ask_server(address: str) -> Sequence[str]:
+    """Size, time and version of a file on the web; nothing where its server does not say.
+
+    One byte is asked for, since signed addresses allow nothing else than reading.
+    """
+    request = Request(address, headers={"Range": "bytes=0-0"})  # noqa: S310 - checked by WEB_ADDRESS
+    try:
+        with urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
+            return [f"{name}: {answer.headers[name]}" for name in STATE_HEADERS if answer.headers[name]]
+    except (OSError, HTTPException, ValueError):
+        return []

@@ -1,0 +1,149 @@
+"""Files that get their names together, what a killed process leaves, and who may look into what is unfinished."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import InputError
+from geoseg.io.access import Output, check_outputs
+from geoseg.io.atomic import Delivery, find_own_files, replace_file, replace_text
+from geoseg.io.staging import make_private_folder, make_staging_folder, sweep_staging_folders
+
+KILLED_BETWEEN_NAMES = """
+import os, sys
+from pathlib import Path
+from geoseg.io.atomic import Delivery, replace_file
+folder = Path(sys.argv[1])
+rename = os.replace
+def rename_and_die(source, target):
+    rename(source, target)
+    if Path(target).name == "b":
+        os._exit(9)
+os.replace = rename_and_die
+with Delivery([folder / name for name in "abc"], "this command") as delivery:
+    for name in "abc":
+        with replace_file(folder / name, delivery) as unfinished:
+            unfinished.write_text(name)
+"""
+
+
+def list_names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def kill_between_names(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_BETWEEN_NAMES, str(folder)], check=False)
+    assert done.returncode == 9
+
+
+def check(folder: Path, command: str) -> None:
+    outputs = [Output("a text", folder / name) for name in "abc"]
+    check_outputs(outputs, [], find_own_files(folder / "a", command))
+
+
+def deliver(folder: Path, command: str = "this command") -> None:
+    with Delivery([folder / name for name in "abc"], command) as delivery:
+        for name in "abc":
+            with replace_file(folder / name, delivery) as unfinished:
+                unfinished.write_text(name)
+
+
+def test_files_get_their_names_when_all_are_finished(tmp_path: Path) -> None:
+    with Delivery([tmp_path / "a", tmp_path / "b"], "") as delivery:
+        with replace_file(tmp_path / "a", delivery) as unfinished:
+            unfinished.write_text("1")
+        assert not (tmp_path / "a").exists()
+        assert delivery.find(tmp_path / "a").read_text() == "1"
+        with replace_file(tmp_path / "b", delivery) as unfinished:
+            unfinished.write_text("2")
+    assert list_names(tmp_path) == ["a", "b"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("before")
+    with suppress(ZeroDivisionError), Delivery([tmp_path / "a"], "") as delivery:
+        with replace_file(tmp_path / "a", delivery) as unfinished:
+            unfinished.write_text("after")
+        raise ZeroDivisionError
+    assert (tmp_path / "a").read_text() == "before"
+    assert list_names(tmp_path) == ["a"]
+
+
+def test_killed_between_two_names_the_same_command_goes_on(tmp_path: Path) -> None:
+    kill_between_names(tmp_path)
+    assert {"a", "b"} <= set(list_names(tmp_path))
+    assert "c" not in list_names(tmp_path)
+    check(tmp_path, "this command")
+    deliver(tmp_path)
+    assert list_names(tmp_path) == ["a", "b", "c"]
+
+
+def test_another_command_finds_no_files_of_its_own(tmp_path: Path) -> None:
+    kill_between_names(tmp_path)
+    with pytest.raises(InputError, match="a: exists already"):
+        check(tmp_path, "another command")
+
+
+def test_a_file_that_was_changed_since_is_no_longer_its_own(tmp_path: Path) -> None:
+    kill_between_names(tmp_path)
+    (tmp_path / "b").write_text("by hand")
+    with pytest.raises(InputError, match="b: exists already"):
+        check(tmp_path, "this command")
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"command": 1, "files": []}', "\\xff"])
+def test_a_damaged_note_says_nothing(tmp_path: Path, note: str) -> None:
+    (tmp_path / ".a.delivery").write_text(note)
+    assert find_own_files(tmp_path / "a", "this command") == set()
+
+
+def test_only_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
+    kill_between_names(tmp_path)
+    (tmp_path / ".other.abcdefgh").mkdir()
+    with make_staging_folder(tmp_path / "c") as at_work:
+        left = [path for path in tmp_path.glob(".c.*") if path != at_work]
+        assert len(left) == 1
+        sweep_staging_folders(tmp_path, "c")
+        assert at_work.exists()
+        assert not left[0].exists()
+    sweep_staging_folders(tmp_path)
+    assert list_names(tmp_path) == [".a.delivery", ".other.abcdefgh", "a", "b"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_nobody_else_may_look_into_unfinished_work(tmp_path: Path) -> None:
+    with make_staging_folder(tmp_path / "a") as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("kept")
+    (tmp_path / "a").symlink_to(tmp_path / "secret")
+    replace_text(tmp_path / "a", "new")
+    assert (tmp_path / "secret").read_text() == "kept"
+    assert not (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="nobody owns files there")
+def test_a_folder_that_others_can_fill_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_private_folder(tmp_path / "own")
+    make_private_folder(tmp_path / "own")
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    with pytest.raises(InputError, match="is a link"):
+        make_private_folder(tmp_path / "link")
+    (tmp_path / "own").chmod(0o777)
+    with pytest.raises(InputError, match="others may write into it"):
+        make_private_folder(tmp_path / "own")
+    (tmp_path / "own").chmod(0o755)
+    monkeypatch.setattr(os, "getuid", lambda: (tmp_path / "own").stat().st_uid + 1)
+    with pytest.raises(InputError, match="belongs to somebody else"):
+        make_private_folder(tmp_path / "own")
