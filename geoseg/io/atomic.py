@@ -59,6 +59,17 @@ def put_on_disk(path: Path) -> None:
 
 
 @contextmanager
+def create_scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder for what is needed on the way only; it is empty at first, and gone in the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
     """Say in one line what kept a file from being written."""
     try:
