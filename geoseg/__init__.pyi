@@ -137,7 +137,7 @@ def train(
     place_balance: float = 0.5,
     seams: Literal["auto", "always", "never"] = "auto",
     separate: Literal["auto", "always", "never"] = "auto",
-    augment: Literal["none", "light", "strong", "sensors"] = "strong",
+    augment: Literal["none", "flips", "light", "strong", "sensors"] = "strong",
     workers: int | None = None,
     loss: str = "auto",
     boundary_weight: float = 0.7,

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -250,17 +249,6 @@ def count_results(results: Iterable[T], done: Callable[[float], None]) -> Iterat
     for result in results:
         done(1)
         yield result
-
-
-@contextmanager
-def create_scratch_folder(folder: Path) -> Iterator[Path]:
-    """A folder for what is needed on the way only; it is empty at first, and gone in the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def relativize_path(path: Path, folder: Path) -> str:
