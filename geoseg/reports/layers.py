@@ -24,10 +24,10 @@ from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.layers import find_only_layer, is_vector_file, parse_layer_path, read_layer
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.coding import NODATA, PROBABILITY_STEP
+from geoseg.raster.display import stretch_values
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs, open_raster
 from geoseg.reports.view import Bounds, View
-from geoseg.scores.pictures import stretch_values
 
 Colors = NDArray[np.uint8]
 """Red, green, blue and opacity (row, col, 4)."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,14 +18,15 @@ import pyogrio
 from geoseg import __version__
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import REGIONS, get_region_path
+from geoseg.footprints.write.reading import read_written_layer
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import replace_text
 from geoseg.regions.files import FootprintLayer
 from geoseg.reports.layers import RasterLayer, open_raster_layer
 from geoseg.reports.options import ReportOptions
+from geoseg.reports.page import read_asset, write_json
 from geoseg.reports.webmap import WebImage, make_map_data, make_web_image
-from geoseg.workflows.layers import read_written_layer
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,6 @@ TOLD_PARAMETERS = {
     "geoseg": "geoseg",
 }
 """Of the parameters that geoseg writes into its rasters, those that a reader asks for."""
-ASSETS = files("geoseg.reports") / "assets"
 
 
 def write_report(
@@ -109,7 +107,7 @@ def make_page(
         write_charts(buildings),
         write_facts(name, buildings, layers, facts),
     ]
-    page = Template((ASSETS / "report.html").read_text(encoding="utf-8"))
+    page = Template(read_asset("report.html"))
     return page.substitute(
         version=__version__,
         title=escape(options.title or Path(name).stem),
@@ -125,15 +123,6 @@ def make_page(
         map_js=read_asset("map.js"),
         report_js=read_asset("report.js"),
     )
-
-
-def read_asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8")
-
-
-def write_json(data: Any) -> str:
-    """JSON that cannot end the element it stands in."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
 def make_images(layers: Mapping[str, RasterLayer]) -> Iterator[WebImage]:

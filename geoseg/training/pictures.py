@@ -16,6 +16,7 @@ from torch import Tensor
 from geoseg.io.atomic import explain_write_errors, replace_file, replace_files
 from geoseg.models.card import Card
 from geoseg.raster.bands import find_rgb_bands
+from geoseg.raster.display import stretch_values
 from geoseg.scores.confusion import Confusion
 from geoseg.scores.pictures import (
     INCH_PER_PANEL,
@@ -24,7 +25,6 @@ from geoseg.scores.pictures import (
     color_errors,
     draw_panels,
     score_tiles,
-    stretch_values,
 )
 from geoseg.training.patches.augmentation import RECIPES
 from geoseg.training.patches.batches import PreparedBatch, read_batches

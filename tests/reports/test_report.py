@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from geoseg.cli.main import geoseg
 from geoseg.reports.options import ReportOptions
 from geoseg.reports.report import format_area, write_report
 from geoseg.reports.webmap import STEPS_PER_DEGREE, encode_rings
+from geoseg.workflows.results import FootprintCounts, FootprintResult
 
 
 def report(*arguments: object) -> Result:
@@ -160,3 +162,21 @@ def test_what_cannot_be_reported_is_refused_in_one_line(
     assert complaint in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1
     assert not Path("r.html").exists()
+
+
+def test_a_result_shows_its_map_in_a_notebook(town: Path) -> None:
+    result = FootprintResult(town, FootprintCounts(12, 0, 1620.0, "true"))
+    shown = result._repr_html_()
+    (frame,) = re.findall(r'<iframe srcdoc="([^"]*)"', shown)
+    assert read_map(unescape(frame))["buildings"]["area"] == make_town(12)["area_m2"].tolist()
+    assert "1,620.0 m²" in shown.partition("<iframe")[0]
+
+
+def test_a_result_of_many_footprints_shows_figures_alone(town: Path, tmp_path: Path) -> None:
+    for result in (
+        FootprintResult(town, FootprintCounts(5001, 0, 1.0, "true")),
+        FootprintResult(town, FootprintCounts(0, 0, 0.0, "true")),
+        FootprintResult(tmp_path / "gone.gpkg", FootprintCounts(12, 0, 1.0, "true")),
+        FootprintResult(None, None),
+    ):
+        assert "<iframe" not in result._repr_html_()
