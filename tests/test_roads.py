@@ -84,7 +84,7 @@ def test_mapping_challenge_from_coco_files_to_its_own_scores(here: Path) -> None
         save_coco(here / "crowdai" / split, {f"{seed:06}": draw_town(96, seed) for seed in seeds})
     prepared = run("prepare coco crowdai --gsd 0.3 --as vectors --out data --workers 0")
     assert prepared["items"] == {"train": 3, "validation": 1, "test": 0}
-    trained = train("data", "mapping-challenge", "run", f"{SMALL} --patch 96")
+    trained = train("data", "mapping-challenge", "run", f"{SMALL} --patch 64")
     assert trained["validation"]["classes"]["building"]["iou"] > 0.9
     found = run("evaluate run data --page scores.png")
     assert score(found) > 0.9
@@ -156,7 +156,7 @@ def test_rooftops_with_automatic_masks_to_roofs_of_a_scene(here: Path) -> None:
         assert min(*samples.size, *curves.size) > 100
     assert score(run("evaluate run data")) > 0.8
     run("infer roofs/scenes/s3.tif --model run --out roofs.gpkg --mask mask.tif --min-area 1")
-    by_outline = run("evaluate roofs.gpkg data/labels/s3.tif --page page.png")
+    by_outline = run("evaluate roofs.gpkg data/labels/s3.tif")
     assert score(by_outline, "footprint_f1") > 0.8
     again = run("vectorize mask.tif --out again.gpkg --min-area 1")
     assert again["footprints"] == pytest.approx(len(draw_town(96, 3).boxes), abs=1)
