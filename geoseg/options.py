@@ -10,7 +10,6 @@ import dataclasses
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import reduce
@@ -21,6 +20,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from geoseg.errors import InputError
+from geoseg.records import parse_toml
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def read_options(kind: type[OptionsKind], path: Path | None, given: Mapping[str,
     options = kind()
     if path is not None:
         try:
-            written = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            written = parse_toml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as options ({error})") from error
         options = options.replace(written, f"{path}: ")
     return options.replace(given)
@@ -189,7 +189,7 @@ def drop_none(hint: Any) -> Any:
 
 CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
     Path: lambda value: Path(value) if isinstance(value, str | Path) else MISSING,
-    float: lambda value: float(value) if is_number(value) else MISSING,
+    float: lambda value: convert_float(value) if is_number(value) else MISSING,
     str | float: lambda value: value if isinstance(value, str) or is_number(value) else MISSING,
     tuple[str, ...]: lambda value: tuple([value] if isinstance(value, str) else map(str, value)),
 }
@@ -203,6 +203,14 @@ def convert_value(kind: Any, value: Any) -> Any:
         return convert(value)
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     return value if fits else MISSING
+
+
+def convert_float(value: float) -> Any:
+    """A number as a decimal, unless it is a whole one beyond every decimal."""
+    try:
+        return float(value)
+    except OverflowError:
+        return MISSING
 
 
 def is_number(value: Any) -> bool:

@@ -6,7 +6,9 @@ machines that only train.
 
 from __future__ import annotations
 
+import json
 import math
+import tomllib
 from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -18,6 +20,22 @@ from geoseg.errors import InputError
 T = TypeVar("T")
 
 TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a text in JSON says; one that is nested deeper than Python can follow has a fault like others."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What a text in TOML says; one that is nested deeper than Python can follow has a fault like others."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def require(condition: bool, complaint: str) -> None:
@@ -83,14 +101,24 @@ def convert_items(kinds: tuple[Any, ...], raw: Any, place: str) -> tuple[Any, ..
 
 
 def convert_number(raw: Any, place: str) -> float:
-    value = (
-        float(raw) if isinstance(raw, int) and not isinstance(raw, bool) else check_type(float, raw, place)
-    )
-    require(math.isfinite(value), f"{place} is {value}, not a finite number")
+    whole = isinstance(raw, int) and not isinstance(raw, bool)
+    try:
+        value = float(raw) if whole else check_type(float, raw, place)
+    except OverflowError:
+        value = math.inf
+    require(math.isfinite(value), f"{place} is {shorten_number(raw)}, not a finite number")
     return value
+
+
+def shorten_number(raw: Any) -> str:
+    """A number in a line; Python refuses to write out whole numbers of thousands of digits."""
+    return (
+        f"a number of {raw.bit_length()} bits" if isinstance(raw, int) and raw.bit_length() > 64 else str(raw)
+    )
 
 
 def check_type(kind: type[T], raw: Any, place: str) -> T:
     if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
-        raise InputError(f"{place} is {str(raw)[:40]!r}, not {TYPE_NAMES.get(kind, kind.__name__)}")
+        shown = shorten_number(raw) if isinstance(raw, int) else str(raw)[:40]
+        raise InputError(f"{place} is {shown!r}, not {TYPE_NAMES.get(kind, kind.__name__)}")
     return raw

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -152,7 +153,9 @@ def speak_on_console(quiet: bool) -> Iterator[None]:
         logger.addHandler(handler)
         logger.setLevel(logging.WARNING if quiet else logging.INFO)
     try:
-        with use_reporter(SILENT if quiet else ConsoleReporter()):
+        with use_reporter(SILENT if quiet else ConsoleReporter()), warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore")  # those of libraries; geoseg's own are logged
             yield
     finally:
         for logger, level in before:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from geoseg.datasets.schema import IGNORE, Dataset, Item, write_dataset
 from geoseg.errors import InputError
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import replace_raster
+from geoseg.records import parse_json
 
 INDEX_FILE = "pairs.csv"
 MASK_VALUES = "0 = background, 1 = built"
@@ -99,7 +99,7 @@ class ExportFolder:
 def read_record(path: Path) -> ExportRecord | None:
     """The record in a JSON file; none if the file is something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         record = ExportRecord(path, content)
         _ = record.is_label, record.bands, record.gsd_m
     except (OSError, ValueError, KeyError, TypeError):

@@ -21,7 +21,7 @@ from pyproj import CRS
 
 from geoseg.datasets.schema import IGNORE, Item
 from geoseg.footprints.polygons import keep_polygonal_parts
-from geoseg.io.atomic import replace_files
+from geoseg.io.atomic import explain_write_errors, replace_files
 from geoseg.raster.grid import Grid, Window
 
 CLASS_FIELD = "class"
@@ -149,7 +149,7 @@ def write_polygon_layer(path: Path, shapes: Shapes, names: Sequence[str], crs: C
     """Write polygons and their names as a layer, in their order, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     layer = geopandas.GeoDataFrame({CLASS_FIELD: np.array(names, object)}, geometry=shapes, crs=crs)
-    with replace_files(path) as folder:
+    with replace_files(path) as folder, explain_write_errors(path):
         # An index would bring the polygons into another order, and later ones lie above earlier ones.
         layer.to_file(
             folder / path.name,

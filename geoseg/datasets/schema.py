@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from math import inf
@@ -14,7 +13,7 @@ from geoseg.datasets.options import Split
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
 from geoseg.raster.palette import ClassEntry
-from geoseg.records import read_record, require
+from geoseg.records import parse_toml, read_record, require
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -118,10 +117,10 @@ def read_dataset(path: str | Path) -> Dataset:
     """The data set in a folder, or that a `dataset.toml` describes."""
     file = Path(path) / DATASET_FILE if Path(path).is_dir() else Path(path)
     try:
-        written = tomllib.loads(file.read_text(encoding="utf-8"))
+        written = parse_toml(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no {DATASET_FILE}; make one with geoseg prepare") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read as a data set ({error})") from error
     try:
         return replace(read_record(Dataset, written), folder=file.parent)

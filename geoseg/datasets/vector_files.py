@@ -7,7 +7,6 @@ outlines as text, packed by gzip or not; pyarrow reads GeoParquet.
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,12 +21,14 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS, Transformer
+from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.layers import parse_layer_crs, parse_layer_path
+from geoseg.io.layers import ignore_ring_warnings, parse_layer_crs, parse_layer_path, refuse_far_coordinates
 from geoseg.io.trust import check_vector_source
 from geoseg.raster.grid import WGS84, Grid, format_crs
+from geoseg.records import parse_json
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 GEOJSON_LINES_SUFFIXES = (".geojsonl", ".geojsons", ".jsonl", ".ndjson")
@@ -96,7 +97,7 @@ class GdalFile(VectorFile):
             found = pyogrio.read_dataframe(
                 self.address, layer=self.layer, columns=list(columns), bbox=box, **self.options
             )
-        return found.set_crs(self.crs, allow_override=True)
+        return refuse_far_coordinates(found, self.name).set_crs(self.crs, allow_override=True)
 
     def pieces(
         self, columns: Sequence[str], rows_at_once: int = ROWS_AT_ONCE
@@ -161,14 +162,18 @@ def transform_bounds(grid: Grid, crs: CRS, name: str) -> Box:
     return box
 
 
+READ_ERRORS = (DataSourceError, DataLayerError, FeatureError, ShapelyError, OSError, EOFError)
+
+
 @contextmanager
 def explain_read_errors(name: str) -> Iterator[None]:
     """Turn what the reading libraries complain about into a line of ours."""
     import pyarrow
 
     try:
-        yield
-    except (DataSourceError, DataLayerError, FeatureError, OSError, EOFError, pyarrow.ArrowInvalid) as error:
+        with ignore_ring_warnings():
+            yield
+    except (*READ_ERRORS, pyarrow.ArrowInvalid) as error:
         raise InputError(f"{name}: not a vector file that can be read ({error})") from error
 
 
@@ -241,7 +246,7 @@ def open_parquet(path: Path) -> ParquetFile:
         written = (rows.schema_arrow.metadata or {}).get(b"geo")
         names, count = rows.schema_arrow.names, rows.metadata.num_rows
     try:
-        about = json.loads(written or b"")
+        about = parse_json(written or b"")
         geometry = about["primary_column"]
         column = about["columns"][geometry]
     except (ValueError, KeyError, TypeError) as error:

@@ -82,7 +82,7 @@ def choose_gsd(native_m: float, card: Card, request: str | float) -> float:
         return find_best_gsd(native_m, card)
     try:
         metres = float(request)
-    except ValueError:
+    except (ValueError, OverflowError):
         metres = 0.0
     if not 0 < metres < float("inf"):
         raise InputError(f"`gsd` {request}: give auto, native or a size in metres above zero")

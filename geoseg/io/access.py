@@ -98,13 +98,26 @@ def is_sqlite_file(path: Path) -> bool:
         return file.read(15) == b"SQLite format 3"
 
 
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Say in one line that a file is no database that can be read."""
+    try:
+        yield
+    except sqlite3.OperationalError:
+        raise  # locked, or on a full disk
+    except sqlite3.DatabaseError as error:
+        raise InputError(
+            f"{path}: is damaged ({error}), so that its other layers cannot be kept; delete it, or give another name"
+        ) from error
+
+
 def check_unlocked(path: Path) -> None:
     """Refuse a database that another program has open: replacing it under that program would lose its edits.
 
     A program that reads in write-ahead mode, as QGIS does, holds no lock, but keeps that mode from being left.
     """
     try:
-        with closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as base:
+        with explain_damage(path), closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as base:
             if base.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
                 base.execute("PRAGMA journal_mode = DELETE")
             base.execute("BEGIN EXCLUSIVE")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import geopandas as gpd
 import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS
 from pyproj.exceptions import CRSError
+from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
 from geoseg.io.trust import check_vector_source
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
+
+
+FARTHEST = 1e9
+"""Seven times the way around the Earth in feet."""
 
 
 def is_vector_file(source: str) -> bool:
@@ -37,10 +46,34 @@ def read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     check_vector_source(path)
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
-            return gpd.read_parquet(path)
-        return pyogrio.read_dataframe(path, layer=layer or find_only_layer(path), force_2d=True)
-    except (DataSourceError, DataLayerError, ValueError) as error:
+            return refuse_far_coordinates(gpd.read_parquet(path), str(path))
+        with ignore_ring_warnings():
+            found = pyogrio.read_dataframe(path, layer=layer or find_only_layer(path), force_2d=True)
+        return refuse_far_coordinates(found, str(path))
+    except (DataSourceError, DataLayerError, FeatureError, ShapelyError, ValueError) as error:
         raise InputError(f"{path} cannot be read as polygons: {error}") from None
+
+
+def refuse_far_coordinates(frame: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:
+    """The same features, unless some lie where no CRS has a place: what is computed of them would be no number."""
+    if len(frame) and isinstance(frame, gpd.GeoDataFrame):
+        refuse_far_bounds(frame.total_bounds, name)
+    return frame
+
+
+def refuse_far_bounds(bounds: Sequence[float], name: str) -> None:
+    """Refuse a layer that reaches where no place is; one without any outline reaches nowhere."""
+    farthest = max((abs(each) for each in bounds if not math.isnan(each)), default=0)
+    if farthest > FARTHEST:
+        raise InputError(f"{name}: has a coordinate of {farthest:g}, where no place on Earth is; mend it")
+
+
+@contextmanager
+def ignore_ring_warnings() -> Iterator[None]:
+    """GDAL warns of rings that do not close, which shapely then refuses, and of outlines it does not know, which are left out."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Non closed ring|Unsupported geometry type", RuntimeWarning)
+        yield
 
 
 def find_only_layer(path: Path) -> str:

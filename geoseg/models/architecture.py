@@ -6,13 +6,13 @@ unpickle. So only arguments that shape a network pass, with values that a networ
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import InputError, shorten_error
+from geoseg.records import parse_json
 
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")
 """Encoders of timm may also be addresses (hf-hub:..., local-dir:...), which a model has no need of."""
@@ -39,8 +39,8 @@ TABLES = {"decoder_use_norm", "decoder_use_batchnorm", "psp_use_batchnorm", "aux
 def read_architecture(path: Path) -> dict[str, Any]:
     """The class of a network and its arguments, as `save_pretrained` writes them, or one line on what is wrong with them."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: the model's architecture cannot be read ({shorten_error(error)})"
         ) from error

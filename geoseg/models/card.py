@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from geoseg.errors import InputError
 from geoseg.raster.palette import ClassEntry
-from geoseg.records import read_record, require
+from geoseg.records import parse_json, read_record, require
 
 Activation = Literal["sigmoid", "softmax"]
 Separator = Literal["boundary", "distance"]
@@ -157,7 +157,7 @@ class Card:
     def parse(cls, text: str, origin: str) -> Card:
         """Read a card from JSON; `origin` is the file that an error names."""
         try:
-            return read_record(cls, json.loads(text))
+            return read_record(cls, parse_json(text))
         except (ValueError, InputError) as error:
             raise InputError(f"{origin}: not a usable model card: {error}") from error
 

@@ -19,6 +19,7 @@ from geoseg.models.card import Card, Scaling
 from geoseg.models.normalisation import make_fixed_normalisation
 from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
 from geoseg.raster.palette import ClassEntry
+from geoseg.records import parse_json
 
 CARD_KEY = "geoseg_card"
 CLASS_COLORS = ("#000000", "#e4572e", "#4c9f70", "#5b7db1", "#f3b61f", "#8e6c8a", "#76b7b2", "#9c755f")
@@ -55,7 +56,7 @@ class OnnxMetadata:
         if text is None:
             return otherwise
         try:
-            return json.loads(text)
+            return parse_json(text)
         except ValueError:
             return parse_literal(key, text)
 

@@ -15,15 +15,22 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS
+from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import Extent
 from geoseg.footprints.write.geopackage import (
     BUILDINGS,
 )
-from geoseg.io.layers import find_only_layer, parse_layer_crs
+from geoseg.io.layers import (
+    find_only_layer,
+    ignore_ring_warnings,
+    parse_layer_crs,
+    refuse_far_bounds,
+    refuse_far_coordinates,
+)
 from geoseg.io.trust import check_vector_source
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
@@ -54,12 +61,13 @@ class FootprintLayer:
             raise InputError(f"{path}: there is no such file of footprints")
         check_vector_source(path)
         try:
-            return (
-                ParquetFootprintLayer.read(path)
-                if path.suffix.lower() == ".parquet"
-                else cls.open_with_gdal(path)
-            )
-        except (DataSourceError, DataLayerError, OSError, ValueError) as error:
+            with ignore_ring_warnings():
+                return (
+                    ParquetFootprintLayer.read(path)
+                    if path.suffix.lower() == ".parquet"
+                    else cls.open_with_gdal(path)
+                )
+        except (DataSourceError, DataLayerError, FeatureError, ShapelyError, OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read as footprints: {error}") from None
 
     @classmethod
@@ -68,10 +76,10 @@ class FootprintLayer:
         layers = {str(name) for name, kind in pyogrio.list_layers(path) if kind is not None}
         name = BUILDINGS if BUILDINGS in layers else find_only_layer(path)
         info = pyogrio.read_info(path, layer=name, force_total_bounds=True, force_feature_count=True)
-        columns = tuple(map(str, info["fields"]))
-        return cls(
-            path, name, parse_layer_crs(info["crs"], path), info["features"], info["total_bounds"], columns
-        )
+        columns, bounds = tuple(map(str, info["fields"])), info["total_bounds"]
+        rows = info["features"] if bounds is not None else 0
+        refuse_far_bounds(bounds if rows else (), str(path))
+        return cls(path, name, parse_layer_crs(info["crs"], path), rows, bounds, columns)
 
     @property
     def extent(self) -> Extent:
@@ -98,7 +106,12 @@ class FootprintLayer:
             yield frame.assign(**{"class": named})
 
     def _read(self, **options: Any) -> Any:
-        return pyogrio.read_dataframe(self.path, layer=self.name, **options)
+        try:
+            with ignore_ring_warnings():
+                found = pyogrio.read_dataframe(self.path, layer=self.name, **options)
+        except (ShapelyError, FeatureError) as error:
+            raise InputError(f"{self.path} cannot be read as footprints: {error}") from error
+        return refuse_far_coordinates(found, str(self.path))
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.io.access import check_writable
-from geoseg.io.atomic import replace_files
+from geoseg.io.atomic import replace_file
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
+from geoseg.raster.source import replace_raster
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.render import list_truth_polygons, render_photo
 
@@ -62,10 +63,10 @@ def write_scene(scene: SyntheticScene, photo: Path, truth: Path) -> int:
     The same scene gives the same bytes. Memory depends on the scene's width, not on its height.
     """
     _check_paths(photo, truth)
-    with replace_files(photo) as folder:
-        _write_photo(scene, folder / photo.name)
-    with replace_files(truth) as folder:
-        return _write_truth(scene, folder / truth.name)
+    with replace_raster(photo) as unfinished:
+        _write_photo(scene, unfinished)
+    with replace_file(truth) as unfinished:
+        return _write_truth(scene, unfinished)
 
 
 def _check_paths(photo: Path, truth: Path) -> None:

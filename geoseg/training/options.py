@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from geoseg.options import (
     Options,
     define_option,
 )
+from geoseg.records import parse_json
 
 Preset = Literal["none", "flips", "light", "strong", "sensors"]
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
@@ -182,7 +182,7 @@ class TrainOptions(Options):
     def architecture_arguments(self) -> dict[str, Any]:
         """Further arguments of the architecture."""
         try:
-            given = json.loads(self.arguments.replace("'", '"') or "{}")
+            given = parse_json(self.arguments.replace("'", '"') or "{}")
         except ValueError as error:
             raise InputError(f"`arguments` {self.arguments}: not JSON ({error})") from error
         if not isinstance(given, dict):

@@ -335,7 +335,7 @@ def test_what_is_no_number_is_unknown_and_counted() -> None:
         StripPixels(strip, plan.strip_patches(strip), *cut_rows(plan, strip, values, valid))
         for strip in plan.strips
     ]
-    answers = list(predictor.run(strips))
+    answers = list(predictor.run(strips, CancelToken()))
     classes = np.concatenate([answer.classes for answer in answers])
     probabilities = np.concatenate([answer.probabilities[0] for answer in answers])
     assert (classes[5:9, 20:30] == NODATA).all()

@@ -51,7 +51,7 @@ def convert_bbox(corner_and_size: Any) -> list[list[float]]:
     """A COCO bounding box (x, y, width, height) as a segmentation."""
     try:
         x, y, width, height = map(float, corner_and_size)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"bbox is {str(corner_and_size)[:40]}, not four numbers") from error
     return [[x, y, x + width, y, x + width, y + height, x, y + height]]
 
@@ -60,7 +60,7 @@ def parse_polygon(polygon: Any) -> NDArray[np.float64]:
     """A polygon's corners (x, y)."""
     try:
         numbers = np.asarray(polygon, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"a polygon holds something other than numbers: {str(polygon)[:40]}") from error
     if numbers.ndim != 1 or len(numbers) < 6 or len(numbers) % 2 or not np.isfinite(numbers).all():
         raise InputError(f"a polygon needs three or more pairs of numbers, not {str(polygon)[:40]}")
@@ -72,7 +72,7 @@ def parse_polygon(polygon: Any) -> NDArray[np.float64]:
 def decode_run_lengths(written: Mapping[str, Any], height: int, width: int) -> Mask:
     """The pixels of run lengths, plain or compressed, column by column and beginning outside."""
     size, counts = written.get("size"), written.get("counts")
-    if size is not None and list(size) != [height, width]:
+    if size is not None and size != [height, width]:
         raise InputError(f"run lengths are for an image of {size}, not of {[height, width]} (height, width)")
     runs = expand_runs(counts.encode()) if isinstance(counts, str) else parse_runs(counts)
     if runs.sum() != height * width or (runs < 0).any():

@@ -20,7 +20,7 @@ from geoseg.datasets.builder import DatasetBuilder
 from geoseg.datasets.classes import BACKGROUND, CLASS_COLORS, IGNORE_NAME
 from geoseg.datasets.options import Split
 from geoseg.datasets.schema import IGNORE
-from geoseg.errors import InputError
+from geoseg.errors import InputError, shorten_error
 from geoseg.io.archives import refuse_escaping_path
 from geoseg.progress import track
 from geoseg.raster.palette import ClassEntry
@@ -77,6 +77,10 @@ class JsonReader:
             except json.JSONDecodeError as error:
                 self.widen(error)
                 continue
+            except (ValueError, RecursionError) as error:
+                raise InputError(
+                    f"{self.path}: not JSON that can be read ({shorten_error(error)})"
+                ) from error
             # A number at the end of the window may go on beyond it.
             if end == len(self.text) and self.more():
                 continue
@@ -233,7 +237,8 @@ def add_image(photos: dict[int, CocoImage], value: Any, part: CocoFile) -> None:
         photo = CocoImage(
             int(value["id"]), str(value["file_name"]), int(value["height"]), int(value["width"])
         )
-    except (KeyError, TypeError, ValueError) as error:
+        array("q", [photo.number])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{part.annotations}: an image lacks id, file_name, height or width: {str(value)[:80]}"
         ) from error
@@ -250,7 +255,7 @@ def add_image(photos: dict[int, CocoImage], value: Any, part: CocoFile) -> None:
 def add_category(categories: dict[int, str], value: Any, part: CocoFile) -> None:
     try:
         number, name = int(value["id"]), str(value["name"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{part.annotations}: a category lacks id or name: {str(value)[:80]}") from error
     if number in categories:
         raise InputError(f"{part.annotations}: category id {number} is there twice")

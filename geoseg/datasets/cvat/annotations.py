@@ -113,6 +113,12 @@ class AnnotationParser:
         if tag in OTHER_SHAPES:
             self.found.others += 1
             return
+        try:
+            int(given.get("z_order", 0))
+        except ValueError as error:
+            raise InputError(
+                f"{self.path}: z_order {given['z_order'][:40]} of a {tag} is no whole number"
+            ) from error
         if "label" not in given:
             raise InputError(f"{self.path}: a {tag} of {self.found.images[-1].name} has no label")
         self.attributes = {}
@@ -181,7 +187,7 @@ def draw_shape(shape: CvatShape, height: int, width: int) -> Mask:
         if shape.kind == "mask":
             return decode_run_lengths(shape, height, width)
         return fill_outline(OUTLINE_READERS[shape.kind](shape), height, width)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise InputError(
             f"a {shape.kind} of {shape.label} lacks a number or has a broken one ({error})"
         ) from error

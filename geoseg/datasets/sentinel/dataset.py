@@ -49,6 +49,7 @@ from geoseg.datasets.sentinel.reflectance import (
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, Window
+from geoseg.records import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +271,7 @@ def read_earlier_sums(
 ) -> NDArray[np.float64] | None:
     """The sums of a label that was already made of the very same files in the very same way."""
     try:
-        note = json.loads(make_note_path(label).read_text(encoding="utf-8"))
+        note = parse_json(make_note_path(label).read_text(encoding="utf-8"))
         same = label.exists() and note["made_of"] == compute_fingerprint(source, options)
         return np.array(note["sums"], np.float64) if same else None
     except (OSError, ValueError, KeyError, TypeError):

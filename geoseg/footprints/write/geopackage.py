@@ -15,7 +15,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.write.formats import FIXED_DATE, VectorLayer, check_format, write_layer
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column, Spool
 from geoseg.footprints.write.styles import make_footprint_style, make_region_style
-from geoseg.io.access import is_sqlite_file
+from geoseg.io.access import explain_damage, is_sqlite_file
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 
 BUILDINGS = "buildings"
@@ -219,13 +219,13 @@ def list_columns(path: Path, table: str) -> set[str]:
     """The columns of a table in a database; none if it is not there."""
     if not is_sqlite_file(path):
         return set()
-    with closing(sqlite3.connect(path, timeout=1.0)) as base:
+    with explain_damage(path), closing(sqlite3.connect(path, timeout=1.0)) as base:
         return {row[1] for row in base.execute(f'PRAGMA table_info("{table}")')}
 
 
 def copy_other_layers(path: Path, copy: Path, dropped: set[str]) -> None:
     """Copy a GeoPackage without the layers that are about to be written; nothing is copied if no other is left."""
-    with closing(sqlite3.connect(path)) as source:
+    with explain_damage(path), closing(sqlite3.connect(path)) as source:
         kept = {row[0] for row in source.execute("SELECT table_name FROM gpkg_contents")} - dropped
         if not kept - {"layer_styles"}:
             return
