@@ -178,6 +178,7 @@ def vectorize(
     band: int | None = None,
     classes: Sequence[str] = (),
     assume_crs: str | None = None,
+    gsd_m: float | None = None,
     image: str | None = None,
     strip_rows: int | None = None,
     workers: int | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import atan2, degrees
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import GeosegError
-from geoseg.footprints.measure import AreaCrs, measure_polygons, measure_rectangles, transform_polygons
+from geoseg.footprints.measure import AreaCrs, PicturePlane, measure_rectangles, transform_polygons
 from geoseg.footprints.polygons import (
     Floats,
     Ints,
@@ -29,6 +30,7 @@ from geoseg.footprints.polygons import (
 )
 from geoseg.footprints.regularize.blocks import regularize_footprints
 from geoseg.footprints.trace.rings import TracedFootprints
+from geoseg.footprints.write.spool import PIXEL_NAMES
 from geoseg.raster.coding import FINE_STEPS
 from geoseg.raster.grid import Grid
 
@@ -102,7 +104,7 @@ class FeatureBuilder:
     """
 
     grid: Grid
-    area: AreaCrs
+    area: AreaCrs | PicturePlane
     crs: CRS
     names: Mapping[int, str]
     min_area_m2: float
@@ -123,7 +125,7 @@ class FeatureBuilder:
         if torn.any():
             flat = flat.replace_polygons(torn, apply_affine(footprints.polygons[torn], self._plane))
             placed = self._transform_to_crs(flat.polygons)
-        areas_m2, perimeters_m = measure_polygons(self.area, placed, self.crs)
+        areas_m2, perimeters_m = self.area.measure(placed, self.crs)
         stretch = np.sqrt(pixel_m2 / abs(self._plane.determinant))
         width_m, length_m, orientation_deg = measure_rectangles(flat.polygons)
         columns = {
@@ -138,7 +140,9 @@ class FeatureBuilder:
             "touches_nodata": flat.touches_nodata,
             "touches_edge": flat.touches_edge,
         }
-        rows = gpd.GeoDataFrame(columns, geometry=placed, crs=self.crs)
+        if self.grid.unit and self.grid.counts_pixels:
+            columns = convert_to_pixels(columns, self.grid.unit.metres)
+        rows = gpd.GeoDataFrame(columns, geometry=placed, crs=self.crs if self.grid.is_placed else None)
         return FeatureBatch(rows, traced.order[large], int((~large).sum()))
 
     def name(self, value: int) -> str:
@@ -201,6 +205,19 @@ class FeatureBuilder:
         """Where the plane's north points on the map, clockwise from the grid's."""
         to_crs = self.grid.transform @ ~self._plane
         return degrees(atan2(to_crs.b, to_crs.e))
+
+
+def convert_to_pixels(columns: Mapping[str, NDArray[Any]], pixel_m: float) -> dict[str, NDArray[Any]]:
+    """Sizes as numbers of pixels, in columns that say so; the others and the order stay."""
+    sizes = {
+        name: values / (pixel_m**2 if name.endswith("_m2") else pixel_m)
+        for name, values in columns.items()
+        if name in PIXEL_NAMES
+    }
+    return {
+        PIXEL_NAMES[name][0] if name in sizes else name: sizes.get(name, values)
+        for name, values in columns.items()
+    }
 
 
 def straighten_footprints(footprints: Footprints, resolution_m: float) -> Footprints:

@@ -25,6 +25,7 @@ from geoseg.models.precision import choose_runtime
 from geoseg.models.runtime import describe_device, find_devices, open_runtime
 from geoseg.models.store import Model, find_model, list_builtin_models
 from geoseg.raster.bands import match_bands, parse_bands
+from geoseg.raster.grid import PixelSize
 from geoseg.raster.plan import Plan
 from geoseg.raster.scene import Scene, open_scene
 
@@ -81,6 +82,11 @@ def choose_gsd(native_m: float, card: Card, request: str | float) -> float:
         return native_m
     if request == "auto":
         return find_best_gsd(native_m, card)
+    return parse_metres(request)
+
+
+def parse_metres(request: str | float) -> float:
+    """A resolution that is given as a number."""
     try:
         metres = float(request)
     except ValueError:
@@ -88,6 +94,13 @@ def choose_gsd(native_m: float, card: Card, request: str | float) -> float:
     if not 0 < metres < float("inf"):
         raise InputError(f"`gsd` {request}: give auto, native or a size in metres above zero")
     return metres
+
+
+def choose_picture_pixel(request: str | float, card: Card) -> PixelSize:
+    """What to take for the pixels of a picture that lies nowhere: those that `gsd` names, else those of the model."""
+    if request in ("auto", "native"):
+        return PixelSize(card.gsd_m, is_known=False)
+    return PixelSize(parse_metres(request), is_known=True)
 
 
 def find_best_gsd(native_m: float, card: Card) -> float:
@@ -153,7 +166,8 @@ class Job:
         """Changes whenever anything changes that could change a pixel of the result."""
         files = [read_file_state(path) for path in self.scene.files]
         grid = self.scene.grid
-        place = [grid.crs.to_wkt(), list(grid.transform), grid.height, grid.width, self.plan.strip_patch_rows]
+        unit = grid.unit and grid.unit.metres
+        place = [grid.crs.to_wkt(), list(grid.transform), *grid.shape, unit, self.plan.strip_patch_rows]
         everything = [self.parameters, files, place, self.scene.on_read_error, self.batch]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -165,9 +179,10 @@ class Job:
 
 def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
     """Settle everything about a prediction, or say in one line why it cannot be done."""
-    scene = open_scene(paths, options.assume_crs, options.on_read_error)
     model = find_model(options.model)
     card = model.card
+    pixel = choose_picture_pixel(options.gsd, card)
+    scene = open_scene(paths, options.assume_crs, options.on_read_error, pixel)
     bands = (
         parse_bands(scene.all_bands, options.bands, scene.name)
         if options.bands
@@ -177,7 +192,9 @@ def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
         raise InputError(
             f"`bands` {options.bands}: {len(bands)} given, but {card.name} wants {len(card.bands)}: {', '.join(card.bands)}"
         )
-    scene = resample_for_model(scene.with_bands(bands), card, options.gsd)
+    # Of a picture that lies nowhere, a number tells the pixels it has, not those to work with.
+    gsd = options.gsd if scene.native.is_placed or options.gsd == "native" else "auto"
+    scene = resample_for_model(scene.with_bands(bands), card, gsd)
     plan = plan_patches(scene, model, options)
     threshold = card.threshold if options.threshold is None else options.threshold
     if options.threshold is not None and card.class_channels > 1:
@@ -226,6 +243,11 @@ def report_job(job: Job) -> None:
     log.info(
         f"Scene   {scene.name}: {scene.native.width:,} x {scene.native.height:,} pixels of {scene.native.gsd_m:.3g} m"
     )
+    if scene.native.counts_pixels:
+        log.info(
+            f"        for nothing tells how large they are: taken as those of {job.model.card.name}, and sizes are given "
+            "in pixels; `gsd` METRES tells"
+        )
     if scene.is_resampled:
         log.info(
             f"        read as {scene.grid.width:,} x {scene.grid.height:,} pixels of {scene.grid.gsd_m:.3g} m"

@@ -19,7 +19,8 @@ from geoseg.models.card import Card
 from geoseg.progress import track
 from geoseg.raster.coding import PROBABILITY_STEPS
 from geoseg.raster.grid import Window
-from geoseg.raster.mosaic import MosaicLayer, write_mosaic
+from geoseg.raster.mosaic import MosaicLayer, is_png, resample_strips, write_mosaic
+from geoseg.raster.mosaic import StripFiles as RasterStrips
 from geoseg.raster.palette import Palette
 from geoseg.raster.plan import Strip
 from geoseg.raster.scene import SceneReader
@@ -114,7 +115,8 @@ def write_mosaics(
 ) -> None:
     """Join the finished strips to the rasters that were asked for, all at the same time.
 
-    `probability` gets the channels of the classes, `all_outputs` the separators as well.
+    `probability` gets the channels of the classes, `all_outputs` the separators as well. Rasters of a picture that lies
+    nowhere, and every PNG, have the pixels of the image itself: only so do they lie over it.
     """
     files = [journal.files(strip) for strip in job.plan.strips]
     card = job.model.card
@@ -133,12 +135,22 @@ def write_mosaics(
     )
     with ThreadPoolExecutor() as pool:
         written = [
-            pool.submit(write_mosaic, path, layer, job.scene.grid, strips)
+            pool.submit(write_raster, job, journal, path, layer, strips)
             for path, layer, strips in rasters
             if path
         ]
         for mosaic in written:
             mosaic.result()
+
+
+def write_raster(job: Job, journal: Journal, path: Path, layer: MosaicLayer, strips: RasterStrips) -> None:
+    """Join finished strips to one raster, on the grid that it is to have."""
+    scene = job.scene
+    if scene.is_resampled and (is_png(path) or not scene.grid.is_placed):
+        strips = resample_strips(scene.grid, strips, scene.native, journal.folder)
+        write_mosaic(path, layer, scene.native, strips)
+    else:
+        write_mosaic(path, layer, scene.grid, strips)
 
 
 def make_palette(card: Card) -> Palette:

@@ -15,7 +15,7 @@ from typing import Any
 from geoseg.inference.predictor import StripAnswer
 from geoseg.io.access import lock_folder
 from geoseg.io.atomic import replace_text
-from geoseg.raster.grid import Grid, Window
+from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
 from geoseg.raster.source import is_readable
@@ -74,7 +74,7 @@ class Journal:
     def keep(self, answer: StripAnswer, grid: Grid) -> StripFiles:
         """Write a finished strip; it counts once both files have their names."""
         files = self.files(answer.strip)
-        place = grid.window(Window(answer.strip.row, 0, answer.strip.height, grid.width))
+        place = answer.strip.place(grid)
         write_strip(files.probabilities, answer.probabilities, place)
         write_strip(files.classes, answer.classes[None], place)
         return files

@@ -12,13 +12,11 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError
-from geoseg.raster.source import describe_gdal_error
+from geoseg.raster.source import is_picture, open_raster
 
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -73,11 +71,13 @@ def make_mosaic_vrt(paths: Sequence[str]) -> str:
 
 
 def read_tile(path: str) -> MosaicTile:
-    try:
-        with rasterio.open(path) as dataset:
-            return describe_tile(dataset, path)
-    except RasterioError as error:
-        raise InputError(f"{path}: not a raster that can be read ({describe_gdal_error(error)})") from error
+    with open_raster(path, path) as dataset:
+        if is_picture(dataset):
+            raise InputError(
+                f"{path}: has no place on Earth, so it cannot be joined with other files to one image; write one result for "
+                "each of them: `out` results/"
+            )
+        return describe_tile(dataset, path)
 
 
 def describe_tile(dataset: Any, path: str) -> MosaicTile:

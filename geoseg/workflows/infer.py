@@ -10,13 +10,12 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
@@ -28,6 +27,7 @@ from geoseg.io.access import Output, check_outputs
 from geoseg.models.card import Card
 from geoseg.parallel import count_processors
 from geoseg.raster.mask import SEPARATORS
+from geoseg.raster.source import open_quietly
 from geoseg.workflows.results import FootprintResult
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff")
+MASK_SUFFIXES = (*RASTER_SUFFIXES, ".png")
 MOST_TRACERS = 4
 
 
@@ -55,7 +56,7 @@ class InferResult(FootprintResult):
         """The class of each pixel, 255 where unknown; none where no mask was asked for."""
         if self.mask_file is None:
             return None
-        with rasterio.open(self.mask_file) as dataset:
+        with open_quietly(self.mask_file) as dataset:
             return np.asarray(dataset.read(1))
 
     @property
@@ -70,13 +71,13 @@ class InferResult(FootprintResult):
             "megapixels": round(grid.megapixels, 3),
             "seconds": round(self.seconds, 3),
             **self.job.parameters,
-            **(asdict(self.counts) if self.counts else {}),
+            **(self.counts.summary if self.counts else {}),
         }
 
     def __str__(self) -> str:
         lines = [str(path) for path in self.outputs]
         if self.counts:
-            lines[0] += f": {self.count:,} footprints, {self.area_m2:,.1f} m²"
+            lines[0] += f": {self.count:,} footprints, {self.counts.describe_area()}"
         return "\n".join(lines)
 
 
@@ -112,8 +113,9 @@ def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions
 def write_qgis_project(out: Path, job: Job, options: InferOptions, path: Path) -> None:
     from geoseg.footprints.write.project import QgisProject, write_project
 
-    rasters = map(name_file, (options.probability, options.mask))
-    write_project(QgisProject(out, job.scene.files[0], *rasters), path)
+    probability, mask = map(name_file, (options.probability, options.mask))
+    placed = job.scene.grid.is_placed
+    write_project(QgisProject(out, job.scene.files[0], probability, mask, placed), path)
 
 
 def name_file(path: Path | None) -> str | None:
@@ -143,7 +145,8 @@ def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     if out:
         yield Output("a file of footprints", out, may_exist=True)
     for raster in list_rasters(options):
-        yield Output("a raster", raster, RASTER_SUFFIXES, options.overwrite)
+        suffixes = MASK_SUFFIXES if raster == options.mask else RASTER_SUFFIXES
+        yield Output("a raster", raster, suffixes, options.overwrite)
     if options.qgis_project:
         from geoseg.footprints.write.project import PROJECT_SUFFIXES
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from geoseg.inference.options import PredictOptions
 from geoseg.options import (
+    ABOVE_ZERO,
     AT_LEAST_ONE,
     FINITE,
     FOOTPRINTS,
@@ -93,7 +94,10 @@ class InferOptions(PredictOptions, FootprintOptions):
     """What can be asked of `infer`."""
 
     mask: Path | None = define_option(
-        None, "Write the class of each pixel to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
+        None,
+        "Write the class of each pixel to this GeoTIFF, or to a PNG of the image's size.",
+        group=OUTPUTS,
+        metavar="FILE.tif|.png",
     )
     probability: Path | None = define_option(
         None, "Write probabilities to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
@@ -134,6 +138,13 @@ class VectorizeOptions(FootprintOptions):
     )
     assume_crs: str | None = define_option(
         None, "CRS of a mask that does not say it.", group=INPUTS, metavar="CRS"
+    )
+    gsd_m: float | None = define_option(
+        None,
+        "Size of the pixels of a mask without a place, in metres.  [default: sizes in pixels]",
+        ABOVE_ZERO,
+        group=INPUTS,
+        metavar="M",
     )
     image: str | None = define_option(
         None, "The image below it all in the QGIS project.", group=INPUTS, metavar="FILE"
