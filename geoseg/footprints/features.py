@@ -29,6 +29,7 @@ from geoseg.footprints.polygons import (
     simplify_clusters,
 )
 from geoseg.footprints.regularize.blocks import regularize_footprints
+from geoseg.footprints.regularize.edges import Box, fit_to_image
 from geoseg.footprints.trace.rings import TracedFootprints
 from geoseg.footprints.write.spool import PIXEL_NAMES
 from geoseg.raster.coding import FINE_STEPS
@@ -188,7 +189,7 @@ class FeatureBuilder:
             )
         if not self.regularize or not len(flat):
             return footprints.with_polygons(flat)
-        return straighten_footprints(footprints.with_polygons(flat), self.grid.gsd_m)
+        return straighten_footprints(footprints.with_polygons(flat), self.grid.gsd_m, self._image)
 
     def _transform_to_crs(self, flat: Polygons) -> Polygons:
         to_crs = self.grid.transform @ ~self._plane
@@ -199,6 +200,12 @@ class FeatureBuilder:
         across, down = self.grid.pixel_size_m
         # Seen from above as on the map: a raster with its first row in the south is not turned over.
         return Affine.scale(across, -down if self.grid.transform.determinant < 0 else down)
+
+    @cached_property
+    def _image(self) -> Box:
+        """The box of all pixels in the plane."""
+        x, y = self._plane @ (self.grid.width, self.grid.height)
+        return min(0.0, x), min(0.0, y), max(0.0, x), max(0.0, y)
 
     @cached_property
     def _turn_deg(self) -> float:
@@ -220,13 +227,19 @@ def convert_to_pixels(columns: Mapping[str, NDArray[Any]], pixel_m: float) -> di
     }
 
 
-def straighten_footprints(footprints: Footprints, resolution_m: float) -> Footprints:
-    """Footprints with straight walls; those of several parts only where the parts still meet in points alone."""
+def straighten_footprints(footprints: Footprints, resolution_m: float, image: Box) -> Footprints:
+    """Footprints with straight walls inside the image, whose box is given.
+
+    Those of several parts only where the parts still meet in points alone; those that the image's edge would tear keep
+    their outlines as traced, and so do their neighbours.
+    """
     parts, owner = shapely.get_parts(footprints.polygons, return_index=True)
     shapes, done = regularize_footprints(parts, footprints.cluster[owner], resolution_m)
+    shapes, broken = fit_to_image(shapes, parts, footprints.cluster[owner], image, resolution_m)
     straight = np.bincount(owner, weights=~done) == 0
     whole = join_parts(shapes, owner)
     torn = ~shapely.is_valid(whole)
+    torn |= np.isin(footprints.cluster, footprints.cluster[owner[broken]])
     return replace(
         footprints,
         polygons=np.where(torn, footprints.polygons, whole),
