@@ -14,6 +14,7 @@ from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
 
@@ -84,7 +85,9 @@ def infer(
     mask: File | None = None,
     probability: File | None = None,
     all_outputs: File | None = None,
-) -> InferResult: ...
+    coco: File | None = None,
+    coco_images: File | None = None,
+) -> InferResult | ScenesResult: ...
 def open_model(
     name: File = "default",
 ) -> Model: ...

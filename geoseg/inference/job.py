@@ -16,13 +16,13 @@ from typing import Any
 
 from geoseg import __version__
 from geoseg.errors import InputError
+from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.inference.options import Augmentation, PredictOptions
 from geoseg.inference.predictor import AugmentedRuntime, Decision
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
-from geoseg.models.precision import choose_runtime
-from geoseg.models.runtime import describe_device, find_devices, open_runtime
+from geoseg.models.runtime import describe_device
 from geoseg.models.store import Model, find_model, list_builtin_models
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.grid import PixelSize
@@ -128,13 +128,20 @@ class Job:
     """A scene, a model, and how the one is run over the other."""
 
     scene: Scene
-    model: Model
+    loaded: LoadedModel
     plan: Plan
     normalisation: Normalisation
     threshold: float
     tta: Augmentation
-    kinds: tuple[RuntimeKind, ...]
     batch: int | None
+
+    @property
+    def model(self) -> Model:
+        return self.loaded.model
+
+    @property
+    def kinds(self) -> tuple[RuntimeKind, ...]:
+        return self.loaded.kinds
 
     @property
     def decision(self) -> Decision:
@@ -173,13 +180,16 @@ class Job:
 
     def open_runtime(self, kind: RuntimeKind) -> Runtime:
         patches = RawPatches(self.plan.patch, self.scene.dtype, self.normalisation)
-        runtime = open_runtime(self.model, patches, kind)
+        runtime = self.loaded.open_runtime(patches, kind)
         return runtime if self.tta == "none" else AugmentedRuntime(runtime, self.tta)
 
 
-def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
-    """Settle everything about a prediction, or say in one line why it cannot be done."""
-    model = find_model(options.model)
+def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel | None = None) -> Job:
+    """Settle everything about a prediction, or say in one line why it cannot be done.
+
+    A model that is `loaded` already, with the same options, is used again.
+    """
+    model = loaded.model if loaded else find_model(options.model)
     card = model.card
     pixel = choose_picture_pixel(options.gsd, card)
     scene = open_scene(paths, options.assume_crs, options.on_read_error, pixel)
@@ -201,13 +211,11 @@ def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
         raise InputError(
             f"`threshold` {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
         )
-    devices = ["cpu"] if model.is_onnx and options.device == "auto" else find_devices(options.device)
-    kind = choose_runtime(model, devices[0], options.engine, options.precision)
-    kinds = tuple(RuntimeKind(device, kind.engine, kind.precision) for device in devices)
+    loaded = loaded or load_model(model, options)
     with scene.open() as reader:
         look = reader.sample()
     normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
-    job = Job(scene, model, plan, normalisation, threshold, options.tta, kinds, options.batch)
+    job = Job(scene, loaded, plan, normalisation, threshold, options.tta, options.batch)
     report_job(job)
     return job
 

@@ -21,6 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import InputError
 from geoseg.raster.bands import Band
 from geoseg.raster.grid import Grid, PixelSize, Window
+from geoseg.raster.lists import expand_lists
 from geoseg.raster.source import (
     Pixels,
     describe_gdal_error,
@@ -208,9 +209,9 @@ def open_scene(
 
 
 def list_scene_files(paths: Sequence[str]) -> tuple[str, ...]:
-    """The files behind the given paths; a folder stands for the GeoTIFFs in it, by name."""
+    """The files behind the given paths; a folder stands for the GeoTIFFs in it, by name, a list for what it names."""
     files: list[str] = []
-    for path in paths:
+    for path in expand_lists(paths):
         if Path(path).is_dir():
             inside = sorted(str(f) for f in Path(path).iterdir() if f.suffix.lower() in (".tif", ".tiff"))
             if not inside:

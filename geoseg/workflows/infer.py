@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.inference.estimate import Estimate, estimate_job
 from geoseg.inference.job import Job, plan_job
+from geoseg.inference.loaded import LoadedModel
 from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import Output, check_outputs
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 RASTER_SUFFIXES = (".tif", ".tiff")
 MASK_SUFFIXES = (*RASTER_SUFFIXES, ".png")
 MOST_TRACERS = 4
+WORTH_PROCESSES_MPX = 20
+"""A smaller scene is done before processes of its own have started."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,16 @@ class InferResult(FootprintResult):
         return "\n".join(lines)
 
 
-def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -> InferResult:
-    """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments."""
+def infer_scene(
+    scene: Sequence[str], out: Path | None, options: InferOptions, loaded: LoadedModel | None = None
+) -> InferResult:
+    """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments.
+
+    A model that is `loaded` already, with the same options, is used again.
+    """
     start = time.monotonic()
     outputs = check_infer_outputs(scene, out, options)
-    job = plan_job(scene, options)
+    job = plan_job(scene, options, loaded)
     vectorizer = make_vectorizer(job, out, options) if out else None
     journal = Journal.beside(outputs[0], job.key)
     with journal.locked(), vectorizer or nullcontext():
@@ -127,6 +135,10 @@ def check_infer_outputs(scene: Sequence[str], out: Path | None, options: InferOp
     outputs = list(list_outputs(out, options))
     if not any((out, *list_rasters(options))):
         raise InputError("nothing to write: give `out` buildings.gpkg, `mask` or `probability`")
+    if options.coco:
+        raise InputError(
+            f"`coco` {options.coco}: is written of many scenes; give a folder for them: `out` results/"
+        )
     if options.qgis_project and not out:
         raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
     check_outputs(outputs, scene)
@@ -164,7 +176,8 @@ def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
     facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
     # A CPU is busy with the model: processes of our own would only take turns with it.
-    workers = min(MOST_TRACERS, count_processors() // 2) if on_gpu else 0
+    worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
+    workers = min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0
     return Vectorizer(job.scene.grid, out, options, facts, workers)
 
 

@@ -108,6 +108,18 @@ class InferOptions(PredictOptions, FootprintOptions):
         group=OUTPUTS,
         metavar="FILE.tif",
     )
+    coco: Path | None = define_option(
+        None,
+        "Write the footprints of many scenes to one COCO file as well, in pixels.",
+        group=OUTPUTS,
+        metavar="FILE.json",
+    )
+    coco_images: Path | None = define_option(
+        None,
+        "COCO file whose numbers of images and categories the results are to have: a list, as scoring programs want it.",
+        group=OUTPUTS,
+        metavar="FILE.json",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
