@@ -83,6 +83,7 @@ def infer(
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     batch: int | None = None,
     mask: File | None = None,
+    mask_from: Literal["pixels", "footprints"] = "pixels",
     probability: File | None = None,
     all_outputs: File | None = None,
     coco: File | None = None,

@@ -22,7 +22,7 @@ from geoseg.errors import InputError
 from geoseg.inference.estimate import Estimate, estimate_job
 from geoseg.inference.job import Job, plan_job
 from geoseg.inference.loaded import LoadedModel
-from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
+from geoseg.inference.pipeline import RasterOutputs, StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import Output, check_outputs
 from geoseg.models.card import Card
@@ -32,6 +32,7 @@ from geoseg.raster.source import open_quietly
 from geoseg.workflows.results import FootprintResult
 
 if TYPE_CHECKING:
+    from geoseg.footprints.burn import FootprintBurner
     from geoseg.regions.adjustment import ConfusionMatrix
     from geoseg.workflows.options import InferOptions
     from geoseg.workflows.vectorizer import Vectorizer
@@ -94,12 +95,16 @@ def infer_scene(
     start = time.monotonic()
     outputs = check_infer_outputs(scene, out, options)
     job = plan_job(scene, options, loaded)
-    vectorizer = make_vectorizer(job, out, options) if out else None
     journal = Journal.beside(outputs[0], job.key)
+    burner = make_burner(job, journal) if options.mask_from == "footprints" else None
+    vectorizer = make_vectorizer(job, out, options, burner, journal) if out or burner else None
     with journal.locked(), vectorizer or nullcontext():
         predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
         log.info("Writing " + ", ".join(map(str, outputs)))
-        write_mosaics(job, journal, options.mask, options.probability, options.all_outputs)
+        if vectorizer:
+            vectorizer.complete()
+        rasters = options.mask, options.probability, options.all_outputs
+        write_mosaics(job, journal, RasterOutputs(*rasters, burner.burn if burner else None))
     if options.qgis_project and out:
         write_qgis_project(out, job, options, options.qgis_project)
     journal.remove()
@@ -139,6 +144,8 @@ def check_infer_outputs(scene: Sequence[str], out: Path | None, options: InferOp
         raise InputError(
             f"`coco` {options.coco}: is written of many scenes; give a folder for them: `out` results/"
         )
+    if options.mask_from == "footprints" and not options.mask:
+        raise InputError("`mask_from` footprints: there is no mask; give `mask` mask.tif as well")
     if options.qgis_project and not out:
         raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
     check_outputs(outputs, scene)
@@ -165,8 +172,21 @@ def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
         yield Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite)
 
 
-def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
-    """What turns finished strips into footprints while the model works on the next ones."""
+def make_burner(job: Job, journal: Journal) -> FootprintBurner:
+    """What draws footprints back into a mask."""
+    from geoseg.footprints.burn import FootprintBurner
+
+    values = {entry.name: value for value, entry in enumerate(job.model.card.classes)}
+    return FootprintBurner(job.scene.grid, values, journal.folder)
+
+
+def make_vectorizer(
+    job: Job, out: Path | None, options: InferOptions, burner: FootprintBurner | None, journal: Journal
+) -> Vectorizer:
+    """What turns finished strips into footprints while the model works on the next ones.
+
+    Where they are wanted for the mask alone, their file goes with the strips.
+    """
     from geoseg.workflows.vectorizer import MaskFacts, Vectorizer
 
     card = job.model.card
@@ -178,7 +198,9 @@ def make_vectorizer(job: Job, out: Path, options: InferOptions) -> Vectorizer:
     # A CPU is busy with the model: processes of our own would only take turns with it.
     worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
     workers = min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0
-    return Vectorizer(job.scene.grid, out, options, facts, workers)
+    if out is None:
+        out, options = journal.folder / "footprints.gpkg", replace(options, overwrite=True)
+    return Vectorizer(job.scene.grid, out, options, facts, workers, burner.add if burner else None)
 
 
 def read_confusion(card: Card) -> ConfusionMatrix | None:

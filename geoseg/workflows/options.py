@@ -99,6 +99,11 @@ class InferOptions(PredictOptions, FootprintOptions):
         group=OUTPUTS,
         metavar="FILE.tif|.png",
     )
+    mask_from: Literal["pixels", "footprints"] = define_option(
+        "pixels",
+        "What the mask holds: the class of each pixel, or the footprints as they are written, cleaned and straight.",
+        group=OUTPUTS,
+    )
     probability: Path | None = define_option(
         None, "Write probabilities to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
     )

@@ -28,7 +28,7 @@ from geoseg.models.store import find_model
 from geoseg.progress import Advance, list_names, speak_of_problems_only, track, use_reporter
 from geoseg.raster.lists import list_single_scenes, name_scenes
 from geoseg.raster.source import is_picture, open_raster
-from geoseg.workflows.infer import InferResult, infer_scene
+from geoseg.workflows.infer import MASK_SUFFIXES, InferResult, infer_scene
 from geoseg.workflows.results import format_html_table
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def list_rasters(options: InferOptions) -> dict[str, Path]:
 
 
 def names_folder(path: Path) -> bool:
-    """Whether a raster's path is that of a folder: one that is there, or a name without an ending."""
-    return path.is_dir() or not path.suffix
+    """Whether a raster's path is that of a folder: a name without an ending, or one that is there."""
+    return path.suffix.lower() not in MASK_SUFFIXES and (path.is_dir() or not path.suffix)
 
 
 @dataclass(frozen=True)

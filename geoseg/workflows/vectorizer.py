@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+import geopandas as gpd
 import numpy as np
 from pyproj import CRS
 
@@ -146,7 +147,8 @@ class Vectorizer:
         vectorizer.counts
 
     `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without an
-    error finishes the file and gives it its name; with one, what was there before stays.
+    error finishes the file and gives it its name; with one, what was there before stays. `on_rows` hears of the rows of the
+    file in their order.
     """
 
     def __init__(
@@ -156,8 +158,10 @@ class Vectorizer:
         options: FootprintOptions,
         facts: MaskFacts = PLAIN_MASK,
         workers: int = 0,
+        on_rows: Callable[[gpd.GeoDataFrame], None] | None = None,
     ) -> None:
         self.grid = grid
+        self._on_rows = on_rows
         self.options = options
         self.facts = facts
         if not grid.is_placed:
@@ -180,6 +184,7 @@ class Vectorizer:
         self._names: dict[str, None] = dict.fromkeys(facts.names.values())
         self._written = self._dropped = 0
         self._area_sum = 0.0
+        self._is_complete = False
 
     def __enter__(self) -> Vectorizer:
         with ExitStack() as stack:
@@ -195,10 +200,16 @@ class Vectorizer:
             self._cleanup.__exit__(kind, error, trace)
             return
         with self._cleanup:
+            self.complete()
+            self._finish_file()
+
+    def complete(self) -> None:
+        """Trace what is left of the mask: no strip comes any more."""
+        if not self._is_complete:
+            self._is_complete = True
             for result in self._workers.take_rest():
                 self._take(*result)
             self._append([self._tracer.finish(build_footprints(self._stitcher.finish()))])
-            self._finish_file()
 
     def add(self, strip: MaskRows | MaskStrip) -> None:
         """Take the next strip; its files must stay until the block ends."""
@@ -231,6 +242,8 @@ class Vectorizer:
         if self._statistics is not None:
             rows["region"] = self._statistics.add_footprints(rows)
         self._writer.append(rows)
+        if self._on_rows is not None:
+            self._on_rows(rows)
         self._names |= dict.fromkeys(rows["class"])
         self._written += len(rows)
         self._dropped += batch.dropped
