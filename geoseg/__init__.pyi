@@ -15,6 +15,7 @@ from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
 
@@ -84,9 +85,12 @@ def infer(
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     batch: int | None = None,
     mask: File | None = None,
+    mask_from: Literal["pixels", "footprints"] = "pixels",
     probability: File | None = None,
     all_outputs: File | None = None,
-) -> InferResult: ...
+    coco: File | None = None,
+    coco_images: File | None = None,
+) -> InferResult | ScenesResult: ...
 def open_model(
     name: File = "default",
 ) -> Model: ...
@@ -190,6 +194,7 @@ def vectorize(
     band: int | None = None,
     classes: Sequence[str] = (),
     assume_crs: str | None = None,
+    gsd_m: float | None = None,
     image: str | None = None,
     strip_rows: int | None = None,
     workers: int | None = None,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geoseg.models.store import Model
     from geoseg.training.trained_model import TrainedModel
     from geoseg.workflows.infer import InferResult
+    from geoseg.workflows.scenes import ScenesResult
     from geoseg.workflows.stats import StatsResult
     from geoseg.workflows.vectorize import VectorizeResult
 
@@ -57,17 +58,25 @@ def document_options(kind: type[Options]) -> Callable[[Function], Function]:
 
 
 @document_options(InferOptions)
-def infer(scene: File | Sequence[File], out: File | None = None, **options: Any) -> InferResult:
+def infer(
+    scene: File | Sequence[File], out: File | None = None, **options: Any
+) -> InferResult | ScenesResult:
     """Find the buildings of a scene: a raster, several, or a folder of them.
 
     Footprints go to `out`, class of each pixel and probabilities to `mask` and `probability`. Where none of them is
     given, footprints and mask are kept as long as the result. A stopped run goes on when it is called again.
+
+    Where `out` (or `mask`, `probability`) is a folder, there or with a separator at its end, each scene gets files of its
+    own in it; the result then tells what came of each, also of those that failed.
     """
     from geoseg.workflows.infer import infer_scene
     from geoseg.workflows.results import TemporaryFolder
+    from geoseg.workflows.scenes import infer_scenes, wants_folder
 
     with store_frames(options) as stored:
         asked = InferOptions(**stored)
+        if wants_folder(out, asked):
+            return infer_scenes(list_files(scene), out, asked)
         if out or asked.mask or asked.probability:
             return infer_scene(list_files(scene), make_path(out), asked)
         folder = TemporaryFolder()

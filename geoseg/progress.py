@@ -58,12 +58,25 @@ def use_reporter(reporter: Reporter) -> Iterator[None]:
 @contextmanager
 def silence() -> Iterator[None]:
     """Keep quiet inside this block: no bar, no word. Of several processes that do the same, one should speak."""
+    with raise_level(logging.CRITICAL), use_reporter(SILENT):
+        yield
+
+
+@contextmanager
+def speak_of_problems_only(when: bool = True) -> Iterator[None]:
+    """Say nothing but warnings inside this block: of many alike, the first one tells how it is done."""
+    with raise_level(logging.WARNING if when else logging.NOTSET):
+        yield
+
+
+@contextmanager
+def raise_level(least: int) -> Iterator[None]:
+    """Pass over words that matter less, inside this block."""
     logger = logging.getLogger("geoseg")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.setLevel(max(level, least))
     try:
-        with use_reporter(SILENT):
-            yield
+        yield
     finally:
         logger.setLevel(level)
 

@@ -178,12 +178,15 @@ def list_outputs(context: click.Context | None) -> list[Path]:
         for param in context.command.params
         if param.name and (getattr(param, "group", "") == OUTPUTS or param.name in ("out", "page", "truth"))
     ]
-    return [path for name in outputs if isinstance(path := context.params[name], Path)]
+    given = {name: context.params[name] for name in outputs}
+    return [Path(path) for name, path in given.items() if isinstance(path, Path) or (path and name == "out")]
 
 
 def remove_outputs(context: click.Context | None) -> None:
     """Take away what is there, so that a page may begin anew."""
     for path in list_outputs(context):
+        if path.is_dir():
+            shutil.rmtree(path)
         path.unlink(missing_ok=True)
 
 

@@ -7,14 +7,22 @@ from pathlib import Path
 import click
 
 from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
-from geoseg.cli.options import add_out_option, take_options
-from geoseg.options import RESOURCES
+from geoseg.cli.options import take_options
+from geoseg.options import OUTPUTS, RESOURCES
 from geoseg.workflows.options import InferOptions
 
 
 @click.command("infer", cls=GroupedCommand)
 @click.argument("scene", nargs=-1, required=True)
-@add_out_option(required=False)
+@click.option(
+    "--out",
+    "-o",
+    cls=GroupedOption,
+    group=OUTPUTS,
+    metavar="FILE|FOLDER/",
+    help="Write building footprints here: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp; or for each "
+    "scene into a folder.",
+)
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -25,12 +33,16 @@ from geoseg.workflows.options import InferOptions
 @wrap_command
 @take_options(InferOptions)
 def command(
-    *, scene: tuple[str, ...], out: Path | None, dry_run: bool, as_json: bool, options: InferOptions
+    *, scene: tuple[str, ...], out: str | None, dry_run: bool, as_json: bool, options: InferOptions
 ) -> None:
     """Find the buildings of SCENE and write them as footprints with true areas, and as rasters.
 
     SCENE is a GeoTIFF or anything else GDAL reads, also inside a zip or on the web. Several files, or a folder of
-    GeoTIFFs, are read as one scene; where they overlap, the first wins.
+    GeoTIFFs, are read as one scene; where they overlap, the first wins. A .txt file (one scene a line) or a STAC item
+    collection (.json) stands for the scenes that it names.
+
+    With a folder for an output (there, or ending in /), each scene gets files of its own; manifest.csv tells what came
+    of each. Repeat the command, and only what is missing is done.
 
     A run that was stopped goes on where it was when the same command is given again.
 
@@ -38,15 +50,22 @@ def command(
     Examples:
       geoseg infer scene.tif --out buildings.gpkg
       geoseg infer tiles/ --mask mask.tif --probability probability.tif
+      geoseg infer scenes/*.tif --out results/
       geoseg infer sentinel.tif --bands B4,B3,B2,B8 --model sentinel2-builtup --mask built.tif
     """
     from geoseg.cli.main import return_large_buffers
     from geoseg.workflows.infer import estimate_infer, infer_scene
+    from geoseg.workflows.scenes import infer_scenes, wants_folder
 
     return_large_buffers()
+    file = None if out is None else Path(out)
+    if wants_folder(out, options):
+        results = infer_scenes(scene, out, options, dry_run)
+        print_result(results.summary, as_json, str(results))
+        raise SystemExit(1 if results.failed else 0)
     if dry_run:
-        needed = estimate_infer(scene, out, options)
+        needed = estimate_infer(scene, file, options)
         print_result(needed.summary, as_json, str(needed))
     else:
-        result = infer_scene(scene, out, options)
+        result = infer_scene(scene, file, options)
         print_result(result.summary, as_json, str(result))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import atan2, degrees
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import GeosegError
-from geoseg.footprints.measure import AreaCrs, measure_polygons, measure_rectangles, transform_polygons
+from geoseg.footprints.measure import AreaCrs, PicturePlane, measure_rectangles, transform_polygons
 from geoseg.footprints.polygons import (
     Floats,
     Ints,
@@ -28,7 +29,9 @@ from geoseg.footprints.polygons import (
     simplify_clusters,
 )
 from geoseg.footprints.regularize.blocks import regularize_footprints
+from geoseg.footprints.regularize.edges import Box, fit_to_image
 from geoseg.footprints.trace.rings import TracedFootprints
+from geoseg.footprints.write.spool import PIXEL_NAMES
 from geoseg.raster.coding import FINE_STEPS
 from geoseg.raster.grid import Grid
 
@@ -102,7 +105,7 @@ class FeatureBuilder:
     """
 
     grid: Grid
-    area: AreaCrs
+    area: AreaCrs | PicturePlane
     crs: CRS
     names: Mapping[int, str]
     min_area_m2: float
@@ -123,7 +126,7 @@ class FeatureBuilder:
         if torn.any():
             flat = flat.replace_polygons(torn, apply_affine(footprints.polygons[torn], self._plane))
             placed = self._transform_to_crs(flat.polygons)
-        areas_m2, perimeters_m = measure_polygons(self.area, placed, self.crs)
+        areas_m2, perimeters_m = self.area.measure(placed, self.crs)
         stretch = np.sqrt(pixel_m2 / abs(self._plane.determinant))
         width_m, length_m, orientation_deg = measure_rectangles(flat.polygons)
         columns = {
@@ -138,7 +141,9 @@ class FeatureBuilder:
             "touches_nodata": flat.touches_nodata,
             "touches_edge": flat.touches_edge,
         }
-        rows = gpd.GeoDataFrame(columns, geometry=placed, crs=self.crs)
+        if self.grid.unit and self.grid.counts_pixels:
+            columns = convert_to_pixels(columns, self.grid.unit.metres)
+        rows = gpd.GeoDataFrame(columns, geometry=placed, crs=self.crs if self.grid.is_placed else None)
         return FeatureBatch(rows, traced.order[large], int((~large).sum()))
 
     def name(self, value: int) -> str:
@@ -184,7 +189,7 @@ class FeatureBuilder:
             )
         if not self.regularize or not len(flat):
             return footprints.with_polygons(flat)
-        return straighten_footprints(footprints.with_polygons(flat), self.grid.gsd_m)
+        return straighten_footprints(footprints.with_polygons(flat), self.grid.gsd_m, self._image)
 
     def _transform_to_crs(self, flat: Polygons) -> Polygons:
         to_crs = self.grid.transform @ ~self._plane
@@ -197,19 +202,44 @@ class FeatureBuilder:
         return Affine.scale(across, -down if self.grid.transform.determinant < 0 else down)
 
     @cached_property
+    def _image(self) -> Box:
+        """The box of all pixels in the plane."""
+        x, y = self._plane @ (self.grid.width, self.grid.height)
+        return min(0.0, x), min(0.0, y), max(0.0, x), max(0.0, y)
+
+    @cached_property
     def _turn_deg(self) -> float:
         """Where the plane's north points on the map, clockwise from the grid's."""
         to_crs = self.grid.transform @ ~self._plane
         return degrees(atan2(to_crs.b, to_crs.e))
 
 
-def straighten_footprints(footprints: Footprints, resolution_m: float) -> Footprints:
-    """Footprints with straight walls; those of several parts only where the parts still meet in points alone."""
+def convert_to_pixels(columns: Mapping[str, NDArray[Any]], pixel_m: float) -> dict[str, NDArray[Any]]:
+    """Sizes as numbers of pixels, in columns that say so; the others and the order stay."""
+    sizes = {
+        name: values / (pixel_m**2 if name.endswith("_m2") else pixel_m)
+        for name, values in columns.items()
+        if name in PIXEL_NAMES
+    }
+    return {
+        PIXEL_NAMES[name][0] if name in sizes else name: sizes.get(name, values)
+        for name, values in columns.items()
+    }
+
+
+def straighten_footprints(footprints: Footprints, resolution_m: float, image: Box) -> Footprints:
+    """Footprints with straight walls inside the image, whose box is given.
+
+    Those of several parts only where the parts still meet in points alone; those that the image's edge would tear keep
+    their outlines as traced, and so do their neighbours.
+    """
     parts, owner = shapely.get_parts(footprints.polygons, return_index=True)
     shapes, done = regularize_footprints(parts, footprints.cluster[owner], resolution_m)
+    shapes, broken = fit_to_image(shapes, parts, footprints.cluster[owner], image, resolution_m)
     straight = np.bincount(owner, weights=~done) == 0
     whole = join_parts(shapes, owner)
     torn = ~shapely.is_valid(whole)
+    torn |= np.isin(footprints.cluster, footprints.cluster[owner[broken]])
     return replace(
         footprints,
         polygons=np.where(torn, footprints.polygons, whole),

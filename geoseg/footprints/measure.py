@@ -87,6 +87,10 @@ class AreaCrs:
         """Square metres in one square unit of the plane (0.0929 for feet)."""
         return get_metres_per_unit(self.crs) ** 2
 
+    def measure(self, polygons: Polygons, crs: CRS) -> tuple[FloatArray, FloatArray]:
+        """True square metres and metres of each polygon of `crs`."""
+        return measure_polygons(self, polygons, crs)
+
     def areas(self, polygons: Sequence[Any] | Polygons, crs: CRS) -> FloatArray:
         """Area of each polygon of `crs` in square metres, courtyards left out."""
         straight = split_long_edges(np.asarray(polygons, dtype=object), crs)
@@ -133,6 +137,29 @@ class AreaCrs:
                 f"{format_crs(self.crs)} does not reach the data; choose another `area_crs`, or auto"
             )
         return float(errors[np.argmax(np.abs(errors))])
+
+
+@dataclass(frozen=True)
+class PicturePlane:
+    """The plane of a picture that lies nowhere, where a unit is so many metres long, everywhere."""
+
+    unit_m: float
+    name: str = "the plane of the picture"
+
+    def measure(self, polygons: Polygons, crs: CRS) -> tuple[FloatArray, FloatArray]:
+        """Square metres and metres of each polygon, courtyards left out and their walls included."""
+        del crs  # there is only this plane
+        return shapely.area(polygons) * self.unit_m**2, shapely.length(polygons) * self.unit_m
+
+    def compute_densities(self, x: FloatArray, y: FloatArray, crs: CRS) -> FloatArray:
+        """Square metres that one square unit covers at each point: everywhere the same."""
+        del y, crs
+        return np.full(np.shape(x), self.unit_m**2)
+
+
+def choose_plane(grid: Grid, requested: str = "auto") -> AreaCrs | PicturePlane:
+    """Where the footprints of a raster are measured; `requested` is a CRS for areas, or auto."""
+    return PicturePlane(grid.unit.metres) if grid.unit else AreaCrs.choose(grid, requested)
 
 
 @dataclass(frozen=True)

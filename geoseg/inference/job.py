@@ -14,16 +14,17 @@ from typing import Any
 
 from geoseg import __version__
 from geoseg.errors import InputError
+from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.inference.options import Augmentation, PredictOptions
 from geoseg.inference.predictor import AugmentedRuntime, Decision
 from geoseg.io.addresses import read_source_state
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
-from geoseg.models.precision import choose_runtime
-from geoseg.models.runtime import describe_device, find_devices, open_runtime
+from geoseg.models.runtime import describe_device
 from geoseg.models.store import Model, find_model, list_builtin_models
 from geoseg.raster.bands import match_bands, parse_bands
+from geoseg.raster.grid import PixelSize
 from geoseg.raster.plan import Plan
 from geoseg.raster.scene import Scene, open_scene
 
@@ -80,6 +81,11 @@ def choose_gsd(native_m: float, card: Card, request: str | float) -> float:
         return native_m
     if request == "auto":
         return find_best_gsd(native_m, card)
+    return parse_metres(request)
+
+
+def parse_metres(request: str | float) -> float:
+    """A resolution that is given as a number."""
     try:
         metres = float(request)
     except (ValueError, OverflowError):
@@ -87,6 +93,13 @@ def choose_gsd(native_m: float, card: Card, request: str | float) -> float:
     if not 0 < metres < float("inf"):
         raise InputError(f"`gsd` {request}: give auto, native or a size in metres above zero")
     return metres
+
+
+def choose_picture_pixel(request: str | float, card: Card) -> PixelSize:
+    """What to take for the pixels of a picture that lies nowhere: those that `gsd` names, else those of the model."""
+    if request in ("auto", "native"):
+        return PixelSize(card.gsd_m, is_known=False)
+    return PixelSize(parse_metres(request), is_known=True)
 
 
 def find_best_gsd(native_m: float, card: Card) -> float:
@@ -114,17 +127,24 @@ class Job:
     """A scene, a model, and how the one is run over the other."""
 
     scene: Scene
-    model: Model
+    loaded: LoadedModel
     plan: Plan
     normalisation: Normalisation
     threshold: float
     tta: Augmentation
-    kinds: tuple[RuntimeKind, ...]
     batch: int | None
     source_states: list[list[Any]]
     """The state of each file of the scene before it was read."""
     sample_sha256: str
     """Tells apart scenes whose files have no state, such as those in cloud storage."""
+
+    @property
+    def model(self) -> Model:
+        return self.loaded.model
+
+    @property
+    def kinds(self) -> tuple[RuntimeKind, ...]:
+        return self.loaded.kinds
 
     @property
     def decision(self) -> Decision:
@@ -155,14 +175,15 @@ class Job:
     def key(self) -> str:
         """Changes whenever anything changes that could change a pixel of the result."""
         grid = self.scene.grid
-        place = [grid.crs.to_wkt(), list(grid.transform), grid.height, grid.width, self.plan.strip_patch_rows]
+        unit = grid.unit and grid.unit.metres
+        place = [grid.crs.to_wkt(), list(grid.transform), *grid.shape, unit, self.plan.strip_patch_rows]
         files = [self.source_states, self.sample_sha256]
         everything = [self.parameters, files, place, self.scene.on_read_error, self.batch]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
 
     def open_runtime(self, kind: RuntimeKind) -> Runtime:
         patches = RawPatches(self.plan.patch, self.scene.dtype, self.normalisation)
-        runtime = open_runtime(self.model, patches, kind)
+        runtime = self.loaded.open_runtime(patches, kind)
         return runtime if self.tta == "none" else AugmentedRuntime(runtime, self.tta)
 
     def find_changed_source(self) -> str | None:
@@ -171,11 +192,15 @@ class Job:
         return next((file for file, before in states if read_source_state(file) != before), None)
 
 
-def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
-    """Settle everything about a prediction, or say in one line why it cannot be done."""
-    scene = open_scene(paths, options.assume_crs, options.on_read_error)
-    model = find_model(options.model)
+def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel | None = None) -> Job:
+    """Settle everything about a prediction, or say in one line why it cannot be done.
+
+    A model that is `loaded` already, with the same options, is used again.
+    """
+    model = loaded.model if loaded else find_model(options.model)
     card = model.card
+    pixel = choose_picture_pixel(options.gsd, card)
+    scene = open_scene(paths, options.assume_crs, options.on_read_error, pixel)
     bands = (
         parse_bands(scene.all_bands, options.bands, scene.name)
         if options.bands
@@ -185,23 +210,23 @@ def plan_job(paths: Sequence[str], options: PredictOptions) -> Job:
         raise InputError(
             f"`bands` {options.bands}: {len(bands)} given, but {card.name} wants {len(card.bands)}: {', '.join(card.bands)}"
         )
-    scene = resample_for_model(scene.with_bands(bands), card, options.gsd)
+    # Of a picture that lies nowhere, a number tells the pixels it has, not those to work with.
+    gsd = options.gsd if scene.native.is_placed or options.gsd == "native" else "auto"
+    scene = resample_for_model(scene.with_bands(bands), card, gsd)
     plan = plan_patches(scene, model, options)
     threshold = card.threshold if options.threshold is None else options.threshold
     if options.threshold is not None and card.class_channels > 1:
         raise InputError(
             f"`threshold` {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
         )
-    devices = ["cpu"] if model.is_onnx and options.device == "auto" else find_devices(options.device)
-    kind = choose_runtime(model, devices[0], options.engine, options.precision)
-    kinds = tuple(RuntimeKind(device, kind.engine, kind.precision) for device in devices)
+    loaded = loaded or load_model(model, options)
     states = [read_source_state(file) for file in scene.sources]
     with scene.open() as reader:
         look = reader.sample()
     normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
     sample_sha256 = hashlib.sha256(look.values.tobytes() + look.valid.tobytes()).hexdigest()
     job = Job(
-        scene, model, plan, normalisation, threshold, options.tta, kinds, options.batch, states, sample_sha256
+        scene, loaded, plan, normalisation, threshold, options.tta, options.batch, states, sample_sha256
     )
     report_job(job)
     return job
@@ -244,6 +269,11 @@ def report_job(job: Job) -> None:
     log.info(
         f"Scene   {scene.name}: {scene.native.width:,} x {scene.native.height:,} pixels of {scene.native.gsd_m:.3g} m"
     )
+    if scene.native.counts_pixels:
+        log.info(
+            f"        for nothing tells how large they are: taken as those of {job.model.card.name}, and sizes are given "
+            "in pixels; `gsd` METRES tells"
+        )
     if scene.is_resampled:
         log.info(
             f"        read as {scene.grid.width:,} x {scene.grid.height:,} pixels of {scene.grid.gsd_m:.3g} m"

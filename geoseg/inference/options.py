@@ -32,7 +32,11 @@ class PredictOptions(Options):
         BETWEEN_ZERO_AND_ONE,
         group=MODEL,
     )
-    gsd: str | float = define_option("auto", "Pixel size to work at: auto, native or metres.", group=MODEL)
+    gsd: str | float = define_option(
+        "auto",
+        "Pixel size to work at: auto, native or metres. Of a picture without a place: the size of its pixels in metres.",
+        group=MODEL,
+    )
     patch: int | None = define_option(
         None, "Side of a patch in pixels.  [default: the model's]", AT_LEAST_ONE, group=MODEL
     )

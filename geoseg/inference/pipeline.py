@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from geoseg.errors import GeosegError
 from geoseg.inference.job import Job
@@ -19,11 +20,11 @@ from geoseg.inference.resume import Journal, StripFiles
 from geoseg.inference.threads import CancelToken, prefetch
 from geoseg.io.atomic import Delivery
 from geoseg.models.backends.base import RuntimeKind
-from geoseg.models.card import Card
 from geoseg.progress import track
 from geoseg.raster.coding import PROBABILITY_STEPS
-from geoseg.raster.grid import Window
-from geoseg.raster.mosaic import MosaicLayer, write_mosaic
+from geoseg.raster.grid import Grid, Window
+from geoseg.raster.mosaic import MosaicLayer, is_png, resample_strips, write_mosaic
+from geoseg.raster.mosaic import StripFiles as RasterStrips
 from geoseg.raster.palette import Palette
 from geoseg.raster.plan import Strip
 from geoseg.raster.scene import SceneReader
@@ -158,22 +159,35 @@ def read_strip(job: Job, reader: SceneReader, strip: Strip, begins_run: bool) ->
     return StripPixels(strip, patch_rows, pixels.values, pixels.valid)
 
 
+Redraw = Callable[[Grid, RasterStrips], RasterStrips]
+
+
+@dataclass(frozen=True)
+class RasterOutputs:
+    """The rasters that are asked for.
+
+    `probability` gets the channels of the classes, `all_outputs` the separators as well. `redraw` makes of the classes, on
+    the grid that the mask is to have, what the mask holds.
+    """
+
+    mask: Path | None = None
+    probability: Path | None = None
+    all_outputs: Path | None = None
+    redraw: Redraw | None = None
+
+
 def write_mosaics(
-    job: Job,
-    journal: Journal,
-    mask: Path | None,
-    probability: Path | None,
-    all_outputs: Path | None = None,
-    delivery: Delivery | None = None,
+    job: Job, journal: Journal, outputs: RasterOutputs, delivery: Delivery | None = None
 ) -> None:
     """Join the finished strips to the rasters that were asked for, all at the same time.
 
-    `probability` gets the channels of the classes, `all_outputs` the separators as well.
+    Rasters of a picture that lies nowhere, and every PNG, have the pixels of the image itself: only so do they lie over it.
     """
     files = [journal.files(strip) for strip in job.plan.strips]
     card = job.model.card
-    tags = {"GEOSEG": json.dumps(job.parameters, sort_keys=True), "AREA_OR_POINT": "Area"}
-    classes = MosaicLayer(("class",), palette=make_palette(card), tags=tags)
+    tags = make_tags(job.parameters)
+    drawn = {"mask_from": "footprints"} if outputs.redraw else {}
+    classes = MosaicLayer(("class",), palette=Palette(card.classes), tags=make_tags(job.parameters | drawn))
     probabilities, everything = (
         MosaicLayer(bands, scale=1 / PROBABILITY_STEPS, tags=tags)
         for bands in (card.outputs[: card.class_channels], card.outputs)
@@ -181,19 +195,32 @@ def write_mosaics(
     class_strips = [(f.strip, f.classes) for f in files]
     output_strips = [(f.strip, f.probabilities) for f in files]
     rasters = (
-        (mask, classes, class_strips),
-        (probability, probabilities, output_strips),
-        (all_outputs, everything, output_strips),
+        (outputs.mask, classes, class_strips, outputs.redraw),
+        (outputs.probability, probabilities, output_strips, None),
+        (outputs.all_outputs, everything, output_strips, None),
     )
     with ThreadPoolExecutor() as pool:
         written = [
-            pool.submit(write_mosaic, path, layer, job.scene.grid, strips, delivery)
-            for path, layer, strips in rasters
+            pool.submit(
+                write_mosaic, path, layer, *place_strips(job, journal, path, strips, redraw), delivery
+            )
+            for path, layer, strips, redraw in rasters
             if path
         ]
         for mosaic in written:
             mosaic.result()
 
 
-def make_palette(card: Card) -> Palette:
-    return Palette(card.classes)
+def make_tags(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """What a raster tells of its making."""
+    return {"GEOSEG": json.dumps(parameters, sort_keys=True), "AREA_OR_POINT": "Area"}
+
+
+def place_strips(
+    job: Job, journal: Journal, path: Path, strips: RasterStrips, redraw: Redraw | None
+) -> tuple[Grid, RasterStrips]:
+    """The grid that a raster is to have, and its strips on it."""
+    grid = job.scene.grid
+    if job.scene.is_resampled and (is_png(path) or not grid.is_placed):
+        grid, strips = job.scene.native, resample_strips(grid, strips, job.scene.native, journal.folder)
+    return grid, redraw(grid, strips) if redraw else strips

@@ -16,7 +16,7 @@ from geoseg.inference.predictor import StripAnswer
 from geoseg.io.access import lock_folder
 from geoseg.io.atomic import explain_write_errors, replace_text
 from geoseg.io.staging import make_private_folder, sweep_staging_folders
-from geoseg.raster.grid import Grid, Window
+from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
 from geoseg.raster.source import is_readable
@@ -80,7 +80,7 @@ class Journal:
     def keep(self, answer: StripAnswer, grid: Grid) -> StripFiles:
         """Write a finished strip; it counts once both files have their names."""
         files = self.files(answer.strip)
-        place = grid.window(Window(answer.strip.row, 0, answer.strip.height, grid.width))
+        place = answer.strip.place(grid)
         write_strip(files.probabilities, answer.probabilities, place)
         write_strip(files.classes, answer.classes[None], place)
         return files

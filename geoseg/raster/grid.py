@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from math import isfinite, sqrt
+from math import hypot, isfinite, sqrt
 
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
@@ -15,6 +15,14 @@ from geoseg.errors import InputError
 WGS84 = CRS.from_epsg(4326)
 ELLIPSOID = Geod(ellps="WGS84")
 PLACEHOLDER_CRS = CRS.from_proj4("+proj=laea +lat_0=0 +lon_0=0 +datum=WGS84 +units=m +no_defs")
+
+
+PICTURE_CRS = CRS.from_wkt(
+    'ENGCRS["Picture",EDATUM["Top left corner"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["pixel",1]]'
+)
+"""The plane of a picture that lies nowhere on Earth: x in columns, y in rows upwards from its top edge, so below zero."""
+PICTURE_TRANSFORM = Affine.scale(1, -1)
+"""Where QGIS, too, draws a raster that does not say where it lies."""
 
 
 @lru_cache(maxsize=64)
@@ -53,20 +61,33 @@ class Window:
 
 
 @dataclass(frozen=True)
+class PixelSize:
+    """The side of a pixel on the ground, in metres, of a picture that lies nowhere; is it known, or only assumed?"""
+
+    metres: float
+    is_known: bool
+
+
+@dataclass(frozen=True)
 class Grid:
-    """A raster's pixels on Earth. `transform` takes (col, row) to the CRS, pixel corners at integers."""
+    """A raster's pixels on Earth. `transform` takes (col, row) to the CRS, pixel corners at integers.
+
+    A picture that lies nowhere has a plane of its own for a CRS, in which the size of one unit, a pixel of the file, is
+    told by `unit`.
+    """
 
     crs: CRS
     transform: Affine
     height: int
     width: int
+    unit: PixelSize | None = None
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise InputError(f"a grid of {self.width} x {self.height} pixels holds nothing")
         if not all(map(isfinite, self.transform)) or self.transform.is_degenerate:
             raise InputError(
-                "the georeference gives pixels no size; repair it with gdal_edit.py -a_ullr or gdalwarp"
+                "the georeference gives pixels no size; set it anew, e.g. with rio edit-info --transform"
             )
 
     @property
@@ -88,6 +109,16 @@ class Grid:
         return min(xs), min(ys), max(xs), max(ys)
 
     @property
+    def is_placed(self) -> bool:
+        """Whether anybody knows where on Earth it lies."""
+        return self.unit is None
+
+    @property
+    def counts_pixels(self) -> bool:
+        """Whether sizes are given in pixels, since nobody knows how large these are."""
+        return self.unit is not None and not self.unit.is_known
+
+    @property
     def is_geographic(self) -> bool:
         return bool(self.crs.is_geographic)
 
@@ -106,6 +137,9 @@ class Grid:
     @cached_property
     def pixel_size_m(self) -> tuple[float, float]:
         """True ground size (across, down) of the middle pixel, in metres on the ellipsoid."""
+        if self.unit:
+            at = self.transform
+            return hypot(at.a, at.d) * self.unit.metres, hypot(at.b, at.e) * self.unit.metres
         col, row = self.width / 2, self.height / 2
         to_lonlat = find_transformer(self.crs, WGS84)
         lon, lat = self.centre_lonlat
@@ -124,7 +158,7 @@ class Grid:
     def window(self, window: Window) -> Grid:
         """The grid of one window of this grid."""
         shifted = self.transform @ Affine.translation(window.col, window.row)
-        return Grid(self.crs, shifted, window.height, window.width)
+        return replace(self, transform=shifted, height=window.height, width=window.width)
 
     def rescale(self, gsd_m: float) -> Grid:
         """The same ground in pixels that are square on the ground, `gsd_m` metres a side or very nearly so."""
@@ -132,7 +166,12 @@ class Grid:
         height = max(1, round(self.height * down / gsd_m))
         width = max(1, round(self.width * across / gsd_m))
         scale = Affine.scale(self.width / width, self.height / height)
-        return Grid(self.crs, self.transform @ scale, height, width)
+        return replace(self, transform=self.transform @ scale, height=height, width=width)
+
+
+def make_picture_grid(shape: tuple[int, int], pixel: PixelSize) -> Grid:
+    """The pixels of a picture that lies nowhere, in a plane of its own."""
+    return Grid(PICTURE_CRS, PICTURE_TRANSFORM, *shape, unit=pixel)
 
 
 def make_placeholder_grid(shape: tuple[int, int], gsd_m: float) -> Grid:

@@ -16,8 +16,8 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
 from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
-from geoseg.raster.grid import Grid
-from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, open_raster, read_crs, read_transform
+from geoseg.raster.grid import Grid, PixelSize
+from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, open_raster, read_grid
 
 CACHE_BYTES = 64 * 2**20
 STRIP_PIXELS = 16_000_000
@@ -172,7 +172,7 @@ class Mask:
         if ((raw > 0) & ~white & ~unknown).any():
             raise InputError(
                 f"{self.path}: holds 255 beside other classes, and does not say what it is; if it marks unknown "
-                f"pixels, say so: gdal_edit.py -a_nodata 255 {self.path}"
+                f"pixels, say so: rio edit-info --nodata 255 {self.path}"
             )
         return np.where(white, np.uint8(1), raw)
 
@@ -184,8 +184,9 @@ def open_mask(
     threshold: float | None = None,
     probability: str | None = None,
     assume_crs: str | None = None,
+    pixel: PixelSize | None = None,
 ) -> Mask:
-    """Check that a raster can be vectorised, and note how."""
+    """Check that a raster can be vectorised, and note how; `pixel` is for a mask that lies nowhere on Earth."""
     if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
         raise InputError(f"{path}: no such file")
     with rasterio.Env(), open_raster(path, path) as dataset:
@@ -194,7 +195,7 @@ def open_mask(
         mask = Mask(
             path=path,
             band=chosen,
-            grid=Grid(read_crs(dataset, path, assume_crs), read_transform(dataset, path), *dataset.shape),
+            grid=read_grid(dataset, path, assume_crs, pixel),
             block_height=dataset.block_shapes[0][0],
             threshold=threshold,
         )
@@ -210,7 +211,8 @@ def open_mask(
 def open_probability(path: str, grid: Grid) -> Probability:
     """Check that a probability fits the grid of a mask pixel by pixel."""
     with rasterio.Env(), open_raster(path, path) as dataset:
-        if dataset.shape != grid.shape or not dataset.transform.almost_equals(grid.transform):
+        same_place = not grid.is_placed or dataset.transform.almost_equals(grid.transform)
+        if dataset.shape != grid.shape or not same_place:
             raise InputError(f"{path}: does not have the same pixels as the mask; give the two of one run")
         return Probability.of(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
 
@@ -218,7 +220,7 @@ def open_probability(path: str, grid: Grid) -> Probability:
 def read_raster_grid(path: str, assume_crs: str | None = None) -> Grid:
     """Where the pixels of a raster lie."""
     with rasterio.Env(), open_raster(path, path) as dataset:
-        return Grid(read_crs(dataset, path, assume_crs), read_transform(dataset, path), *dataset.shape)
+        return read_grid(dataset, path, assume_crs)
 
 
 def split_rows(grid: Grid) -> Iterator[slice]:
@@ -238,8 +240,7 @@ def choose_band(dataset: Any, path: str, band: int | None) -> int:
         return int(usable[0])
     if band is None:
         raise InputError(
-            f"{path}: has {len(usable)} bands, a mask has one; geoseg vectorize takes one with `band` 1 to "
-            f"{dataset.count}, gdal_translate -b cuts it out"
+            f"{path}: has {len(usable)} bands, a mask has one; geoseg vectorize takes one with `band` 1 to {dataset.count}"
         )
     if band not in dataset.indexes:
         raise InputError(f"`band` {band}: {path} has bands 1 to {dataset.count}")

@@ -6,8 +6,8 @@ there. So the strip files are what a later run resumes from, and the mosaic appe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -23,8 +23,11 @@ from geoseg.io.atomic import Delivery, replace_file
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.palette import Palette
-from geoseg.raster.plan import Strip
-from geoseg.raster.source import make_rasterio_crs, read_overview_ends, replace_raster
+from geoseg.raster.plan import STRIP_PIXELS, Strip
+from geoseg.raster.source import make_rasterio_crs, open_quietly, read_overview_ends, replace_raster
+
+StripFiles = Sequence[tuple[Strip, Path]]
+"""The strips of a raster in the order of rows, each with the file that holds it."""
 
 BLOCK = 512
 COPY_CACHE_BYTES = 64 * 2**20
@@ -37,6 +40,8 @@ class MosaicLayer:
     bands: tuple[str, ...]
     scale: float = 1.0
     palette: Palette | None = None
+    whole_palette: bool = False
+    """Whether the palette names all 256 values, as a PNG must where any of them may occur."""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -52,38 +57,85 @@ def write_strip(path: Path, values: NDArray[np.uint8], grid: Grid) -> None:
     bands, height, width = values.shape
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": bands, "height": height, "width": width,
-        "crs": make_rasterio_crs(grid.crs), "transform": grid.transform, "nodata": NODATA,
+        "crs": make_rasterio_crs(grid.crs) if grid.is_placed else None, "transform": grid.transform, "nodata": NODATA,
         "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
         "compress": "zstd", "zstd_level": 1, "bigtiff": "if_safer",
     }  # fmt: skip
-    with replace_raster(path) as unfinished, rasterio.open(unfinished, "w", **profile) as dataset:
+    with replace_raster(path) as unfinished, open_quietly(unfinished, mode="w", **profile) as dataset:
         dataset.write(values)
 
 
 def write_mosaic(
-    out: Path,
-    layer: MosaicLayer,
-    grid: Grid,
-    strips: Sequence[tuple[Strip, Path]],
-    delivery: Delivery | None = None,
+    out: Path, layer: MosaicLayer, grid: Grid, strips: StripFiles, delivery: Delivery | None = None
 ) -> None:
-    """Join strip files to a cloud-optimised GeoTIFF, with a QGIS style beside it when the layer has a palette."""
+    """Join strip files to one raster: a cloud-optimised GeoTIFF, or a PNG where the name says so.
+
+    A QGIS style lies beside a GeoTIFF with a palette. A PNG holds its palette; a side file tells its place, if it has one.
+    """
     with (
         rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"),
         replace_file(out, delivery) as unfinished,
     ):
-        rasterio.shutil.copy(
-            make_strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",
-            blocksize=BLOCK, **layer.cog_options, sparse_ok=True, num_threads="all_cpus",
-        )  # fmt: skip
+        if is_png(out):
+            with rasterio.Env(GDAL_PAM_ENABLED=grid.is_placed):
+                source = make_strips_vrt(replace(layer, whole_palette=True), grid, strips)
+                copy_raster(source, unfinished, driver="PNG")
+        else:
+            copy_raster(
+                make_strips_vrt(layer, grid, strips), unfinished, driver="COG", compress="deflate", bigtiff="if_safer",
+                blocksize=BLOCK, **layer.cog_options, sparse_ok=True, num_threads="all_cpus",
+            )  # fmt: skip
         check_mosaic(unfinished, out, strips)
-        if layer.palette:
+        if layer.palette and not is_png(out):
             unfinished.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8")
 
 
-def check_mosaic(path: Path, out: Path, strips: Sequence[tuple[Strip, Path]]) -> None:
+def is_png(path: Path) -> bool:
+    return path.suffix.lower() == ".png"
+
+
+def copy_raster(source: str, out: Path, **options: Any) -> None:
+    """Copy a raster, or the text of a virtual one, which may lie nowhere."""
+    with open_quietly(source) as dataset:
+        rasterio.shutil.copy(dataset, out, **options)
+
+
+def resample_strips(grid: Grid, strips: StripFiles, onto: Grid, folder: Path) -> StripFiles:
+    """The same raster in another number of pixels, each the nearest one: strip files that cover `onto`."""
+    source = make_strips_vrt(MosaicLayer(name_bands(strips)), grid, strips)
+    cols = find_nearest(0, onto.width, onto.width, grid.width)
+    resampled = []
+    with open_quietly(source) as dataset:
+        for strip in split_into_strips(onto):
+            rows = find_nearest(strip.row, strip.stop_row, onto.height, grid.height)
+            window = RasterioWindow(0, rows[0], grid.width, rows[-1] - rows[0] + 1)
+            values = dataset.read(window=window)[:, rows - rows[0]][:, :, cols]
+            resampled.append((strip, folder / f"{strips[0][1].stem}-own-{strip.index:06}.tif"))
+            write_strip(resampled[-1][1], values, strip.place(onto))
+    return resampled
+
+
+def name_bands(strips: StripFiles) -> tuple[str, ...]:
+    """Names for as many bands as strip files hold."""
+    with open_quietly(strips[0][1]) as dataset:
+        return tuple(f"band {number}" for number in dataset.indexes)
+
+
+def find_nearest(start: int, stop: int, size: int, source: int) -> NDArray[np.intp]:
+    """Which of `source` pixels lies below the middle of each of the pixels start to stop of `size`."""
+    return ((2 * np.arange(start, stop) + 1) * source // (2 * size)).astype(np.intp)
+
+
+def split_into_strips(grid: Grid) -> Iterator[Strip]:
+    """The rows of a grid in strips that take little memory."""
+    step = max(1, STRIP_PIXELS // grid.width)
+    for index, row in enumerate(range(0, grid.height, step)):
+        yield Strip(index, row, min(row + step, grid.height))
+
+
+def check_mosaic(path: Path, out: Path, strips: StripFiles) -> None:
     """Compare a mosaic with its strips: blocks that a full disk did not take read as nodata, without an error."""
-    with rasterio.open(path) as mosaic:
+    with open_quietly(path) as mosaic:
         for strip, file in strips:
             with rasterio.open(file) as dataset:
                 expected = dataset.read(mosaic.indexes)
@@ -95,22 +147,25 @@ def check_mosaic(path: Path, out: Path, strips: Sequence[tuple[Strip, Path]]) ->
     read_overview_ends(path)
 
 
-def make_strips_vrt(layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> str:
+def make_strips_vrt(layer: MosaicLayer, grid: Grid, strips: StripFiles) -> str:
     """The text of a virtual raster that stacks strip files and carries everything a reader should be told."""
     tags = "".join(f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in layer.tags.items())
     georeference = ", ".join(repr(float(value)) for value in grid.transform.to_gdal())
+    srs = f"<SRS>{escape(make_rasterio_crs(grid.crs).to_wkt())}</SRS>" if grid.is_placed else ""
     bands = "".join(format_band(i + 1, layer, grid, strips) for i in range(len(layer.bands)))
     return (
         f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">'
-        f"<SRS>{escape(make_rasterio_crs(grid.crs).to_wkt())}</SRS><GeoTransform>{georeference}</GeoTransform>"
+        f"{srs}<GeoTransform>{georeference}</GeoTransform>"
         f"<Metadata>{tags}</Metadata>{bands}</VRTDataset>"
     )
 
 
-def format_band(number: int, layer: MosaicLayer, grid: Grid, strips: Sequence[tuple[Strip, Path]]) -> str:
+def format_band(number: int, layer: MosaicLayer, grid: Grid, strips: StripFiles) -> str:
     sources = "".join(format_source(number, grid.width, strip, path) for strip, path in strips)
     scale = f"<Offset>0</Offset><Scale>{layer.scale!r}</Scale>" if layer.scale != 1 else ""
-    colours = layer.palette.to_vrt() if layer.palette else "<ColorInterp>Gray</ColorInterp>"
+    colours = (
+        layer.palette.to_vrt(layer.whole_palette) if layer.palette else "<ColorInterp>Gray</ColorInterp>"
+    )
     return (
         f'<VRTRasterBand dataType="Byte" band="{number}"><Description>{escape(layer.bands[number - 1])}</Description>'
         f"<NoDataValue>{NODATA}</NoDataValue>{scale}{colours}{sources}</VRTRasterBand>"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
 from geoseg.errors import InputError
+from geoseg.raster.coding import NODATA
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,16 @@ class Palette:
 
     classes: Sequence[ClassEntry]
 
-    def to_vrt(self) -> str:
-        """As GDAL writes it in a virtual raster."""
-        rows = "".join(
-            f'<Entry c1="{each.rgb[0]}" c2="{each.rgb[1]}" c3="{each.rgb[2]}" c4="{choose_alpha(value)}"/>'
-            for value, each in enumerate(self.classes)
-        )
+    def to_vrt(self, whole: bool = False) -> str:
+        """As GDAL writes it in a virtual raster.
+
+        `whole`: all 256 values, of which only unknown is clear, so that a PNG tells by itself what is unknown.
+        """
+        entries = [(*each.rgb, choose_alpha(value)) for value, each in enumerate(self.classes)]
+        if whole:
+            opaque = [(*each.rgb, 255) for each in self.classes]
+            entries = [*opaque, *[(0, 0, 0, 255)] * (NODATA - len(opaque)), (0, 0, 0, 0)]
+        rows = "".join(f'<Entry c1="{r}" c2="{g}" c3="{b}" c4="{a}"/>' for r, g, b, a in entries)
         return f"<ColorInterp>Palette</ColorInterp><ColorTable>{rows}</ColorTable>"
 
     def to_qml(self) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
+from geoseg.raster.grid import Grid, Window
 
 STRIP_PIXELS = 4_000_000
 
@@ -29,6 +30,10 @@ class Strip:
     @property
     def height(self) -> int:
         return self.stop_row - self.row
+
+    def place(self, grid: Grid) -> Grid:
+        """Where its rows of a grid lie."""
+        return grid.window(Window(self.row, 0, self.height, grid.width))
 
 
 @dataclass(frozen=True)

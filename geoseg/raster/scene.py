@@ -20,14 +20,14 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError, hide_secrets
 from geoseg.raster.bands import Band
-from geoseg.raster.grid import Grid, Window
+from geoseg.raster.grid import Grid, PixelSize, Window
+from geoseg.raster.lists import expand_lists
 from geoseg.raster.source import (
     Pixels,
     describe_gdal_error,
     find_known_pixels,
     open_raster,
-    read_crs,
-    read_transform,
+    read_grid,
     split_window,
 )
 from geoseg.raster.vrt import make_mosaic_vrt
@@ -197,21 +197,30 @@ def find_sample_starts(size: int) -> list[int]:
 
 
 def open_scene(
-    paths: Sequence[str], assume_crs: str | None = None, on_read_error: OnReadError = "stop"
+    paths: Sequence[str],
+    assume_crs: str | None = None,
+    on_read_error: OnReadError = "stop",
+    pixel: PixelSize | None = None,
 ) -> Scene:
-    """Find out what lies at one or more paths: files, folders of GeoTIFFs, or anything else GDAL opens."""
+    """Find out what lies at one or more paths: files, folders of GeoTIFFs, or anything else GDAL opens.
+
+    `pixel` is what to take for the pixels of a picture that lies nowhere on Earth; without it, there must be a place.
+    """
     files = list_scene_files(paths)
     first = hide_secrets(files[0])
     name = first if len(files) == 1 else f"{first} and {len(files) - 1} more"
     source = files[0] if len(files) == 1 else make_mosaic_vrt(files)
     with rasterio.Env(), open_raster(source, name) as dataset:
-        return describe_scene(dataset, source, name, files, assume_crs, on_read_error)
+        refuse_empty(dataset, name)
+        refuse_unusable_colors(dataset, name)
+        grid = read_grid(dataset, name, assume_crs, pixel)
+        return describe_scene(dataset, source, name, files, grid, on_read_error)
 
 
 def list_scene_files(paths: Sequence[str]) -> tuple[str, ...]:
-    """The files behind the given paths; a folder stands for the GeoTIFFs in it, by name."""
+    """The files behind the given paths; a folder stands for the GeoTIFFs in it, by name, a list for what it names."""
     files: list[str] = []
-    for path in paths:
+    for path in expand_lists(paths):
         if Path(path).is_dir():
             inside = sorted(str(f) for f in Path(path).iterdir() if f.suffix.lower() in (".tif", ".tiff"))
             if not inside:
@@ -231,18 +240,10 @@ def describe_scene(
     source: str,
     name: str,
     files: tuple[str, ...],
-    assume_crs: str | None,
+    grid: Grid,
     on_read_error: OnReadError,
 ) -> Scene:
     """Check that an open dataset can serve as a scene, and note what it holds."""
-    if dataset.count == 0:
-        hint = (
-            f"; it holds {len(dataset.subdatasets)} rasters: name one, e.g. {dataset.subdatasets[0]}"
-            if dataset.subdatasets
-            else ""
-        )
-        raise InputError(f"{name}: no band to read{hint}")
-    refuse_unusable_colors(dataset, name)
     bands = tuple(
         Band(i + 1, (description or "").strip(), colour.name)
         for i, (description, colour) in enumerate(zip(dataset.descriptions, dataset.colorinterp, strict=True))
@@ -252,12 +253,7 @@ def describe_scene(
         raise InputError(f"{name}: its only band is an alpha band")
     dtype = dataset.dtypes[data[0] - 1]
     if "complex" in dtype:
-        raise InputError(
-            f"{name}: complex numbers ({dtype}) are no image; take the amplitude first, e.g. with gdal_calc.py"
-        )
-    grid = Grid(
-        read_crs(dataset, name, assume_crs), read_transform(dataset, name), dataset.height, dataset.width
-    )
+        raise InputError(f"{name}: complex numbers ({dtype}) are no image; take the amplitude first")
     return Scene(
         source=source,
         name=name,
@@ -280,12 +276,18 @@ def list_parts(dataset: Any) -> tuple[str, ...]:
     return tuple(each for each in dataset.files if not each.endswith(NOTES_SUFFIX))
 
 
+def refuse_empty(dataset: Any, name: str) -> None:
+    if dataset.count == 0:
+        hint = (
+            f"; it holds {len(dataset.subdatasets)} rasters: name one, e.g. {dataset.subdatasets[0]}"
+            if dataset.subdatasets
+            else ""
+        )
+        raise InputError(f"{name}: no band to read{hint}")
+
+
 def refuse_unusable_colors(dataset: Any, name: str) -> None:
     if ColorInterp.palette in dataset.colorinterp:
-        raise InputError(
-            f"{name}: colours are indices into a palette; expand them first: gdal_translate -expand rgb {name} rgb.tif"
-        )
+        raise InputError(f"{name}: colours are indices into a palette; save it with 24-bit RGB colours first")
     if dataset.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") == "CMYK":
-        raise InputError(
-            f"{name}: colours are CMYK (for print); convert them first: gdal_translate -b 1 -b 2 -b 3 {name} rgb.tif"
-        )
+        raise InputError(f"{name}: colours are CMYK (for print); save it with RGB colours first")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from math import isfinite
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,7 @@ from pyproj import CRS
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path
 from rasterio.env import ensure_env_with_credentials
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
@@ -32,7 +35,12 @@ from geoseg.io.trust import (
     find_suffix,
     is_trusted,
 )
-from geoseg.raster.grid import Window, parse_crs
+from geoseg.raster.exif import CameraTags
+from geoseg.raster.grid import PICTURE_TRANSFORM, Grid, PixelSize, Window, make_picture_grid, parse_crs
+
+log = logging.getLogger(__name__)
+
+OPENING = Lock()
 
 # What rasterio raises when GDAL fails; a failed write comes as any of these.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, OSError)
@@ -74,9 +82,9 @@ def list_harmless_drivers() -> tuple[str, ...]:
 
 @contextmanager
 def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
-    """Open a raster, or say in one line why it cannot be."""
+    """Open a raster, or say in one line why it cannot be. That it lies nowhere is for the caller to judge."""
     try:
-        dataset = open_dataset(source, **options)
+        dataset = open_quietly(source, **options)
     except RasterioError as error:
         if "HTTP" in str(error) or "Could not resolve" in str(error):
             raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
@@ -84,6 +92,16 @@ def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
         raise InputError(f"{name}: not a raster that can be read {reason}") from error
     with dataset:
         yield dataset
+
+
+def open_quietly(source: str | Path, **options: Any) -> Any:
+    """Open a raster, or make one, without a warning that it has no georeference: it may well be a photograph."""
+    # Filters of warnings belong to the whole process, and strips are read in several threads.
+    with OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        if options.get("mode", "r") == "w":
+            return rasterio.open(source, **options)
+        return open_dataset(str(source), **options)
 
 
 def make_rasterio_crs(crs: CRS) -> rasterio.crs.CRS:
@@ -119,6 +137,45 @@ def split_window(window: Window, block: int) -> Iterator[Window]:
             yield Window(top, left, bottom - top, right - left)
 
 
+def read_grid(dataset: Any, name: str, assume_crs: str | None = None, pixel: PixelSize | None = None) -> Grid:
+    """Where the pixels of an open raster lie.
+
+    `pixel` is what to take for its pixels where it is a picture that lies nowhere; where that is none, it must have a
+    place. What the user knows goes before what the camera wrote, and that before what is only assumed.
+    """
+    if pixel is None or not is_picture(dataset, pixel.is_known and assume_crs is None):
+        return Grid(read_crs(dataset, name, assume_crs), read_transform(dataset, name), *dataset.shape)
+    if assume_crs is not None:
+        raise InputError(
+            f"`assume_crs` {assume_crs}: {name} has no georeference (no world file, no transform), so a CRS alone does not "
+            "place it; leave it out"
+        )
+    return make_picture_grid(dataset.shape, pixel if pixel.is_known else read_camera(dataset, name) or pixel)
+
+
+def is_picture(dataset: Any, size_is_known: bool = False) -> bool:
+    """Whether a raster lies nowhere on Earth; one with a transform does where its size, and no CRS, is known."""
+    if dataset.gcps[0] or dataset.rpcs:
+        return False
+    has_crs = dataset.crs is not None and bool(dataset.crs.to_wkt())
+    plain = dataset.transform == Affine.identity() or (not has_crs and dataset.transform == PICTURE_TRANSFORM)
+    return plain or (size_is_known and not has_crs)
+
+
+def read_camera(dataset: Any, name: str) -> PixelSize | None:
+    """The size of a photograph's pixels by what the camera wrote into it; none where it did not."""
+    xmp = dataset.tags(ns="xml:XMP").get("xml:XMP", "")
+    camera = CameraTags(dataset.tags(), xmp, *dataset.shape)
+    metres = camera.find_pixel_size_m()
+    if metres is None:
+        return None
+    log.info(
+        f"{name}: pixels of {metres:.3g} m, by its camera {camera.height_m:g} m above the place of take-off; `gsd` METRES "
+        "says otherwise"
+    )
+    return PixelSize(metres, is_known=True)
+
+
 def read_crs(dataset: Any, name: str, assume_crs: str | None) -> CRS:
     if assume_crs is not None:
         return parse_crs(assume_crs, "`assume_crs`")
@@ -128,7 +185,8 @@ def read_crs(dataset: Any, name: str, assume_crs: str | None) -> CRS:
                 f"{name}: placed by ground control points only; straighten it first: gdalwarp -r cubic {name} straight.tif"
             )
         raise InputError(
-            f"{name}: has no coordinate reference system; if you know it, say it, e.g. `assume_crs` EPSG:32633"
+            f"{name}: has no coordinate reference system; if you know it, say it, e.g. `assume_crs` EPSG:32633; a picture "
+            "without a place needs the size of its pixels, e.g. `gsd` 0.3"
         )
     crs = CRS.from_wkt(dataset.crs.to_wkt())
     if not (crs.is_geographic or crs.is_projected or crs.is_bound or crs.is_compound):
@@ -142,7 +200,7 @@ def read_transform(dataset: Any, name: str) -> Affine:
     transform: Affine = dataset.transform
     if transform == Affine.identity() and not dataset.gcps[0] and not dataset.rpcs:
         raise InputError(
-            f"{name}: has no georeference (no world file, no transform); give it one: gdal_translate -a_ullr LEFT TOP RIGHT BOTTOM"
+            f"{name}: has no georeference (no world file, no transform); give it one with rio edit-info --transform"
         )
     if transform == Affine.identity():
         raise InputError(
@@ -150,7 +208,7 @@ def read_transform(dataset: Any, name: str) -> Affine:
         )
     if not all(map(isfinite, transform)) or transform.is_degenerate:
         raise InputError(
-            f"{name}: its georeference gives pixels no size; repair it with gdal_edit.py -a_ullr"
+            f"{name}: its georeference gives pixels no size; set it anew with rio edit-info --transform"
         )
     return transform
 
@@ -171,7 +229,7 @@ def replace_raster(path: Path) -> Iterator[Path]:
 
 def read_back(path: Path) -> None:
     """Read every pixel of a raster, and the end of each of its overviews; whatever is wrong with it is an error."""
-    with rasterio.open(path) as dataset:
+    with open_quietly(path) as dataset:
         step = max(READ_BACK_ROWS, dataset.block_shapes[0][0])
         for row in range(0, dataset.height, step):
             height = min(step, dataset.height - row)
@@ -181,10 +239,10 @@ def read_back(path: Path) -> None:
 
 def read_overview_ends(path: Path) -> None:
     """Read the last pixels of each overview of a raster, which are the last to be written."""
-    with rasterio.open(path) as dataset:
+    with open_quietly(path) as dataset:
         levels = len(dataset.overviews(1))
     for level in range(levels):
-        with rasterio.open(path, overview_level=level) as overview:
+        with open_quietly(path, overview_level=level) as overview:
             rows, cols = (min(READ_BACK_ROWS, size) for size in overview.shape)
             overview.read(window=RasterioWindow(overview.width - cols, overview.height - rows, cols, rows))
 

@@ -15,10 +15,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError
-from geoseg.raster.source import describe_gdal_error, open_dataset
+from geoseg.raster.source import is_picture, open_raster
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +87,13 @@ def warn_about_gaps(tiles: Sequence[MosaicTile], pixels: int) -> None:
 
 
 def read_tile(path: str) -> MosaicTile:
-    try:
-        with open_dataset(path) as dataset:
-            return describe_tile(dataset, path)
-    except RasterioError as error:
-        raise InputError(f"{path}: not a raster that can be read ({describe_gdal_error(error)})") from error
+    with open_raster(path, path) as dataset:
+        if is_picture(dataset):
+            raise InputError(
+                f"{path}: has no place on Earth, so it cannot be joined with other files to one image; write one result for "
+                "each of them: `out` results/"
+            )
+        return describe_tile(dataset, path)
 
 
 def describe_tile(dataset: Any, path: str) -> MosaicTile:

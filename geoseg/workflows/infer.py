@@ -10,28 +10,30 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.inference.estimate import Estimate, estimate_job, refuse_too_large_job
 from geoseg.inference.job import Job, plan_job
-from geoseg.inference.pipeline import StripListener, predict_strips, write_mosaics
+from geoseg.inference.loaded import LoadedModel
+from geoseg.inference.pipeline import RasterOutputs, StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.parallel import count_processors
 from geoseg.raster.mask import SEPARATORS
+from geoseg.raster.source import open_quietly
 from geoseg.workflows.results import FootprintResult
 
 if TYPE_CHECKING:
+    from geoseg.footprints.burn import FootprintBurner
     from geoseg.regions.adjustment import ConfusionMatrix
     from geoseg.workflows.options import InferOptions
     from geoseg.workflows.vectorizer import Vectorizer
@@ -39,7 +41,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff")
+MASK_SUFFIXES = (*RASTER_SUFFIXES, ".png")
 MOST_TRACERS = 4
+WORTH_PROCESSES_MPX = 20
+"""A smaller scene is done before processes of its own have started."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class InferResult(FootprintResult):
         """The class of each pixel, 255 where unknown; none where no mask was asked for."""
         if self.mask_file is None:
             return None
-        with rasterio.open(self.mask_file) as dataset:
+        with open_quietly(self.mask_file) as dataset:
             return np.asarray(dataset.read(1))
 
     @property
@@ -71,31 +76,40 @@ class InferResult(FootprintResult):
             "megapixels": round(grid.megapixels, 3),
             "seconds": round(self.seconds, 3),
             **self.job.parameters,
-            **(asdict(self.counts) if self.counts else {}),
+            **(self.counts.summary if self.counts else {}),
         }
 
     def __str__(self) -> str:
         lines = [str(path) for path in self.outputs]
         if self.counts:
-            lines[0] += f": {self.count:,} footprints, {self.area_m2:,.1f} m²"
+            lines[0] += f": {self.count:,} footprints, {self.counts.describe_area()}"
         return "\n".join(lines)
 
 
-def infer_scene(scene: Sequence[str], out: Path | None, options: InferOptions) -> InferResult:
-    """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments."""
+def infer_scene(
+    scene: Sequence[str], out: Path | None, options: InferOptions, loaded: LoadedModel | None = None
+) -> InferResult:
+    """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments.
+
+    A model that is `loaded` already, with the same options, is used again.
+    """
     start = time.monotonic()
     command = describe_command("infer", [*scene, str(out)], options)
     outputs = check_infer_outputs(scene, out, options, command)
-    job = plan_job(scene, options)
+    job = plan_job(scene, options, loaded)
     refuse_too_large_job(job)
     journal = Journal.beside(outputs[0], job.key)
     with Delivery(outputs, command) as delivery:
-        vectorizer = make_vectorizer(job, out, options, delivery) if out else None
+        burner = make_burner(job, journal) if options.mask_from == "footprints" else None
+        vectorizer = make_vectorizer(job, out, options, burner, journal, delivery) if out or burner else None
         with journal.locked(), vectorizer or nullcontext():
             predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
             refuse_changed_scene(job, journal)
             log.info("Writing " + ", ".join(map(str, outputs)))
-            write_mosaics(job, journal, options.mask, options.probability, options.all_outputs, delivery)
+            if vectorizer:
+                vectorizer.complete()
+            rasters = options.mask, options.probability, options.all_outputs
+            write_mosaics(job, journal, RasterOutputs(*rasters, burner.burn if burner else None), delivery)
         if options.qgis_project and out:
             write_qgis_project(out, job, options, delivery)
     journal.remove()
@@ -128,9 +142,10 @@ def refuse_changed_scene(job: Job, journal: Journal) -> None:
 def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Delivery) -> None:
     from geoseg.footprints.write.project import QgisProject, write_project
 
-    rasters = map(name_file, (options.probability, options.mask))
+    probability, mask = map(name_file, (options.probability, options.mask))
     assert options.qgis_project
-    write_project(QgisProject(out, job.scene.files[0], *rasters), options.qgis_project, delivery)
+    project = QgisProject(out, job.scene.files[0], probability, mask, job.scene.grid.is_placed)
+    write_project(project, options.qgis_project, delivery)
 
 
 def name_file(path: Path | None) -> str | None:
@@ -144,6 +159,12 @@ def check_infer_outputs(
     outputs = list(list_outputs(out, options))
     if not any((out, *list_rasters(options))):
         raise InputError("nothing to write: give `out` buildings.gpkg, `mask` or `probability`")
+    if options.coco:
+        raise InputError(
+            f"`coco` {options.coco}: is written of many scenes; give a folder for them: `out` results/"
+        )
+    if options.mask_from == "footprints" and not options.mask:
+        raise InputError("`mask_from` footprints: there is no mask; give `mask` mask.tif as well")
     if options.qgis_project and not out:
         raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
     own = find_own_files(outputs[0].path, command)
@@ -163,15 +184,34 @@ def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     if out:
         yield Output("a file of footprints", out, may_exist=True)
     for raster in list_rasters(options):
-        yield Output("a raster", raster, RASTER_SUFFIXES, options.overwrite)
+        suffixes = MASK_SUFFIXES if raster == options.mask else RASTER_SUFFIXES
+        yield Output("a raster", raster, suffixes, options.overwrite)
     if options.qgis_project:
         from geoseg.footprints.write.project import PROJECT_SUFFIXES
 
         yield Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite)
 
 
-def make_vectorizer(job: Job, out: Path, options: InferOptions, delivery: Delivery) -> Vectorizer:
-    """What turns finished strips into footprints while the model works on the next ones."""
+def make_burner(job: Job, journal: Journal) -> FootprintBurner:
+    """What draws footprints back into a mask."""
+    from geoseg.footprints.burn import FootprintBurner
+
+    values = {entry.name: value for value, entry in enumerate(job.model.card.classes)}
+    return FootprintBurner(job.scene.grid, values, journal.folder)
+
+
+def make_vectorizer(
+    job: Job,
+    out: Path | None,
+    options: InferOptions,
+    burner: FootprintBurner | None,
+    journal: Journal,
+    delivery: Delivery,
+) -> Vectorizer:
+    """What turns finished strips into footprints while the model works on the next ones.
+
+    Where they are wanted for the mask alone, their file goes with the strips.
+    """
     from geoseg.workflows.vectorizer import MaskFacts, Vectorizer
 
     card = job.model.card
@@ -182,8 +222,16 @@ def make_vectorizer(job: Job, out: Path, options: InferOptions, delivery: Delive
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
     facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
     # A CPU is busy with the model: processes of our own would only take turns with it.
-    workers = min(MOST_TRACERS, count_processors() // 2) if on_gpu else 0
-    return Vectorizer(job.scene.grid, out, options, facts, workers, delivery)
+    worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
+    workers = min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0
+    place, wanted, shared = (
+        (out, options, delivery)
+        if out
+        else (journal.folder / "footprints.gpkg", replace(options, overwrite=True), None)
+    )
+    vectorizer = Vectorizer(job.scene.grid, place, wanted, facts, workers, shared)
+    vectorizer.on_rows = burner.add if burner else None
+    return vectorizer
 
 
 def read_confusion(card: Card) -> ConfusionMatrix | None:

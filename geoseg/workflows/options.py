@@ -8,6 +8,7 @@ from typing import Literal
 
 from geoseg.inference.options import PredictOptions
 from geoseg.options import (
+    ABOVE_ZERO,
     AT_LEAST_ONE,
     FINITE,
     FOOTPRINTS,
@@ -93,7 +94,15 @@ class InferOptions(PredictOptions, FootprintOptions):
     """What can be asked of `infer`."""
 
     mask: Path | None = define_option(
-        None, "Write the class of each pixel to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
+        None,
+        "Write the class of each pixel to this GeoTIFF, or to a PNG of the image's size.",
+        group=OUTPUTS,
+        metavar="FILE.tif|.png",
+    )
+    mask_from: Literal["pixels", "footprints"] = define_option(
+        "pixels",
+        "What the mask holds: the class of each pixel, or the footprints as they are written, cleaned and straight.",
+        group=OUTPUTS,
     )
     probability: Path | None = define_option(
         None, "Write probabilities to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
@@ -103,6 +112,18 @@ class InferOptions(PredictOptions, FootprintOptions):
         "Write every output of the model to this GeoTIFF: probabilities, then boundary and distance where it has them.",
         group=OUTPUTS,
         metavar="FILE.tif",
+    )
+    coco: Path | None = define_option(
+        None,
+        "Write the footprints of many scenes to one COCO file as well, in pixels.",
+        group=OUTPUTS,
+        metavar="FILE.json",
+    )
+    coco_images: Path | None = define_option(
+        None,
+        "COCO file whose numbers of images and categories the results are to have: a list, as scoring programs want it.",
+        group=OUTPUTS,
+        metavar="FILE.json",
     )
 
 
@@ -134,6 +155,13 @@ class VectorizeOptions(FootprintOptions):
     )
     assume_crs: str | None = define_option(
         None, "CRS of a mask that does not say it.", group=INPUTS, metavar="CRS"
+    )
+    gsd_m: float | None = define_option(
+        None,
+        "Size of the pixels of a mask without a place, in metres.  [default: sizes in pixels]",
+        ABOVE_ZERO,
+        group=INPUTS,
+        metavar="M",
     )
     image: str | None = define_option(
         None, "The image below it all in the QGIS project.", group=INPUTS, metavar="FILE"

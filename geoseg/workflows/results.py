@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -20,13 +20,24 @@ MOST_SHOWN = 5000
 
 @dataclass(frozen=True)
 class FootprintCounts:
-    """What came of the footprints of a raster."""
+    """What came of the footprints of a raster. Where nobody knows how large a pixel is, `area_px` tells instead of `area_m2`."""
 
     footprints: int
     dropped: int
-    area_m2: float
+    area_m2: float | None
     area_crs: str
     regions: int | None = None
+    area_px: float | None = None
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As a program reads it."""
+        left_out = "area_px" if self.area_px is None else "area_m2"
+        return {name: value for name, value in asdict(self).items() if name != left_out}
+
+    def describe_area(self) -> str:
+        """For people, with its unit."""
+        return f"{self.area_m2:,.1f} m²" if self.area_px is None else f"{self.area_px:,.0f} pixels"
 
 
 class TemporaryFolder:
@@ -52,9 +63,14 @@ class FootprintResult:
         return self.counts.footprints if self.counts else 0
 
     @property
-    def area_m2(self) -> float:
-        """What they cover, in true square metres."""
+    def area_m2(self) -> float | None:
+        """What they cover, in true square metres; none where nobody knows how large a pixel is."""
         return self.counts.area_m2 if self.counts else 0.0
+
+    @property
+    def area_px(self) -> float | None:
+        """What they cover in pixels of a picture; none where it is known in square metres."""
+        return self.counts.area_px if self.counts else None
 
     @cached_property
     def buildings(self) -> gpd.GeoDataFrame | None:
@@ -76,7 +92,7 @@ class FootprintResult:
         """The figures for people."""
         if self.counts is None:
             return {}
-        figures = {"Buildings": f"{self.count:,}", "Area": f"{self.area_m2:,.1f} m²"}
+        figures = {"Buildings": f"{self.count:,}", "Area": self.counts.describe_area()}
         if self.counts.regions is not None:
             figures["Regions"] = f"{self.counts.regions:,}"
         return figures

@@ -64,9 +64,13 @@ class StatsResult:
 
     def __str__(self) -> str:
         rows = self.summary["rows"]
-        heading = f"{'region':24} {'class':16} {'buildings':>10} {'built m²':>14} {'share':>8}"
+        region, kind = (
+            max(least, *(len(str(row[name])) for row in rows[:MOST_ROWS])) if rows else least
+            for name, least in (("region", 24), ("class", 16))
+        )
+        heading = f"{'region':{region}} {'class':{kind}} {'buildings':>10} {'built m²':>14} {'share':>8}"
         listed = [
-            f"{row['region']!s:24.24} {row['class']:16.16} {row['buildings']:10,} {row['built_area_m2']:14,.0f} "
+            f"{row['region']!s:{region}} {row['class']:{kind}} {row['buildings']:10,} {row['built_area_m2']:14,.0f} "
             + ("       -" if row["share"] is None else f"{row['share']:8.1%}")
             for row in rows[:MOST_ROWS]
         ]

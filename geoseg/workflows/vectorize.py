@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,20 @@ from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.parallel import count_processors
 from geoseg.progress import track
+from geoseg.raster.grid import PixelSize
 from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
 from geoseg.workflows.options import FootprintOptions, VectorizeOptions
 from geoseg.workflows.results import FootprintCounts, FootprintResult
 from geoseg.workflows.vectorizer import ONLY_BUILDINGS, MaskFacts, MaskRows, Vectorizer
 
+log = logging.getLogger(__name__)
+
 WORTH_PROCESSES_MPX = 100
 """A smaller mask is done before processes of its own have started."""
 MOST_WORKERS = 16
+ASSUMED_GSD_M = 0.3
+"""For options in metres, where nobody says how large the pixels of a picture are: what the built-in model was made for."""
 DEFAULT_OPTIONS = FootprintOptions()
 
 
@@ -33,14 +39,14 @@ class VectorizeResult(FootprintResult):
     @property
     def summary(self) -> dict[str, Any]:
         """As a program reads it."""
-        return {"out": str(self.out), **(asdict(self.counts) if self.counts else {})}
+        return {"out": str(self.out), **(self.counts.summary if self.counts else {})}
 
     def __str__(self) -> str:
         assert self.counts
         dropped = f", {self.counts.dropped:,} smaller ones left out" if self.counts.dropped else ""
         counted = self.counts.regions
         regions = f"\n{counted:,} regions in the layer regions" if counted is not None else ""
-        return f"{self.out}: {self.count:,} footprints, {self.area_m2:,.1f} m²{dropped}{regions}"
+        return f"{self.out}: {self.count:,} footprints, {self.counts.describe_area()}{dropped}{regions}"
 
 
 def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResult:
@@ -53,7 +59,13 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
         threshold=options.threshold,
         probability=options.probability,
         assume_crs=options.assume_crs,
+        pixel=choose_mask_pixel(options.gsd_m),
     )
+    if opened.grid.counts_pixels:
+        log.info(
+            f"{mask}: nothing tells how large its pixels are: taken as {ASSUMED_GSD_M:g} m, and sizes are given in pixels; "
+            "`gsd_m` METRES tells"
+        )
     names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
     workers = choose_workers(opened) if options.workers is None else options.workers
     checked = replace(options, overwrite=True)  # what must stay was refused before
@@ -62,9 +74,15 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
         vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
         counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
         if options.qgis_project:
-            project = QgisProject(out, options.image, options.probability, mask)
+            placed = opened.grid.is_placed
+            project = QgisProject(out, options.image, options.probability, mask, placed=placed)
             write_project(project, options.qgis_project, delivery)
     return VectorizeResult(out, counts)
+
+
+def choose_mask_pixel(gsd_m: float | None) -> PixelSize:
+    """What to take for the pixels of a mask that lies nowhere on Earth."""
+    return PixelSize(ASSUMED_GSD_M, is_known=False) if gsd_m is None else PixelSize(gsd_m, is_known=True)
 
 
 def check_vectorize_outputs(

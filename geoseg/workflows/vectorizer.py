@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+import geopandas as gpd
 import numpy as np
 from pyproj import CRS
 
+from geoseg.errors import InputError
 from geoseg.footprints.features import FeatureBatch, FeatureBuilder
-from geoseg.footprints.measure import AreaCrs
+from geoseg.footprints.measure import AreaCrs, choose_plane
 from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SeparationRule
 from geoseg.footprints.separate.split import split_footprints
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.pieces import OutlinePieces
 from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints, join_bands
 from geoseg.footprints.write.geopackage import FootprintWriter
+from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS
 from geoseg.io.atomic import Delivery
 from geoseg.parallel import WorkerPool
 from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
@@ -145,7 +148,8 @@ class Vectorizer:
         vectorizer.counts
 
     `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without an
-    error finishes the file and gives it its name; with one, what was there before stays.
+    error finishes the file and gives it its name; with one, what was there before stays. `on_rows` hears of the rows of the
+    file in their order.
     """
 
     def __init__(
@@ -158,21 +162,31 @@ class Vectorizer:
         delivery: Delivery | None = None,
     ) -> None:
         self.grid = grid
+        self.on_rows: Callable[[gpd.GeoDataFrame], None] | None = None
         self.options = options
         self.facts = facts
+        if not grid.is_placed:
+            refuse_options_of_places(options)
         crs = parse_crs(options.crs, "`crs`") if options.crs else grid.crs
-        self._area = AreaCrs.choose(grid, options.area_crs)
+        self._area = choose_plane(grid, options.area_crs)
         self._tracer = self._make_tracer(crs)
         self._stitcher = Stitcher(grid.width, self._tracer.joining)
         self._statistics = self._make_statistics()
         self._writer = FootprintWriter(
-            out, crs, (), description=self._description, overwrite=options.overwrite, delivery=delivery
+            out,
+            crs if grid.is_placed else None,
+            (),
+            columns=PIXEL_COLUMNS if grid.counts_pixels else FOOTPRINT_COLUMNS,
+            description=self._description,
+            overwrite=options.overwrite,
+            delivery=delivery,
         )
         self._workers: WorkerPool[tuple[FeatureBatch, OutlinePieces]] = WorkerPool(workers)
         self._cleanup = ExitStack()
         self._names: dict[str, None] = dict.fromkeys(facts.names.values())
         self._written = self._dropped = 0
-        self._area_m2 = 0.0
+        self._area_sum = 0.0
+        self._is_complete = False
 
     def __enter__(self) -> Vectorizer:
         with ExitStack() as stack:
@@ -188,10 +202,16 @@ class Vectorizer:
             self._cleanup.__exit__(kind, error, trace)
             return
         with self._cleanup:
+            self.complete()
+            self._finish_file()
+
+    def complete(self) -> None:
+        """Trace what is left of the mask: no strip comes any more."""
+        if not self._is_complete:
+            self._is_complete = True
             for result in self._workers.take_rest():
                 self._take(*result)
             self._append([self._tracer.finish(build_footprints(self._stitcher.finish()))])
-            self._finish_file()
 
     def add(self, strip: MaskRows | MaskStrip) -> None:
         """Take the next strip; its files must stay until the block ends."""
@@ -210,7 +230,8 @@ class Vectorizer:
     def counts(self) -> FootprintCounts:
         """What came of it, once the block has ended."""
         regions = None if self._statistics is None else len(self._statistics.regions)
-        return FootprintCounts(self._written, self._dropped, self._area_m2, self._area.name, regions)
+        area_m2, area_px = (None, self._area_sum) if self.grid.counts_pixels else (self._area_sum, None)
+        return FootprintCounts(self._written, self._dropped, area_m2, self._area.name, regions, area_px)
 
     def _take(self, finished: FeatureBatch, pieces: OutlinePieces) -> None:
         across_seams = self._tracer.finish(build_footprints(self._stitcher.add(pieces)))
@@ -223,10 +244,12 @@ class Vectorizer:
         if self._statistics is not None:
             rows["region"] = self._statistics.add_footprints(rows)
         self._writer.append(rows)
+        if self.on_rows is not None:
+            self.on_rows(rows)
         self._names |= dict.fromkeys(rows["class"])
         self._written += len(rows)
         self._dropped += batch.dropped
-        self._area_m2 += float(rows["area_m2"].sum())
+        self._area_sum += float(rows["area_px" if self.grid.counts_pixels else "area_m2"].sum())
 
     def _finish_file(self) -> None:
         self._writer.classes = tuple(self._names)
@@ -257,11 +280,28 @@ class Vectorizer:
         if options.regions is None:
             return None
         regions = read_regions(options.regions, self.grid, options.region_id)
+        assert isinstance(self._area, AreaCrs)  # a picture has no regions
         return RegionStatistics(regions, self._area, self.facts.names, self.grid, self.facts.confusion)
 
     @property
     def _description(self) -> str:
-        return f"Areas in square metres, measured in {self._area.name}."
+        if self.grid.is_placed:
+            return f"Areas in square metres, measured in {self._area.name}."
+        sizes = "pixels" if self.grid.counts_pixels else "metres and square metres"
+        return f"Coordinates in pixels of the picture, y upwards from its top edge; sizes in {sizes}."
+
+
+def refuse_options_of_places(options: FootprintOptions) -> None:
+    """Refuse what only a raster with a place on Earth can have."""
+    for name, given in (
+        ("crs", options.crs),
+        ("regions", options.regions),
+        ("area_crs", options.area_crs != "auto" and options.area_crs),
+    ):
+        if given:
+            raise InputError(
+                f"`{name}` {given}: the picture has no place on Earth, so its outlines stay in its own pixels; leave it out"
+            )
 
 
 def is_straightened(options: FootprintOptions, grid: Grid) -> bool:

@@ -173,14 +173,14 @@ def test_sixteen_bit_scenes_are_stretched_like_the_model_expects(
 def test_several_workers_change_no_bit(
     tiny_model: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from geoseg.inference import job
+    from geoseg.inference import loaded
     from geoseg.workflows.infer import infer_scene
     from geoseg.workflows.options import InferOptions
 
     monkeypatch.setattr("geoseg.raster.plan.STRIP_PIXELS", 20_000)
     options = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
     infer_scene([str(scene)], None, replace(options, mask=tmp_path / "one.tif"))
-    monkeypatch.setattr(job, "find_devices", lambda request: ["cpu", "cpu", "cpu"])
+    monkeypatch.setattr(loaded, "find_devices", lambda request: ["cpu", "cpu", "cpu"])
     infer_scene([str(scene)], None, replace(options, mask=tmp_path / "three.tif"))
     assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "three.tif").read_bytes()
 

@@ -19,6 +19,7 @@ from layers import GRID, LONLAT, UTM33, footprints, scattered, write, write_rast
 from geoseg.cli.main import geoseg
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.raster.grid import Grid
+from geoseg.workflows.stats import StatsResult
 
 LEFT, BOTTOM, RIGHT, TOP = GRID.bounds
 
@@ -234,3 +235,20 @@ def test_regions_in_the_same_geopackage_stay_there(buildings: Path, districts: P
     assert stats(buildings, "--regions", f"{buildings}:districts").exit_code == 0
     assert gpd.read_file(buildings, layer="districts").equals(theirs)
     assert gpd.read_file(buildings, layer="regions")["region"].tolist() == ["west", "east"]
+
+
+def test_long_names_stand_whole_in_the_table() -> None:
+    frame = gpd.GeoDataFrame(
+        {
+            "region": ["Greater Metropolitan Area, North"],
+            "class": ["secondary structure, destroyed"],
+            "buildings": [3],
+            "built_area_m2": [120.0],
+            "share": [0.5],
+        },
+        geometry=[shapely.box(0, 0, 1, 1)],
+        crs=4326,
+    )
+    heading, row = str(StatsResult(frame)).splitlines()
+    assert row.startswith("Greater Metropolitan Area, North secondary structure, destroyed ")
+    assert len(heading) == len(row)

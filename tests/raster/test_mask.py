@@ -133,7 +133,7 @@ def test_what_is_no_mask_is_refused_in_one_line(
 
 
 UNREADABLE = [
-    (pixels(0, 1, 255), {}, {}, "255 beside other classes.*-a_nodata 255"),
+    (pixels(0, 1, 255), {}, {}, "255 beside other classes.*--nodata 255"),
     (pixels(0, 300, dtype="uint16"), {}, {}, "value 300 is no class"),
     (pixels(0, -3, dtype="int16"), {}, {}, "value -3 is no class"),
     (pixels(0, 1.5, dtype="float32"), {}, {"threshold": 0.5}, "value 1.5 is no probability"),

@@ -306,7 +306,7 @@ def alpha_only(write: RasterWriter) -> Path:
         (no_crs, "`assume_crs`"),
         (no_transform, "has no georeference"),
         (control_points, "gdalwarp"),
-        (palette, "-expand rgb"),
+        (palette, "24-bit RGB"),
         (cmyk, "CMYK"),
         (complex_numbers, "complex"),
         (local_crs, "no place on Earth"),

@@ -10,6 +10,7 @@ import numpy as np
 import rasterio
 import shapely
 from documents import ROOT
+from PIL import Image
 from scipy import ndimage
 
 import geoseg
@@ -30,6 +31,7 @@ def furnish_folder(folder: Path, model: Path) -> None:
     true = render_truth_mask(scene.layout, scene.window)
     write_masks(folder, scene.grid, true)
     write_polygons(folder, scene.grid)
+    write_pictures(folder)
     write_sentinel_image(folder / "sentinel2.tif", scene.grid)
     shutil.copytree(model, folder / "runs" / "roofs")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("models"))
@@ -53,6 +55,19 @@ def write_bytes(path: Path, values: np.ndarray, grid: Grid, scale: float = 1.0) 
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.write(values.astype(np.uint8), 1)
         dataset.scales = [scale]
+
+
+def write_pictures(folder: Path) -> None:
+    """The scene as a photograph of pixels of 0.05 m, and the scene and chips of it in folders."""
+    with rasterio.open(folder / "scene.tif") as dataset:
+        image = Image.fromarray(np.moveaxis(dataset.read((1, 2, 3)), 0, -1))
+    image.resize((6 * SIDE, 6 * SIDE)).save(folder / "photo.jpg")
+    for name in ("scenes", "chips"):
+        (folder / name).mkdir()
+    for name in ("north", "south"):
+        shutil.copy(folder / "scene.tif", folder / "scenes" / f"{name}.tif")
+    for number in (1, 2):
+        image.crop((0, 0, 200, 100 * number)).save(folder / "chips" / f"{number}.jpg")
 
 
 def write_polygons(folder: Path, grid: Grid) -> None:

@@ -16,7 +16,7 @@ import click
 from geoseg.cli.main import COMMANDS, geoseg
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.evaluation.options import EvaluateOptions
-from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
+from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS, REGION_COLUMNS, Column
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
 from geoseg.reports.options import PlotOptions, ReportOptions
 from geoseg.training.options import TrainOptions
@@ -234,6 +234,10 @@ def escape_text(text: str) -> str:
     )
 
 
+PIXELS = """Where nobody knows how large the pixels of a picture are, these stand in place of the columns in metres.
+[Photographs without a place](../find-buildings.md#photographs-without-a-place) says more."""
+
+
 def write_columns_page() -> str:
     return join_parts(
         [
@@ -242,6 +246,8 @@ def write_columns_page() -> str:
             "Shapefiles cannot hold names longer than ten letters; the last column tells the short name there.",
             "## Footprints: the layer `buildings`",
             format_columns(FOOTPRINT_COLUMNS),
+            PIXELS,
+            format_columns(column for column in PIXEL_COLUMNS if column not in FOOTPRINT_COLUMNS),
             "## Regions: the layer `regions`",
             "One row for each region and class. [Statistics per region](../statistics.md) says more about each.",
             format_columns(REGION_COLUMNS),

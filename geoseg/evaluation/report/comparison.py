@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, isnan
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ TitledPicture = tuple[str, Bytes]
 CHARTS_ALONG = PICTURES_ALONG = 6
 PAGE_INCHES, PICTURE_INCHES, TITLE_INCHES = 16.0, 2.9, 0.6
 LONGEST_LABEL = 22
+ROW_LETTERS = 18
+"""A row's name that is longer goes on in a second line: beginnings of classes are often alike."""
 LARGEST_ERROR, LARGEST_RATIO = 1.0, 2.0
 """Charts of errors and of ratios end here, so that one wild prediction does not hide the others."""
 
@@ -263,7 +266,7 @@ class ComparisonPage:
         axes.grid(visible=False)
         axes.imshow(values, cmap="Greens", vmin=0, vmax=1.25, aspect="auto")
         axes.set_xticks(range(len(self.names)), self.names, rotation=30, ha="right", fontsize=TINY)
-        axes.set_yticks(range(len(self.rows)), [cut_name(row, 18) for row in self.rows], fontsize=TINY)
+        axes.set_yticks(range(len(self.rows)), [fill(row, ROW_LETTERS) for row in self.rows], fontsize=TINY)
         for (row, col), value in np.ndenumerate(values):
             best = value == np.nanmax(values[row]) if not np.isnan(values[row]).all() else False
             text, weight = ("-" if isnan(value) else f"{value:.3f}"), "bold" if best else "normal"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 NAME, GAP = 18, 2
 LONGEST_NAME = 32
+"""Of a path, which a table shows the end of; classes, places and regions have their whole names."""
 WITHOUT_CONFIDENCE = "no average precision: its footprints have no confidence to rank them by"
 
 
@@ -178,7 +179,8 @@ def format_places(evaluation: Evaluation) -> Iterator[list[str]]:
 
 def format_comparison(result: EvaluationResult) -> str:
     """The main scores of several predictions, each with what it scores more than its references."""
-    first, names = result.evaluations[0], shorten_names([each.name for each in result.evaluations])
+    first = result.evaluations[0]
+    names = [cut_name(name) for name in shorten_names([each.name for each in result.evaluations])]
     heading = [
         f"{len(names)} predictions against {result.truth}, each where all of them and the truth are known",
         *describe_ground(first),
@@ -259,12 +261,11 @@ def cut_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 def align_rows(rows: Sequence[Row]) -> list[str]:
     """Rows in columns as wide as they need to be, the first of them to the left."""
-    cut = [(cut_name(row[0]), *row[1:]) for row in rows]
-    first = max(NAME, *(len(row[0]) for row in cut))
-    widths = [max(map(len, column)) + GAP for column in zip(*(row[1:] for row in cut), strict=True)]
+    first = max(NAME, *(len(row[0]) for row in rows))
+    widths = [max(map(len, column)) + GAP for column in zip(*(row[1:] for row in rows), strict=True)]
     return [
         f"{row[0]:{first}}" + "".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True))
-        for row in cut
+        for row in rows
     ]
 
 
@@ -291,11 +292,12 @@ def format_regions(evaluation: Evaluation) -> list[str]:
     for name, errors in evaluation.regions.items():
         rows = errors.rows
         if len(rows) > 1:
+            first = max(NAME, len(name), *(len(row["region"]) for row in rows[:MOST_ROWS]))
             lines.append(
-                f"{name:{NAME}.{NAME}}{'predicted':>12}{'true':>12}{'error':>9}{'m²':>14}{'true m²':>14}{'error':>9}"
+                f"{name:{first}}{'predicted':>12}{'true':>12}{'error':>9}{'m²':>14}{'true m²':>14}{'error':>9}"
             )
             lines += [
-                f"{row['region']:{NAME}.{NAME}}{row['predicted']:12,}{row['true']:12,}{format_error(row['count_error'])}"
+                f"{row['region']:{first}}{row['predicted']:12,}{row['true']:12,}{format_error(row['count_error'])}"
                 f"{row['predicted_m2']:14,.0f}{row['true_m2']:14,.0f}{format_error(row['area_error'])}"
                 for row in rows[:MOST_ROWS]
             ]

@@ -34,7 +34,7 @@ def accept_shapes(
         strayed_m2 = np.where(_find_all_straight(network, arc_level), draft.strayed_m2, np.inf)[tested]
         near = _find_near(shapes[tested], polygons[tested], strayed_m2, most_change_m2[tested], rules)
         failed[tested] = ~near
-        failed |= _find_unfitting(shapes, network.cluster, doubted & network.crowded)
+        failed |= find_unfitting(shapes, network.cluster, doubted & network.crowded)
         failed &= level < Form.TRACED
         rounds += 1
         level = np.where(failed, level + 1, level)
@@ -106,7 +106,7 @@ def _find_near(
     return np.asarray(near)
 
 
-def _find_unfitting(shapes: NDArray[np.object_], cluster: Ints, doubted: Flags) -> Flags:
+def find_unfitting(shapes: NDArray[np.object_], cluster: Ints, doubted: Flags) -> Flags:
     """Polygons that overlap a neighbour or left their shared wall."""
     unfitting = np.zeros(len(shapes), dtype=bool)
     index = np.flatnonzero(doubted)

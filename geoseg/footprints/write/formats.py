@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class VectorLayer:
     name: str
     title: str
     description: str
-    crs: CRS
+    crs: CRS | None
+    """None: it lies nowhere on Earth; its coordinates are those of a picture."""
 
 
 def write_geopackage(spool: Spool, path: Path, layer: VectorLayer) -> None:
@@ -53,8 +55,8 @@ def write_flatgeobuf(spool: Spool, path: Path, layer: VectorLayer) -> None:
 
 
 def write_geojson(spool: Spool, path: Path, layer: VectorLayer) -> None:
-    """GeoJSON as RFC 7946 has it: longitude and latitude, cut at the antimeridian."""
-    options = {"RFC7946": "YES", "DESCRIPTION": layer.description}
+    """GeoJSON as RFC 7946 has it: longitude and latitude, cut at the antimeridian; of a picture, its own coordinates."""
+    options = {"DESCRIPTION": layer.description, **({"RFC7946": "YES"} if layer.crs else {})}
     write_by_gdal(spool, path, layer, driver="GeoJSON", layer_options=options)
 
 
@@ -75,7 +77,7 @@ def write_geoparquet(spool: Spool, path: Path, layer: VectorLayer) -> None:
     column = {
         "encoding": "WKB",
         "geometry_types": [spool.geometry_type] if spool.rows else [],
-        "crs": layer.crs.to_json_dict(),
+        "crs": layer.crs and layer.crs.to_json_dict(),
         **({"bbox": spool.bounds.tolist()} if spool.rows else {}),
     }
     geo = {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
@@ -115,14 +117,15 @@ def write_by_gdal(
     batches = (
         pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields)) for batch in spool.reader()
     )
-    with fix_date():
+    with fix_date(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
         write_arrow(
             pa.RecordBatchReader.from_batches(pa.schema(fields), batches),
             str(path),
             layer=layer.name,
             geometry_name=GEOMETRY,
             geometry_type=spool.geometry_type,
-            crs=format_crs(layer.crs) if layer.crs.to_authority() else layer.crs.to_wkt(),
+            crs=layer.crs and (format_crs(layer.crs) if layer.crs.to_authority() else layer.crs.to_wkt()),
             **options,
         )
     read_back = None if path.suffix.lower() == ".shp" else layer.name

@@ -31,16 +31,17 @@ class FootprintWriter:
     without an error writes the file, an error leaves what was there before.
 
         with FootprintWriter(path, crs, classes=("building",), overwrite=True) as writer:
-            writer.append(frame)            # columns of columns.FOOTPRINT_COLUMNS; `class` holds class names
+            writer.append(frame)            # columns of spool.FOOTPRINT_COLUMNS; `class` holds class names
             writer.add_regions(table)       # optional, once
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each says one thing of the file
         self,
         path: Path,
-        crs: CRS,
+        crs: CRS | None,
         classes: Sequence[str],
         *,
+        columns: Sequence[Column] = FOOTPRINT_COLUMNS,
         description: str = "",
         overwrite: bool = False,
         delivery: Delivery | None = None,
@@ -49,6 +50,7 @@ class FootprintWriter:
         self.path = path
         self._delivery = delivery
         self.classes = tuple(classes)
+        self.columns = tuple(columns)
         self._layer = VectorLayer(BUILDINGS, "Building footprints", description, crs)
         self._regions: gpd.GeoDataFrame | None = None
         self._cleanup = ExitStack()
@@ -57,7 +59,7 @@ class FootprintWriter:
         with ExitStack() as stack:
             self._folder = stack.enter_context(replace_files(self.path, self._delivery))
             (self._folder / "spool").mkdir()
-            self._spool = stack.enter_context(Spool(self._folder / "spool" / BUILDINGS, FOOTPRINT_COLUMNS))
+            self._spool = stack.enter_context(Spool(self._folder / "spool" / BUILDINGS, self.columns))
             self._cleanup = stack.pop_all()
         return self
 
@@ -85,7 +87,8 @@ class FootprintWriter:
             copy_other_layers(self.path, file, {BUILDINGS} | ({REGIONS} if self._drops_regions() else set()))
         self._spool.finish()
         write_layer(self._spool, file, self._layer)
-        write_style(file, BUILDINGS, self.classes)
+        style = make_footprint_style(self.classes, self.columns)
+        write_style(file, BUILDINGS, style, self.columns)
         if self._regions is not None:
             write_regions(self._regions, get_region_path(file), self._folder / "spool")
 
@@ -114,7 +117,8 @@ def write_regions(regions: gpd.GeoDataFrame, file: Path, folder: Path) -> None:
         spool.append(regions)
         spool.finish()
         write_layer(spool, file, layer)
-    write_style(file, REGIONS, tuple(dict.fromkeys(regions["class"])))
+    style = make_region_style(tuple(dict.fromkeys(regions["class"])))
+    write_style(file, REGIONS, style, REGION_COLUMNS)
 
 
 def get_region_path(path: Path) -> Path:
@@ -124,11 +128,10 @@ def get_region_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_{REGIONS}{path.suffix}")
 
 
-def write_style(file: Path, table: str, classes: Sequence[str]) -> None:
+def write_style(file: Path, table: str, style: str, columns: Sequence[Column]) -> None:
     """Give a layer its style: inside a GeoPackage, else as a QML file beside it, where QGIS finds it too."""
-    style = make_footprint_style(classes) if table == BUILDINGS else make_region_style(classes)
     if file.suffix.lower() == ".gpkg":
-        write_qgis_tables(file, table, style, FOOTPRINT_COLUMNS if table == BUILDINGS else REGION_COLUMNS)
+        write_qgis_tables(file, table, style, columns)
     else:
         file.with_suffix(".qml").write_text(style, encoding="utf-8")
 

@@ -8,7 +8,7 @@ import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -19,7 +19,7 @@ from geoseg.errors import InputError, hide_secrets
 from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
-from geoseg.raster.source import open_raster
+from geoseg.raster.source import is_picture, open_raster
 
 Box = tuple[float, float, float, float]
 Finder = Callable[[Path], Path]
@@ -31,12 +31,16 @@ FIRST_DAY_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class QgisProject:
-    """What a project shows: footprints with their regions, and the rasters they came from."""
+    """What a project shows: footprints with their regions, and the rasters they came from.
+
+    `placed`: they lie on Earth, and not only over each other, as those of a photograph do.
+    """
 
     footprints: Path
     image: str | None = None
     probability: str | None = None
     mask: str | None = None
+    placed: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class MapLayer:
     name: str
     kind: str
     source: str
-    crs: CRS
+    crs: CRS | None
     bounds: Box | None
     style: str
     shown: bool = True
@@ -76,6 +80,13 @@ def write_project(project: QgisProject, out: Path, delivery: Delivery | None = N
 
 def list_map_layers(project: QgisProject, folder: Path, find: Finder = Path) -> Iterator[MapLayer]:
     """The layers of a project, the uppermost first; `find` tells where a file lies at the moment."""
+    layers = list_placed_layers(project, folder, find)
+    # A GeoJSON without a CRS passes for one in degrees.
+    yield from layers if project.placed else (replace(layer, crs=None) for layer in layers)
+
+
+def list_placed_layers(project: QgisProject, folder: Path, find: Finder) -> Iterator[MapLayer]:
+    """The layers of a project with the CRS that their files name."""
     yield make_vector_layer("Buildings", project.footprints, BUILDINGS, folder, find)
     regions = get_region_path(project.footprints)
     if find(regions).exists() and REGIONS in list_layer_names(find(regions)):
@@ -102,7 +113,8 @@ def make_vector_layer(name: str, path: Path, table: str, folder: Path, find: Fin
     source = make_relative(path, folder) + (f"|layername={table}" if in_geopackage else "")
     bounds = tuple(info["total_bounds"]) if info["features"] else None
     style = read_stored_style(file, table) if in_geopackage else read_sidecar_style(file)
-    return MapLayer(name, "vector", source, CRS.from_user_input(info["crs"]), bounds, style or "")
+    crs = info["crs"] and CRS.from_user_input(info["crs"])
+    return MapLayer(name, "vector", source, crs, bounds, style or "")
 
 
 def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown: bool = True) -> MapLayer:
@@ -112,6 +124,10 @@ def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown:
     with open_raster(str(file) if is_local else raster, raster) as dataset:
         source = make_relative(path, folder) if is_local else hide_secrets(dataset.files[0])
         style = (read_sidecar_style(file) if is_local else None) or MADE_STYLES[name](dataset)
+        if is_picture(dataset):
+            return MapLayer(
+                name, "raster", source, None, (0, -dataset.height, dataset.width, 0), style, shown
+            )
         crs = CRS.from_wkt(dataset.crs.to_wkt())
         return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style, shown)
 
@@ -157,7 +173,7 @@ def format_project(title: str, layers: Sequence[MapLayer]) -> str:
   <projectCrs>{format_crs(crs)}</projectCrs>
   <layer-tree-group>{tree}<custom-order enabled="0"/></layer-tree-group>
   <mapcanvas name="theMapCanvas" annotationsVisible="1">
-    <units>{"degrees" if crs.is_geographic else "meters"}</units>
+    <units>{"unknown" if crs is None else "degrees" if crs.is_geographic else "meters"}</units>
     <extent>{format_extent(view)}</extent>
     <rotation>0</rotation>
     <destinationsrs>{format_crs(crs)}</destinationsrs>
@@ -179,13 +195,15 @@ def format_project(title: str, layers: Sequence[MapLayer]) -> str:
 """
 
 
-def find_visible_box(layers: Sequence[MapLayer], crs: CRS) -> Box:
+def find_visible_box(layers: Sequence[MapLayer], crs: CRS | None) -> Box:
     """What to zoom to: the footprints, else the first layer that lies anywhere, with some room around."""
     layer = next((layer for layer in layers if layer.bounds is not None), None)
     if layer is None or layer.bounds is None:
         raise InputError("a project needs footprints or a raster to zoom to")
-    change = Transformer.from_crs(layer.crs, crs, always_xy=True)
-    left, bottom, right, top = change.transform_bounds(*layer.bounds)
+    left, bottom, right, top = layer.bounds
+    if layer.crs and crs:
+        change = Transformer.from_crs(layer.crs, crs, always_xy=True)
+        left, bottom, right, top = change.transform_bounds(*layer.bounds)
     room = ROOM * max(right - left, top - bottom)
     return left - room, bottom - room, right + room, top + room
 
@@ -211,8 +229,12 @@ def format_layer_entry(layer: MapLayer) -> str:
     )
 
 
-def format_crs(crs: CRS) -> str:
+def format_crs(crs: CRS | None) -> str:
     """A CRS as QGIS writes it; it looks at the code only where srsid, its own number, is above zero."""
+    if crs is None:
+        return (
+            '<spatialrefsys nativeFormat="Wkt"><wkt></wkt><srsid>0</srsid><authid></authid></spatialrefsys>'
+        )
     authority = crs.to_authority()
     known = f"<srsid>1</srsid><authid>{':'.join(authority)}</authid>" if authority else "<srsid>0</srsid>"
     return (

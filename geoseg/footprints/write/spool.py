@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -51,6 +51,20 @@ FOOTPRINT_COLUMNS = (
         "touches_edge", "yes/no", "Touches the image's edge", "It may go on outside the image.", "at_edge"
     ),
     Column("region", "text", "Region", "The region its representative point lies in."),
+)
+
+PIXEL_NAMES = {
+    "area_m2": ("area_px", "Footprint area (pixels)", "Area in pixels of the picture, courtyards left out."),
+    "perimeter_m": ("perimeter_px", "Perimeter (pixels)", "Length of the outline in pixels of the picture."),
+    "width_m": ("width_px", "Width (pixels)", "Shorter side of the smallest rectangle around it."),
+    "length_m": ("length_px", "Length (pixels)", "Longer side of the smallest rectangle around it."),
+}
+"""What sizes are called where nobody knows how large a pixel is."""
+PIXEL_COLUMNS = tuple(
+    replace(column, name=pixel[0], alias=pixel[1], meaning=pixel[2], short=column.short and "perim_px")
+    if (pixel := PIXEL_NAMES.get(column.name))
+    else column
+    for column in FOOTPRINT_COLUMNS
 )
 
 REGION_COLUMNS = (

@@ -140,6 +140,9 @@ BUILDING: Colour = (227, 26, 28)
 FOOTPRINT_TIP = """<b>[% "class" %] [% "id" %]</b><br>[% format_number("area_m2", 0) %] m², \
 [% format_number("width_m", 1) %] × [% format_number("length_m", 1) %] m<br>\
 confidence [% coalesce(format_number(100 * "confidence", 0) || ' %', 'unknown') %]"""
+PIXEL_TIP = """<b>[% "class" %] [% "id" %]</b><br>[% format_number("area_px", 0) %] pixels, \
+[% format_number("width_px", 1) %] × [% format_number("length_px", 1) %]<br>\
+confidence [% coalesce(format_number(100 * "confidence", 0) || ' %', 'unknown') %]"""
 REGION_TIP = """<b>[% "region" %]</b>: [% "class" %]<br>[% format_number("buildings", 0) %] buildings, \
 [% format_number("built_area_m2", 0) %] m²<br>\
 built share [% coalesce(format_number(100 * "share", 1) || ' %', 'unknown') %]"""
@@ -168,11 +171,13 @@ def make_share_legend() -> list[LegendEntry]:
     ]
 
 
-def make_footprint_style(classes: Sequence[str]) -> str:
-    """Footprints by size where there is one class, else by class."""
+def make_footprint_style(classes: Sequence[str], columns: Sequence[Column] = FOOTPRINT_COLUMNS) -> str:
+    """Footprints by size where there is one class and sizes are in metres, else by class."""
+    in_metres = any(column.name == "area_m2" for column in columns)
     by_size = format_graduated("area_m2", make_size_legend(), WALL, 0.85)
-    renderer = by_size if len(classes) == 1 else format_categorized("class", classes)
-    return format_style(renderer, FOOTPRINT_COLUMNS, '"class" || \' \' || "id"', FOOTPRINT_TIP)
+    renderer = by_size if len(classes) == 1 and in_metres else format_categorized("class", classes)
+    tip = FOOTPRINT_TIP if in_metres else PIXEL_TIP
+    return format_style(renderer, columns, '"class" || \' \' || "id"', tip)
 
 
 def make_region_style(classes: Sequence[str]) -> str:

@@ -1,0 +1,155 @@
+"""Footprints of many pictures as one COCO file: for programs that score or show what is found in a folder of chips.
+
+Coordinates are pixels with y downwards from the top edge, as COCO has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.features import rasterize
+
+from geoseg.errors import InputError, shorten_error
+from geoseg.footprints.measure import transform_polygons
+from geoseg.footprints.write.geopackage import BUILDINGS
+from geoseg.io.atomic import replace_file
+from geoseg.raster.grid import Grid, PixelSize
+from geoseg.raster.source import open_raster, read_grid
+
+DIGITS = 3
+"""Thousandths of a pixel: more than any outline is good for."""
+SURE = 1.0
+"""The score of footprints whose confidence nobody knows."""
+
+
+@dataclass(frozen=True)
+class CocoImages:
+    """The images and categories of a COCO file, whose numbers results are to have."""
+
+    images: Mapping[str, Any]
+    categories: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path | None) -> CocoImages | None:
+        """Read them, or say in one line what is wrong; none where no file is given."""
+        if path is None:
+            return None
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            images = {Path(each["file_name"]).name: each["id"] for each in document["images"]}
+            categories = {str(each["name"]): each["id"] for each in document.get("categories", [])}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"`coco_images` {path}: cannot be read as a COCO file with images ({shorten_error(error)})"
+            ) from error
+        return cls(images, categories)
+
+    def find_image(self, name: str) -> Any:
+        if name not in self.images:
+            raise InputError(f"`coco_images`: names no image {name}; it has {len(self.images)} images")
+        return self.images[name]
+
+    def find_category(self, name: str, number: int) -> Any:
+        """The number of a category of this name; where there is one only, it is meant."""
+        if len(self.categories) == 1:
+            return next(iter(self.categories.values()))
+        if self.categories and name not in self.categories:
+            raise InputError(
+                f"`coco_images`: names no category {name}; it has {', '.join(map(str, self.categories))}"
+            )
+        return self.categories.get(name, number)
+
+
+def write_coco(
+    path: Path,
+    scenes: Sequence[tuple[str, Path]],
+    classes: Sequence[str],
+    images: CocoImages | None = None,
+) -> None:
+    """Write the footprints of scenes, each with its file of footprints, as COCO.
+
+    With `images`, a list of results with the numbers of that file; else a whole file with images, categories and
+    annotations, each with its score.
+    """
+    annotations: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []
+    for number, (scene, footprints) in enumerate(scenes, start=1):
+        name = Path(urlsplit(scene).path if "://" in scene else scene).name
+        grid = read_pixel_grid(scene)
+        image = images.find_image(name) if images else number
+        described.append({"id": image, "file_name": name, "width": grid.width, "height": grid.height})
+        for found in list_annotations(footprints, grid):
+            kind = found.pop("class")
+            value = classes.index(kind) + 1 if kind in classes else len(classes) + 1
+            category = images.find_category(kind, value) if images else value
+            annotations.append({"image_id": image, "category_id": category, **found})
+    document: Any = annotations
+    if images is None:
+        numbered = [{"id": number, **each, "iscrowd": 0} for number, each in enumerate(annotations, start=1)]
+        categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+        document = {"images": described, "categories": categories, "annotations": numbered}
+    with replace_file(path) as unfinished:
+        unfinished.write_text(json.dumps(document), encoding="utf-8")
+
+
+def read_pixel_grid(scene: str) -> Grid:
+    """The pixels of a scene, wherever they lie."""
+    with open_raster(scene, scene) as dataset:
+        return read_grid(dataset, scene, pixel=PixelSize(1.0, is_known=True))
+
+
+def list_annotations(footprints: Path, grid: Grid) -> Iterator[dict[str, Any]]:
+    """The footprints of a file as COCO annotations in the pixels of a grid."""
+    layer = gpd.read_file(footprints, layer=BUILDINGS)
+    polygons = convert_to_pixels(np.asarray(layer.geometry.array, dtype=object), layer.crs, grid)
+    boxes = shapely.bounds(polygons).reshape(-1, 4)
+    for polygon, box, kind, confidence in zip(
+        polygons, boxes, layer["class"], layer["confidence"], strict=True
+    ):
+        left, top, right, bottom = box
+        yield {
+            "class": str(kind),
+            "segmentation": make_segmentation(polygon, grid.shape),
+            "bbox": [round(float(value), DIGITS) for value in (left, top, right - left, bottom - top)],
+            "area": round(float(polygon.area), DIGITS),
+            "score": SURE if np.isnan(confidence) else round(float(confidence), 5),
+        }
+
+
+def convert_to_pixels(polygons: NDArray[np.object_], crs: Any, grid: Grid) -> NDArray[np.object_]:
+    """Polygons in (col, row) of a grid."""
+    if grid.is_placed and crs is not None:
+        polygons = transform_polygons(polygons, CRS.from_user_input(crs), grid.crs)
+    to_pixels = ~grid.transform
+    moved: NDArray[np.object_] = shapely.transform(
+        polygons, lambda x, y: to_pixels @ (x, y), interleaved=False
+    )
+    return moved
+
+
+def make_segmentation(polygon: Any, shape: tuple[int, int]) -> Any:
+    """The outer rings of a footprint; where it has a courtyard, run lengths, since COCO's polygons have no holes."""
+    parts = shapely.get_parts(polygon)
+    if shapely.get_num_interior_rings(parts).any():
+        return make_run_lengths(polygon, shape)
+    rings = (shapely.get_coordinates(part.exterior)[:-1] for part in parts)
+    return [[round(float(value), DIGITS) for value in ring.ravel()] for ring in rings]
+
+
+def make_run_lengths(polygon: Any, shape: tuple[int, int]) -> dict[str, Any]:
+    """The pixels of a footprint as runs down the columns, the first of them outside it."""
+    pixels = rasterize([polygon], out_shape=shape).T.ravel()
+    turns = np.flatnonzero(np.diff(pixels)) + 1
+    bounds = np.concatenate([[0], turns, [pixels.size]])
+    counts = np.diff(bounds).tolist()
+    return {"size": list(shape), "counts": [0, *counts] if pixels[0] else counts}
