@@ -39,7 +39,7 @@ def read_onnx_card(path: Path) -> Card:
         )
     try:
         return make_card(OnnxMetadata(written), path.stem, graph)
-    except (ValueError, TypeError, SyntaxError) as error:
+    except (InputError, ValueError, TypeError, SyntaxError) as error:
         raise InputError(
             f"{path}: its metadata cannot be understood ({error}); write a card.json beside it"
         ) from error
