@@ -21,6 +21,7 @@ HOMES = {
     "evaluate": "geoseg.api",
     "infer": "geoseg.api",
     "open_model": "geoseg.api",
+    "plot": "geoseg.api",
     "prepare": "geoseg.api",
     "stats": "geoseg.api",
     "train": "geoseg.api",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, overload
 
 import geopandas as gpd
+from matplotlib.axes import Axes
 
 from geoseg.datasets.prepare import PrepareResult
 from geoseg.errors import GeosegError as GeosegError
@@ -25,6 +26,7 @@ __all__ = [
     "evaluate",
     "infer",
     "open_model",
+    "plot",
     "prepare",
     "stats",
     "train",
@@ -88,6 +90,16 @@ def infer(
 def open_model(
     name: File = "default",
 ) -> Model: ...
+def plot(
+    *layers: File | gpd.GeoDataFrame,
+    axes: Axes | None = None,
+    window: str | None = None,
+    color_by: Literal["one", "area", "confidence", "class"] = "one",
+    fill: float | None = None,
+    title: str | None = None,
+    attribution: str | None = None,
+    width: int = 1600,
+) -> Axes: ...
 def stats(
     footprints: File | gpd.GeoDataFrame,
     regions: File | gpd.GeoDataFrame,
@@ -125,7 +137,7 @@ def train(
     place_balance: float = 0.5,
     seams: Literal["auto", "always", "never"] = "auto",
     separate: Literal["auto", "always", "never"] = "auto",
-    augment: Literal["none", "light", "strong", "sensors"] = "strong",
+    augment: Literal["none", "flips", "light", "strong", "sensors"] = "strong",
     workers: int | None = None,
     loss: str = "auto",
     boundary_weight: float = 0.7,

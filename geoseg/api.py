@@ -18,11 +18,13 @@ from geoseg.datasets.options import KINDS
 from geoseg.errors import InputError, explain_missing_torch
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
+from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
 from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from matplotlib.axes import Axes
 
     from geoseg.datasets.prepare import PrepareResult
     from geoseg.evaluation.results import EvaluationResult
@@ -103,6 +105,18 @@ def stats(
         return count_regions(
             Path(stored["footprints"]), os.fspath(stored["regions"]), make_path(out), StatsOptions(**options)
         )
+
+
+@document_options(PlotOptions)
+def plot(*layers: File | gpd.GeoDataFrame, axes: Axes | None = None, **options: Any) -> Axes:
+    """Draw images, masks, footprints and regions over one another, the first at the bottom; returns matplotlib's axes.
+
+    Without `axes`, a figure of its own is made.
+    """
+    from geoseg.reports.plot import draw_plot, make_axes
+
+    asked = PlotOptions(**options)
+    return draw_plot(layers, axes or make_axes(asked), asked)
 
 
 @document_options(TrainOptions)

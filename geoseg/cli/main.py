@@ -18,6 +18,8 @@ COMMANDS = (
     "infer",
     "vectorize",
     "stats",
+    "plot",
+    "report",
     "evaluate",
     "prepare",
     "train",

@@ -173,5 +173,5 @@ def audit(*, dataset: Path, fix: bool, workers: int | None, as_json: bool) -> No
 
     audited = audit_dataset(read_dataset(dataset), workers)
     if fix:
-        audited = fix_dataset(audited)
+        audited = fix_dataset(audited, workers)
     print_result(audited.summary, as_json, "\n".join(audited.lines))

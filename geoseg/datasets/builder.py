@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,7 +125,10 @@ def find_place(name: str, pattern: str | None) -> str:
 
 @dataclass(frozen=True)
 class SplitRule:
-    """Named places go where they are named; of the rest a share validates. The same places always fall the same way."""
+    """Named places go where they are named; of the rest a share validates, but never all: then nothing would be learnt.
+
+    The same places always fall the same way.
+    """
 
     validation: Collection[str] = ()
     test: Collection[str] = ()
@@ -145,7 +147,7 @@ class SplitRule:
             if named not in places:
                 raise InputError(f"{named}: no such place; there are {', '.join(sorted(set(places))[:12])}")
         free = sorted(set(places) - set(self.validation) - set(self.test), key=hash_place)
-        count = 0 if self.validation else round(self.share * len(free))
+        count = 0 if self.validation else min(round(self.share * len(free)), max(0, len(free) - 1))
         validating = {*self.validation, *free[:count]}
         return {name: choose_split(name, validating, self.test) for name in places}
 
@@ -250,17 +252,6 @@ def count_results(results: Iterable[T], done: Callable[[float], None]) -> Iterat
     for result in results:
         done(1)
         yield result
-
-
-@contextmanager
-def create_scratch_folder(folder: Path) -> Iterator[Path]:
-    """A folder for what is needed on the way only; it is empty at first, and gone in the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def relativize_path(path: Path, folder: Path) -> str:

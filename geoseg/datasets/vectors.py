@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.datasets.builder import DatasetBuilder, ImageLabelPair, create_scratch_folder
+from geoseg.datasets.builder import DatasetBuilder, ImageLabelPair
 from geoseg.datasets.images import ImageInfo, open_image, read_image_info, read_valid_mask, write_label
 from geoseg.datasets.masks import MaskOptions, assemble_dataset, select_bands
 from geoseg.datasets.polygons import (
@@ -28,6 +28,7 @@ from geoseg.datasets.polygons import (
 from geoseg.datasets.schema import IGNORE, Dataset
 from geoseg.datasets.vector_files import VectorFile, open_vector_file
 from geoseg.errors import InputError
+from geoseg.io.staging import create_scratch_folder
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 

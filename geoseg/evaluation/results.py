@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -228,6 +229,10 @@ class EvaluationResult:
 
     def __str__(self) -> str:
         return format_result(self)
+
+    def _repr_html_(self) -> str:
+        """How Jupyter shows it."""
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def summarize_pair(difference: Difference) -> dict[str, Any]:

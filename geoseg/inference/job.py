@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,11 +225,17 @@ def plan_patches(scene: Scene, model: Model, options: PredictOptions) -> Plan:
             f"`patch` {patch}: larger than any model can use; the model's own size is {model.card.patch}"
         )
     if not model.is_onnx:
-        step = 2 ** int(model.architecture.get("encoder_depth", 5))
+        step = find_patch_step(model.architecture)
         if patch < step or patch % step:
             raise InputError(f"`patch` {patch}: {model.card.name} needs a multiple of {step}")
     overlap = patch // 8 if options.overlap is None else options.overlap
     return Plan.for_size(scene.grid.height, scene.grid.width, patch, overlap)
+
+
+def find_patch_step(architecture: Mapping[str, Any]) -> int:
+    """What a patch's side must be a multiple of: how far the encoder shrinks it. Dilated encoders shrink it less."""
+    halved: int = 2 ** int(architecture.get("encoder_depth", 5))
+    return min(halved, int(architecture.get("encoder_output_stride") or halved))
 
 
 def report_job(job: Job) -> None:

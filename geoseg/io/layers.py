@@ -51,7 +51,7 @@ def read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
             found = pyogrio.read_dataframe(path, layer=layer or find_only_layer(path), force_2d=True)
         return refuse_far_coordinates(found, str(path))
     except (DataSourceError, DataLayerError, FeatureError, ShapelyError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as regions: {error}") from None
+        raise InputError(f"{path} cannot be read as polygons: {error}") from None
 
 
 def refuse_far_coordinates(frame: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:

@@ -35,6 +35,17 @@ def make_staging_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def create_scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder for what is needed on the way only; it is empty at first, and gone in the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def make_private_folder(folder: Path) -> None:
     """Make a folder whose content only its owner can change, or see that one that is there is such a folder.
 

@@ -19,7 +19,6 @@ Bytes = NDArray[np.uint8]
 LEAST_SHARE = 0.02
 UNKNOWN_RGB = (255, 255, 255)
 FALSE_ALARM, MISS, MIX_UP = (214, 39, 40), (31, 119, 180), (148, 103, 189)
-SHOWN_PERCENTILES = (2, 98)
 
 
 INCH_PER_PANEL, INCH_PER_ROW = 3.6, 4.2
@@ -58,14 +57,6 @@ def color_errors(truth: Bytes, predicted: Bytes, legend: Sequence[ClassEntry]) -
     picture[wrong & (truth > 0) & (predicted > 0)] = MIX_UP
     picture[(truth == NODATA) | (predicted == NODATA)] = UNKNOWN_RGB
     return picture
-
-
-def stretch_values(values: NDArray[np.floating[Any]]) -> Bytes:
-    """Red, green and blue (band, row, col) spread over what a screen can show."""
-    low, high = np.nanpercentile(values, SHOWN_PERCENTILES)
-    spread = (values - low) / max(high - low, 1e-9)
-    levels = np.rint(np.nan_to_num(spread).clip(0, 1) * 255).astype(np.uint8)
-    return np.asarray(levels.transpose(1, 2, 0))
 
 
 def draw_panels(row: Sequence[Any], piece: ComparisonPanels) -> None:

@@ -18,7 +18,7 @@ from geoseg.options import (
 )
 from geoseg.records import parse_json
 
-Preset = Literal["none", "light", "strong", "sensors"]
+Preset = Literal["none", "flips", "light", "strong", "sensors"]
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
 Schedule = Literal["cosine", "constant", "step", "plateau", "one-cycle"]
 Stretch = Literal["auto", "never", "when-foreign", "always"]
@@ -87,7 +87,9 @@ class TrainOptions(Options):
         "Whether the network also learns where one building ends, as two further outputs: its boundary, and the distance "
         "to it. auto: with two classes, where there are outlines, or numbers of single buildings, to learn it from.",
     )
-    augment: Preset = define_option("strong", "How much patches are varied.")
+    augment: Preset = define_option(
+        "strong", "How much patches are varied; flips: mirrored in both directions and nothing else."
+    )
     workers: int | None = define_option(
         None, f"Processes that read patches. [default: one a processor, at most {MOST_WORKERS}]", ZERO_OR_MORE
     )

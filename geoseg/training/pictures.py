@@ -16,6 +16,7 @@ from torch import Tensor
 from geoseg.io.atomic import explain_write_errors, replace_file, replace_files
 from geoseg.models.card import Card
 from geoseg.raster.bands import find_rgb_bands
+from geoseg.raster.display import stretch_values
 from geoseg.scores.confusion import Confusion
 from geoseg.scores.pictures import (
     INCH_PER_PANEL,
@@ -24,11 +25,9 @@ from geoseg.scores.pictures import (
     color_errors,
     draw_panels,
     score_tiles,
-    stretch_values,
 )
 from geoseg.training.patches.augmentation import RECIPES
 from geoseg.training.patches.batches import PreparedBatch, read_batches
-from geoseg.training.patches.sampling import GridPatches
 from geoseg.training.run import TrainingRun
 from geoseg.training.runs import METRICS, compute_running_mean, read_metrics
 from geoseg.training.tuning import PatchResult, Tuner
@@ -147,10 +146,9 @@ def choose_samples(results: Sequence[PatchResult]) -> list[tuple[int, float]]:
 def make_sample(tuner: Tuner, number: int, score: float) -> ComparisonPanels:
     """One validation patch in pictures."""
     run = tuner.run
-    dataset = run.patch_dataset(GridPatches(run.ground.validation, run.settings.patch))
-    batch = next(read_batches(dataset, [[number]], 0, run.device))
-    ((_, predicted, truth),) = tuner.predict_batch(batch)
-    image = restore_colours(tuner.transform(batch).inputs.cpu(), run.card)[0].numpy()
+    batch = next(run.read_validation([number]))
+    ((_, predicted, truth),) = tuner.classify(tuner.answers.find(number))
+    image = restore_colours(run.transform(RECIPES["none"])(batch).inputs.cpu(), run.card)[0].numpy()
     place, classes = run.ground.validation[int(batch.sites[0])].place, run.card.classes
     title = place if np.isnan(score) else f"{place}, mean IoU {score:.2f}"
     return ComparisonPanels(

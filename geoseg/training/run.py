@@ -6,10 +6,11 @@ import csv
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -246,14 +247,25 @@ class TrainingRun:
         ]
         return read_batches(self.patch_dataset(self.patches()), numbers, self.worker_count, self.device)
 
+    @cached_property
+    def validation_patches(self) -> GridPatches:
+        """All patches to validate on."""
+        return GridPatches(self.ground.validation, self.settings.patch)
+
     def validation_batches(self, most: int | None = None) -> Iterator[Batch]:
         """Patches to validate on, all or some evenly spread, or what of them falls to this process."""
-        patches = GridPatches(self.ground.validation, self.settings.patch)
-        chosen = (list(range(len(patches))) if most is None else patches.choose_evenly(most))[
-            self.group.rank :: self.group.size
-        ]
+        return self.read_validation(self.choose_validation(most), self.worker_count)
+
+    def choose_validation(self, most: int | None = None) -> Sequence[int]:
+        """The numbers of these patches."""
+        patches = self.validation_patches
+        chosen = range(len(patches)) if most is None else patches.choose_evenly(most)
+        return chosen[self.group.rank :: self.group.size]
+
+    def read_validation(self, chosen: Sequence[int], workers: int = 0) -> Iterator[Batch]:
+        """Validation patches of some numbers."""
         numbers = [chosen[i : i + self.settings.batch] for i in range(0, len(chosen), self.settings.batch)]
-        return read_batches(self.patch_dataset(patches), numbers, self.worker_count, self.device)
+        return read_batches(self.patch_dataset(self.validation_patches), numbers, workers, self.device)
 
     def patch_dataset(self, patches: RandomPatches | GridPatches) -> PatchDataset:
         return PatchDataset(patches, self.card.scaling, self.ground.dataset.ignore, self.wanted)

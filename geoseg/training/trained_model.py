@@ -18,10 +18,12 @@ from torch import nn
 
 from geoseg import __version__
 from geoseg.errors import GeosegError, explain_missing_torch, shorten_error
+from geoseg.io.staging import create_scratch_folder
 from geoseg.models.card import Card
 from geoseg.models.store import ONNX_FILE, Model, save_model
 from geoseg.scores.calibration import ProbabilityCounts, TemperatureScaling
 from geoseg.scores.confusion import Confusion, average_classes
+from geoseg.training.answers import keep_answers
 from geoseg.training.networks import apply_temperature
 from geoseg.training.patches.batches import Batch
 from geoseg.training.run import TrainingRun, mark_unfinished
@@ -37,6 +39,7 @@ from geoseg.training.validation import ValidationResult
 log = logging.getLogger(__name__)
 
 CHECKED = 8
+ANSWERS = ".answers"
 
 
 @dataclass(frozen=True)
@@ -69,39 +72,48 @@ class TrainedModel:
 def finish_model(
     run: TrainingRun, network: nn.Module, record: Mapping[str, Any], out: Path
 ) -> TrainedModel | None:
-    """Calibrate and tune on all validation patches, then write the model. Every process takes part."""
-    log.info("Tuning on all validation patches")
-    validate, augmented = run.make_validator(), run.add_derived_bands(network)
-    before = validate(augmented, run.validation_batches())
-    cooling = TemperatureScaling(
-        *run.group.told(astuple(choose_temperature_scaling(before, run.card)), run.device)
-    )
-    apply_temperature(network, cooling, run.card.class_channels)
-    after = validate(augmented, run.validation_batches())
-    threshold = choose_threshold(after, run.card)
-    if not run.group.is_main:
-        return None
-    tuner = Tuner(run, augmented, threshold)
-    results = tuner.results()
+    """Calibrate and tune on all validation patches, read once, then write the model. Every process takes part."""
+    with create_scratch_folder(out / f"{ANSWERS}-{run.group.rank}") as folder:
+        answers = keep_answers(run, run.add_derived_bands(network), folder)
+        before = answers.count()
+        scaling = TemperatureScaling(
+            *run.group.told(astuple(choose_temperature_scaling(before, run.card)), run.device)
+        )
+        apply_temperature(network, scaling, run.card.class_channels)
+        answers = replace(answers, scaling=scaling)
+        after = answers.count()
+        if not run.group.is_main:
+            return None
+        tuner = Tuner(run, answers, choose_threshold(after, run.card))
+        calibration = describe_calibration(before, after, scaling)
+        return write_trained_model(
+            network, tuner, after, {"calibration": calibration, "training": record}, out
+        )
+
+
+def write_trained_model(
+    network: nn.Module, tuner: Tuner, found: ValidationResult, told: Mapping[str, Any], out: Path
+) -> TrainedModel:
+    """Write the model folder: weights, card, what quicker ways of running it are checked on, and pictures."""
+    run, results = tuner.run, tuner.results()
     card = replace(
         run.card,
-        threshold=threshold,
+        threshold=tuner.threshold,
         min_area_m2=choose_min_area(results, run.card.gsd_m),
-        metrics=collect_metrics(after.at(threshold) if run.card.class_channels == 1 else after, run.card),
-        calibration=describe_calibration(before, after, cooling),
-        training={**record, **describe_circumstances(run)},
+        metrics=collect_metrics(found.at(tuner.threshold) if tuner.is_binary else found, run.card),
+        calibration=told["calibration"],
+        training={**told["training"], **describe_circumstances(run)},
     )
+    weights = copy_weights(network, run.settings.half_weights)
     with mark_unfinished(out):
-        model = save_model(
-            out, copy_weights(network, run.settings.half_weights), card, collect_check_patches(run)
-        )
+        model = save_model(out, weights, card, collect_check_patches(tuner, results))
         add_onnx_file(model)
         return TrainedModel(out, model.card, draw_pictures(tuner, results, out))
 
 
 def copy_weights(network: nn.Module, in_half: bool) -> nn.Module:
     """The weights as they are written."""
-    copy = deepcopy(network).cpu()
+    copy = deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     return copy.half() if in_half else copy
 
 
@@ -198,7 +210,11 @@ def describe_circumstances(run: TrainingRun) -> dict[str, Any]:
     }
 
 
-def collect_check_patches(run: TrainingRun) -> NDArray[Any]:
-    """Raw validation patches on which quicker ways of running the model will be judged."""
-    batches: Iterator[Batch] = run.validation_batches(CHECKED)
+def collect_check_patches(tuner: Tuner, results: Sequence[PatchResult]) -> NDArray[Any]:
+    """Raw validation patches on which quicker ways of running the model will be judged: those it is least sure of.
+
+    Rounding moves pixels that are close to two classes to the other one. Dense quarters hold many of them, open land none.
+    """
+    hardest = sorted(results, key=lambda look: (-look.unsure, look.number))[:CHECKED]
+    batches: Iterator[Batch] = tuner.run.read_validation(sorted(look.number for look in hardest))
     return np.concatenate([batch.values.cpu().numpy() for batch in batches])

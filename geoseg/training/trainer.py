@@ -307,7 +307,7 @@ class Trainer:
         """A network of its own with some weights."""
         network = deepcopy(self.blank)
         network.load_state_dict(state)
-        return network.to(self.run.device)
+        return network.to(self.run.device).to(memory_format=torch.channels_last)
 
     def save(self) -> None:
         if not self.run.group.is_main:

@@ -16,7 +16,7 @@ from geoseg.scores.calibration import LOGITS, ProbabilityCounts
 from geoseg.scores.confusion import Confusion, average_classes
 from geoseg.training.losses import IGNORE, LossSum, make_loss_inputs
 from geoseg.training.optimizer import MixedPrecision
-from geoseg.training.patches.batches import Batch, BatchTransform
+from geoseg.training.patches.batches import Batch, BatchTransform, PreparedBatch
 from geoseg.training.processes import ProcessGroup
 
 SAMPLED = 64
@@ -27,7 +27,7 @@ class ValidationResult:
     """What was counted: a confusion table and levels of probability for each place, and some logits with their truth.
 
     `levels` (place, class, truth, level) counts probabilities of each class in 250ths; a yes/no model has one class, and
-    its logits are counted more finely in `odds` (truth, logit).
+    its logits are counted more finely in `odds` (truth, logit). `loss` is 0 where none was asked for.
     """
 
     places: tuple[str, ...]
@@ -136,25 +136,41 @@ class Validator:
     @torch.inference_mode()
     def __call__(self, network: nn.Module, batches: Iterable[Batch]) -> ValidationResult:
         """Count over this process's batches, and add up what all have counted."""
-        network.eval()
-        names = tuple(sorted(set(self.places)))
-        counter, ignore = ValidationCounter(len(names), self.channels, self.device), self.ignore
+        counter = self.make_counter()
         for batch in batches:
             prepared = self.transform(batch)
-            logits = self.mixed_precision(network, prepared.inputs)[:, : self.channels]
-            if not torch.isfinite(logits).all():
-                raise GeosegError(
-                    "the network answers validation patches with what is no number; train with a lower `learning_rate`, "
-                    "`clip` 1 or `precision` fp32"
-                )
-            at = torch.tensor([names.index(self.places[i]) for i in batch.sites.tolist()], device=self.device)
-            counter.add(logits, prepared.labels, at, ignore)
+            logits = self.predict(network, prepared)
+            counter.add(logits, prepared.labels, self.number_places(batch.sites), self.ignore)
             loss = self.criterion(
                 make_loss_inputs(
-                    logits, prepared.labels, self.class_weights, weight=prepared.weight, ignore=ignore
+                    logits, prepared.labels, self.class_weights, weight=prepared.weight, ignore=self.ignore
                 )
             )
             counter.loss += torch.stack(
                 [loss.double() * len(batch), torch.ones_like(loss).double() * len(batch)]
             )
-        return counter.result(names, self.group)
+        return counter.result(self.place_names, self.group)
+
+    @torch.inference_mode()
+    def predict(self, network: nn.Module, prepared: PreparedBatch) -> Tensor:
+        """A network's logits of classes (patch, class, row, col), which must be numbers."""
+        network.eval()
+        logits = self.mixed_precision(network, prepared.inputs)[:, : self.channels]
+        if not torch.isfinite(logits).all():
+            raise GeosegError(
+                "the network answers validation patches with what is no number; train with a lower `learning_rate`, "
+                "`clip` 1 or `precision` fp32"
+            )
+        return logits
+
+    @property
+    def place_names(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self.places)))
+
+    def number_places(self, sites: Tensor) -> Tensor:
+        """The number of the place of each site, in the order of their names."""
+        number = {name: i for i, name in enumerate(self.place_names)}
+        return torch.tensor([number[self.places[i]] for i in sites.tolist()], device=self.device)
+
+    def make_counter(self) -> ValidationCounter:
+        return ValidationCounter(len(self.place_names), self.channels, self.device)

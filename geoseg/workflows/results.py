@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import geopandas as gpd
 
+MOST_SHOWN = 5000
+"""A map of more footprints makes a notebook heavy."""
+
 
 @dataclass(frozen=True)
 class FootprintCounts:
@@ -56,7 +59,7 @@ class FootprintResult:
     @cached_property
     def buildings(self) -> gpd.GeoDataFrame | None:
         """The footprints; none where only rasters were asked for."""
-        from geoseg.workflows.layers import read_buildings
+        from geoseg.footprints.write.reading import read_buildings
 
         return read_buildings(self.out) if self.out else None
 
@@ -65,7 +68,7 @@ class FootprintResult:
         """The statistics per region; none where no regions were given."""
         if self.out is None or self.counts is None or self.counts.regions is None:
             return None
-        from geoseg.workflows.layers import read_regions
+        from geoseg.footprints.write.reading import read_regions
 
         return read_regions(self.out)
 
@@ -79,9 +82,17 @@ class FootprintResult:
         return figures
 
     def _repr_html_(self) -> str:
-        """How Jupyter shows it."""
+        """How Jupyter shows it: the figures, and a map of the footprints where they are not too many."""
         rows = {**self.list_figures(), **({"File": str(self.out)} if self.out and not self.folder else {})}
-        return format_html_table(rows)
+        return format_html_table(rows) + self._draw_map()
+
+    def _draw_map(self) -> str:
+        if self.out is None or not 0 < self.count <= MOST_SHOWN or not self.out.exists():
+            return ""
+        from geoseg.reports.frame import make_map_frame
+
+        assert self.buildings is not None
+        return make_map_frame(self.buildings, self.regions)
 
 
 def format_html_table(rows: dict[str, str]) -> str:

@@ -18,6 +18,7 @@ from heard import Heard
 
 from geoseg.cli import console
 from geoseg.cli.console import ConsoleReporter, speak_on_console
+from geoseg.cli.main import geoseg
 from geoseg.progress import silence, track
 
 
@@ -136,3 +137,14 @@ def test_commands_run_in_threads_too() -> None:
 
     with ThreadPoolExecutor() as threads:
         threads.submit(run).result()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete_commands(shell: str) -> None:
+    run = CliRunner().invoke(geoseg, prog_name="geoseg", env={"_GEOSEG_COMPLETE": f"{shell}_source"})
+    assert "_GEOSEG_COMPLETE" in run.output
+    words = {"COMP_WORDS": "geoseg ve", "COMP_CWORD": "ve" if shell == "fish" else "1"}
+    run = CliRunner().invoke(
+        geoseg, prog_name="geoseg", env={"_GEOSEG_COMPLETE": f"{shell}_complete", **words}
+    )
+    assert "vectorize" in run.output

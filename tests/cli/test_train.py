@@ -50,7 +50,7 @@ def test_samples_are_shown_as_a_picture(tmp_path: Path, config: Path) -> None:
     answer = run(tmp_path / "data", "--config", config, "--show-samples", tmp_path / "samples.png")
     assert answer.exit_code == 0, answer.output
     with Image.open(tmp_path / "samples.png") as picture:
-        assert picture.size == (8 * (32 + 4), 4 * (32 + 4))
+        assert picture.size == (8 * (32 + 4), 5 * (32 + 4))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ import pytest
 from made import RasterWriter, photo
 from numpy.typing import NDArray
 
+from geoseg.datasets.audit.run import audit_dataset
 from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, find_pairs
 from geoseg.datasets.classes import parse_class_table
 from geoseg.datasets.images import read_window
 from geoseg.datasets.masks import MaskOptions, prepare_masks
-from geoseg.datasets.reading.sites import open_site
+from geoseg.datasets.reading.sites import open_site, open_sites
 from geoseg.datasets.schema import Dataset, read_dataset
 from geoseg.errors import InputError
 from geoseg.raster.grid import Window
@@ -281,3 +282,26 @@ def test_a_class_table_from_a_file(tmp_path: Path) -> None:
     table = parse_class_table(str(tmp_path / "classes.csv"))
     assert [each.color for each in table.classes] == ["#00ff00", "#ff0000"]
     assert table.map_values(np.array([[0, 2, 9]]), "x").tolist() == [[0, 1, 255]]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.8, 0.95])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_share_for_validation_leaves_places_to_learn_from(share: float, count: int) -> None:
+    """Of two places 80 % is both of them, rounded: before, no place was left to train on."""
+    places = [f"place {number}" for number in range(count)]
+    splits = list(SplitRule(share=share).of(places).values())
+    assert "train" in splits
+    assert splits.count("validation") == min(round(share * count), count - 1)
+
+
+def test_places_that_are_all_named_for_validation_are_a_problem_of_the_set(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write_raster(f"images/{name}.tif", photo(20, 20, seed=ord(name)))
+        write_raster(f"masks/{name}.tif", np.indices((20, 20))[0].astype(np.uint8) % 2)
+    dataset = prepared(tmp_path, replace(WANTED, splits=SplitRule(validation=("a", "b"))))
+    texts = [problem.text for problem in audit_dataset(dataset, 0).problems]
+    assert "no usable item is of the split train" in texts
+    with pytest.raises(InputError, match="no item is in the split train; give some places to it"):
+        open_sites(dataset, "train", 0.3)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from made import card
 
-from geoseg.inference.job import find_best_gsd
+from geoseg.inference.job import find_best_gsd, find_patch_step
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,18 @@ def test_a_model_that_tolerates_nothing_still_takes_pixels_near_its_own() -> Non
     strict = card(gsd_m=0.3, gsd_range_m=(0.3, 0.3))
     assert find_best_gsd(0.33, strict) == 0.33
     assert find_best_gsd(0.9, strict) == pytest.approx(0.375)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "step"),
+    [
+        ({}, 32),
+        ({"encoder_depth": 3}, 8),
+        ({"encoder_depth": 5, "encoder_output_stride": 16}, 16),
+        ({"encoder_depth": 3, "encoder_output_stride": 16}, 8),
+        ({"encoder_output_stride": None}, 32),
+    ],
+)
+def test_a_patch_is_a_multiple_of_what_the_encoder_shrinks(architecture: dict[str, Any], step: int) -> None:
+    """DeepLabV3+ trains on patches of 368 pixels, and so has to run on them."""
+    assert find_patch_step(architecture) == step

@@ -121,7 +121,7 @@ def test_a_missing_file_is_refused(name: str) -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "admin.gpkg"
     path.write_text("not a database")
-    with pytest.raises(InputError, match="cannot be read as regions"):
+    with pytest.raises(InputError, match="cannot be read as polygons"):
         read_regions(str(path), GRID)
 
 

@@ -16,6 +16,7 @@ from geoseg import api
 from geoseg.datasets.options import KINDS
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Option, Options, list_options
+from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
 from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
 
@@ -27,6 +28,7 @@ from collections.abc import Sequence
 from typing import Literal, overload
 
 import geopandas as gpd
+from matplotlib.axes import Axes
 
 from geoseg.datasets.prepare import PrepareResult
 from geoseg.errors import GeosegError as GeosegError
@@ -48,6 +50,7 @@ FUNCTIONS: dict[str, type[Options] | None] = {
     "evaluate": EvaluateOptions,
     "infer": InferOptions,
     "open_model": None,
+    "plot": PlotOptions,
     "stats": StatsOptions,
     "train": TrainOptions,
     "vectorize": VectorizeOptions,
@@ -82,7 +85,7 @@ def format_function(
         for each in own
         if each.name not in known and each.kind is not each.VAR_KEYWORD
     ]
-    if options and "*" not in lines:
+    if options and not any(line.startswith("*") for line in lines):
         starred = next((i for i, p in enumerate(own) if p.kind is p.KEYWORD_ONLY), len(lines))
         lines.insert(starred, "*")
     lines += map(format_option, options)
@@ -92,7 +95,8 @@ def format_function(
 
 def format_parameter(parameter: inspect.Parameter, kind: str) -> str:
     default = "" if parameter.default is parameter.empty else f" = {write_literal(parameter.default)}"
-    return f"{parameter.name}: {kind}{default}"
+    star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+    return f"{star}{parameter.name}: {kind}{default}"
 
 
 def format_option(option: Option) -> str:

@@ -16,14 +16,21 @@ class Tick(NamedTuple):
     total: float | None = None
 
 
+class Task(NamedTuple):
+    total: float
+    done: float
+    ticks: list[Tick]
+
+
 class Heard(logging.Handler):
-    """Remembers all lines, the warnings among them, and the last task with its amounts."""
+    """Remembers all lines, the warnings among them, all tasks by their names, and the last one with its amounts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
         self.warnings: list[str] = []
         self.ticks: list[Tick] = []
+        self.tasks: dict[str, Task] = {}
         self.total = self.done = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -33,7 +40,7 @@ class Heard(logging.Handler):
 
     @contextmanager
     def task(self, what: str, total: float, unit: str, done: float) -> Iterator[Advance]:
-        self.total, self.done, self.ticks = total, done, []
+        self.total, self.done, self.ticks = self.tasks[what] = Task(total, done, [])
         yield lambda *ticked: self.ticks.append(Tick(*ticked))
 
 

@@ -18,6 +18,7 @@ from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
+from geoseg.reports.options import PlotOptions, ReportOptions
 from geoseg.training.options import TrainOptions
 from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
 
@@ -27,6 +28,8 @@ CLASSES: Mapping[str, type[Options]] = {
     "infer": InferOptions,
     "vectorize": VectorizeOptions,
     "stats": StatsOptions,
+    "plot": PlotOptions,
+    "report": ReportOptions,
     "train": TrainOptions,
     "evaluate": EvaluateOptions,
     **{f"prepare {kind}": options for kind, options in KINDS.items()},

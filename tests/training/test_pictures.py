@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from geoseg.scores.confusion import Confusion
 from geoseg.scores.pictures import FALSE_ALARM, MISS
+from geoseg.training.answers import keep_answers
 from geoseg.training.pictures import (
     choose_samples,
     compute_running_mean,
@@ -44,7 +45,7 @@ def judge(tmp_path: Path) -> Tuner:
     np.save(tmp_path / "data" / "c-labels.npy", labels)
     settings = quick(low=0.0, high=200.0, validation_patches=16)
     run = open_run(tmp_path / "data", tmp_path / "run", settings, torch.device("cpu"), ProcessGroup())
-    return Tuner(run, Bright(), 0.5)
+    return Tuner(run, keep_answers(run, Bright(), tmp_path), 0.5)
 
 
 def test_a_right_answer_looks_like_the_truth(judge: Tuner) -> None:

@@ -293,8 +293,9 @@ def test_a_run_of_so_many_minutes_ends_in_time(
     assert rates == pytest.approx(
         [settings.learning_rate * (1 + np.cos(np.pi * i / 10)) / 2 for i in range(10)]
     )
-    assert (heard.ticks[-1].total, heard.total) == (10, 1000)
-    assert "0.2 of 0.166667 minutes" in heard.ticks[-1].note
+    task = heard.tasks["Training"]
+    assert (task.ticks[-1].total, task.total) == (10, 1000)
+    assert "0.2 of 0.166667 minutes" in task.ticks[-1].note
 
 
 def test_a_run_of_minutes_goes_on_with_those_it_has_left(
@@ -306,20 +307,21 @@ def test_a_run_of_minutes_goes_on_with_those_it_has_left(
     with stopped_at(7, monkeypatch):
         train_model(tmp_path / "data", tmp_path / "run", settings)
     train_model(tmp_path / "data", tmp_path / "run", settings)
-    assert heard.done == 6
+    assert heard.tasks["Training"].done == 6
     assert [step for step, _ in losses(tmp_path / "run")] == list(range(10))
 
 
 def test_progress_tells_the_running_loss_and_the_last_score(tmp_path: Path, heard: Heard) -> None:
     array_set(tmp_path / "data")
     train_model(tmp_path / "data", tmp_path / "run", quick())
-    assert sum(tick.amount for tick in heard.ticks) == heard.total == heard.ticks[-1].total == 12
+    task = heard.tasks["Training"]
+    assert sum(tick.amount for tick in task.ticks) == task.total == task.ticks[-1].total == 12
     rows = checkpoint.read_metrics(tmp_path / "run" / "metrics.csv")
     mean = float(rows[0]["loss"])
     for row in rows[1:]:
         mean = 0.95 * mean + 0.05 * float(row["loss"])
-    assert heard.ticks[-1].note == f"loss {mean:.4f}, IoU {float(rows[-1]['validation_iou']):.4f}"
-    assert heard.ticks[0].note == f"loss {float(rows[0]['loss']):.4f}"
+    assert task.ticks[-1].note == f"loss {mean:.4f}, IoU {float(rows[-1]['validation_iou']):.4f}"
+    assert task.ticks[0].note == f"loss {float(rows[0]['loss']):.4f}"
 
 
 def test_ground_without_a_label_counts_nowhere_whatever_it_is_called(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from geoseg.scores.calibration import LOGITS, TemperatureScaling, find_best_min_area
 from geoseg.scores.confusion import Confusion
+from geoseg.training.answers import keep_answers
 from geoseg.training.processes import ProcessGroup
 from geoseg.training.run import open_run
 from geoseg.training.tuning import (
@@ -144,9 +145,8 @@ class Levels(nn.Module):
 def judge(folder: Path, classes: int, network: nn.Module) -> Tuner:
     array_set(folder / "data", classes=classes)
     settings = quick(low=0.0, high=200.0, validation_patches=3)
-    return Tuner(
-        open_run(folder / "data", folder / "run", settings, torch.device("cpu"), ProcessGroup()), network, 0.5
-    )
+    run = open_run(folder / "data", folder / "run", settings, torch.device("cpu"), ProcessGroup())
+    return Tuner(run, keep_answers(run, network, folder), 0.5)
 
 
 def test_the_smallest_area_is_that_of_all_validation_patches(tmp_path: Path) -> None:

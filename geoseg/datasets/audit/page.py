@@ -8,9 +8,26 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from geoseg.datasets.audit.charts import (
+    ALARM,
+    FAINT,
+    INK,
+    LINE,
+    MARGIN,
+    PAPER,
+    WIDTH,
+    draw_histograms,
+    draw_pairs,
+    draw_shares_of_images,
+    fit_frame,
+    list_colors,
+    load_font,
+    new_section,
+)
+from geoseg.datasets.audit.content import AuditContent
 from geoseg.datasets.audit.findings import AuditResult
 from geoseg.datasets.audit.records import SIZES_M2, make_label_reader
 from geoseg.datasets.images import ImageInfo, find_bands, read_image_info, read_window, stretch_colors
@@ -20,38 +37,52 @@ from geoseg.io.atomic import replace_file
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.grid import Window
 
-# The font that comes with the library knows no superscripts: m2 stands for square metres.
-WIDTH = 1640
-MARGIN = 20
 TILE = 380
 ACROSS = 4
 SAMPLES = 12
 CAPTION = 44
-LINE = 20
-INK, FAINT, PAPER, ALARM = "#1b1b1b", "#8a8a8a", "#ffffff", "#b3261e"
 BAR_HEIGHT = 120
 OPACITY = 0.35
 MOST_TROUBLED = 1000
 
 
-def write_page(audited: AuditResult, path: Path) -> None:
+def write_page(content: AuditContent, path: Path) -> None:
     """Draw the page and put it at its place, whole or not at all."""
-    chosen = choose_samples(audited)
-    rows = -(-len(chosen) // ACROSS)
-    top = MARGIN + LINE * (8 + min(14, len(audited.problems))) + BAR_HEIGHT + 3 * LINE
-    page = Image.new("RGB", (WIDTH, top + rows * (TILE + CAPTION) + MARGIN), PAPER)
-    pen = ImageDraw.Draw(page)
-    height = draw_numbers(pen, audited)
-    draw_sizes(pen, audited, height + LINE)
-    for place, index in enumerate(chosen):
-        corner = MARGIN + place % ACROSS * (TILE + MARGIN), top + place // ACROSS * (TILE + CAPTION)
-        draw_sample(page, pen, audited, index, corner)
+    audited = content.audited
+    sections = [
+        draw_summary(audited),
+        draw_shares_of_images(audited),
+        draw_histograms(content),
+        draw_pairs(content),
+        draw_samples(audited),
+    ]
+    page = new_section(sum(section.height for section in sections))
+    height = 0
+    for section in sections:
+        page.paste(section, (0, height))
+        height += section.height
     with replace_file(path) as unfinished:
         page.save(unfinished, format="PNG", optimize=True)
 
 
-def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def draw_summary(audited: AuditResult) -> Image.Image:
+    """Numbers, problems, and how large objects are."""
+    section = new_section(MARGIN + LINE * (8 + min(14, len(audited.problems))) + BAR_HEIGHT + 3 * LINE)
+    pen = ImageDraw.Draw(section)
+    draw_sizes(pen, audited, draw_numbers(pen, audited) + LINE)
+    return section
+
+
+def draw_samples(audited: AuditResult) -> Image.Image:
+    """Images with their labels drawn over them."""
+    chosen = choose_samples(audited)
+    section = new_section(LINE + -(-len(chosen) // ACROSS) * (TILE + CAPTION) + MARGIN)
+    pen = ImageDraw.Draw(section)
+    pen.text((MARGIN, 0), "Images with their labels, those with problems first", INK, load_font(13))
+    for place, index in enumerate(chosen):
+        corner = MARGIN + place % ACROSS * (TILE + MARGIN), LINE + place // ACROSS * (TILE + CAPTION)
+        draw_sample(section, pen, audited, index, corner)
+    return section
 
 
 def draw_numbers(pen: ImageDraw.ImageDraw, audited: AuditResult) -> int:
@@ -143,7 +174,7 @@ def draw_overlay(dataset: Dataset, item: Item) -> NDArray[np.uint8]:
     window = find_telling_window(read_label, image)
     values = read_window(image.path, window)[np.array(find_bands(image, dataset.bands)) - 1]
     seen = stretch_colors(values[list(find_rgb_bands(dataset.bands))])
-    return fit_frame(tint_classes(seen, read_label(window), dataset))
+    return fit_frame(tint_classes(seen, read_label(window), dataset), TILE)
 
 
 def find_telling_window(read_label: ClassReader, image: ImageInfo) -> Window:
@@ -181,20 +212,3 @@ def tint_classes(
 def color_edges(classes: NDArray[np.uint8], colors: NDArray[np.float32]) -> NDArray[np.float32]:
     tints: NDArray[np.float32] = colors[ndimage.grey_dilation(classes, (3, 3))]
     return tints
-
-
-def list_colors(dataset: Dataset) -> NDArray[np.float32]:
-    """A colour for every byte: the classes' own, grey for what is not known."""
-    colors = np.full((256, 3), 0.5, np.float32)
-    for value, entry in enumerate(dataset.classes):
-        colors[value] = np.array(entry.rgb) / 255
-    return colors
-
-
-def fit_frame(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Small pieces are enlarged, pixel by pixel, to fill their frame."""
-    times = max(1, TILE // max(pixels.shape[:2]))
-    large = pixels.repeat(times, axis=0).repeat(times, axis=1)[:TILE, :TILE]
-    frame = np.full((TILE, TILE, 3), 240, np.uint8)
-    frame[: large.shape[0], : large.shape[1]] = large
-    return frame

@@ -13,6 +13,7 @@ from pyproj import Transformer
 from rasterio.enums import Resampling
 from scipy import ndimage
 
+from geoseg.datasets.audit.clouds import find_cloud
 from geoseg.datasets.audit.landmarks import Landmarks, find_landmarks, join_landmarks
 from geoseg.datasets.audit.shift import (
     EdgeAgreement,
@@ -112,6 +113,8 @@ def read_palette(dataset: Dataset, item: Item, values: Iterable[int]) -> Mapping
     return {value: "#{:02x}{:02x}{:02x}".format(*palette[value][:3]) for value in values if value in palette}
 
 
+SPOT_SIDE = 192
+"""Side of the pieces in which a class is looked for, to show it where there is most of it."""
 SIZES_M2 = tuple(2.0**power for power in range(21))
 COUNT, TOTAL, SQUARES, LOWEST, HIGHEST = range(5)
 
@@ -120,8 +123,10 @@ COUNT, TOTAL, SQUARES, LOWEST, HIGHEST = range(5)
 class AuditRecord:
     """What one item holds, in a kilobyte or so. `trouble` says why it cannot be used; the rest is empty then.
 
-    `values` are the label's values and `pixels` how many it has of each. `bands` has five rows for every band: count,
-    sum, sum of squares, lowest and highest of the pixels whose label is known.
+    `values` are the label's values, `pixels` how many it has of each, and `spots` the row and column of the piece that has
+    most of each. `bands` has five rows for every band: count,
+    sum, sum of squares, lowest and highest of the pixels whose label is known. Of all pixels, `cloud_share` look like cloud
+    (`clouds.CLOUD_RULE`).
     """
 
     error: str | None = None
@@ -129,9 +134,11 @@ class AuditRecord:
     gsd_m: float = 1.0
     values: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    spots: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(SIZES_M2), np.int64))
     bands: NDArray[np.float64] = field(default_factory=lambda: np.zeros((5, 0)))
     is_flat: bool = False
+    cloud_share: float = 0.0
     digest: bytes = b""
     shift: Shift | None = None
     outline: tuple[tuple[float, float], ...] = ()
@@ -143,6 +150,10 @@ class AuditRecord:
         counts = np.zeros(256, np.int64)
         counts[self.values] = self.pixels
         return counts
+
+    def find_unknown_share(self, ignore: int) -> float:
+        """The share of pixels without a class, whether nobody labelled them or the image does not show them."""
+        return float(self.counts[ignore] / max(1, self.pixels.sum()))
 
     @property
     def area_km2(self) -> float:
@@ -171,6 +182,8 @@ class RecordBuilder:
     digest: Any
     marks: list[Landmarks] = field(default_factory=list)
     surfaces: list[EdgeAgreement] = field(default_factory=list)
+    cloudy: int = 0
+    spots: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, gsd_m: float, ignore: int, bands: int) -> RecordBuilder:
@@ -187,6 +200,8 @@ class RecordBuilder:
     ) -> None:
         gray, classes = select_gray_band(values), np.where(known, classes, np.uint8(self.ignore))
         self.counts += np.bincount(classes.ravel(), minlength=256)
+        for value, found in find_spots(classes, window).items():
+            self.spots[value] = max(self.spots.get(value, found), found)
         self.sizes += count_object_sizes(classes, self.ignore, self.gsd_m)
         self.add_statistics(values[:, classes != self.ignore].astype(np.float64))
         if known.any():
@@ -223,16 +238,20 @@ def gather_record(dataset: Dataset, item: Item) -> tuple[AuditRecord, ImageFeatu
     read_label = make_label_reader(dataset, item, image)
     for window in image.windows():
         values = read_window(image.path, window)[np.array(numbers) - 1]
-        found.add(window, values, read_label(window), read_known_pixels(image, window, len(numbers)))
+        known = read_known_pixels(image, window, len(numbers))
+        found.add(window, values, read_label(window), known)
+        found.cloudy += int((find_cloud(values, dataset.bands) & known).sum())
     values = np.nonzero(found.counts)[0]
     look = AuditRecord(
         shape=image.shape,
         gsd_m=gsd_m,
         values=values.astype(np.uint8),
         pixels=found.counts[values],
+        spots=np.array([found.spots[value][1:] for value in values.tolist()], np.int32),
         sizes=found.sizes,
         bands=found.bands,
         is_flat=bool((found.span[0] >= found.span[1]).all()),
+        cloud_share=found.cloudy / max(1, image.height * image.width),
         digest=found.digest.digest(),
         shift=estimate_shift(found.surfaces, gsd_m),
         outline=compute_lonlat_outline(image.grid) if image.grid else (),
@@ -248,6 +267,21 @@ def read_known_pixels(image: ImageInfo, window: Window, bands: int) -> NDArray[n
         return np.ones((window.height, window.width), dtype=bool)
     with open_image(image.path) as dataset:
         return read_valid_mask(dataset, window, bands)
+
+
+def find_spots(classes: NDArray[np.uint8], window: Window) -> dict[int, tuple[int, int, int]]:
+    """For each value, how many pixels of it the piece with most of them has, and that piece's row and column."""
+    height, width = classes.shape
+    across = -(-width // SPOT_SIDE)
+    pieces = (np.arange(height) // SPOT_SIDE)[:, None] * across + np.arange(width) // SPOT_SIDE
+    count = across * -(-height // SPOT_SIDE)
+    table = np.bincount((pieces * 256 + classes).ravel(), minlength=count * 256).reshape(count, 256)
+    spots = {}
+    for value in np.flatnonzero(table.any(axis=0)).tolist():
+        piece = int(table[:, value].argmax())
+        row, col = (place * SPOT_SIDE for place in divmod(piece, across))
+        spots[value] = (int(table[piece, value]), window.row + row, window.col + col)
+    return spots
 
 
 def select_gray_band(values: NDArray[Any]) -> NDArray[np.float32]:

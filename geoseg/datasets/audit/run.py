@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from geoseg.datasets.audit.content import gather_content
 from geoseg.datasets.audit.findings import (
     PAGE_FILE,
     SUMMARY_FILE,
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 UNUSABLE = {"unreadable", "unknown value", "empty"}
 
 
-def fix_dataset(audited: AuditResult) -> AuditResult:
+def fix_dataset(audited: AuditResult, workers: int | None = None) -> AuditResult:
     """Write the data set without what spoils it; the former `dataset.toml` stays beside it."""
     folder = audited.dataset.folder
     reasons = choose_items_to_drop(audited)
@@ -52,7 +53,7 @@ def fix_dataset(audited: AuditResult) -> AuditResult:
         write_dataset(replace(audited.dataset, items=tuple(items)), folder)
         done = (*done, f"The former {DATASET_FILE} is kept as {former.name}; no image or label was deleted")
     mended = keep_items(audited, kept, items, done or ("Nothing had to be changed",))
-    write_audit(mended)
+    write_audit(mended, DatasetBuilder(folder, workers))
     return mended
 
 
@@ -188,7 +189,7 @@ def audit_dataset(dataset: Dataset, workers: int | None = None) -> AuditResult:
                 pools.add(len(looks), look, traces)
             looks.append(look)
         audited = AuditResult(dataset, tuple(looks), tuple(search.found(looks)), tuple(pools.shifts()))
-    write_audit(audited)
+    write_audit(audited, bench)
     warn_about_leaks(audited)
     return audited
 
@@ -230,7 +231,9 @@ def warn_about_leaks(audited: AuditResult) -> None:
         )
 
 
-def write_audit(audited: AuditResult) -> None:
-    folder = audited.dataset.folder
-    replace_text(folder / SUMMARY_FILE, json.dumps(audited.summary, indent=1, ensure_ascii=False))
-    write_page(audited, folder / PAGE_FILE)
+def write_audit(audited: AuditResult, builder: DatasetBuilder) -> None:
+    """Leave the figures and the page beside the data set."""
+    folder, content = audited.dataset.folder, gather_content(audited, builder)
+    figures = {**audited.summary, **content.summary}
+    replace_text(folder / SUMMARY_FILE, json.dumps(figures, indent=1, ensure_ascii=False))
+    write_page(content, folder / PAGE_FILE)

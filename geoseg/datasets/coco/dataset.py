@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, create_scratch_folder, relativize_path
+from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, relativize_path
 from geoseg.datasets.coco.labels import CategoryMapping, CocoLayerWriter, CocoMaskWriter, draw_bucket
 from geoseg.datasets.coco.reader import CocoContents, CocoFile, CocoImage, read_contents
 from geoseg.datasets.options import Split
 from geoseg.datasets.polygons import LabelForm, add_layer_fields
 from geoseg.datasets.schema import Dataset, Item, refuse_repeated
 from geoseg.errors import InputError
+from geoseg.io.staging import create_scratch_folder
 from geoseg.raster.palette import ClassEntry
 
 log = logging.getLogger(__name__)

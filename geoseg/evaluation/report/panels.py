@@ -12,6 +12,7 @@ from rasterio.vrt import WarpedVRT
 from geoseg.evaluation.counting import TileCounts, TileGrid
 from geoseg.evaluation.inputs.maps import ClassMap, Comparison, EvaluationPair
 from geoseg.raster.bands import find_rgb_bands
+from geoseg.raster.display import stretch_values
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs, open_raster
@@ -22,7 +23,6 @@ from geoseg.scores.pictures import (
     color_classes,
     color_errors,
     score_tiles,
-    stretch_values,
 )
 
 WINDOW_SIDE = 512

@@ -30,8 +30,12 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class AugmentationRecipe:
-    """How far patches may be varied. Each range is drawn from evenly, each `*_chance` says how often at all."""
+    """How far patches may be varied. Each range is drawn from evenly, each `*_chance` says how often at all.
 
+    `flips` mirrors patches in both directions, `turns` turns them by quarters as well.
+    """
+
+    flips: bool = False
     turns: bool = False
     angle: float = 0.0
     scale: Range = (1.0, 1.0)
@@ -61,6 +65,7 @@ class AugmentationRecipe:
 
 RECIPES: dict[Preset, AugmentationRecipe] = {
     "none": AugmentationRecipe(),
+    "flips": AugmentationRecipe(flips=True),
     "light": AugmentationRecipe(
         turns=True,
         brightness=0.08,

@@ -53,7 +53,10 @@ def draw_pose(recipe: AugmentationRecipe, seed: int, number: int) -> Pose:
     mirrored, turns = chance.uniform() < 0.5, int(chance.integers(4))
     angle = float(chance.uniform(-recipe.angle, recipe.angle))
     scale = exp(chance.uniform(log(recipe.scale[0]), log(recipe.scale[1])))
-    return Pose(mirrored and recipe.turns, turns * recipe.turns, angle, scale)
+    if not recipe.turns:
+        # A patch mirrored and turned by a half is mirrored upside down.
+        mirrored, turns = mirrored and recipe.flips, turns // 2 * 2 * recipe.flips
+    return Pose(mirrored, turns, angle, scale)
 
 
 def lay_image(values: NDArray[np.float32], pose: Pose, side: int) -> NDArray[np.float32]:

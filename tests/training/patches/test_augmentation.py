@@ -32,7 +32,7 @@ def test_nothing_asked_leaves_patches_as_they_are() -> None:
     assert torch.allclose(augment_images(IMAGES, drawn()), IMAGES, atol=1e-6)
 
 
-@pytest.mark.parametrize("preset", ["none", "light", "strong", "sensors"])
+@pytest.mark.parametrize("preset", ["none", "flips", "light", "strong", "sensors"])
 def test_a_patch_is_varied_alike_in_whatever_batch_it_comes(preset: Any) -> None:
     recipe = RECIPES[preset]
     together = augment_images(IMAGES, draw_params(recipe, 7, range(6), 3))

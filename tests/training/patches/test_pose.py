@@ -63,3 +63,13 @@ def test_a_pose_follows_from_its_number_and_the_seed() -> None:
     assert draw_pose(RECIPES["strong"], 1, 5) == draw_pose(RECIPES["strong"], 1, 5)
     assert draw_pose(RECIPES["strong"], 1, 5) != draw_pose(RECIPES["strong"], 2, 5)
     assert draw_pose(RECIPES["none"], 1, 5) == Pose()
+
+
+def test_flips_mirror_in_both_directions_alike_and_nothing_else() -> None:
+    """Four ways to lie, each in a quarter of the patches, none of them turned by a quarter."""
+    square = np.arange(9, dtype=np.float32).reshape(1, 3, 3)
+    wanted = [square, square[..., ::-1], square[:, ::-1], square[:, ::-1, ::-1]]
+    laid = [lay_image(square, draw_pose(RECIPES["flips"], 1, number), 3) for number in range(400)]
+    counts = [sum(np.array_equal(each, one) for each in laid) for one in wanted]
+    assert sum(counts) == 400
+    assert min(counts) > 70

@@ -1,0 +1,42 @@
+"""`geoseg report`: footprints as a page to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
+from geoseg.cli.options import take_options
+from geoseg.options import OUTPUTS
+from geoseg.reports.options import ReportOptions
+
+
+@click.command("report", cls=GroupedCommand)
+@click.argument("footprints", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    cls=GroupedOption,
+    group=OUTPUTS,
+    metavar="FILE.html",
+    help="The page to write.",
+)
+@wrap_command
+@take_options(ReportOptions)
+def command(*, footprints: Path, out: Path, as_json: bool, options: ReportOptions) -> None:
+    """Make a page of FOOTPRINTS to look at: totals, a map, a table per region, histograms, where it comes from.
+
+    It is one HTML file that opens in any browser and asks no server for anything, so it can be sent and kept.
+
+    \b
+    Examples:
+      geoseg report buildings.gpkg --image scene.tif --out report.html
+      geoseg report buildings.gpkg --image scene.tif --probability probability.tif --title "Ward 7" --out ward7.html
+    """
+    from geoseg.reports.report import write_report
+
+    write_report(footprints, out, options)
+    print_result({"out": str(out)}, as_json, str(out))

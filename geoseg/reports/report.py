@@ -1,0 +1,280 @@
+"""A report of footprints on one page of HTML that asks no server for anything: numbers, map, tables, charts, provenance."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+
+from geoseg import __version__
+from geoseg.errors import InputError
+from geoseg.footprints.write.geopackage import REGIONS, get_region_path
+from geoseg.footprints.write.reading import read_written_layer
+from geoseg.footprints.write.spool import REGION_COLUMNS
+from geoseg.io.access import Output, check_outputs
+from geoseg.io.atomic import replace_text
+from geoseg.regions.files import FootprintLayer
+from geoseg.reports.layers import RasterLayer, open_raster_layer
+from geoseg.reports.options import ReportOptions
+from geoseg.reports.page import read_asset, write_json
+from geoseg.reports.webmap import WebImage, make_map_data, make_web_image
+
+log = logging.getLogger(__name__)
+
+MOST_FOOTPRINTS = 20_000
+"""More of them make a page of more than ten megabytes, which a browser draws slowly."""
+AREA_EDGES_M2 = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e9)
+CONFIDENCE_EDGES = tuple(np.linspace(0.5, 1, 11))
+HIDDEN_COLUMNS = {"geometry", "fid"}
+TOLD_PARAMETERS = {
+    "model": "Model",
+    "model_sha256": "Checksum of the model (SHA-256)",
+    "threshold": "Threshold",
+    "gsd_m": "Pixels worked at (m)",
+    "tta": "Views averaged",
+    "engine": "Engine",
+    "precision": "Precision",
+    "geoseg": "geoseg",
+}
+"""Of the parameters that geoseg writes into its rasters, those that a reader asks for."""
+
+
+def write_report(
+    footprints: Path, out: Path, options: ReportOptions, facts: Mapping[str, str] | None = None
+) -> Path:
+    """Write the report of a file of footprints; `facts` are lines on where it comes from."""
+    rasters = [path for path in (options.image, options.mask, options.probability) if path]
+    check_outputs(
+        [Output("a report", out, (".html", ".htm"), options.overwrite)], [str(footprints), *rasters]
+    )
+    buildings = read_buildings(footprints)
+    regions = read_regions(footprints)
+    layers = {path: open_raster_layer(path) for path in rasters}
+    page = make_page(footprints.name, buildings, regions, layers, options, facts or {})
+    replace_text(out, page)
+    return out
+
+
+def read_buildings(path: Path) -> gpd.GeoDataFrame:
+    frames = list(FootprintLayer.open(path).frames())
+    if not frames:
+        raise InputError(f"{path}: holds no footprint to report on")
+    frame = gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), crs=frames[0].crs)
+    if "area_m2" not in frame:
+        raise InputError(f"{path}: has no column area_m2; geoseg infer and vectorize write it")
+    return frame
+
+
+def read_regions(path: Path) -> gpd.GeoDataFrame | None:
+    """The table of regions that geoseg wrote with the footprints, if it did."""
+    place = get_region_path(path)
+    if not place.exists():
+        return None
+    if place.suffix == ".gpkg" and REGIONS not in pyogrio.list_layers(place)[:, 0]:
+        return None
+    frame = read_written_layer(place, REGIONS)
+    return frame if "built_area_m2" in frame else None
+
+
+def make_page(
+    name: str,
+    buildings: gpd.GeoDataFrame,
+    regions: gpd.GeoDataFrame | None,
+    layers: Mapping[str, RasterLayer],
+    options: ReportOptions,
+    facts: Mapping[str, str],
+) -> str:
+    """The whole page."""
+    images = list(make_images(layers))
+    shown = buildings.nlargest(MOST_FOOTPRINTS, "area_m2").sort_index()
+    data = make_map_data(shown, regions, images, escape(find_attribution(layers, options)))
+    note = (
+        ""
+        if len(shown) == len(buildings)
+        else f"The map shows the largest {len(shown):,} of {len(buildings):,} buildings."
+    )
+    sections = [
+        write_region_table(regions),
+        write_charts(buildings),
+        write_facts(name, buildings, layers, facts),
+    ]
+    page = Template(read_asset("report.html"))
+    return page.substitute(
+        version=__version__,
+        title=escape(options.title or Path(name).stem),
+        subtitle=f"Buildings found in imagery; report made {datetime.now(UTC):%Y-%m-%d} by geoseg {__version__}",
+        numbers=write_numbers(summarize(buildings, regions)),
+        switches=write_switches(images, data),
+        note=note,
+        sections="\n".join(filter(None, sections)),
+        data=write_json(data),
+        leaflet_css=read_asset("leaflet.css"),
+        css=read_asset("report.css"),
+        leaflet_js=read_asset("leaflet.js"),
+        map_js=read_asset("map.js"),
+        report_js=read_asset("report.js"),
+    )
+
+
+def make_images(layers: Mapping[str, RasterLayer]) -> Iterator[WebImage]:
+    """Images are shown at once, masks and probabilities when they are asked for."""
+    for layer in layers.values():
+        yield make_web_image(layer.kind, layer, shown=layer.kind == "image")
+
+
+def find_attribution(layers: Mapping[str, RasterLayer], options: ReportOptions) -> str:
+    return options.attribution or next(
+        (layer.attribution for layer in layers.values() if layer.attribution), ""
+    )
+
+
+def summarize(buildings: gpd.GeoDataFrame, regions: gpd.GeoDataFrame | None) -> dict[str, str]:
+    """The numbers that people ask for first."""
+    areas = buildings["area_m2"].astype(float)
+    numbers = {"buildings": f"{len(buildings):,}", "built-up area": format_area(areas.sum())}
+    if regions is not None:
+        one = regions.groupby("region").first()
+        ground = one["seen_area_m2"].fillna(one["region_area_m2"]).sum()
+        if ground > 0:
+            numbers["of the regions is built up"] = f"{regions['built_area_m2'].sum() / ground:.1%}"
+        adjusted = regions[["adjusted_low_m2", "adjusted_area_m2", "adjusted_high_m2"]]
+        if adjusted.notna().all(axis=None):
+            low, middle, high = adjusted.sum()
+            numbers["adjusted for known errors"] = format_area(middle)
+            numbers["at least, at most (sum of 95 % intervals)"] = f"{format_area(low)} – {format_area(high)}"
+    numbers |= {"mean size": format_area(areas.mean()), "median size": format_area(areas.median())}
+    if "confidence" in buildings and buildings["confidence"].notna().any():
+        numbers["mean confidence"] = f"{buildings['confidence'].mean():.2f}"
+    return numbers
+
+
+def format_area(area_m2: float) -> str:
+    if area_m2 >= 1e6:
+        return f"{area_m2 / 1e6:,.2f} km²"
+    return f"{area_m2 / 1e4:,.2f} ha" if area_m2 >= 1e4 else f"{area_m2:,.0f} m²"
+
+
+def write_numbers(numbers: Mapping[str, str]) -> str:
+    return "".join(
+        f"<li><strong>{value}</strong><span>{escape(name)}</span></li>" for name, value in numbers.items()
+    )
+
+
+def write_switches(images: Sequence[WebImage], data: Mapping[str, Any]) -> str:
+    """Boxes and sliders for the layers of the map, and what colours tell."""
+    switches = [write_switch(image.name, 1.0, image.shown) for image in images]
+    switches.append(write_switch("buildings", 0.3))
+    if data["regions"]["rings"]:
+        switches.append(write_switch("regions", None))
+    choices = ["one", "area"]
+    choices += ["confidence"] if data["buildings"]["confidence"] else []
+    choices += ["class"] if len(data["buildings"]["classes"]) > 1 else []
+    listed = "".join(
+        f'<option value="{each}">{"nothing" if each == "one" else each}</option>' for each in choices
+    )
+    switches.append(f'<label>Colours tell <select id="color-by">{listed}</select></label>')
+    return "".join(switches)
+
+
+def write_switch(name: str, opacity: float | None, is_shown: bool = True) -> str:
+    """A box to show a layer, and a slider to fade it."""
+    box = f'<input type="checkbox" data-layer="{name}"{" checked" if is_shown else ""}>'
+    slider = (
+        f'<input type="range" data-fade="{name}" min="0" max="1" step="0.05" value="{opacity}" aria-label="Opacity of the {name}">'
+        if opacity is not None
+        else ""
+    )
+    return f"<span><label>{box} {name}</label>{slider}</span>"
+
+
+def write_region_table(regions: gpd.GeoDataFrame | None) -> str:
+    """A row for each region and class, sortable by any column that holds something."""
+    if regions is None:
+        return ""
+    names = [
+        column for column in REGION_COLUMNS if column.name in regions and regions[column.name].notna().any()
+    ]
+    heads = "".join(
+        f'<th scope="col" title="{escape(column.meaning)}"><button type="button">{escape(column.alias)}</button></th>'
+        for column in names
+    )
+    rows = "".join(
+        "<tr>" + "".join(write_cell(row[column.name], column.name) for column in names) + "</tr>"
+        for row in regions.to_dict("records")
+    )
+    return (
+        '<section><h2>Per region</h2><div class="scroll"><table class="sortable">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def write_cell(value: Any, name: str) -> str:
+    if isinstance(value, str):
+        return f"<td>{escape(value)}</td>"
+    if value is None or np.isnan(value):
+        return '<td data-value="-1">–</td>'
+    if name == "share":
+        return f'<td data-value="{value}">{value:.1%}</td>'
+    digits = 2 if name.endswith("confidence") else 0
+    return f'<td data-value="{value}">{value:,.{digits}f}</td>'
+
+
+def write_charts(buildings: gpd.GeoDataFrame) -> str:
+    areas = buildings["area_m2"].astype(float)
+    labels = [f"{low:,g}" for low in AREA_EDGES_M2[:-1]]
+    charts = [write_bars("Buildings by size (from … m²)", np.histogram(areas, AREA_EDGES_M2)[0], labels)]
+    if "confidence" in buildings and buildings["confidence"].notna().any():
+        counts = np.histogram(buildings["confidence"].dropna().clip(0.5, 1), CONFIDENCE_EDGES)[0]
+        charts.append(
+            write_bars(
+                "Buildings by confidence (from …)", counts, [f"{low:.2f}" for low in CONFIDENCE_EDGES[:-1]]
+            )
+        )
+    return f'<section><h2>Distribution</h2><div class="charts">{"".join(charts)}</div></section>'
+
+
+def write_bars(title: str, counts: Any, labels: Sequence[str]) -> str:
+    """A histogram as SVG: bars with their numbers above and their lower edges below."""
+    width, height, most = 360 / len(counts), 120, max(1, int(max(counts)))
+    bars = "".join(
+        f'<rect x="{i * width + 1:.1f}" y="{20 + height * (1 - count / most):.1f}" width="{width - 2:.1f}" '
+        f'height="{height * count / most:.1f}"/>'
+        f'<text x="{(i + 0.5) * width:.1f}" y="{14 + height * (1 - count / most):.1f}" text-anchor="middle">{count:,}</text>'
+        f'<text x="{(i + 0.5) * width:.1f}" y="158" text-anchor="middle">{label}</text>'
+        for i, (count, label) in enumerate(zip(counts, labels, strict=True))
+    )
+    drawing = f'<svg viewBox="0 0 360 164" role="img" aria-label="{escape(title)}">{bars}</svg>'
+    return f"<figure><figcaption>{escape(title)}</figcaption>{drawing}</figure>"
+
+
+def write_facts(
+    name: str, buildings: gpd.GeoDataFrame, layers: Mapping[str, RasterLayer], facts: Mapping[str, str]
+) -> str:
+    """Where the numbers come from."""
+    crs = (
+        "none (pixels of a picture)"
+        if buildings.crs is None
+        else f"{buildings.crs.name} ({buildings.crs.to_string()})"
+    )
+    told = {"Footprints": name, "Coordinates": crs}
+    told |= {layer.kind.capitalize(): Path(path).name for path, layer in layers.items()}
+    parameters: Mapping[str, Any] = next(
+        (layer.parameters for layer in layers.values() if layer.parameters), {}
+    )
+    told |= {label: str(parameters[key]) for key, label in TOLD_PARAMETERS.items() if key in parameters}
+    told |= facts
+    rows = "".join(
+        f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>' for key, value in told.items()
+    )
+    return (
+        f'<section><h2>Where this comes from</h2><table class="facts"><tbody>{rows}</tbody></table></section>'
+    )

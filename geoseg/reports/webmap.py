@@ -1,0 +1,162 @@
+"""What a browser needs to draw a map without asking any server: pictures as data, outlines as whole numbers."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+from pyproj import CRS
+from rasterio.warp import transform_bounds
+
+from geoseg.raster.source import make_rasterio_crs
+from geoseg.reports.layers import Colors, RasterLayer, read_colors
+from geoseg.reports.plot import AREA_LIMITS_M2, CLASS_COLORS
+from geoseg.reports.view import Bounds, View
+
+WEB_MERCATOR, LONLAT = CRS.from_epsg(3857), CRS.from_epsg(4326)
+STEPS_PER_DEGREE = 1e7
+"""A step is a centimetre."""
+STEPS_PER_PIXEL = 100.0
+PICTURE_SIDE = 2000
+WEBP_QUALITY = 80
+RAMP_COLORS = 9
+
+
+@dataclass(frozen=True)
+class WebImage:
+    """A picture with its place as the map takes it: the corners south west and north east."""
+
+    name: str
+    url: str
+    corners: tuple[tuple[float, float], tuple[float, float]]
+    shown: bool = True
+
+    def to_json(self) -> Mapping[str, Any]:
+        return {"name": self.name, "url": self.url, "bounds": self.corners, "shown": self.shown}
+
+
+def make_web_image(name: str, layer: RasterLayer, shown: bool = True) -> WebImage:
+    """A raster as a picture for the map, in Web Mercator where it has a place."""
+    bounds = layer.bounds
+    if layer.crs is not None:
+        bounds = transform_bounds(make_rasterio_crs(layer.crs), make_rasterio_crs(WEB_MERCATOR), *bounds)
+    width, height = bounds[2] - bounds[0], bounds[3] - bounds[1]
+    view = View.of(layer.crs and WEB_MERCATOR, bounds, max(1, round(PICTURE_SIDE * min(1, width / height))))
+    return WebImage(name, write_data_url(read_colors(layer, view)), find_corners(view.crs, bounds), shown)
+
+
+def find_corners(crs: CRS | None, bounds: Bounds) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Latitude before longitude, as Leaflet wants it."""
+    west, south, east, north = bounds
+    if crs is not None and crs != LONLAT:
+        west, south, east, north = transform_bounds(
+            make_rasterio_crs(crs), make_rasterio_crs(LONLAT), *bounds
+        )
+    return (south, west), (north, east)
+
+
+def write_data_url(colors: Colors) -> str:
+    """A picture as WebP in an address of its own."""
+    packed = io.BytesIO()
+    Image.fromarray(colors).save(packed, "WEBP", quality=WEBP_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}"
+
+
+def move_to_map(frame: gpd.GeoDataFrame) -> tuple[NDArray[np.object_], float]:
+    """Shapes in degrees, or in pixels where they have no place, and the steps in which they are told."""
+    if frame.crs is None:
+        return np.asarray(frame.geometry.array), STEPS_PER_PIXEL
+    return np.asarray(frame.to_crs(LONLAT).geometry.array), STEPS_PER_DEGREE
+
+
+def encode_rings(polygon: Any, steps: float) -> list[list[int]]:
+    """The rings of a polygon as steps from point to point, the first from zero; the closing point is left out."""
+    return [
+        np.diff(np.rint(shapely.get_coordinates(ring)[:-1] * steps).astype(np.int64), axis=0, prepend=0)
+        .ravel()
+        .tolist()
+        for ring in (polygon.exterior, *polygon.interiors)
+    ]
+
+
+def encode_parts(shape: Any, steps: float) -> list[list[list[int]]]:
+    return [encode_rings(part, steps) for part in shapely.get_parts(shape)]
+
+
+def describe_buildings(frame: gpd.GeoDataFrame) -> Mapping[str, Any]:
+    """Footprints as columns: rings, area, confidence and class."""
+    shapes, steps = move_to_map(frame)
+    kinds = frame["class"].astype(str) if "class" in frame else np.full(len(frame), "building")
+    classes = sorted(set(kinds))
+    confidence = None
+    if "confidence" in frame and frame["confidence"].notna().any():
+        confidence = [
+            None if np.isnan(value) else round(float(value), 3) for value in frame["confidence"].astype(float)
+        ]
+    return {
+        "rings": [[ring for part in encode_parts(shape, steps) for ring in part] for shape in shapes],
+        "area": np.round(frame["area_m2"].astype(float), 1).tolist(),
+        "confidence": confidence,
+        "class": [classes.index(kind) for kind in kinds],
+        "classes": classes,
+    }
+
+
+def describe_regions(frame: gpd.GeoDataFrame | None) -> Mapping[str, Any]:
+    if frame is None:
+        return {"rings": []}
+    once = frame.drop_duplicates("region") if "region" in frame else frame
+    shapes, steps = move_to_map(once)
+    return {"rings": [encode_parts(shape, steps) for shape in shapes]}
+
+
+def make_ramp() -> Sequence[Sequence[int]]:
+    """The colours from little to much, as pictures have them."""
+    colors = colormaps["plasma"](np.linspace(0, 1, RAMP_COLORS))
+    ramp: list[list[int]] = np.rint(colors[:, :3] * 255).astype(int).tolist()
+    return ramp
+
+
+def make_map_data(
+    buildings: gpd.GeoDataFrame,
+    regions: gpd.GeoDataFrame | None,
+    images: Sequence[WebImage],
+    attribution: str,
+) -> dict[str, Any]:
+    """All that the map draws."""
+    shapes, steps = move_to_map(buildings)
+    bounds = images[0].corners if images else find_corners(LONLAT, find_bounds(shapes, regions))
+    return {
+        "plane": buildings.crs is None,
+        "scale": steps,
+        "bounds": bounds,
+        "images": [image.to_json() for image in images],
+        "buildings": describe_buildings(buildings),
+        "regions": describe_regions(regions),
+        "ramp": make_ramp(),
+        "areas": AREA_LIMITS_M2,
+        "classColors": CLASS_COLORS,
+        "attribution": attribution,
+        "words": {
+            "area": "Area", "confidence": "Confidence", "class": "Class", "corners": "Corners",
+            "unit": "pixels" if buildings.crs is None and "area_px" in buildings else "m²",
+        },
+    }  # fmt: skip
+
+
+def find_bounds(shapes: NDArray[np.object_], regions: gpd.GeoDataFrame | None) -> Bounds:
+    """Around the buildings, else around the regions, else the world."""
+    for each in (shapes, None if regions is None else move_to_map(regions)[0]):
+        if each is not None and len(each):
+            west, south, east, north = map(float, shapely.total_bounds(each))
+            return west, south, east, north
+    return -180.0, -85.0, 180.0, 85.0
