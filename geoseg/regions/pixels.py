@@ -122,6 +122,7 @@ def assign_points(
 
 
 BLOCK_PIXELS = 4_000_000
+MOST_NEIGHBOURS = 100
 NOWHERE = -1
 
 
@@ -138,6 +139,7 @@ class RegionPixels:
         self._shapes = clip_regions(grid, regions)
         self._areas = area.areas(self._shapes, grid.crs)
         self._layers = separate_overlapping(self._shapes)
+        self._places = [find_window(self._shapes[layer], grid) for layer in self._layers]
         self._all = np.zeros(len(regions))
         self._seen = np.zeros(len(regions))
         self._expected = np.zeros((bands, len(regions)))
@@ -152,12 +154,16 @@ class RegionPixels:
             self._add_block(block, seen[rows], bands)
 
     def _add_block(self, window: Window, seen: NDArray[np.bool_], bands: NDArray[np.generic] | None) -> None:
-        for layer in self._layers:
-            runs = PixelRuns.of(self._rasterize(layer, window), window, self._pixel_areas)
-            self._all += runs.sums(np.ones_like(seen), len(self._all))
-            self._seen += runs.sums(seen, len(self._all))
+        for layer, place in zip(self._layers, self._places, strict=True):
+            part = intersect_windows(place, window)
+            if part is None:
+                continue
+            cut = part.within(window).slices
+            runs = PixelRuns.of(self._rasterize(layer, part), part, self._pixel_areas)
+            self._all += runs.sums(np.ones_like(seen[cut]), len(self._all))
+            self._seen += runs.sums(seen[cut], len(self._all))
             for index, band in enumerate(() if bands is None else bands):
-                self._expected[index] += runs.probabilities(band, seen, len(self._all))
+                self._expected[index] += runs.probabilities(band[cut], seen[cut], len(self._all))
 
     def _rasterize(self, layer: NDArray[np.intp], window: Window) -> NDArray[np.int32]:
         """Which region of a layer each pixel of a window belongs to."""
@@ -246,18 +252,70 @@ def clip_regions(grid: Grid, regions: Regions) -> Polygons:
 
 
 def separate_overlapping(shapes: Polygons) -> list[NDArray[np.intp]]:
-    """Shapes in as few layers as it takes for none to overlap another in its layer."""
-    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
-    real = (first < second) & ~shapely.touches(shapes[first], shapes[second])
-    rivals: dict[int, set[int]] = {}
-    for low, high in zip(first[real].tolist(), second[real].tolist(), strict=True):
-        rivals.setdefault(high, set()).add(low)
-    layer_of: list[int] = []
-    for index in range(len(shapes)):
-        taken = {layer_of[rival] for rival in rivals.get(index, ())}
-        layer_of.append(next(layer for layer in range(len(shapes)) if layer not in taken))
-    layers = np.array(layer_of, dtype=np.intp)
+    """Shapes in few layers, none of which overlaps another in its layer: each is in the first layer with room for it.
+
+    A shape with very many others around it gets a layer of its own, since to look at them all takes longer than that.
+    """
+    tree, inside = shapely.STRtree(shapes), find_inner_points(shapes)
+    shapely.prepare(shapes)
+    layers = np.zeros(len(shapes), dtype=np.intp)
+    for index, shape in enumerate(shapes):
+        near = tree.query(shape)
+        earlier = near[near < index]
+        if len(earlier) > MOST_NEIGHBOURS:
+            layers[index] = layers[:index].max() + 1
+        else:
+            rivals = earlier[overlap_truly(shapes, inside[index], earlier, index)]
+            layers[index] = find_first_missing(layers[rivals])
     return [np.flatnonzero(layers == layer) for layer in range(int(layers.max(initial=-1)) + 1)]
+
+
+def find_inner_points(shapes: Polygons) -> FloatArray:
+    """A point (x, y) inside each shape; none (nan) for an empty one."""
+    points = np.full((len(shapes), 2), np.nan)
+    there = ~shapely.is_empty(shapes)
+    points[there] = shapely.get_coordinates(shapely.point_on_surface(shapes[there]))
+    return points
+
+
+def overlap_truly(shapes: Polygons, inner: FloatArray, others: Indices, index: int) -> NDArray[np.bool_]:
+    """Whether others share more than their border with a shape; a point inside it often tells, which is quick to see."""
+    shared = shapely.contains_xy(shapes[others], *inner)
+    unsure = np.flatnonzero(~shared)
+    rest = shapes[others[unsure]]
+    shared[unsure] = shapely.intersects(shapes[index], rest) & ~shapely.touches(shapes[index], rest)
+    return np.asarray(shared, dtype=bool)
+
+
+def find_first_missing(numbers: Indices) -> int:
+    """The smallest whole number from 0 on that is not among some."""
+    there = np.zeros(len(numbers) + 1, dtype=bool)
+    there[numbers[numbers < len(there)]] = True
+    return int(np.argmin(there))
+
+
+def find_window(shapes: Polygons, grid: Grid) -> Window:
+    """The pixels around shapes, with one more on each side; those of a grid that is turned lie in their box."""
+    left, bottom, right, top = shapely.total_bounds(shapes)
+    if not np.isfinite(left):
+        return Window(0, 0, 0, 0)
+    corners = [
+        ~grid.transform @ corner for corner in ((left, top), (left, bottom), (right, top), (right, bottom))
+    ]
+    cols, rows = np.array(corners).T
+    row, col = (max(0, int(np.floor(values.min())) - 1) for values in (rows, cols))
+    stop_row, stop_col = (
+        min(size, int(np.ceil(values.max())) + 1)
+        for size, values in zip(grid.shape, (rows, cols), strict=True)
+    )
+    return Window(row, col, max(0, stop_row - row), max(0, stop_col - col))
+
+
+def intersect_windows(one: Window, other: Window) -> Window | None:
+    """The pixels that two windows share."""
+    row, col = max(one.row, other.row), max(one.col, other.col)
+    height, width = min(one.stop_row, other.stop_row) - row, min(one.stop_col, other.stop_col) - col
+    return Window(row, col, height, width) if height > 0 and width > 0 else None
 
 
 def split_blocks(window: Window) -> Iterator[slice]:
