@@ -18,6 +18,7 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.evaluation.regions import assign_places, assign_regions, compute_region_errors
 from geoseg.evaluation.results import Evaluation, EvaluationResult, compare_predictions
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.trust import vouch_for_folder
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,10 @@ def open_comparisons(requests: Sequence[EvaluationRequest]) -> Iterator[tuple[Co
 
     What was made for them vanishes when the block ends.
     """
-    with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as scratch,
+        vouch_for_folder(Path(scratch)),
+    ):
         yield build_comparisons(requests, Path(scratch))
 
 

@@ -88,6 +88,24 @@ def trust_files() -> Iterator[None]:
             os.environ[TRUST_VARIABLE] = before
 
 
+OWN_FOLDERS = set[Path]()
+
+
+@contextmanager
+def vouch_for_folder(folder: Path) -> Iterator[None]:
+    """Let virtual rasters in a folder name files anywhere inside this block: they are our own, of files that were looked at."""
+    own = folder.resolve()
+    OWN_FOLDERS.add(own)
+    try:
+        yield
+    finally:
+        OWN_FOLDERS.discard(own)
+
+
+def is_own(path: Path) -> bool:
+    return not OWN_FOLDERS.isdisjoint(path.resolve().parents)
+
+
 def find_suffix(source: str) -> str:
     """The ending of a source's name: of a file, also inside an archive or on the web."""
     path = re.sub(r"[?#].*", "", source) if "://" in source or source.startswith("/vsicurl/") else source
@@ -102,7 +120,7 @@ def check_source(source: str) -> None:
     if find_suffix(source) != ".vrt":
         return
     if path.is_file():
-        check_virtual_raster(path, path.stat().st_mtime_ns, is_trusted())
+        check_virtual_raster(path, path.stat().st_mtime_ns, is_trusted() or is_own(path))
     elif "/" in source and not is_trusted():
         raise InputError(
             f"{source}: is a virtual raster in an archive or on the web, which may read any file; {REMEDY}"

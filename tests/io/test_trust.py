@@ -16,7 +16,7 @@ from made import UTM33, RasterWriter, photo
 from geoseg.errors import InputError
 from geoseg.io.archives import unpack_archive
 from geoseg.io.layers import read_layer
-from geoseg.io.trust import check_vector_source, is_trusted, trust_files
+from geoseg.io.trust import check_vector_source, is_trusted, trust_files, vouch_for_folder
 from geoseg.raster.mask import open_mask
 from geoseg.raster.scene import Scene, open_scene
 
@@ -106,6 +106,15 @@ def test_virtual_rasters_of_images_below_them_are_read(folder: Path, write_raste
     assert read_first_row(folder / "simple.vrt") == expected
     assert read_first_row(folder / "nested.vrt") == expected
     assert len(read_first_row(folder / "warped.vrt")) > 10
+
+
+def test_our_own_virtual_rasters_name_files_anywhere(folder: Path, write_raster: RasterWriter) -> None:
+    outside = write_raster("outside.tif", photo(20, 20, 1))
+    (folder / "scene.vrt").write_text(simple(outside, relative=0))
+    with vouch_for_folder(folder):
+        assert len(read_first_row(folder / "scene.vrt")) == 20
+    with pytest.raises(InputError, match="does not lie below"):
+        look(folder / "scene.vrt")
 
 
 def test_in_a_data_set_images_anywhere_are_read_but_nothing_else(
