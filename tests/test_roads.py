@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -91,8 +93,15 @@ def test_mapping_challenge_from_coco_files_to_its_own_scores(here: Path) -> None
     assert 0.5 < score(found, "ap") <= score(found, "ap50") <= 1
     assert score(found, "ar") > 0.5
     assert Path("scores.png").stat().st_size > 10_000
-    # PLACE FOR PHOTOGRAPHS: `infer crowdai/val/images/000004.jpg --model run --mask m.png --out outlines.geojson --gsd 0.3`
-    # once infer takes photographs that lie nowhere, and COCO results of the whole folder.
+    photo = "crowdai/val/images/000004.jpg"
+    told = run(f"infer {photo} --model run --mask m.png --out outlines.geojson --gsd 0.3 --min-area 1")
+    with Image.open(photo) as picture, Image.open("m.png") as mask:
+        assert mask.size == picture.size
+    outlines = gpd.read_file("outlines.geojson")
+    assert told["footprints"] == len(outlines) > 2
+    results = run("infer crowdai/val/images --model run --out results/ --coco results.json --gsd 0.3 --min-area 1")
+    assert (results["done"], results["failed"]) == (1, 0)
+    assert len(json.loads(Path("results.json").read_text())["annotations"]) == len(outlines)
 
 
 def test_inria_then_own_ground_corrected_in_cvat_to_its_area(here: Path) -> None:
@@ -142,7 +151,10 @@ def test_photographs_of_25_classes_with_three_networks_to_one_table(here: Path) 
     assert len(table["predictions"]) == 3
     assert all(0 <= each["mean"]["iou"]["value"] <= 1 for each in table["predictions"])
     assert Path("table.png").stat().st_size > 10_000
-    # PLACE FOR PHOTOGRAPHS: `infer uav/images/0003.jpg --model runs/unet --mask classes.png --gsd 0.02`
+    run("infer uav/images/0003.jpg --model runs/unet --mask classes.png --gsd 0.02")
+    with Image.open("uav/images/0003.jpg") as picture, Image.open("classes.png") as mask:
+        assert mask.size == picture.size
+        assert np.asarray(mask).max() < 25
 
 
 def test_rooftops_with_automatic_masks_to_roofs_of_a_scene(here: Path) -> None:
