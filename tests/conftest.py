@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from heard import Heard, listening
 from hypothesis import settings
 from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each processor, so one thread in each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("geoseg", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("geoseg")

@@ -99,7 +99,9 @@ def test_mapping_challenge_from_coco_files_to_its_own_scores(here: Path) -> None
         assert mask.size == picture.size
     outlines = gpd.read_file("outlines.geojson")
     assert told["footprints"] == len(outlines) > 2
-    results = run("infer crowdai/val/images --model run --out results/ --coco results.json --gsd 0.3 --min-area 1")
+    results = run(
+        "infer crowdai/val/images --model run --out results/ --coco results.json --gsd 0.3 --min-area 1"
+    )
     assert (results["done"], results["failed"]) == (1, 0)
     assert len(json.loads(Path("results.json").read_text())["annotations"]) == len(outlines)
 
