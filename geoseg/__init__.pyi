@@ -87,6 +87,7 @@ def infer(
     mask: File | None = None,
     mask_from: Literal["pixels", "footprints"] = "pixels",
     probability: File | None = None,
+    report: File | None = None,
     all_outputs: File | None = None,
     coco: File | None = None,
     coco_images: File | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -21,7 +21,7 @@ from geoseg.footprints.write.geopackage import REGIONS, get_region_path
 from geoseg.footprints.write.reading import read_written_layer
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.atomic import replace_text
+from geoseg.io.atomic import Delivery, replace_file
 from geoseg.regions.files import FootprintLayer
 from geoseg.reports.layers import RasterLayer, open_raster_layer
 from geoseg.reports.options import ReportOptions
@@ -34,7 +34,8 @@ MOST_FOOTPRINTS = 20_000
 """More of them make a page of more than ten megabytes, which a browser draws slowly."""
 AREA_EDGES_M2 = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e9)
 CONFIDENCE_EDGES = tuple(np.linspace(0.5, 1, 11))
-HIDDEN_COLUMNS = {"geometry", "fid"}
+NOTHING_MORE: Mapping[str, str] = {}
+REPORT_SUFFIXES = (".html", ".htm")
 TOLD_PARAMETERS = {
     "model": "Model",
     "model_sha256": "Checksum of the model (SHA-256)",
@@ -49,19 +50,34 @@ TOLD_PARAMETERS = {
 
 
 def write_report(
-    footprints: Path, out: Path, options: ReportOptions, facts: Mapping[str, str] | None = None
+    footprints: Path,
+    out: Path,
+    options: ReportOptions,
+    facts: Mapping[str, str] = NOTHING_MORE,
+    delivery: Delivery | None = None,
 ) -> Path:
-    """Write the report of a file of footprints; `facts` are lines on where it comes from."""
+    """Write the report of a file of footprints; `facts` are lines on where it comes from.
+
+    With a delivery, footprints and rasters may still be on it, and the report comes with them.
+    """
     rasters = [path for path in (options.image, options.mask, options.probability) if path]
-    check_outputs(
-        [Output("a report", out, (".html", ".htm"), options.overwrite)], [str(footprints), *rasters]
-    )
-    buildings = read_buildings(footprints)
-    regions = read_regions(footprints)
-    layers = {path: open_raster_layer(path) for path in rasters}
-    page = make_page(footprints.name, buildings, regions, layers, options, facts or {})
-    replace_text(out, page)
+    if delivery is None:
+        outputs = [Output("a report", out, REPORT_SUFFIXES, options.overwrite)]
+        check_outputs(outputs, [str(footprints), *rasters])
+    find = delivery.find if delivery else Path
+    buildings = read_buildings(find(footprints))
+    regions = read_regions(find(footprints))
+    layers = {
+        path: open_raster_layer(str(find(Path(path))) if is_local(find, path) else path) for path in rasters
+    }
+    page = make_page(footprints.name, buildings, regions, layers, options, facts)
+    with replace_file(out, delivery) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     return out
+
+
+def is_local(find: Callable[[Path], Path], path: str) -> bool:
+    return find(Path(path)).exists()
 
 
 def read_buildings(path: Path) -> gpd.GeoDataFrame:

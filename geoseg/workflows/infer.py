@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 MASK_SUFFIXES = (*RASTER_SUFFIXES, ".png")
+REPORT_SUFFIXES = (".html", ".htm")
 MOST_TRACERS = 4
 WORTH_PROCESSES_MPX = 20
 """A smaller scene is done before processes of its own have started."""
@@ -112,6 +114,8 @@ def infer_scene(
             write_mosaics(job, journal, RasterOutputs(*rasters, burner.burn if burner else None), delivery)
         if options.qgis_project and out:
             write_qgis_project(out, job, options, delivery)
+        if options.report and out:
+            report_run(out, job, options, time.monotonic() - start, delivery)
     journal.remove()
     for leftover in journal.find_leftovers(outputs[0]):
         log.warning(
@@ -148,6 +152,33 @@ def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Del
     write_project(project, options.qgis_project, delivery)
 
 
+def report_run(out: Path, job: Job, options: InferOptions, seconds: float, delivery: Delivery) -> None:
+    """Write the page of a run: what it found, and what it took."""
+    from geoseg.reports.options import ReportOptions
+    from geoseg.reports.report import write_report
+
+    assert options.report
+    card = job.model.card
+    mask, probability = map(name_file, (options.mask, options.probability))
+    asked = ReportOptions(image=job.scene.files[0], mask=mask, probability=probability)
+    facts = {
+        **{name: str(value) for name, value in describe_parameters(job).items()},
+        "About the model": card.description,
+        "Licence of the model": card.licence,
+        "Known to fail": "; ".join(card.known_failures),
+        "Time": f"{timedelta(seconds=round(seconds))} for {job.scene.grid.megapixels:,.1f} megapixels",
+    }
+    write_report(out, options.report, asked, {name: text for name, text in facts.items() if text}, delivery)
+
+
+def describe_parameters(job: Job) -> dict[str, Any]:
+    """What a reader asks for of the parameters of a run."""
+    from geoseg.reports.report import TOLD_PARAMETERS
+
+    told = job.parameters
+    return {label: told[key] for key, label in TOLD_PARAMETERS.items() if key in told}
+
+
 def name_file(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
@@ -168,6 +199,8 @@ def check_infer_outputs(
     if options.qgis_project and not out:
         raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
     own = find_own_files(outputs[0].path, command)
+    if options.report and not out:
+        raise InputError("`report`: a report shows footprints; give `out` buildings.gpkg as well")
     check_outputs(outputs, scene, own)
     if out:
         from geoseg.footprints.write.geopackage import check_footprint_file
@@ -186,6 +219,8 @@ def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     for raster in list_rasters(options):
         suffixes = MASK_SUFFIXES if raster == options.mask else RASTER_SUFFIXES
         yield Output("a raster", raster, suffixes, options.overwrite)
+    if options.report:
+        yield Output("a report", options.report, REPORT_SUFFIXES, options.overwrite)
     if options.qgis_project:
         from geoseg.footprints.write.project import PROJECT_SUFFIXES
 

@@ -107,6 +107,12 @@ class InferOptions(PredictOptions, FootprintOptions):
     probability: Path | None = define_option(
         None, "Write probabilities to this GeoTIFF.", group=OUTPUTS, metavar="FILE.tif"
     )
+    report: Path | None = define_option(
+        None,
+        "Write a page to look at, with a map, tables and charts; needs `out`.",
+        group=OUTPUTS,
+        metavar="FILE.html",
+    )
     all_outputs: Path | None = define_option(
         None,
         "Write every output of the model to this GeoTIFF: probabilities, then boundary and distance where it has them.",

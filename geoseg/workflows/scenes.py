@@ -247,10 +247,9 @@ class OutputFolders:
                 raise InputError(
                     f"`{name}` {path}: named for two kinds of rasters; give each a folder of its own"
                 )
-        if options.qgis_project:
-            raise InputError(
-                f"`qgis_project` {options.qgis_project}: shows one scene; leave it out with a folder"
-            )
+        for name, page in (("qgis_project", options.qgis_project), ("report", options.report)):
+            if page:
+                raise InputError(f"`{name}` {page}: shows one scene; leave it out with a folder")
         if options.coco and not out:
             raise InputError(f"`coco` {options.coco}: holds footprints; give `out` results/ as well")
         for path in asked.values():

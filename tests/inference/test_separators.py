@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from made import RasterWriter, card
 
 from geoseg.cli.main import geoseg
-from geoseg.inference import job, resume
+from geoseg.inference import loaded, resume
 from geoseg.inference.estimate import estimate_disk, estimate_memory
 from geoseg.inference.job import plan_job
 from geoseg.models.store import save_model
@@ -77,7 +77,7 @@ def test_strips_workers_and_a_stopped_run_change_no_byte(
     monkeypatch.setattr("geoseg.raster.plan.STRIP_PIXELS", 9_000)
     assert paths.infer(tmp_path / "low") == expected
     with monkeypatch.context() as patch:
-        patch.setattr(job, "find_devices", lambda request: ["cpu", "cpu"])
+        patch.setattr(loaded, "find_devices", lambda request: ["cpu", "cpu"])
         assert paths.infer(tmp_path / "two") == expected
     write, written = resume.write_strip, []
 

@@ -18,6 +18,7 @@ import shapely
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from made import RasterWriter
 from PIL import Image
 from reporting import LEFT, TOP, UTM33, make_town
 
@@ -180,3 +181,34 @@ def test_a_result_of_many_footprints_shows_figures_alone(town: Path, tmp_path: P
         FootprintResult(None, None),
     ):
         assert "<iframe" not in result._repr_html_()
+
+
+def test_a_run_writes_its_report_with_the_other_files(tiny_model: Path, write_raster: RasterWriter) -> None:
+    blobs = np.kron(np.random.default_rng(1).random((3, 20, 30)), np.ones((6, 6)))
+    scene = write_raster("blobs.tif", (blobs * 255).astype("uint8"))
+    folder = scene.parent
+    settings = ["--model", str(tiny_model), "--min-area", "1", "--regions", "grid:50m", "--quiet"]
+    outputs = [
+        "--out",
+        str(folder / "b.gpkg"),
+        "--mask",
+        str(folder / "m.tif"),
+        "--report",
+        str(folder / "r.html"),
+    ]
+    run = CliRunner().invoke(geoseg, ["infer", str(scene), *settings, *outputs, "--json"])
+    assert run.exit_code == 0, run.output
+    page = (folder / "r.html").read_text()
+    assert f"<strong>{json.loads(run.stdout)['footprints']:,}</strong><span>buildings</span>" in page
+    assert "<td>tiny</td>" in page
+    assert "megapixels</td>" in page
+    assert [image["name"] for image in read_map(page)["images"]] == ["image", "mask"]
+    assert 'class="sortable"' in page
+    run = CliRunner().invoke(
+        geoseg, ["infer", str(scene), *settings, "--mask", "x.tif", "--report", "r.html"]
+    )
+    assert (run.exit_code, "--report: a report shows footprints" in run.stderr) == (2, True)
+    run = CliRunner().invoke(
+        geoseg, ["infer", str(scene), *settings, "--out", f"{folder}/out/", "--report", "r.html"]
+    )
+    assert (run.exit_code, "--report r.html: shows one scene" in run.stderr) == (2, True)
