@@ -59,7 +59,7 @@ class RasterLayer:
 
 
 @dataclass(frozen=True)
-class PolygonLayer:
+class ShapeLayer:
     """Polygons that are shown; `are_regions` says that they are not footprints."""
 
     name: str
@@ -78,7 +78,7 @@ class PolygonLayer:
         return west - margin, south - margin, east + margin, north + margin
 
 
-Layer = RasterLayer | PolygonLayer
+Layer = RasterLayer | ShapeLayer
 Known = NDArray[np.bool_]
 
 
@@ -106,11 +106,11 @@ def has_buildings(path: Path) -> bool:
         raise InputError(f"{path}: cannot be read ({error})") from None
 
 
-def make_polygon_layer(name: str, frame: gpd.GeoDataFrame) -> PolygonLayer:
+def make_polygon_layer(name: str, frame: gpd.GeoDataFrame) -> ShapeLayer:
     polygons = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
     if not len(polygons):
         raise InputError(f"{name}: holds no polygon to show")
-    return PolygonLayer(name, polygons, "area_m2" not in polygons.columns)
+    return ShapeLayer(name, polygons, "area_m2" not in polygons.columns)
 
 
 def open_raster_layer(path: str) -> RasterLayer:

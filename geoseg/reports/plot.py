@@ -27,7 +27,7 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import replace_file
-from geoseg.reports.layers import Layer, PolygonLayer, RasterLayer, open_layer, read_colors
+from geoseg.reports.layers import Layer, ShapeLayer, RasterLayer, open_layer, read_colors
 from geoseg.reports.options import PlotOptions
 from geoseg.reports.view import View, choose_bar_length, format_length, parse_window
 
@@ -124,7 +124,7 @@ def draw_layers(axes: Axes, layers: Sequence[Layer], view: View, options: PlotOp
     furnish(axes, view, legend, options, find_attribution(layers, options))
 
 
-def draw_polygons(axes: Axes, layer: PolygonLayer, view: View, options: PlotOptions) -> Mapping[str, str]:
+def draw_polygons(axes: Axes, layer: ShapeLayer, view: View, options: PlotOptions) -> Mapping[str, str]:
     """Draw the polygons of a layer that lie in the view; returns the entries they add to the legend."""
     frame = select_in_view(layer, view)
     if layer.are_regions:
@@ -137,7 +137,7 @@ def draw_polygons(axes: Axes, layer: PolygonLayer, view: View, options: PlotOpti
     return colors.named
 
 
-def select_in_view(layer: PolygonLayer, view: View) -> gpd.GeoDataFrame:
+def select_in_view(layer: ShapeLayer, view: View) -> gpd.GeoDataFrame:
     """Polygons in the CRS of the view; those outside it are left out."""
     frame = layer.frame if layer.crs is None or view.crs is None else layer.frame.to_crs(view.crs)
     return frame[shapely.intersects(frame.geometry.array, shapely.box(*view.bounds))]
