@@ -27,7 +27,7 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import replace_file
-from geoseg.reports.layers import Layer, ShapeLayer, RasterLayer, open_layer, read_colors
+from geoseg.reports.layers import Layer, RasterLayer, ShapeLayer, open_layer, read_colors
 from geoseg.reports.options import PlotOptions
 from geoseg.reports.view import View, choose_bar_length, format_length, parse_window
 
