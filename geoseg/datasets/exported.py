@@ -17,7 +17,7 @@ from geoseg.datasets.classes import BACKGROUND, CLASS_COLORS
 from geoseg.datasets.schema import IGNORE, Dataset, Item, write_dataset
 from geoseg.errors import InputError
 from geoseg.raster.palette import ClassEntry
-from geoseg.raster.source import replace_raster
+from geoseg.raster.source import open_dataset, replace_raster
 from geoseg.records import parse_json
 
 INDEX_FILE = "pairs.csv"
@@ -142,7 +142,7 @@ def prepare_exported(
 ) -> Dataset:
     """Cut an exported picture and its mask into square pieces, some neighbours to a place."""
     with builder.begin(kind="export", folder=str(exported.folder), side=side, splits=repr(splits)):
-        with rasterio.open(exported.picture.raster) as raster:
+        with open_dataset(str(exported.picture.raster)) as raster:
             windows = list(split_into_squares(raster.height, raster.width, side))
         calls = [{"exported": exported, "window": window, "folder": builder.folder} for window in windows]
         kept = [
@@ -180,7 +180,10 @@ def make_piece_paths(window: RasterioWindow) -> tuple[str, str]:
 
 def cut_piece(exported: ExportFolder, window: RasterioWindow, folder: Path) -> bool:
     """Write image and label of a piece, unless they are there or mostly unknown; whether the piece counts."""
-    with rasterio.open(exported.label.raster) as label, rasterio.open(exported.picture.raster) as picture:
+    with (
+        open_dataset(str(exported.label.raster)) as label,
+        open_dataset(str(exported.picture.raster)) as picture,
+    ):
         codes, pixels = label.read(1, window=window), picture.read(window=window)
         blank = (pixels == picture.nodata).any(axis=0) if picture.nodata is not None else np.False_
         codes[np.broadcast_to(blank, codes.shape)] = IGNORE
