@@ -311,6 +311,7 @@ def test_sizes_in_cvat(scene: Path, size: str) -> None:
 
 LIMITED = """
 import resource, signal, sys
+sys.dont_write_bytecode = True  # Python would leave what it compiled cut off where the limit is
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from geoseg.cli.console import speak_on_console

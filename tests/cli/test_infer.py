@@ -573,6 +573,7 @@ def test_a_damaged_block_is_named_and_can_be_left_out(
 
 FULL_DISK = """
 import resource, signal, sys
+sys.dont_write_bytecode = True  # Python would leave what it compiled cut off where the limit is
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 from geoseg.cli.main import main

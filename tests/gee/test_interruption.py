@@ -14,6 +14,7 @@ import rasterio
 SMALL = ("--bbox", "15.00,48.00,15.03,48.02", "--start", "2023-05-01", "--end", "2023-09-30", "--bands", "B4")
 RUN = (
     "import resource, signal, sys\n"
+    "sys.dont_write_bytecode = True\n"
     "import gee.layers\n"
     "gee.layers.COMPOSITE_SIDE = 64\n"
     "most = int(sys.argv.pop(1))\n"

@@ -64,6 +64,7 @@ from geoseg.raster.mosaic import MosaicLayer, write_mosaic
 from geoseg.raster.plan import Strip
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.dont_write_bytecode = True  # Python would leave what it compiled cut off where the limit is
 folder, rows, width, *limits = sys.argv[1:]
 folder, rows, width = Path(folder), int(rows), int(width)
 grid = Grid(CRS.from_epsg(32633), transform.from_origin(500_000, 6_000_000, 1, 1), 2 * rows, width)

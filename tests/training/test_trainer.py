@@ -414,7 +414,7 @@ def test_a_disk_that_really_is_full_leaves_the_last_good_checkpoint(
     with stopped_at(7, monkeypatch):
         train_model(tmp_path / "data", tmp_path / "run", quick())
     good = (tmp_path / "run" / "last.pt").read_bytes()
-    cramped = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+    cramped = "import resource, sys; sys.dont_write_bytecode = True; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
     command = [*COMMAND[:2], cramped + COMMAND[2], str(tmp_path / "data"), *flags(quick(), tmp_path)]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False

@@ -311,6 +311,7 @@ def test_a_broken_database_is_one_clear_line(tmp_path: Path) -> None:
 
 FILL = """
 import resource, signal, sys
+sys.dont_write_bytecode = True  # Python would leave what it compiled cut off where the limit is
 sys.path[:0] = [{here!r}]
 from pathlib import Path
 from layers import UTM33, footprints, scattered, write
