@@ -43,6 +43,9 @@ PICTURE = Affine.scale(1, -1)
 MASK_COLORS = ("#e4572e", "#2e86ab", "#76b041", "#ffc914", "#8f2d56", "#17bebb")
 MARGIN = 0.05
 """Around polygons that are shown without a raster."""
+POLYGON_TYPES = ("Polygon", "MultiPolygon")
+AREA_UNITS = {"area_m2": "m²", "area_px": "pixels"}
+"""The columns in which footprints have their area, of which each has one."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,23 @@ Known = NDArray[np.bool_]
 def open_layer(source: object) -> Layer:
     """A layer by its file, `file:layer`, or as geopandas holds it."""
     if isinstance(source, gpd.GeoDataFrame):
-        return make_polygon_layer("polygons", source)
+        return make_polygon_layer("polygons", source[source.geom_type.isin(POLYGON_TYPES)])
     if is_vector_file(str(source)):
         path, layer = parse_layer_path(str(source))
-        return make_polygon_layer(str(source), read_layer(path, layer or choose_shown_layer(path)))
+        return make_polygon_layer(str(source), read_polygons(path, layer))
     return open_raster_layer(str(source))
+
+
+def read_polygons(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
+    """The polygons of a file, with no CRS where they lie in the pixels of a picture, whatever the file says."""
+    frame = read_layer(path, layer or choose_shown_layer(path))
+    polygons = frame[frame.geom_type.isin(POLYGON_TYPES)]
+    return polygons.set_crs(None, allow_override=True) if "area_px" in polygons else polygons
+
+
+def find_area_column(frame: gpd.GeoDataFrame) -> str | None:
+    """Where footprints have their area; regions, and polygons of others, have none."""
+    return next((name for name in AREA_UNITS if name in frame), None)
 
 
 def choose_shown_layer(path: Path) -> str | None:
@@ -106,11 +121,10 @@ def has_buildings(path: Path) -> bool:
         raise InputError(f"{path}: cannot be read ({error})") from None
 
 
-def make_polygon_layer(name: str, frame: gpd.GeoDataFrame) -> ShapeLayer:
-    polygons = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+def make_polygon_layer(name: str, polygons: gpd.GeoDataFrame) -> ShapeLayer:
     if not len(polygons):
         raise InputError(f"{name}: holds no polygon to show")
-    return ShapeLayer(name, polygons, "area_m2" not in polygons.columns)
+    return ShapeLayer(name, polygons, find_area_column(polygons) is None)
 
 
 def open_raster_layer(path: str) -> RasterLayer:

@@ -27,7 +27,15 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import replace_file
-from geoseg.reports.layers import Layer, RasterLayer, ShapeLayer, open_layer, read_colors
+from geoseg.reports.layers import (
+    AREA_UNITS,
+    Layer,
+    RasterLayer,
+    ShapeLayer,
+    find_area_column,
+    open_layer,
+    read_colors,
+)
 from geoseg.reports.options import PlotOptions
 from geoseg.reports.view import View, choose_bar_length, format_length, parse_window
 
@@ -170,7 +178,7 @@ def choose_colors(frame: gpd.GeoDataFrame, by: str) -> Colors:
     """The colour of each footprint by what it is to tell."""
     if by == "one":
         return Colors([FOOTPRINT_COLOR] * len(frame), {"buildings": FOOTPRINT_COLOR} if len(frame) else {})
-    column = {"area": "area_m2"}.get(by, by)
+    column = (find_area_column(frame) if by == "area" else None) or by
     if column not in frame.columns:
         raise InputError(
             f"`color_by` {by}: the footprints have no column {column}; they have {', '.join(frame.columns)}"
@@ -181,7 +189,7 @@ def choose_colors(frame: gpd.GeoDataFrame, by: str) -> Colors:
         return Colors([named.get(str(name), "#ffffff") for name in frame[column]], named)
     norm = LogNorm(*AREA_LIMITS_M2, clip=True) if by == "area" else Normalize(0.5, 1, clip=True)
     scale = ScalarMappable(norm, colormaps["plasma"])
-    title = "area (m²)" if by == "area" else "confidence"
+    title = f"area ({AREA_UNITS[column]})" if by == "area" else "confidence"
     values = np.nan_to_num(frame[column].to_numpy(float), nan=norm.vmin or 0.0)
     return Colors(list(scale.to_rgba(values)), {}, scale, title)
 

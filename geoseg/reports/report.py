@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -22,17 +21,14 @@ from geoseg.footprints.write.reading import read_written_layer
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, replace_file
-from geoseg.regions.files import FootprintLayer
-from geoseg.reports.layers import RasterLayer, open_raster_layer
+from geoseg.reports.layers import AREA_UNITS, RasterLayer, find_area_column, open_raster_layer, read_polygons
 from geoseg.reports.options import ReportOptions
 from geoseg.reports.page import read_asset, write_json
 from geoseg.reports.webmap import WebImage, make_map_data, make_web_image
 
-log = logging.getLogger(__name__)
-
 MOST_FOOTPRINTS = 20_000
 """More of them make a page of more than ten megabytes, which a browser draws slowly."""
-AREA_EDGES_M2 = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e9)
+AREA_EDGES = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e9)
 CONFIDENCE_EDGES = tuple(np.linspace(0.5, 1, 11))
 NOTHING_MORE: Mapping[str, str] = {}
 REPORT_SUFFIXES = (".html", ".htm")
@@ -65,11 +61,14 @@ def write_report(
         outputs = [Output("a report", out, REPORT_SUFFIXES, options.overwrite)]
         check_outputs(outputs, [str(footprints), *rasters])
     find = delivery.find if delivery else Path
-    buildings = read_buildings(find(footprints))
-    regions = read_regions(find(footprints))
     layers = {
         path: open_raster_layer(str(find(Path(path))) if is_local(find, path) else path) for path in rasters
     }
+    is_placed = all(layer.crs is not None for layer in layers.values())
+    buildings = read_buildings(find(footprints), footprints, is_placed)
+    if delivery is None and not len(buildings):
+        raise InputError(f"{footprints}: holds no footprint to report on")
+    regions = read_regions(find(footprints))
     page = make_page(footprints.name, buildings, regions, layers, options, facts)
     with replace_file(out, delivery) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
@@ -80,14 +79,12 @@ def is_local(find: Callable[[Path], Path], path: str) -> bool:
     return find(Path(path)).exists()
 
 
-def read_buildings(path: Path) -> gpd.GeoDataFrame:
-    frames = list(FootprintLayer.open(path).frames())
-    if not frames:
-        raise InputError(f"{path}: holds no footprint to report on")
-    frame = gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), crs=frames[0].crs)
-    if "area_m2" not in frame:
-        raise InputError(f"{path}: has no column area_m2; geoseg infer and vectorize write it")
-    return frame
+def read_buildings(path: Path, name: Path, is_placed: bool) -> gpd.GeoDataFrame:
+    """The footprints of a file; over a picture that lies nowhere they lie in its pixels, whatever the file says."""
+    frame = read_polygons(path).reset_index(drop=True)
+    if find_area_column(frame) is None:
+        raise InputError(f"{name}: has no column area_m2; geoseg infer and vectorize write it")
+    return frame if is_placed else frame.set_crs(None, allow_override=True)
 
 
 def read_regions(path: Path) -> gpd.GeoDataFrame | None:
@@ -111,7 +108,7 @@ def make_page(
 ) -> str:
     """The whole page."""
     images = list(make_images(layers))
-    shown = buildings.nlargest(MOST_FOOTPRINTS, "area_m2").sort_index()
+    shown = buildings.nlargest(MOST_FOOTPRINTS, find_area_column(buildings)).sort_index()
     data = make_map_data(shown, regions, images, escape(find_attribution(layers, options)))
     note = (
         ""
@@ -155,8 +152,8 @@ def find_attribution(layers: Mapping[str, RasterLayer], options: ReportOptions) 
 
 def summarize(buildings: gpd.GeoDataFrame, regions: gpd.GeoDataFrame | None) -> dict[str, str]:
     """The numbers that people ask for first."""
-    areas = buildings["area_m2"].astype(float)
-    numbers = {"buildings": f"{len(buildings):,}", "built-up area": format_area(areas.sum())}
+    areas, unit = measure_areas(buildings)
+    numbers = {"buildings": f"{len(buildings):,}", "built-up area": format_area(areas.sum(), unit)}
     if regions is not None:
         one = regions.groupby("region").first()
         ground = one["seen_area_m2"].fillna(one["region_area_m2"]).sum()
@@ -167,16 +164,26 @@ def summarize(buildings: gpd.GeoDataFrame, regions: gpd.GeoDataFrame | None) -> 
             low, middle, high = adjusted.sum()
             numbers["adjusted for known errors"] = format_area(middle)
             numbers["at least, at most (sum of 95 % intervals)"] = f"{format_area(low)} – {format_area(high)}"
-    numbers |= {"mean size": format_area(areas.mean()), "median size": format_area(areas.median())}
+    if len(areas):
+        numbers["mean size"] = format_area(areas.mean(), unit)
+        numbers["median size"] = format_area(areas.median(), unit)
     if "confidence" in buildings and buildings["confidence"].notna().any():
         numbers["mean confidence"] = f"{buildings['confidence'].mean():.2f}"
     return numbers
 
 
-def format_area(area_m2: float) -> str:
-    if area_m2 >= 1e6:
-        return f"{area_m2 / 1e6:,.2f} km²"
-    return f"{area_m2 / 1e4:,.2f} ha" if area_m2 >= 1e4 else f"{area_m2:,.0f} m²"
+def measure_areas(buildings: gpd.GeoDataFrame) -> tuple[pd.Series, str]:
+    """The area of each building, and its unit."""
+    column = find_area_column(buildings)
+    assert column is not None
+    return buildings[column].astype(float), AREA_UNITS[column]
+
+
+def format_area(area: float, unit: str = "m²") -> str:
+    """An area in a fitting unit; pixels stay what they are."""
+    if unit == "m²" and area >= 1e4:
+        return f"{area / 1e6:,.2f} km²" if area >= 1e6 else f"{area / 1e4:,.2f} ha"
+    return f"{area:,.0f} {unit}"
 
 
 def write_numbers(numbers: Mapping[str, str]) -> str:
@@ -245,9 +252,9 @@ def write_cell(value: Any, name: str) -> str:
 
 
 def write_charts(buildings: gpd.GeoDataFrame) -> str:
-    areas = buildings["area_m2"].astype(float)
-    labels = [f"{low:,g}" for low in AREA_EDGES_M2[:-1]]
-    charts = [write_bars("Buildings by size (from … m²)", np.histogram(areas, AREA_EDGES_M2)[0], labels)]
+    areas, unit = measure_areas(buildings)
+    labels = [f"{low:,g}" for low in AREA_EDGES[:-1]]
+    charts = [write_bars(f"Buildings by size (from … {unit})", np.histogram(areas, AREA_EDGES)[0], labels)]
     if "confidence" in buildings and buildings["confidence"].notna().any():
         counts = np.histogram(buildings["confidence"].dropna().clip(0.5, 1), CONFIDENCE_EDGES)[0]
         charts.append(

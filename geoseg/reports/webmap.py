@@ -18,7 +18,7 @@ from pyproj import CRS
 from rasterio.warp import transform_bounds
 
 from geoseg.raster.source import make_rasterio_crs
-from geoseg.reports.layers import Colors, RasterLayer, read_colors
+from geoseg.reports.layers import AREA_UNITS, Colors, RasterLayer, find_area_column, read_colors
 from geoseg.reports.plot import AREA_LIMITS_M2, CLASS_COLORS
 from geoseg.reports.view import Bounds, View
 
@@ -104,7 +104,7 @@ def describe_buildings(frame: gpd.GeoDataFrame) -> Mapping[str, Any]:
         ]
     return {
         "rings": [[ring for part in encode_parts(shape, steps) for ring in part] for shape in shapes],
-        "area": np.round(frame["area_m2"].astype(float), 1).tolist(),
+        "area": np.round(frame[find_area_column(frame)].astype(float), 1).tolist(),
         "confidence": confidence,
         "class": [classes.index(kind) for kind in kinds],
         "classes": classes,
@@ -148,7 +148,7 @@ def make_map_data(
         "attribution": attribution,
         "words": {
             "area": "Area", "confidence": "Confidence", "class": "Class", "corners": "Corners",
-            "unit": "pixels" if buildings.crs is None and "area_px" in buildings else "m²",
+            "unit": AREA_UNITS[find_area_column(buildings) or "area_m2"],
         },
     }  # fmt: skip
 

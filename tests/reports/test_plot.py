@@ -244,3 +244,12 @@ def test_a_picture_of_another_kind_is_refused(photo: Path, tmp_path: Path) -> No
 def test_nothing_to_show_is_refused() -> None:
     with pytest.raises(InputError, match="nothing to show"):
         draw_plot([], bare().axes[0])
+
+
+def test_footprints_in_pixels_are_coloured_by_their_area(houses: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    houses.rename(columns={"area_m2": "area_px"}).to_file(tmp_path / "b.geojson")
+    figure = bare()
+    draw_plot([tmp_path / "b.geojson"], figure.axes[0], PlotOptions(color_by="area"))
+    first, second = figure.axes[0].collections[0].get_facecolors()
+    assert tuple(first) != tuple(second)
+    assert open_layer(tmp_path / "b.geojson").crs is None

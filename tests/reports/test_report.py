@@ -184,8 +184,7 @@ def test_a_result_of_many_footprints_shows_figures_alone(town: Path, tmp_path: P
 
 
 def test_a_run_writes_its_report_with_the_other_files(tiny_model: Path, write_raster: RasterWriter) -> None:
-    blobs = np.kron(np.random.default_rng(1).random((3, 20, 30)), np.ones((6, 6)))
-    scene = write_raster("blobs.tif", (blobs * 255).astype("uint8"))
+    scene = write_raster("blobs.tif", make_blobs())
     folder = scene.parent
     settings = ["--model", str(tiny_model), "--min-area", "1", "--regions", "grid:50m", "--quiet"]
     outputs = [
@@ -212,3 +211,42 @@ def test_a_run_writes_its_report_with_the_other_files(tiny_model: Path, write_ra
         geoseg, ["infer", str(scene), *settings, "--out", f"{folder}/out/", "--report", "r.html"]
     )
     assert (run.exit_code, "--report r.html: shows one scene" in run.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("gsd", "unit"), [("auto", "pixels"), ("0.3", "m²")])
+def test_a_photograph_without_a_place_has_its_report_in_its_own_pixels(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gsd: str, unit: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(make_blobs().transpose(1, 2, 0)).save("photo.png")
+    settings = ["--model", str(tiny_model), "--min-area", "1", "--gsd", gsd, "--quiet"]
+    outputs = ["--out", "b.geojson", "--mask", "m.png", "--report", "r.html"]
+    run = CliRunner().invoke(geoseg, ["infer", "photo.png", *settings, *outputs])
+    assert run.exit_code == 0, run.output
+    data = read_map(Path("r.html").read_text())
+    assert (data["plane"], data["words"]["unit"]) == (True, unit)
+    assert data["bounds"] == [[-120, 0], [0, 180]]
+    corners = np.concatenate([ring for rings in data["buildings"]["rings"] for ring in decode(rings, 100)])
+    assert corners[:, 0].min() >= 0
+    assert corners[:, 0].max() <= 180
+    assert corners[:, 1].min() >= -120
+    assert corners[:, 1].max() <= 0
+    given = ["--image", "photo.png"] if unit == "m²" else []  # GeoJSON cannot say that it lies nowhere
+    assert report("b.geojson", *given, "--out", "again.html").exit_code == 0
+    assert read_map(Path("again.html").read_text())["buildings"] == data["buildings"]
+
+
+def test_a_run_that_finds_nothing_reports_that(tiny_model: Path, write_raster: RasterWriter) -> None:
+    scene = write_raster("blobs.tif", make_blobs())
+    settings = ["--model", str(tiny_model), "--min-area", "1e9", "--quiet"]
+    outputs = ["--out", str(scene.parent / "b.gpkg"), "--report", str(scene.parent / "r.html")]
+    run = CliRunner().invoke(geoseg, ["infer", str(scene), *settings, *outputs])
+    assert run.exit_code == 0, run.output
+    page = (scene.parent / "r.html").read_text()
+    assert "<strong>0</strong><span>buildings</span>" in page
+    assert "nan" not in page.partition("<main>")[2].partition("<section")[0]
+
+
+def make_blobs() -> np.ndarray:
+    """Smooth light and dark patches, on which even random weights draw outlines."""
+    return (np.kron(np.random.default_rng(1).random((3, 20, 30)), np.ones((6, 6))) * 255).astype("uint8")
