@@ -93,13 +93,15 @@ class Model:
         if self.is_onnx:
             return read_onnx_graph(self.weights)
         beside = self.weights.parent / ONNX_FILE
-        for path in (beside, self.kept_onnx):
-            twin = self.read_twin(path)
-            if twin:
-                if path != beside and beside.exists():
-                    log.warning(f"{beside}: not used, since it was not made from this {self.weights.name}")
-                return twin
-        raise InputError(f"{self.weights}: has no {ONNX_FILE} beside it, which engines of a CPU run")
+        twin = self.read_twin(beside)
+        if twin:
+            return twin
+        kept = self.read_twin(self.kept_onnx)
+        if kept is None:
+            raise InputError(f"{self.weights}: has no {ONNX_FILE} beside it, which engines of a CPU run")
+        if beside.exists():
+            log.warning(f"{beside}: not used, since it was not made from this {self.weights.name}")
+        return kept
 
     @cached_property
     def kept_onnx(self) -> Path:

@@ -296,20 +296,20 @@ class SceneBatch:
         earlier = 0
         with track("Scenes", len(scenes), "scenes") as done:
             for scene, name in zip(scenes, name_scenes(scenes), strict=True):
-                record = self.manifest.find(scene, self.make_key(scene))
+                key = self.make_key(scene)
+                record = self.manifest.find(scene, key)
                 if record is not None and record.is_whole:
                     earlier += 1
                     done(1, name)
                 else:
                     with follow_part(done, name), speak_of_problems_only(len(records) > earlier):
-                        record = self.infer(scene, name, may_replace=record is not None)
+                        record = self.infer(scene, name, key, may_replace=record is not None)
                 records.append(record)
         self.manifest.finish(records)
         return records, earlier
 
-    def infer(self, scene: str, name: str, may_replace: bool) -> SceneRecord:
+    def infer(self, scene: str, name: str, key: str, may_replace: bool) -> SceneRecord:
         """Work on one scene. What an earlier run of the same command left of it may be replaced."""
-        key = self.make_key(scene)
         try:
             outputs = self.folders.place(scene, name)
             named: dict[str, Any] = {each: str(path) for each, path in outputs.items()}
