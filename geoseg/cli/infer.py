@@ -7,21 +7,15 @@ from pathlib import Path
 import click
 
 from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
-from geoseg.cli.options import take_options
-from geoseg.options import OUTPUTS, RESOURCES
+from geoseg.cli.options import FOOTPRINT_FILE, add_out_option, take_options
+from geoseg.options import RESOURCES
 from geoseg.workflows.options import InferOptions
 
 
 @click.command("infer", cls=GroupedCommand)
 @click.argument("scene", nargs=-1, required=True)
-@click.option(
-    "--out",
-    "-o",
-    cls=GroupedOption,
-    group=OUTPUTS,
-    metavar="FILE|FOLDER/",
-    help="Write building footprints here: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp; or for each "
-    "scene into a folder.",
+@add_out_option(
+    f"{FOOTPRINT_FILE}; or for each scene into a folder.", "FILE|FOLDER/", required=False, kind=str
 )
 @click.option(
     "--dry-run",

@@ -93,29 +93,12 @@ def choose_click_type(option: Option) -> Any:
     return {Path: PATH, int: int, float: float}.get(option.kind, str)
 
 
-def add_out_option(required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The option of commands that write footprints."""
-    return click.option(
-        "--out",
-        "-o",
-        type=PATH,
-        required=required,
-        cls=GroupedOption,
-        group=OUTPUTS,
-        metavar="FILE",
-        help="Write building footprints here: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp.",
-    )
+FOOTPRINT_FILE = "Write building footprints here: .gpkg (styled for QGIS), .fgb, .geojson, .parquet or .shp"
 
 
-def add_folder_option(run: Callable[..., None]) -> Callable[..., None]:
-    """The option of commands that make a data set."""
-    return click.option(
-        "--out",
-        "-o",
-        required=True,
-        type=PATH,
-        cls=GroupedOption,
-        group=OUTPUTS,
-        metavar="FOLDER",
-        help="Folder for the data set.",
-    )(run)
+def add_out_option(
+    meaning: str, metavar: str = "FILE", *, required: bool = True, kind: Any = PATH
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option of where a command writes what it makes."""
+    place: dict[str, Any] = {"cls": GroupedOption, "group": OUTPUTS}
+    return click.option("--out", "-o", type=kind, required=required, metavar=metavar, help=meaning, **place)

@@ -7,23 +7,14 @@ from pathlib import Path
 import click
 
 from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
-from geoseg.cli.options import take_options
+from geoseg.cli.options import add_out_option, take_options
 from geoseg.options import OUTPUTS
 from geoseg.reports.options import PlotOptions
 
 
 @click.command("plot", cls=GroupedCommand)
 @click.argument("layers", nargs=-1, required=True)
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    required=True,
-    cls=GroupedOption,
-    group=OUTPUTS,
-    metavar="FILE",
-    help="The picture to write: .png, .jpg, .webp, .pdf or .svg.",
-)
+@add_out_option("The picture to write: .png, .jpg, .webp, .pdf or .svg.")
 @click.option(
     "--overwrite", is_flag=True, cls=GroupedOption, group=OUTPUTS, help="Replace a picture that exists."
 )

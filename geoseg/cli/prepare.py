@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli.console import GroupedCommand, print_result, wrap_command
-from geoseg.cli.options import PATH, add_folder_option, take_options
+from geoseg.cli.options import PATH, add_out_option, take_options
 from geoseg.datasets.options import KINDS, DatasetOptions
 
 NOWHERE = Path()
@@ -32,7 +32,7 @@ def add_kind(kind: str) -> Callable[[Callable[..., None]], click.Command]:
             result = prepare_dataset(source, out, options)
             print_result(result.summary, as_json, str(result))
 
-        run = add_folder_option(run)
+        run = add_out_option("Folder for the data set.", "FOLDER")(run)
         if kind != "demo":
             run = click.argument("source", type=PATH)(run)
         return command.command(kind, cls=GroupedCommand, help=described.__doc__)(run)

@@ -6,24 +6,14 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
-from geoseg.cli.options import take_options
-from geoseg.options import OUTPUTS
+from geoseg.cli.console import GroupedCommand, print_result, wrap_command
+from geoseg.cli.options import add_out_option, take_options
 from geoseg.reports.options import ReportOptions
 
 
 @click.command("report", cls=GroupedCommand)
 @click.argument("footprints", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    required=True,
-    cls=GroupedOption,
-    group=OUTPUTS,
-    metavar="FILE.html",
-    help="The page to write.",
-)
+@add_out_option("The page to write.", "FILE.html")
 @wrap_command
 @take_options(ReportOptions)
 def command(*, footprints: Path, out: Path, as_json: bool, options: ReportOptions) -> None:

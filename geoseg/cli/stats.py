@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
-from geoseg.cli.options import take_options
-from geoseg.options import OUTPUTS, REGIONS
+from geoseg.cli.options import add_out_option, take_options
+from geoseg.options import REGIONS
 from geoseg.workflows.options import StatsOptions
 
 
@@ -22,15 +22,7 @@ from geoseg.workflows.options import StatsOptions
     metavar="FILE[:LAYER]|grid:1km",
     help="Polygons to count in, or squares of a grid.",
 )
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    cls=GroupedOption,
-    group=OUTPUTS,
-    metavar="FILE",
-    help="Put the layer `regions` into this file.  [default: that of the footprints]",
-)
+@add_out_option("Put the layer `regions` into this file.  [default: that of the footprints]", required=False)
 @wrap_command
 @take_options(StatsOptions)
 def command(

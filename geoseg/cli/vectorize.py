@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from geoseg.cli.console import GroupedCommand, print_result, wrap_command
-from geoseg.cli.options import add_out_option, take_options
+from geoseg.cli.options import FOOTPRINT_FILE, add_out_option, take_options
 from geoseg.workflows.options import VectorizeOptions
 
 
 @click.command("vectorize", cls=GroupedCommand)
 @click.argument("mask")
-@add_out_option(required=True)
+@add_out_option(f"{FOOTPRINT_FILE}.")
 @wrap_command
 @take_options(VectorizeOptions)
 def command(*, mask: str, out: Path, as_json: bool, options: VectorizeOptions) -> None:
