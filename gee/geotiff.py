@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -19,9 +19,8 @@ from rasterio.windows import Window as RasterWindow
 
 from gee.catalogue import LayerBand, PixelFormat
 from gee.errors import FlakyError
-from geoseg.io.access import lock_folder
-from geoseg.io.atomic import explain_write_errors, replace_file
-from geoseg.io.staging import make_private_folder, make_staging_folder, sweep_staging_folders
+from geoseg.io.atomic import explain_write_errors, lock_private_folder, replace_file
+from geoseg.io.staging import make_staging_folder, sweep_staging_folders
 from geoseg.raster.grid import Grid, Window, format_crs
 from geoseg.raster.source import replace_raster
 
@@ -234,11 +233,6 @@ class TileFolder:
         """Forget the tiles: they are in the finished file."""
         rmtree(self.folder, ignore_errors=True)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second run out. The system itself lifts the lock of a run that was killed."""
-        with explain_write_errors(self.folder):
-            make_private_folder(self.folder)
-        with lock_folder(self.folder):
-            sweep_staging_folders(self.folder)
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep a second run out."""
+        return lock_private_folder(self.folder)

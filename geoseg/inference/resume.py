@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from geoseg.inference.predictor import StripAnswer
-from geoseg.io.access import lock_folder
-from geoseg.io.atomic import explain_write_errors, replace_text
-from geoseg.io.staging import make_private_folder, sweep_staging_folders
+from geoseg.io.atomic import lock_private_folder, replace_text
 from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
@@ -55,14 +53,9 @@ class Journal:
     def beside(cls, out: Path, key: str) -> Journal:
         return cls(out.with_name(f"{out.name}.{key}.parts"))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep a second run of the same job away."""
-        with explain_write_errors(self.folder):
-            make_private_folder(self.folder)
-        with lock_folder(self.folder):
-            sweep_staging_folders(self.folder)
-            yield
+        return lock_private_folder(self.folder)
 
     def files(self, strip: Strip) -> StripFiles:
         return StripFiles(

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from geoseg.errors import GeosegError
-from geoseg.io.access import check_writable, explain_write_error, list_causes
-from geoseg.io.staging import LOCK_FILE, make_staging_folder, sweep_staging_folders
+from geoseg.io.access import check_writable, explain_write_error, list_causes, lock_folder
+from geoseg.io.staging import LOCK_FILE, make_private_folder, make_staging_folder, sweep_staging_folders
 
 WRITING_LIBRARIES = {"pyarrow", "pyogrio", "rasterio"}
 """Their errors share no base class, and importing them for their errors would take longer than writing."""
@@ -158,3 +158,16 @@ def is_write_error(error: Exception) -> bool:
         or type(cause).__module__.partition(".")[0] in WRITING_LIBRARIES
         for cause in list_causes(error)
     )
+
+
+@contextmanager
+def lock_private_folder(folder: Path) -> Iterator[None]:
+    """Have a folder alone: nobody else may write into it, and a second run is kept out; what killed runs left vanishes.
+
+    The system itself lifts the lock of a run that was killed.
+    """
+    with explain_write_errors(folder):
+        make_private_folder(folder)
+    with lock_folder(folder):
+        sweep_staging_folders(folder)
+        yield
