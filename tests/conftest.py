@@ -104,3 +104,13 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         assert server.stdout
         yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
         server.terminate()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks this small are slower on two threads than on one."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

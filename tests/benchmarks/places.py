@@ -6,6 +6,7 @@ None of the places here is learnt from by the built-in models.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,3 +191,14 @@ def leave_unknown_out(polygons: Polygons, unknown: Polygons) -> NDArray[np.bool_
         return np.ones(len(polygons), dtype=bool)
     points, _ = shapely.STRtree(unknown).query(shapely.point_on_surface(polygons), predicate="intersects")
     return ~np.isin(np.arange(len(polygons)), points)
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """What a benchmark on real places is asked: where they are, of which model, and where its answers are kept."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("imagery", type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument(
+        "--kept", type=Path, required=True, help="a folder for scenes and for what the model says"
+    )
+    return parser

@@ -9,18 +9,16 @@ outputs stay in FOLDER.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import shapely
 from machine import machine, table
-from places import Answer, Polygons, leave_unknown_out, list_answers
+from places import Answer, Polygons, leave_unknown_out, list_answers, make_parser
 
 from geoseg.footprints.separate.rules import BoundaryRule, NeckRule, SeparationRule
 from geoseg.footprints.separate.split import split_footprints
@@ -145,12 +143,7 @@ def report_grid(answers: Sequence[Answer], traced: Sequence[TracedFootprints]) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("imagery", type=Path)
-    parser.add_argument("--model", default="default")
-    parser.add_argument(
-        "--kept", type=Path, required=True, help="a folder for scenes and for what the model says"
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--grid", action="store_true", help="try every combination of parameters as well")
     given = parser.parse_args()
     answers = [a for a in list_answers(given.imagery, given.model, given.kept) if a.separators is not None]

@@ -13,7 +13,6 @@ outline, the share no farther than d from the drawn one (recall), and their harm
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ import numpy as np
 import shapely
 from machine import machine, table
 from numpy.typing import NDArray
-from places import Answer, Polygons, list_answers, list_drone_scenes, read_answer_of
+from places import Answer, Polygons, list_answers, list_drone_scenes, make_parser, read_answer_of
 from splitting import JOINING, LEAST_M2, make_rule, outlines_of, trace
 from straightened import angle_error_deg, iou
 
@@ -163,12 +162,7 @@ def list_drawn(imagery: Path, model: str, kept: Path) -> Iterator[Drawn]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("imagery", type=Path)
-    parser.add_argument("--model", default="default")
-    parser.add_argument(
-        "--kept", type=Path, required=True, help="a folder for scenes and for what the model says"
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--rule", action="append", default=[], help="GROUP.FIELD=VALUE")
     given = parser.parse_args()
     scenes = list(list_drawn(given.imagery, given.model, given.kept))

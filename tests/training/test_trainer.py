@@ -27,14 +27,7 @@ from geoseg.training import run as checkpoint
 from geoseg.training.options import TrainOptions
 from geoseg.training.trainer import Trainer, train_model
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on two threads than on one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
