@@ -39,8 +39,8 @@ def parse_layer_path(source: str) -> tuple[Path, str | None]:
     return Path(file), layer
 
 
-def read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
-    """A layer of a vector file."""
+def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDataFrame:
+    """A layer of a vector file; where none is named, the preferred one if it is there, else the only one."""
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
     check_vector_source(path)
@@ -48,7 +48,9 @@ def read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return refuse_far_coordinates(gpd.read_parquet(path), str(path))
         with ignore_ring_warnings():
-            found = pyogrio.read_dataframe(path, layer=layer or find_only_layer(path), force_2d=True)
+            found = pyogrio.read_dataframe(
+                path, layer=layer or find_only_layer(path, preferred), force_2d=True
+            )
         return refuse_far_coordinates(found, str(path))
     except (DataSourceError, DataLayerError, FeatureError, ShapelyError, ValueError) as error:
         raise InputError(f"{path} cannot be read as polygons: {error}") from None
@@ -76,9 +78,11 @@ def ignore_ring_warnings() -> Iterator[None]:
         yield
 
 
-def find_only_layer(path: Path) -> str:
-    """The one layer with geometry in a file, if there is just one."""
+def find_only_layer(path: Path, preferred: str = "") -> str:
+    """The preferred layer with geometry in a file, or else the one that there is."""
     layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if preferred in layers:
+        return preferred
     if len(layers) != 1:
         found = f"holds the layers {', '.join(layers)}" if layers else "holds no layer with geometry"
         raise InputError(f"{path} {found}; say which one as {path.name}:LAYER")

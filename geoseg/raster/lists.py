@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from geoseg.errors import InputError, shorten_error
+from geoseg.records import parse_json
 
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 LIST_SUFFIXES = (".txt", ".json")
@@ -37,15 +37,18 @@ def list_single_scenes(paths: Sequence[str]) -> list[str]:
     scenes: list[str] = []
     for path in expand_lists(paths):
         if Path(path).is_dir():
-            inside = sorted(
-                str(file) for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES
-            )
+            inside = list_folder(path, PICTURE_SUFFIXES)
             if not inside:
                 raise InputError(f"{path}: the folder holds no image ({', '.join(PICTURE_SUFFIXES)})")
             scenes += inside
         else:
             scenes.append(path)
     return list(dict.fromkeys(scenes))
+
+
+def list_folder(folder: str, suffixes: Sequence[str]) -> list[str]:
+    """The files of a folder whose names end so, in their order."""
+    return sorted(str(file) for file in Path(folder).iterdir() if file.suffix.lower() in suffixes)
 
 
 def read_list(path: Path) -> list[str]:
@@ -78,8 +81,8 @@ def read_text_list(text: str, path: Path) -> list[str]:
 def read_stac_list(text: str, path: Path) -> list[str]:
     """The images of the items of a STAC item collection, or of one item."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{path}: not JSON ({shorten_error(error)})") from error
     kind = document.get("type") if isinstance(document, Mapping) else None
     if kind not in ("FeatureCollection", "Feature"):

@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import InputError, hide_secrets
 from geoseg.raster.bands import Band
 from geoseg.raster.grid import Grid, PixelSize, Window
-from geoseg.raster.lists import expand_lists
+from geoseg.raster.lists import expand_lists, list_folder
 from geoseg.raster.source import (
     Pixels,
     describe_gdal_error,
@@ -222,7 +222,7 @@ def list_scene_files(paths: Sequence[str]) -> tuple[str, ...]:
     files: list[str] = []
     for path in expand_lists(paths):
         if Path(path).is_dir():
-            inside = sorted(str(f) for f in Path(path).iterdir() if f.suffix.lower() in (".tif", ".tiff"))
+            inside = list_folder(path, (".tif", ".tiff"))
             if not inside:
                 raise InputError(f"{path}: the folder holds no .tif file")
             files += inside

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path
+from rasterio.enums import ColorInterp
 from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -102,6 +103,12 @@ def open_quietly(source: str | Path, **options: Any) -> Any:
         if options.get("mode", "r") == "w":
             return rasterio.open(source, **options)
         return open_dataset(str(source), **options)
+
+
+def read_band_names(dataset: Any) -> list[str]:
+    """What a file calls its bands: by a description, else by a colour."""
+    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
+    return [text or meant.name for text, meant in described if meant != ColorInterp.alpha]
 
 
 def make_rasterio_crs(crs: CRS) -> rasterio.crs.CRS:

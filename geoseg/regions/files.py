@@ -73,8 +73,7 @@ class FootprintLayer:
     @classmethod
     def open_with_gdal(cls, path: Path) -> FootprintLayer:
         """A layer of any file that GDAL reads."""
-        layers = {str(name) for name, kind in pyogrio.list_layers(path) if kind is not None}
-        name = BUILDINGS if BUILDINGS in layers else find_only_layer(path)
+        name = find_only_layer(path, BUILDINGS)
         info = pyogrio.read_info(path, layer=name, force_total_bounds=True, force_feature_count=True)
         columns, bounds = tuple(map(str, info["fields"])), info["total_bounds"]
         rows = info["features"] if bounds is not None else 0

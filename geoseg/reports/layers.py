@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,8 +10,6 @@ from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
-from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import ColorInterp, Resampling
@@ -21,12 +18,14 @@ from rasterio.windows import from_bounds
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.layers import find_only_layer, is_vector_file, parse_layer_path, read_layer
+from geoseg.io.layers import is_vector_file, parse_layer_path, read_layer
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.display import stretch_values
+from geoseg.raster.grid import PICTURE_TRANSFORM
 from geoseg.raster.palette import ClassEntry
-from geoseg.raster.source import make_rasterio_crs, open_raster
+from geoseg.raster.source import make_rasterio_crs, open_raster, read_band_names
+from geoseg.records import parse_json
 from geoseg.reports.view import Bounds, View
 
 Colors = NDArray[np.uint8]
@@ -38,8 +37,6 @@ MOST_CLASSES = 12
 LOOK_SIDE = 512
 LIKELY = (106, 27, 154)
 CLEAR = (0, 0, 0, 0)
-PICTURE = Affine.scale(1, -1)
-"""A picture without a place lies below zero, so that up is up."""
 MASK_COLORS = ("#e4572e", "#2e86ab", "#76b041", "#ffc914", "#8f2d56", "#17bebb")
 MARGIN = 0.05
 """Around polygons that are shown without a raster."""
@@ -97,7 +94,7 @@ def open_layer(source: object) -> Layer:
 
 def read_polygons(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
     """The polygons of a file, with no CRS where they lie in the pixels of a picture, whatever the file says."""
-    frame = read_layer(path, layer or choose_shown_layer(path))
+    frame = read_layer(path, layer, preferred=BUILDINGS)
     polygons = frame[frame.geom_type.isin(POLYGON_TYPES)]
     return polygons.set_crs(None, allow_override=True) if "area_px" in polygons else polygons
 
@@ -105,20 +102,6 @@ def read_polygons(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
 def find_area_column(frame: gpd.GeoDataFrame) -> str | None:
     """Where footprints have their area; regions, and polygons of others, have none."""
     return next((name for name in AREA_UNITS if name in frame), None)
-
-
-def choose_shown_layer(path: Path) -> str | None:
-    """The buildings of a file that geoseg wrote, else the only layer."""
-    if path.suffix.lower() != ".gpkg" or not path.exists():
-        return None
-    return BUILDINGS if has_buildings(path) else find_only_layer(path)
-
-
-def has_buildings(path: Path) -> bool:
-    try:
-        return BUILDINGS in pyogrio.list_layers(path)[:, 0]
-    except pyogrio.errors.DataSourceError as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def make_polygon_layer(name: str, polygons: gpd.GeoDataFrame) -> ShapeLayer:
@@ -144,7 +127,7 @@ def open_raster_layer(path: str) -> RasterLayer:
 
 def read_parameters(text: str) -> Mapping[str, Any]:
     with suppress(ValueError):
-        parameters = json.loads(text)
+        parameters = parse_json(text)
         if isinstance(parameters, dict):
             return parameters
     return {}
@@ -178,9 +161,7 @@ def read_colors(layer: RasterLayer, view: View) -> Colors:
 
 def choose_shown_bands(dataset: Any) -> list[int]:
     """The numbers of the bands that are red, green and blue; of one band, that one three times."""
-    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    names = [text or meant.name for text, meant in described if meant != ColorInterp.alpha]
-    return [number + 1 for number in find_rgb_bands(names)]
+    return [number + 1 for number in find_rgb_bands(read_band_names(dataset))]
 
 
 def read_values(
@@ -195,7 +176,7 @@ def read_values(
     if shared is None:
         return values, known
     rows, cols = find_pixels(shared, view)
-    window = from_bounds(*shared, transform=dataset.transform if layer.crs else PICTURE)
+    window = from_bounds(*shared, transform=dataset.transform if layer.crs else PICTURE_TRANSFORM)
     shape = rows.stop - rows.start, cols.stop - cols.start
     values[:, rows, cols] = dataset.read(
         bands, window=window, out_shape=(len(bands), *shape), resampling=resampling

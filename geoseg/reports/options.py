@@ -7,6 +7,7 @@ from typing import Literal
 
 from geoseg.options import AT_LEAST_ONE, INPUTS, LOOKS, OUTPUTS, SHARE, Options, define_option
 
+REPORT_SUFFIXES = (".html", ".htm")
 PLAIN_FILL, TELLING_FILL = 0.25, 0.6
 
 

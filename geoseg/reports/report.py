@@ -12,17 +12,16 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 
 from geoseg import __version__
 from geoseg.errors import InputError
-from geoseg.footprints.write.geopackage import REGIONS, get_region_path
+from geoseg.footprints.write.geopackage import REGIONS, get_region_path, is_geopackage, list_columns
 from geoseg.footprints.write.reading import read_written_layer
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, replace_file
 from geoseg.reports.layers import AREA_UNITS, RasterLayer, find_area_column, open_raster_layer, read_polygons
-from geoseg.reports.options import ReportOptions
+from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
 from geoseg.reports.page import read_asset, write_json
 from geoseg.reports.webmap import WebImage, make_map_data, make_web_image
 
@@ -31,7 +30,6 @@ MOST_FOOTPRINTS = 20_000
 AREA_EDGES = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e9)
 CONFIDENCE_EDGES = tuple(np.linspace(0.5, 1, 11))
 NOTHING_MORE: Mapping[str, str] = {}
-REPORT_SUFFIXES = (".html", ".htm")
 TOLD_PARAMETERS = {
     "model": "Model",
     "model_sha256": "Checksum of the model (SHA-256)",
@@ -90,9 +88,7 @@ def read_buildings(path: Path, name: Path, is_placed: bool) -> gpd.GeoDataFrame:
 def read_regions(path: Path) -> gpd.GeoDataFrame | None:
     """The table of regions that geoseg wrote with the footprints, if it did."""
     place = get_region_path(path)
-    if not place.exists():
-        return None
-    if place.suffix == ".gpkg" and REGIONS not in pyogrio.list_layers(place)[:, 0]:
+    if not place.exists() or (is_geopackage(place) and not list_columns(place, REGIONS)):
         return None
     frame = read_written_layer(place, REGIONS)
     return frame if "built_area_m2" in frame else None
@@ -279,6 +275,11 @@ def write_bars(title: str, counts: Any, labels: Sequence[str]) -> str:
     return f"<figure><figcaption>{escape(title)}</figcaption>{drawing}</figure>"
 
 
+def name_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """What a reader asks for of the parameters of a run, in words."""
+    return {label: str(parameters[key]) for key, label in TOLD_PARAMETERS.items() if key in parameters}
+
+
 def write_facts(
     name: str, buildings: gpd.GeoDataFrame, layers: Mapping[str, RasterLayer], facts: Mapping[str, str]
 ) -> str:
@@ -293,8 +294,7 @@ def write_facts(
     parameters: Mapping[str, Any] = next(
         (layer.parameters for layer in layers.values() if layer.parameters), {}
     )
-    told |= {label: str(parameters[key]) for key, label in TOLD_PARAMETERS.items() if key in parameters}
-    told |= facts
+    told |= {**name_parameters(parameters), **facts}
     rows = "".join(
         f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>' for key, value in told.items()
     )

@@ -31,6 +31,7 @@ from geoseg.models.card import Card
 from geoseg.parallel import count_processors
 from geoseg.raster.mask import SEPARATORS
 from geoseg.raster.source import open_quietly
+from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
 from geoseg.workflows.results import FootprintResult
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ log = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 MASK_SUFFIXES = (*RASTER_SUFFIXES, ".png")
-REPORT_SUFFIXES = (".html", ".htm")
 MOST_TRACERS = 4
 WORTH_PROCESSES_MPX = 20
 """A smaller scene is done before processes of its own have started."""
@@ -154,29 +154,20 @@ def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Del
 
 def report_run(out: Path, job: Job, options: InferOptions, seconds: float, delivery: Delivery) -> None:
     """Write the page of a run: what it found, and what it took."""
-    from geoseg.reports.options import ReportOptions
-    from geoseg.reports.report import write_report
+    from geoseg.reports.report import name_parameters, write_report
 
     assert options.report
     card = job.model.card
     mask, probability = map(name_file, (options.mask, options.probability))
     asked = ReportOptions(image=job.scene.files[0], mask=mask, probability=probability)
     facts = {
-        **{name: str(value) for name, value in describe_parameters(job).items()},
+        **name_parameters(job.parameters),
         "About the model": card.description,
         "Licence of the model": card.licence,
         "Known to fail": "; ".join(card.known_failures),
         "Time": f"{timedelta(seconds=round(seconds))} for {job.scene.grid.megapixels:,.1f} megapixels",
     }
     write_report(out, options.report, asked, {name: text for name, text in facts.items() if text}, delivery)
-
-
-def describe_parameters(job: Job) -> dict[str, Any]:
-    """What a reader asks for of the parameters of a run."""
-    from geoseg.reports.report import TOLD_PARAMETERS
-
-    told = job.parameters
-    return {label: told[key] for key, label in TOLD_PARAMETERS.items() if key in told}
 
 
 def name_file(path: Path | None) -> str | None:
@@ -196,11 +187,13 @@ def check_infer_outputs(
         )
     if options.mask_from == "footprints" and not options.mask:
         raise InputError("`mask_from` footprints: there is no mask; give `mask` mask.tif as well")
-    if options.qgis_project and not out:
-        raise InputError("`qgis_project`: a project shows footprints; give `out` buildings.gpkg as well")
+    for name, what, path in (
+        ("qgis_project", "project", options.qgis_project),
+        ("report", "report", options.report),
+    ):
+        if path and not out:
+            raise InputError(f"`{name}`: a {what} shows footprints; give `out` buildings.gpkg as well")
     own = find_own_files(outputs[0].path, command)
-    if options.report and not out:
-        raise InputError("`report`: a report shows footprints; give `out` buildings.gpkg as well")
     check_outputs(outputs, scene, own)
     if out:
         from geoseg.footprints.write.geopackage import check_footprint_file
@@ -259,12 +252,8 @@ def make_vectorizer(
     # A CPU is busy with the model: processes of our own would only take turns with it.
     worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
     workers = min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0
-    place, wanted, shared = (
-        (out, options, delivery)
-        if out
-        else (journal.folder / "footprints.gpkg", replace(options, overwrite=True), None)
-    )
-    vectorizer = Vectorizer(job.scene.grid, place, wanted, facts, workers, shared)
+    place, shared = (out, delivery) if out else (journal.folder / "footprints.gpkg", None)
+    vectorizer = Vectorizer(job.scene.grid, place, options, facts, workers, shared)
     vectorizer.on_rows = burner.add if burner else None
     return vectorizer
 

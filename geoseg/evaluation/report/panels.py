@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from geoseg.evaluation.counting import TileCounts, TileGrid
@@ -15,7 +14,7 @@ from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.display import stretch_values
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.palette import ClassEntry
-from geoseg.raster.source import make_rasterio_crs, open_raster
+from geoseg.raster.source import make_rasterio_crs, open_raster, read_band_names
 from geoseg.scores.confusion import Confusion, Floats
 from geoseg.scores.pictures import (
     Bytes,
@@ -103,9 +102,3 @@ def read_photo(path: str, grid: Grid, names: Sequence[str] = ()) -> Bytes:
         bands = find_rgb_bands(names if len(names) == dataset.count else read_band_names(dataset))
         values = warped.read([band + 1 for band in bands]).astype(np.float64)
     return stretch_values(values)
-
-
-def read_band_names(dataset: Any) -> list[str]:
-    """What a file calls its bands: by a description, else by a colour."""
-    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    return [text or meant.name for text, meant in described if meant != ColorInterp.alpha]
