@@ -33,6 +33,7 @@ from geoseg.reports.layers import (
     RasterLayer,
     ShapeLayer,
     find_area_column,
+    intersect_bounds,
     open_layer,
     read_colors,
 )
@@ -99,7 +100,13 @@ def choose_view(layers: Sequence[Layer], options: PlotOptions) -> View:
     first = next((layer for layer in layers if isinstance(layer, RasterLayer)), layers[0])
     if not options.window:
         return View.of(first.crs, first.bounds, options.width)
-    return View.of(layers[0].crs, parse_window(options.window), options.width)
+    window = parse_window(options.window)
+    if intersect_bounds(layers[0].bounds, window) is None:
+        around = ",".join(f"{limit:.10g}" for limit in layers[0].bounds)
+        raise InputError(
+            f"`window` {options.window}: shows nothing of the first layer, which lies in {around}"
+        )
+    return View.of(layers[0].crs, window, options.width)
 
 
 def draw_layers(axes: Axes, layers: Sequence[Layer], view: View, options: PlotOptions) -> None:

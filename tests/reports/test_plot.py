@@ -212,6 +212,7 @@ def test_python_gets_the_axes(photo: Path, houses: gpd.GeoDataFrame) -> None:
         (("nowhere.tif",), "nowhere.tif: not a raster that can be read"),
         (("nowhere.gpkg",), "nowhere.gpkg: there is no such file"),
         (("photo.tif", "--window", "1,2,3"), "--window 1,2,3: give four numbers"),
+        (("photo.tif", "--window", "0,0,1,1"), "which lies in 500000,4999940,500100,5000000"),
         (("photo.tif", "--fill", "2"), "--fill 2"),
         (("photo.tif", "lines.geojson"), "lines.geojson: holds no polygon to show"),
         (
