@@ -27,6 +27,7 @@ COMMANDS = (
     "models",
     "demo-scene",
     "export",
+    "doctor",
 )
 
 
