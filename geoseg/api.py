@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from geoseg.training.trained_model import TrainedModel
     from geoseg.workflows.infer import InferResult
     from geoseg.workflows.scenes import ScenesResult
+    from geoseg.workflows.shares import ShareResult
     from geoseg.workflows.stats import StatsResult
     from geoseg.workflows.vectorize import VectorizeResult
 
@@ -60,7 +61,7 @@ def document_options(kind: type[Options]) -> Callable[[Function], Function]:
 @document_options(InferOptions)
 def infer(
     scene: File | Sequence[File], out: File | None = None, **options: Any
-) -> InferResult | ScenesResult:
+) -> InferResult | ScenesResult | ShareResult:
     """Find the buildings of a scene: a raster, several, or a folder of them.
 
     Footprints go to `out`, class of each pixel and probabilities to `mask` and `probability`. Where none of them is
@@ -72,11 +73,14 @@ def infer(
     from geoseg.workflows.infer import infer_scene
     from geoseg.workflows.results import TemporaryFolder
     from geoseg.workflows.scenes import infer_scenes, wants_folder
+    from geoseg.workflows.shares import infer_share
 
     with store_frames(options) as stored:
         asked = InferOptions(**stored)
         if wants_folder(out, asked):
             return infer_scenes(list_files(scene), out, asked)
+        if asked.shard is not None:
+            return infer_share(list_files(scene), make_path(out), asked)
         if out or asked.mask or asked.probability:
             return infer_scene(list_files(scene), make_path(out), asked)
         folder = TemporaryFolder()

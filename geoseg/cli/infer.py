@@ -50,6 +50,7 @@ def command(
     from geoseg.cli.main import return_large_buffers
     from geoseg.workflows.infer import estimate_infer, infer_scene
     from geoseg.workflows.scenes import infer_scenes, wants_folder
+    from geoseg.workflows.shares import infer_share
 
     return_large_buffers()
     file = None if out is None else Path(out)
@@ -60,6 +61,9 @@ def command(
     if dry_run:
         needed = estimate_infer(scene, file, options)
         print_result(needed.summary, as_json, str(needed))
+    elif options.shard is not None:
+        share = infer_share(scene, file, options)
+        print_result(share.summary, as_json, str(share))
     else:
         result = infer_scene(scene, file, options)
         print_result(result.summary, as_json, str(result))

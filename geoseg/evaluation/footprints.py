@@ -42,7 +42,7 @@ from geoseg.scores.shapes import (
     measure_polis,
     measure_tangent_angles,
 )
-from geoseg.workflows.vectorizer import split_into_bands
+from geoseg.workflows.tracer import split_into_bands
 
 BY_SIDES = JoinRules(connectivity=4, clusters=0)
 BOUNDARY_DISTANCES_M = (0.25, 0.5, 1.0)

@@ -11,7 +11,9 @@ import numpy as np
 
 from geoseg.errors import InputError
 from geoseg.inference.job import Job
+from geoseg.inference.resume import Journal
 from geoseg.parallel import find_memory_bytes
+from geoseg.progress import list_names
 
 # A Python process with GDAL, an engine, a network and what makes footprints, and what PyTorch adds to it (both measured).
 BASE_BYTES = 550 * 2**20
@@ -29,6 +31,9 @@ class Estimate:
     memory_bytes: int
     disk_bytes: int
     seconds: float
+    strips: int = 0
+    missing: tuple[int, ...] = ()
+    """The strips that earlier runs and shares of the work have left to be done, numbered from 1 on."""
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -39,13 +44,24 @@ class Estimate:
         return (
             f"Memory  {self.memory_bytes / 2**30:.1f} GiB at most\n"
             f"Disk    {self.disk_bytes / 2**30:.2f} GiB at most, while working\n"
-            f"Time    about {timedelta(seconds=round(self.seconds))}"
+            f"Time    about {timedelta(seconds=round(self.seconds))}{self._list_missing()}"
         )
 
+    def _list_missing(self) -> str:
+        """A line on what is there already, if anything is."""
+        there = self.strips - len(self.missing)
+        if not there:
+            return ""
+        names = f"; missing: {list_names(list(map(str, self.missing)))}" if self.missing else ""
+        return f"\nStrips  {there:,} of {self.strips:,} are there{names}"
 
-def estimate_job(job: Job) -> Estimate:
-    """Work out the sizes, and time the model on a patch or two."""
-    return Estimate(estimate_memory(job), estimate_disk(job), estimate_seconds(job))
+
+def estimate_job(job: Job, journal: Journal) -> Estimate:
+    """Work out the sizes, and time the model on a patch or two; what the journal holds need not be done."""
+    strips = job.plan.strips
+    missing = tuple(strip.index + 1 for strip in strips if not journal.files(strip).exist)
+    seconds = estimate_seconds(job) * len(missing) / len(strips)
+    return Estimate(estimate_memory(job), estimate_disk(job), seconds, len(strips), missing)
 
 
 def estimate_memory(job: Job) -> int:
@@ -67,11 +83,16 @@ def estimate_network_memory(job: Job) -> int:
     return patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
 
 
-def refuse_too_large_job(job: Job) -> None:
-    """Refuse a job that this machine cannot do, before it takes all of its memory."""
-    needed, there = estimate_memory(job), find_memory_bytes()
+def refuse_too_large_job(job: Job, processes: int = 1) -> None:
+    """Refuse a job that this machine cannot do in so many processes, before they take all of its memory."""
+    needed, there = estimate_memory(job) * processes, find_memory_bytes()
     if there is not None and needed > there:
         grid = job.scene.grid
+        if processes > 1:
+            raise InputError(
+                f"`workers` {processes}: need {needed / 2**30:.1f} GiB of memory for {grid.width:,} columns, and this machine has "
+                f"{there / 2**30:.1f} GiB; use fewer"
+            )
         raise InputError(
             f"{job.scene.name}: {grid.width:,} columns in patches of {job.plan.patch:,} pixels need {needed / 2**30:.1f} GiB of "
             f"memory, and this machine has {there / 2**30:.1f} GiB; use a smaller `patch`, a larger `gsd`, or fewer "

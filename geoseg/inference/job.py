@@ -174,11 +174,20 @@ class Job:
     @property
     def key(self) -> str:
         """Changes whenever anything changes that could change a pixel of the result."""
+        return self._hash(self.parameters)
+
+    @property
+    def question(self) -> str:
+        """The same, whatever engine answers."""
+        machine = ("engine", "precision", "device")
+        return self._hash({name: value for name, value in self.parameters.items() if name not in machine})
+
+    def _hash(self, parameters: Mapping[str, Any]) -> str:
         grid = self.scene.grid
         unit = grid.unit and grid.unit.metres
         place = [grid.crs.to_wkt(), list(grid.transform), *grid.shape, unit, self.plan.strip_patch_rows]
         files = [self.source_states, self.sample_sha256]
-        everything = [self.parameters, files, place, self.scene.on_read_error, self.batch]
+        everything = [parameters, files, place, self.scene.on_read_error, self.batch]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
 
     def open_runtime(self, kind: RuntimeKind) -> Runtime:
@@ -281,5 +290,5 @@ def report_job(job: Job) -> None:
     log.info(
         f"Model   {job.model.card.name}, {plan.patches:,} patches of {plan.patch} pixels, {plan.overlap} shared"
     )
-    devices = ", ".join(describe_device(kind.device) for kind in job.kinds)
+    devices = job.loaded.place or ", ".join(describe_device(kind.device) for kind in job.kinds)
     log.info(f"Device  {devices}, {job.kinds[0].engine} {job.kinds[0].precision}")

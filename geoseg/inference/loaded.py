@@ -20,6 +20,8 @@ class LoadedModel:
 
     model: Model
     kinds: tuple[RuntimeKind, ...]
+    place: str | None = None
+    """Where the devices are, if not in this machine."""
     _opened: dict[tuple[RawPatches, RuntimeKind], Runtime] = field(default_factory=dict, compare=False)
 
     def open_runtime(self, patches: RawPatches, kind: RuntimeKind) -> Runtime:

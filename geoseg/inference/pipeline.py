@@ -43,6 +43,17 @@ class StripReport:
     unanswered: int
 
 
+@dataclass(frozen=True)
+class AnswerCounts:
+    """How many pixels the scene knows in some strips, and how many of those got no number from the model."""
+
+    known: int = 0
+    unanswered: int = 0
+
+    def __add__(self, other: AnswerCounts) -> AnswerCounts:
+        return AnswerCounts(self.known + other.known, self.unanswered + other.unanswered)
+
+
 def predict_strips(
     job: Job, journal: Journal, on_strip: StripListener | None = None, token: CancelToken | None = None
 ) -> None:
@@ -50,32 +61,56 @@ def predict_strips(
 
     A token that is cancelled ends it with WorkCancelled; the strips that are finished stay.
     """
-    runs = journal.find_missing_runs(job.plan.strips)
-    missing = sum(len(run) for run in runs)
-    if missing < len(job.plan.strips):
-        log.info(
-            f"Going on: {len(job.plan.strips) - missing} of {len(job.plan.strips)} strips are there already"
-        )
+    try:
+        report_unanswered(job, predict_missing(job, journal, job.plan.strips, on_strip, token))
+    except UnansweredError:
+        journal.remove()
+        raise
+
+
+def predict_missing(
+    job: Job,
+    journal: Journal,
+    strips: Sequence[Strip],
+    on_strip: StripListener | None = None,
+    token: CancelToken | None = None,
+) -> AnswerCounts:
+    """Predict those of some strips that the journal lacks."""
+    runs = journal.find_missing_runs(strips)
+    report_earlier_strips(len(strips) - sum(map(len, runs)), len(strips))
     grid = job.scene.grid
-    listener = OrderedListener(on_strip, [journal.files(strip) for strip in job.plan.strips])
+    listener = OrderedListener(on_strip, [journal.files(strip) for strip in strips])
     listener.notify()
-    left = sum(strip.height for run in runs for strip in run) * grid.width / 1e6
-    known = unanswered = 0
-    with track("Predicting", left, "Mpx") as advance:
+    counts = AnswerCounts()
+    with track("Predicting", measure_strips(job, runs), "Mpx") as advance:
         for done in share_runs(job, journal, split_runs(runs, len(job.kinds)), token or CancelToken()):
-            known, unanswered = known + done.known, unanswered + done.unanswered
+            counts += AnswerCounts(done.known, done.unanswered)
             advance(done.strip.height * grid.width / 1e6)
             listener.notify()
-    if unanswered:
-        report_unanswered(job, journal, unanswered / known)
+    return counts
 
 
-def report_unanswered(job: Job, journal: Journal, share: float) -> None:
+def report_earlier_strips(there: int, of: int) -> None:
+    if there:
+        log.info(f"Going on: {there:,} of {of:,} strips are there already")
+
+
+def measure_strips(job: Job, runs: Sequence[Sequence[Strip]]) -> float:
+    """The megapixels of some runs of strips."""
+    return sum(strip.height for run in runs for strip in run) * job.scene.grid.width / 1e6
+
+
+class UnansweredError(GeosegError):
+    """A model that gives no number for any pixel."""
+
+
+def report_unanswered(job: Job, counts: AnswerCounts) -> None:
     """Tell of pixels for which the model gave no number; where that is all of them, it cannot be used."""
-    name, kind = job.model.card.name, job.kinds[0]
+    if not counts.unanswered:
+        return
+    name, kind, share = job.model.card.name, job.kinds[0], counts.unanswered / counts.known
     if share == 1:
-        journal.remove()
-        raise GeosegError(
+        raise UnansweredError(
             f"{name}: answers with no number (NaN) for every pixel, in {kind}; try `precision` fp32 or another `engine`, or "
             "get the model again"
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.inference.predictor import StripAnswer
-from geoseg.io.atomic import lock_private_folder, replace_text
+from geoseg.io.atomic import create_text, lock_private_folder, share_private_folder
 from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
@@ -57,6 +57,10 @@ class Journal:
         """Keep a second run of the same job away."""
         return lock_private_folder(self.folder)
 
+    def shared(self, name: str) -> AbstractContextManager[None]:
+        """Let several processes work on the same job, each under a name of its own."""
+        return share_private_folder(self.folder, name)
+
     def files(self, strip: Strip) -> StripFiles:
         return StripFiles(
             strip,
@@ -66,9 +70,7 @@ class Journal:
 
     def find_missing_runs(self, strips: Sequence[Strip]) -> list[list[Strip]]:
         """Runs of consecutive strips that are not finished yet."""
-        missing = [strip for strip in strips if not self.files(strip).are_whole()]
-        runs = groupby(enumerate(missing), key=lambda item: item[1].index - item[0])
-        return [[strip for _, strip in run] for _, run in runs]
+        return split_into_runs([strip for strip in strips if not self.files(strip).are_whole()])
 
     def keep(self, answer: StripAnswer, grid: Grid) -> StripFiles:
         """Write a finished strip; it counts once both files have their names."""
@@ -80,19 +82,34 @@ class Journal:
 
     def note(self, name: str, value: Any) -> Any:
         """Settle a value once for all runs of the job: the first run's word stands."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            replace_text(path, json.dumps(value))
-        return json.loads(path.read_text())
+        return json.loads(create_text(self.folder / f"{name}.json", json.dumps(value)))
+
+    def drop(self, strips: Sequence[Strip]) -> None:
+        """Take strips away, to be predicted again."""
+        for files in map(self.files, strips):
+            files.classes.unlink(missing_ok=True)
+            files.probabilities.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Take everything away. Under another name first: what a worker still writes then finds no folder."""
+        gone = self.folder.with_name(f".{self.folder.name}.gone")
+        try:
+            self.folder.rename(gone)
+        except OSError:  # Windows, while somebody has a file of it open
+            gone = self.folder
+        shutil.rmtree(gone, ignore_errors=True)
 
     def find_leftovers(self, out: Path) -> list[Path]:
         """Folders of unfinished jobs for the same output with other parameters."""
         return sorted(
             path for path in out.parent.glob(f"{escape_glob(out.name)}.*.parts") if path != self.folder
         )
+
+
+def split_into_runs(strips: Sequence[Strip]) -> list[list[Strip]]:
+    """Runs of consecutive strips."""
+    runs = groupby(enumerate(strips), key=lambda item: item[1].index - item[0])
+    return [[strip for _, strip in run] for _, run in runs]
 
 
 def escape_glob(name: str) -> str:

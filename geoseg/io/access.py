@@ -15,9 +15,14 @@ from filelock import FileLock, Timeout
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.io.staging import LOCK_FILE
+from geoseg.progress import list_names
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 LEAST_FREE_BYTES = 2**20
+MEMBER = ".member-"
+"""What the locks of those are called that share a folder."""
+PATIENCE_S = 5.0
+"""Those that look whether a lock is held have it for some milliseconds."""
 DISK_FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o error", "quota")
 
 
@@ -137,15 +142,56 @@ def check_folder(path: Path) -> None:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made if need be."""
+    """Have a folder alone, which is made if need be: other runs are kept out, and none that shares it is at work."""
+    with hold_lock(folder, LOCK_FILE, "another run of the same command"):
+        at_work = [name for name in list_members(folder) if is_locked(folder / f"{MEMBER}{name}{LOCK_FILE}")]
+        if at_work:
+            raise GeosegError(
+                f"{folder}: {list_names(at_work)} {'is' if len(at_work) == 1 else 'are'} still at work; run again when "
+                "nothing is"
+            )
+        yield
+
+
+@contextmanager
+def share_folder(folder: Path, name: str) -> Iterator[None]:
+    """Work in a folder beside others, each under a name of its own; a run that has the folder alone is not joined.
+
+    Whoever wants it alone locks first and looks for members then, a member the other way round: so one of them sees the
+    other, whatever happens between.
+    """
+    with hold_lock(folder, f"{MEMBER}{name}{LOCK_FILE}", name):
+        if is_locked(folder / LOCK_FILE, PATIENCE_S):
+            raise GeosegError(f"{folder}: another run of the same command is at work, and does all of it")
+        yield
+
+
+@contextmanager
+def hold_lock(folder: Path, file: str, who: str) -> Iterator[None]:
+    """Hold a lock in a folder, which is made if need be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK_FILE, timeout=0)
+        lock = FileLock(folder / file, timeout=0)
         lock.acquire()
     except Timeout as error:
-        raise GeosegError(f"{folder}: another run of the same command is at work") from error
+        raise GeosegError(f"{folder}: {who} is at work") from error
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to ({error.strerror})") from error
     with lock:
         lock.release()  # `with` holds it a second time
         yield
+
+
+def is_locked(path: Path, patience_s: float = 0) -> bool:
+    """Whether a process holds a lock for longer than those that only look, as this does."""
+    try:
+        with FileLock(path, timeout=patience_s, poll_interval=0.01):
+            return False
+    except Timeout:
+        return True
+
+
+def list_members(folder: Path) -> list[str]:
+    """The names of those that share or have shared a folder."""
+    names = sorted(path.name for path in folder.glob(f"{MEMBER}*{LOCK_FILE}"))
+    return [name.removeprefix(MEMBER).removesuffix(LOCK_FILE) for name in names]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from geoseg.errors import GeosegError
-from geoseg.io.access import check_writable, explain_write_error, list_causes, lock_folder
+from geoseg.io.access import check_writable, explain_write_error, list_causes, lock_folder, share_folder
 from geoseg.io.staging import LOCK_FILE, make_private_folder, make_staging_folder, sweep_staging_folders
 
 WRITING_LIBRARIES = {"pyarrow", "pyogrio", "rasterio"}
@@ -27,13 +27,13 @@ class Delivery:
     """
 
     def __init__(self, outputs: Sequence[Path], command: str) -> None:
-        self._outputs = outputs
+        self.outputs = outputs
         self._command = command
         self._staged: dict[Path, Path] = {}
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Delivery:
-        for path in self._outputs:
+        for path in self.outputs:
             sweep_staging_folders(path.parent, path.name)
         return self
 
@@ -57,9 +57,9 @@ class Delivery:
         states = {str(path.absolute()): read_state(file) for path, file in self._staged.items()}
         if len(states) > 1:
             note = {"command": self._command, "files": states}
-            replace_text(find_note(self._outputs[0]), json.dumps(note))
+            replace_text(find_note(self.outputs[0]), json.dumps(note))
         rename_files(self._staged)
-        for first in self._outputs[:1]:
+        for first in self.outputs[:1]:
             find_note(first).unlink(missing_ok=True)
 
 
@@ -132,6 +132,27 @@ def replace_text(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
+def create_text(path: Path, text: str) -> str:
+    """Write a text file unless it is there, whole or not at all; what the file holds then is whoever's who came first."""
+    if not path.exists():
+        with explain_write_errors(path), make_staging_folder(path) as folder:
+            unfinished = folder / path.name
+            unfinished.write_text(text, encoding="utf-8")
+            put_on_disk(unfinished)
+            name_first(unfinished, path)
+    return path.read_text(encoding="utf-8")
+
+
+def name_first(unfinished: Path, path: Path) -> None:
+    """Give a file its name unless another has it; a file system without hard links lets the last one win."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        os.replace(unfinished, path)
+
+
 def put_on_disk(path: Path) -> None:
     """Wait until a file's bytes lie on the disk, so that a rename never names what a power cut takes away."""
     with path.open("rb+") as file:
@@ -158,6 +179,15 @@ def is_write_error(error: Exception) -> bool:
         or type(cause).__module__.partition(".")[0] in WRITING_LIBRARIES
         for cause in list_causes(error)
     )
+
+
+@contextmanager
+def share_private_folder(folder: Path, name: str) -> Iterator[None]:
+    """Work in a folder beside others of the same user; what killed ones left is swept by whoever has it alone."""
+    with explain_write_errors(folder):
+        make_private_folder(folder)
+    with share_folder(folder, name):
+        yield
 
 
 @contextmanager

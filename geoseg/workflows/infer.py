@@ -6,6 +6,7 @@ mask does without.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -19,25 +20,44 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.cluster.workers import open_workers
 from geoseg.errors import GeosegError, InputError
 from geoseg.inference.estimate import Estimate, estimate_job, refuse_too_large_job
-from geoseg.inference.job import Job, plan_job
+from geoseg.inference.job import Job
 from geoseg.inference.loaded import LoadedModel
-from geoseg.inference.pipeline import RasterOutputs, StripListener, predict_strips, write_mosaics
-from geoseg.inference.resume import Journal, StripFiles
+from geoseg.inference.manifest import plan_like_parts
+from geoseg.inference.pipeline import (
+    RasterOutputs,
+    StripListener,
+    UnansweredError,
+    predict_strips,
+    report_unanswered,
+    write_mosaics,
+)
+from geoseg.inference.resume import Journal
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.models.card import Card
+from geoseg.options import list_options
 from geoseg.parallel import count_processors
-from geoseg.raster.mask import SEPARATORS
 from geoseg.raster.source import open_quietly
 from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
+from geoseg.workflows.options import FootprintOptions, InferOptions
 from geoseg.workflows.results import FootprintResult
+from geoseg.workflows.strips import (
+    SceneWork,
+    dispatch_strips,
+    find_separator_bands,
+    load_workers_model,
+    make_strip_listener,
+)
 
 if TYPE_CHECKING:
+    from geoseg.cluster.dask import Workers
     from geoseg.footprints.burn import FootprintBurner
     from geoseg.regions.adjustment import ConfusionMatrix
-    from geoseg.workflows.options import InferOptions
+    from geoseg.workflows.traced import TracedParts
+    from geoseg.workflows.tracer import MaskFacts
     from geoseg.workflows.vectorizer import Vectorizer
 
 log = logging.getLogger(__name__)
@@ -96,26 +116,16 @@ def infer_scene(
     A model that is `loaded` already, with the same options, is used again.
     """
     start = time.monotonic()
-    command = describe_command("infer", [*scene, str(out)], options)
+    command = describe_infer(scene, out, options)
     outputs = check_infer_outputs(scene, out, options, command)
-    job = plan_job(scene, options, loaded)
-    refuse_too_large_job(job)
-    journal = Journal.beside(outputs[0], job.key)
-    with Delivery(outputs, command) as delivery:
-        burner = make_burner(job, journal) if options.mask_from == "footprints" else None
-        vectorizer = make_vectorizer(job, out, options, burner, journal, delivery) if out or burner else None
-        with journal.locked(), vectorizer or nullcontext():
-            predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
-            refuse_changed_scene(job, journal)
-            log.info("Writing " + ", ".join(map(str, outputs)))
-            if vectorizer:
-                vectorizer.complete()
-            rasters = options.mask, options.probability, options.all_outputs
-            write_mosaics(job, journal, RasterOutputs(*rasters, burner.burn if burner else None), delivery)
-        if options.qgis_project and out:
-            write_qgis_project(out, job, options, delivery)
-        if options.report and out:
-            report_run(out, job, options, time.monotonic() - start, delivery)
+    with open_workers(options) as workers:
+        job = plan_like_parts(scene, outputs[0], options, find_loaded(options, workers, loaded))
+        refuse_too_large_job(job, (workers and options.workers) or 1)
+        work = plan_work(job, outputs[0], out, options)
+        with Delivery(outputs, command) as delivery:
+            vectorizer = write_outputs(work, out, workers, delivery)
+            write_pages(job, out, options, time.monotonic() - start, delivery)
+    journal = work.journal
     journal.remove()
     for leftover in journal.find_leftovers(outputs[0]):
         log.warning(
@@ -126,10 +136,77 @@ def infer_scene(
     return InferResult(out, counts, job=job, outputs=outputs, mask_file=options.mask, seconds=seconds)
 
 
+def plan_work(job: Job, first: Path, out: Path | None, options: InferOptions) -> SceneWork:
+    """What is to be done, and where its parts are until the outputs are whole."""
+    journal = Journal.beside(first, job.key)
+    parts = choose_parts(job, journal, options) if wants_footprints(out, options) else None
+    return SceneWork(job, journal, options, parts)
+
+
+def write_outputs(
+    work: SceneWork, out: Path | None, workers: Workers | None, delivery: Delivery
+) -> Vectorizer | None:
+    """Do what is missing, join it, and write footprints and rasters; what made the footprints, if they were wanted."""
+    job, journal, options = work.job, work.journal, work.options
+    assert isinstance(options, InferOptions)
+    burner = make_burner(job, journal) if options.mask_from == "footprints" else None
+    vectorizer = make_vectorizer(work, out, burner, delivery) if work.parts else None
+    with journal.locked(), vectorizer or nullcontext():
+        on_strip = make_strip_listener(vectorizer.add, job) if vectorizer else None
+        if workers is None:
+            predict_strips(job, journal, on_strip)
+        else:
+            predict_with_workers(workers, work, on_strip)
+        refuse_changed_scene(job, journal)
+        log.info("Writing " + ", ".join(map(str, delivery.outputs)))
+        if vectorizer:
+            vectorizer.complete()
+        rasters = options.mask, options.probability, options.all_outputs
+        write_mosaics(job, journal, RasterOutputs(*rasters, burner.burn if burner else None), delivery)
+    return vectorizer
+
+
+def write_pages(
+    job: Job, out: Path | None, options: InferOptions, seconds: float, delivery: Delivery
+) -> None:
+    """Write what shows the results, where it is asked for."""
+    if options.qgis_project and out:
+        write_qgis_project(out, job, options, delivery)
+    if options.report and out:
+        report_run(out, job, options, seconds, delivery)
+
+
+def predict_with_workers(workers: Workers, work: SceneWork, on_strip: StripListener | None) -> None:
+    """Let workers do all that is missing."""
+    counts = dispatch_strips(workers, work, work.job.plan.strips, on_strip)
+    try:
+        report_unanswered(work.job, counts)
+    except UnansweredError:
+        work.journal.remove()
+        raise
+
+
+def describe_infer(scene: Sequence[str], out: Path | None, options: InferOptions) -> str:
+    """The command, wherever its work is done."""
+    return describe_command("infer", [*scene, str(out)], options.without_places())
+
+
+def find_loaded(
+    options: InferOptions, workers: Workers | None, loaded: LoadedModel | None
+) -> LoadedModel | None:
+    """The model as it is opened already, or as workers run it."""
+    return load_workers_model(workers, options) if workers and not loaded else loaded
+
+
+def wants_footprints(out: Path | None, options: InferOptions) -> bool:
+    return out is not None or options.mask_from == "footprints"
+
+
 def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions) -> Estimate:
     """Tell what `infer_scene` would do, and what it would take."""
-    check_infer_outputs(scene, out, options, describe_command("infer", [*scene, str(out)], options))
-    return estimate_job(plan_job(scene, options))
+    outputs = check_infer_outputs(scene, out, options, describe_infer(scene, out, options))
+    job = plan_like_parts(scene, outputs[0], options)
+    return estimate_job(job, Journal.beside(outputs[0], job.key))
 
 
 def refuse_changed_scene(job: Job, journal: Journal) -> None:
@@ -228,34 +305,60 @@ def make_burner(job: Job, journal: Journal) -> FootprintBurner:
     return FootprintBurner(job.scene.grid, values, journal.folder)
 
 
+def choose_parts(job: Job, journal: Journal, options: InferOptions) -> TracedParts:
+    """Where the footprints of strips are kept, and what makes them, the same in every process of this job."""
+    from geoseg.workflows.traced import TracedParts
+    from geoseg.workflows.tracer import make_tracer
+
+    card = job.model.card
+    options, facts = fit_options(options, card), make_facts(card)
+    asked = [getattr(options, each.name) for each in list_options(FootprintOptions)]
+    name = hashlib.sha256(repr([asked, facts.names, facts.tells_boundaries]).encode()).hexdigest()[:12]
+    return TracedParts(
+        make_tracer(job.scene.grid, options, facts), journal.folder.absolute() / f"traced-{name}"
+    )
+
+
+def fit_options(options: InferOptions, card: Card) -> InferOptions:
+    """The options with what the model knows better; what must stay was refused before."""
+    options = replace(options, overwrite=True, qgis_project=None)
+    if options.min_area_m2 is None and card.min_area_m2:
+        options = replace(options, min_area_m2=card.min_area_m2)
+    return options
+
+
+def make_facts(card: Card) -> MaskFacts:
+    """What is known of the masks that a model makes."""
+    from geoseg.workflows.tracer import MaskFacts
+
+    names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
+    return MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
+
+
 def make_vectorizer(
-    job: Job,
-    out: Path | None,
-    options: InferOptions,
-    burner: FootprintBurner | None,
-    journal: Journal,
-    delivery: Delivery,
+    work: SceneWork, out: Path | None, burner: FootprintBurner | None, delivery: Delivery
 ) -> Vectorizer:
     """What turns finished strips into footprints while the model works on the next ones.
 
     Where they are wanted for the mask alone, their file goes with the strips.
     """
-    from geoseg.workflows.vectorizer import MaskFacts, Vectorizer
+    from geoseg.workflows.vectorizer import Vectorizer
 
-    card = job.model.card
-    on_gpu = job.kinds[0].device != "cpu"
-    options = replace(options, overwrite=True)  # what must stay was refused before
-    if options.min_area_m2 is None and card.min_area_m2:
-        options = replace(options, min_area_m2=card.min_area_m2)
-    names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
-    facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
-    # A CPU is busy with the model: processes of our own would only take turns with it.
-    worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
-    workers = min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0
-    place, shared = (out, delivery) if out else (journal.folder / "footprints.gpkg", None)
-    vectorizer = Vectorizer(job.scene.grid, place, options, facts, workers, shared)
+    job, card = work.job, work.job.model.card
+    assert isinstance(work.options, InferOptions)
+    options = fit_options(work.options, card)
+    place, shared = (out, delivery) if out else (work.journal.folder / "footprints.gpkg", None)
+    vectorizer = Vectorizer(job.scene.grid, place, options, make_facts(card), count_tracers(job), shared)
+    vectorizer.parts = work.parts
     vectorizer.on_rows = burner.add if burner else None
     return vectorizer
+
+
+def count_tracers(job: Job) -> int:
+    """How many processes trace outlines. A CPU is busy with the model: they would only take turns with it."""
+    on_gpu = job.kinds[0].device != "cpu" and not job.loaded.place
+    worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
+    return min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0
 
 
 def read_confusion(card: Card) -> ConfusionMatrix | None:
@@ -266,23 +369,3 @@ def read_confusion(card: Card) -> ConfusionMatrix | None:
     if not counts:
         return None
     return ConfusionMatrix(tuple(entry.name for entry in card.classes), tuple(map(tuple, counts)))
-
-
-def make_strip_listener(vectorizer: Vectorizer, job: Job) -> StripListener:
-    from geoseg.workflows.vectorizer import MaskStrip
-
-    card = job.model.card
-    bands = card.class_channels, find_separator_bands(card)
-
-    def listen(files: StripFiles) -> None:
-        strip = files.strip
-        vectorizer.add(MaskStrip(strip.row, strip.height, files.classes, files.probabilities, *bands))
-
-    return listen
-
-
-def find_separator_bands(card: Card) -> tuple[int, ...]:
-    """The numbers of the channels of boundary and distance, from 1 on; none unless the model tells both."""
-    if not set(SEPARATORS) <= set(card.separators):
-        return ()
-    return tuple(card.outputs.index(name) + 1 for name in SEPARATORS)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from geoseg.cluster.options import ShardOptions, WorkerOptions
 from geoseg.inference.options import PredictOptions
 from geoseg.options import (
     ABOVE_ZERO,
@@ -90,7 +91,7 @@ class FootprintOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferOptions(PredictOptions, FootprintOptions):
+class InferOptions(PredictOptions, FootprintOptions, ShardOptions):
     """What can be asked of `infer`."""
 
     mask: Path | None = define_option(
@@ -134,7 +135,7 @@ class InferOptions(PredictOptions, FootprintOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorizeOptions(FootprintOptions):
+class VectorizeOptions(FootprintOptions, ShardOptions):
     """What can be asked of `vectorize`."""
 
     probability: str | None = define_option(
@@ -182,7 +183,7 @@ class VectorizeOptions(FootprintOptions):
     )
     workers: int | None = define_option(
         None,
-        "Worker processes; 0 does all in one.  [default: as the size of the mask and the computer suggest]",
+        "Worker processes on this machine; 0 does all in one.  [default: as the size of the mask and the computer suggest]",
         ZERO_OR_MORE,
         group=RESOURCES,
         metavar="N",
@@ -190,7 +191,7 @@ class VectorizeOptions(FootprintOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatsOptions(Options):
+class StatsOptions(WorkerOptions):
     """What can be asked of `stats`."""
 
     region_id: str | None = define_option(

@@ -20,7 +20,8 @@ from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
 from geoseg.workflows.options import FootprintOptions, VectorizeOptions
 from geoseg.workflows.results import FootprintCounts, FootprintResult
-from geoseg.workflows.vectorizer import ONLY_BUILDINGS, MaskFacts, MaskRows, Vectorizer
+from geoseg.workflows.tracer import ONLY_BUILDINGS, MaskFacts, MaskRows
+from geoseg.workflows.vectorizer import Vectorizer
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from scipy.ndimage import gaussian_filter
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.mask import open_mask
 from geoseg.workflows.options import FootprintOptions
+from geoseg.workflows.tracer import MaskStrip
 from geoseg.workflows.vectorize import vectorize_mask
-from geoseg.workflows.vectorizer import MaskStrip, Vectorizer
+from geoseg.workflows.vectorizer import Vectorizer
 
 UTM = "EPSG:32632"
 NODATA = 255

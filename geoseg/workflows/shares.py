@@ -1,0 +1,115 @@
+"""Shares of one scene, for any batch system: each puts its strips into the folder of parts beside the output."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.cluster.shards import Shard
+from geoseg.cluster.workers import open_workers
+from geoseg.inference.estimate import refuse_too_large_job
+from geoseg.inference.manifest import note_job, plan_like_parts
+from geoseg.inference.pipeline import UnansweredError, predict_missing, report_unanswered
+from geoseg.inference.resume import Journal
+from geoseg.io.atomic import replace_text
+from geoseg.progress import list_names
+from geoseg.raster.plan import Strip
+from geoseg.workflows.infer import (
+    check_infer_outputs,
+    describe_infer,
+    find_loaded,
+    list_outputs,
+    plan_work,
+)
+from geoseg.workflows.options import InferOptions
+from geoseg.workflows.strips import SceneWork, dispatch_strips, make_part_listener
+
+if TYPE_CHECKING:
+    from geoseg.cluster.dask import Workers
+
+
+@dataclass(frozen=True)
+class ShareResult:
+    """What a share of the work has left in the folder of parts."""
+
+    shard: str
+    folder: Path
+    strips: int
+    """In all shares."""
+    mine: int
+    missing: tuple[int, ...]
+    """The strips that no share has done yet, numbered from 1 on."""
+    seconds: float
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As a program reads it."""
+        return {**asdict(self), "folder": str(self.folder), "missing": list(self.missing)}
+
+    def __str__(self) -> str:
+        there = self.strips - len(self.missing)
+        left = (
+            f"missing: {list_names(list(map(str, self.missing)))}" if self.missing else "nothing is missing"
+        )
+        return (
+            f"{self.folder}: share {self.shard} is done ({self.mine:,} strips); {there:,} of {self.strips:,} strips are there, "
+            f"{left}. The same command without --shard finishes"
+        )
+
+
+def infer_share(scene: Sequence[str], out: Path | None, options: InferOptions) -> ShareResult:
+    """Do one share of a scene's strips; any process may do any other at the same time, in any order."""
+    start = time.monotonic()
+    shard = Shard.parse(str(options.shard))
+    outputs = check_share_outputs(scene, out, options)
+    with open_workers(options) as workers:
+        job = plan_like_parts(scene, outputs[0], options, find_loaded(options, workers, None))
+        refuse_too_large_job(job, (workers and options.workers) or 1)
+        work = plan_work(job, outputs[0], out, options)
+        strips = shard.take_run(job.plan.strips)
+        with work.journal.shared(shard.name):
+            note_job(job, work.journal)
+            do_share(work, strips, workers)
+            missing = tuple(each.index + 1 for each in job.plan.strips if not work.journal.files(each).exist)
+            seconds = time.monotonic() - start
+            result = ShareResult(
+                str(shard), work.journal.folder, len(job.plan.strips), len(strips), missing, seconds
+            )
+            note_share(work.journal, shard, result)
+    return result
+
+
+def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) -> None:
+    """Predict and trace some strips, in this process or by workers."""
+    if workers:
+        counts = dispatch_strips(workers, work, strips, alone=False)
+    else:
+        counts = predict_missing(work.job, work.journal, strips, make_part_listener(work.parts, work.job))
+    try:
+        report_unanswered(work.job, counts)
+    except UnansweredError:
+        work.journal.drop(strips)
+        raise
+
+
+def check_share_outputs(scene: Sequence[str], out: Path | None, options: InferOptions) -> tuple[Path, ...]:
+    """The files that the last command will write. Those to be replaced are looked at by that command alone, not by hundreds."""
+    if options.overwrite:
+        return tuple(output.path for output in list_outputs(out, options))
+    return check_infer_outputs(scene, out, options, describe_infer(scene, out, options))
+
+
+def note_share(journal: Journal, shard: Shard, result: ShareResult) -> None:
+    """Say in the folder of parts that a share is done, by whom and how fast."""
+    facts = {
+        "shard": str(shard),
+        "strips": result.mine,
+        "seconds": round(result.seconds, 1),
+        "host": socket.gethostname(),
+    }
+    replace_text(journal.folder / f"{shard.name}.json", json.dumps(facts))
