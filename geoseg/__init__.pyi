@@ -15,6 +15,7 @@ from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.results import ShareResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -59,6 +60,9 @@ def infer(
     scene: File | Sequence[File],
     out: File | None = None,
     *,
+    workers: int | None = None,
+    dask: str | None = None,
+    shard: str | None = None,
     min_area_m2: float | None = None,
     max_hole_m2: float = 2.0,
     regularize: bool | None = None,
@@ -91,7 +95,7 @@ def infer(
     all_outputs: File | None = None,
     coco: File | None = None,
     coco_images: File | None = None,
-) -> InferResult | ScenesResult: ...
+) -> InferResult | ScenesResult | ShareResult: ...
 def open_model(
     name: File = "default",
 ) -> Model: ...
@@ -110,6 +114,8 @@ def stats(
     regions: File | gpd.GeoDataFrame,
     out: File | None = None,
     *,
+    workers: int | None = None,
+    dask: str | None = None,
     region_id: str | None = None,
     probability: File | None = None,
     mask: File | None = None,
@@ -178,6 +184,9 @@ def vectorize(
     mask: File,
     out: File | None = None,
     *,
+    workers: int | None = None,
+    dask: str | None = None,
+    shard: str | None = None,
     min_area_m2: float | None = None,
     max_hole_m2: float = 2.0,
     regularize: bool | None = None,
@@ -198,8 +207,7 @@ def vectorize(
     gsd_m: float | None = None,
     image: str | None = None,
     strip_rows: int | None = None,
-    workers: int | None = None,
-) -> VectorizeResult: ...
+) -> VectorizeResult | ShareResult: ...
 @overload
 def prepare(
     kind: Literal["masks"],

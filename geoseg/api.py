@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from geoseg.models.store import Model
     from geoseg.training.trained_model import TrainedModel
     from geoseg.workflows.infer import InferResult
+    from geoseg.workflows.results import ShareResult
     from geoseg.workflows.scenes import ScenesResult
-    from geoseg.workflows.shares import ShareResult
     from geoseg.workflows.stats import StatsResult
     from geoseg.workflows.vectorize import VectorizeResult
 
@@ -90,13 +90,16 @@ def infer(
 
 
 @document_options(VectorizeOptions)
-def vectorize(mask: File, out: File | None = None, **options: Any) -> VectorizeResult:
+def vectorize(mask: File, out: File | None = None, **options: Any) -> VectorizeResult | ShareResult:
     """Turn a mask, or a probability with `threshold`, into building footprints with true areas."""
     from geoseg.workflows.results import TemporaryFolder
     from geoseg.workflows.vectorize import vectorize as vectorize_file
+    from geoseg.workflows.vectorize import vectorize_share
 
     with store_frames(options) as stored:
         asked = VectorizeOptions(**stored)
+        if out is not None and asked.shard is not None:
+            return vectorize_share(os.fspath(mask), Path(out), asked)
         if out is not None:
             return vectorize_file(os.fspath(mask), Path(out), asked)
         folder = TemporaryFolder()

@@ -29,7 +29,7 @@ def command(*, mask: str, out: Path, as_json: bool, options: VectorizeOptions) -
       geoseg vectorize mask.tif --probability probability.tif --regions wards.gpkg --out buildings.gpkg
       geoseg vectorize probability.tif --threshold 0.4 --split touching --out buildings.fgb
     """
-    from geoseg.workflows.vectorize import vectorize
+    from geoseg.workflows.vectorize import vectorize, vectorize_share
 
-    result = vectorize(mask, out, options)
+    result = vectorize(mask, out, options) if options.shard is None else vectorize_share(mask, out, options)
     print_result(result.summary, as_json, str(result))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from distributed import Client, KilledWorker, LocalCluster, as_completed
@@ -28,6 +29,7 @@ PATIENCE_S = 5
 """How long a scheduler may take to answer."""
 TASKS_PER_WORKER = 8
 """Small enough that all workers have some to the end, large enough that starting one costs nothing."""
+LEAST_IN_FLIGHT = 64
 
 
 class Workers:
@@ -92,19 +94,35 @@ class Workers:
         """How many tasks to make of so many items."""
         return max(1, min(items, TASKS_PER_WORKER * max(1, len(self.list_addresses()))))
 
-    def run(self, place: SharedPlace, call: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R]]:
-        """Let workers do tasks; each comes back with its result, in any order. The first error ends them all."""
-        neighbours = max(Counter(self.list_addresses().values()).values(), default=1)
-        futures = {
-            self.client.submit(run_task, place, neighbours, call, task, pure=False, priority=-number): task
-            for number, task in enumerate(tasks)
-        }
+    def run(self, place: SharedPlace, call: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Let workers do tasks, the first ones first; each comes back with its result, in any order. An error ends them all."""
+        waiting, futures = enumerate(tasks), dict[Any, T]()
+        finished = as_completed(loop=self.client.loop)
+
+        def submit(number: int) -> None:
+            for place_in_line, task in islice(waiting, number):
+                future = self.client.submit(
+                    run_task, place, self.count_neighbours(), call, task, pure=False, priority=-place_in_line
+                )
+                futures[future] = task
+                finished.add(future)
+
         try:
-            for future in as_completed(list(futures), loop=self.client.loop):
+            submit(self.count_tasks_in_flight())
+            for future in finished:
                 self.seen.update(self.list_addresses() if future.status == "finished" else ())
-                yield futures[future], self.take(future)
+                yield futures.pop(future), self.take(future)
+                submit(max(1, self.count_tasks_in_flight() - len(futures)))
         finally:
             self.client.cancel(list(futures), reason="nobody waits for it", msg="")
+
+    def count_neighbours(self) -> int:
+        """How many workers share a machine, at most."""
+        return max(Counter(self.list_addresses().values()).values(), default=1)
+
+    def count_tasks_in_flight(self) -> int:
+        """Few of 100,000 tasks are known to the scheduler at a time, but enough that no worker waits."""
+        return max(LEAST_IN_FLIGHT, TASKS_PER_WORKER * len(self.list_addresses()))
 
     def take(self, future: Any) -> Any:
         """The result of a task, or one line on why there is none."""

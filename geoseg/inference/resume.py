@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.inference.predictor import StripAnswer
-from geoseg.io.atomic import create_text, lock_private_folder, share_private_folder
+from geoseg.io.atomic import create_text, lock_private_folder, remove_folder, share_private_folder
 from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
@@ -91,13 +90,8 @@ class Journal:
             files.probabilities.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Take everything away. Under another name first: what a worker still writes then finds no folder."""
-        gone = self.folder.with_name(f".{self.folder.name}.gone")
-        try:
-            self.folder.rename(gone)
-        except OSError:  # Windows, while somebody has a file of it open
-            gone = self.folder
-        shutil.rmtree(gone, ignore_errors=True)
+        """Take everything away."""
+        remove_folder(self.folder)
 
     def find_leftovers(self, out: Path) -> list[Path]:
         """Folders of unfinished jobs for the same output with other parameters."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +150,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
                 f"{folder}: {list_names(at_work)} {'is' if len(at_work) == 1 else 'are'} still at work; run again when "
                 "nothing is"
             )
+        for name in list_members(folder):
+            with suppress(OSError):
+                (folder / f"{MEMBER}{name}{LOCK_FILE}").unlink()
         yield
 
 

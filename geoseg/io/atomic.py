@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -179,6 +180,16 @@ def is_write_error(error: Exception) -> bool:
         or type(cause).__module__.partition(".")[0] in WRITING_LIBRARIES
         for cause in list_causes(error)
     )
+
+
+def remove_folder(folder: Path) -> None:
+    """Take a folder away. Under another name first: what a worker still writes then finds no folder."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    try:
+        folder.rename(gone)
+    except OSError:  # Windows, while somebody has a file of it open
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 @contextmanager

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import socket
 import tempfile
 import weakref
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from geoseg.cluster.shards import Shard
+from geoseg.io.atomic import replace_text
+from geoseg.progress import list_names
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -117,3 +124,40 @@ def format_html_table(rows: dict[str, str]) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
     )
     return f"<table>{cells}</table>"
+
+
+@dataclass(frozen=True)
+class ShareResult:
+    """What a share of the work has left in the folder of parts."""
+
+    shard: str
+    folder: Path
+    strips: int
+    """In all shares."""
+    mine: int
+    missing: tuple[int, ...]
+    """The strips that no share has done yet, numbered from 1 on."""
+    seconds: float
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As a program reads it."""
+        return {**asdict(self), "folder": str(self.folder), "missing": list(self.missing)}
+
+    def __str__(self) -> str:
+        there = self.strips - len(self.missing)
+        left = (
+            f"missing: {list_names(list(map(str, self.missing)))}" if self.missing else "nothing is missing"
+        )
+        return (
+            f"{self.folder}: share {self.shard} is done ({self.mine:,} strips); {there:,} of {self.strips:,} strips are there, "
+            f"{left}. The same command without --shard finishes"
+        )
+
+
+def note_share(shard: Shard, folder: Path, mine: int, there: Sequence[bool], seconds: float) -> ShareResult:
+    """Say in the folder of parts that a share is done, by whom and how fast; `there` tells which strips are."""
+    missing = tuple(number for number, is_there in enumerate(there, start=1) if not is_there)
+    facts = {"shard": str(shard), "strips": mine, "seconds": round(seconds, 1), "host": socket.gethostname()}
+    replace_text(folder / f"{shard.name}.json", json.dumps(facts))
+    return ShareResult(str(shard), folder, len(there), mine, missing, seconds)

@@ -6,32 +6,37 @@ lines of a scene the last one counts.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg import __version__
+from geoseg.cluster.place import share_place
+from geoseg.cluster.shards import Shard
+from geoseg.cluster.worker import recall_model
+from geoseg.cluster.workers import open_workers
 from geoseg.errors import GeosegError, InputError
 from geoseg.inference.loaded import LoadedModel, load_model
-from geoseg.io.access import Output, check_folder, check_outputs, lock_folder
+from geoseg.io.access import Output, check_folder, check_outputs, lock_folder, share_folder
 from geoseg.io.addresses import read_source_state
-from geoseg.io.atomic import explain_write_errors, replace_text
+from geoseg.io.atomic import explain_write_errors
 from geoseg.models.store import find_model
 from geoseg.progress import Advance, list_names, speak_of_problems_only, track, use_reporter
 from geoseg.raster.lists import list_single_scenes, name_scenes
 from geoseg.raster.source import is_picture, open_raster
-from geoseg.workflows.infer import MASK_SUFFIXES, InferResult, infer_scene
-from geoseg.workflows.results import format_html_table
+from geoseg.workflows.infer import MASK_SUFFIXES, infer_scene
+from geoseg.workflows.manifest import RASTERS, Manifest, SceneRecord
+from geoseg.workflows.results import FootprintCounts, format_html_table
+from geoseg.workflows.strips import load_workers_model, make_absolute, take_predict_options
 
 if TYPE_CHECKING:
+    from geoseg.cluster.dask import Workers
     from geoseg.workflows.options import InferOptions
 
 log = logging.getLogger(__name__)
@@ -40,7 +45,6 @@ MANIFEST = "manifest.csv"
 FOOTPRINTS = ".gpkg"
 MOST_LISTED = 20
 """Failed scenes that are listed at the end; all of them are in the manifest."""
-RASTERS = ("mask", "probability", "all_outputs")
 
 
 def is_folder(path: str | os.PathLike[str] | None) -> bool:
@@ -65,47 +69,6 @@ def list_rasters(options: InferOptions) -> dict[str, Path]:
 def names_folder(path: Path) -> bool:
     """Whether a raster's path is that of a folder: a name without an ending, or one that is there."""
     return path.suffix.lower() not in MASK_SUFFIXES and (path.is_dir() or not path.suffix)
-
-
-@dataclass(frozen=True)
-class SceneRecord:
-    """A line of the manifest: a scene, where its outputs are, and what came of it.
-
-    `status` is done, failed, or started: by a run that was killed. `key` changes with the scene and the options.
-    """
-
-    scene: str
-    status: str
-    footprints: int | None = None
-    area_m2: float | None = None
-    area_px: float | None = None
-    seconds: float | None = None
-    out: str = ""
-    mask: str = ""
-    probability: str = ""
-    all_outputs: str = ""
-    reason: str = ""
-    key: str = ""
-
-    @property
-    def outputs(self) -> dict[str, Path]:
-        """The files, by what they are."""
-        named = {name: getattr(self, name) for name in ("out", *RASTERS)}
-        return {name: Path(path) for name, path in named.items() if path}
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all that was to be written is there."""
-        return self.status == "done" and all(path.exists() for path in self.outputs.values())
-
-    @classmethod
-    def parse(cls, row: Mapping[str, str]) -> SceneRecord:
-        """A line as it is read."""
-        values: dict[str, Any] = dict(row)
-        for name in ("area_m2", "area_px", "seconds"):
-            values[name] = float(row[name]) if row[name] else None
-        values["footprints"] = int(row["footprints"]) if row["footprints"] else None
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -180,14 +143,21 @@ def infer_scenes(
         )
     if options.coco:
         check_coco(options)
-    loaded = load_model(find_model(options.model), options)
-    folders.make()
-    with lock_folder(folders.manifest.parent):
-        batch = SceneBatch(folders, options, loaded, Manifest.open(folders.manifest))
-        records, earlier = batch.run(scenes)
-    report_failures([each for each in records if each.status == "failed"], folders.manifest)
-    coco = write_results(options, loaded, records)
-    return ScenesResult(folders.manifest, tuple(records), earlier, coco)
+    shard = Shard.parse(options.shard) if options.shard is not None else None
+    with open_workers(options) as workers:
+        loaded = (
+            load_workers_model(workers, options)
+            if workers
+            else load_model(find_model(options.model), options)
+        )
+        folders.make()
+        folder = folders.manifest.parent
+        with share_folder(folder, shard.name) if shard else lock_folder(folder):
+            manifest = Manifest.open(folders.manifest, shard)
+            records, earlier = SceneBatch(folders, options, loaded, manifest, workers).run(scenes)
+    report_failures([each for each in records if each.status == "failed"], manifest.path)
+    coco = None if shard else write_results(options, loaded, records)
+    return ScenesResult(manifest.path, tuple(records), earlier, coco)
 
 
 def check_coco(options: InferOptions) -> None:
@@ -277,54 +247,160 @@ class OutputFolders:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A scene that is to be done: its place among the others, and where its outputs go."""
+
+    number: int
+    scene: str
+    name: str
+    key: str
+    outputs: Mapping[str, Path]
+    may_replace: bool
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """A scene of many, for any process that sees the files."""
+
+    waiting: Waiting
+    scene: str
+    outputs: Mapping[str, Path]
+    options: InferOptions
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class SceneOutcome:
+    """What came of a scene: figures, or the reason why there are none."""
+
+    counts: FootprintCounts | None = None
+    seconds: float = 0.0
+    failure: str = ""
+
+
+def work_on_scene(task: SceneTask) -> SceneOutcome:
+    """Do a scene in a worker process, which opens the model once."""
+    loaded = recall_model(take_predict_options(task.options), task.fingerprint)
+    return try_scene(task.scene, task.outputs, task.options, loaded)
+
+
+def try_scene(
+    scene: str, outputs: Mapping[str, Path], options: InferOptions, loaded: LoadedModel
+) -> SceneOutcome:
+    """Work on one scene; whatever is wrong with it, the others are delivered."""
+    try:
+        rasters = {name: path for name, path in outputs.items() if name != "out"}
+        result = infer_scene([scene], outputs.get("out"), options.replace(rasters), loaded)
+    except Exception as error:  # noqa: BLE001
+        reason = str(error) if isinstance(error, GeosegError) else f"{type(error).__name__}: {error}"
+        return SceneOutcome(failure=" ".join(reason.removeprefix(f"{scene}: ").split()))
+    return SceneOutcome(result.counts, result.seconds)
+
+
+@dataclass(frozen=True)
 class SceneBatch:
-    """Scenes that are worked through one after another."""
+    """Scenes that are worked through, one after another or by workers."""
 
     folders: OutputFolders
     options: InferOptions
     loaded: LoadedModel
     manifest: Manifest
+    workers: Workers | None = None
 
     @property
     def scene_options(self) -> InferOptions:
         """What is asked of each scene."""
-        return replace(self.options, coco=None, coco_images=None)
+        return replace(self.options.without_places(), coco=None, coco_images=None)
 
     def run(self, scenes: Sequence[str]) -> tuple[list[SceneRecord], int]:
         """A record for each scene, and how many of them were finished earlier."""
-        records: list[SceneRecord] = []
-        earlier = 0
-        with track("Scenes", len(scenes), "scenes") as done:
-            for scene, name in zip(scenes, name_scenes(scenes), strict=True):
-                key = self.make_key(scene)
-                record = self.manifest.find(scene, key)
-                if record is not None and record.is_whole:
-                    earlier += 1
-                    done(1, name)
-                else:
-                    with follow_part(done, name), speak_of_problems_only(len(records) > earlier):
-                        record = self.infer(scene, name, key, may_replace=record is not None)
-                records.append(record)
-        self.manifest.finish(records)
-        return records, earlier
+        records: dict[int, SceneRecord] = {}
+        numbers = range(len(scenes)) if self.shard is None else self.shard.take_every(range(len(scenes)))
+        work = self.work_alone if self.workers is None else self.work_with_workers
+        with track("Scenes", len(numbers), "scenes") as done:
+            waiting = self.plan_all(numbers, scenes, records, done)
+            worked = {each.number: self.note(each, outcome) for each, outcome in work(waiting, done)}
+        earlier = sum(each.status == "done" for each in records.values())
+        ordered = [(records | worked)[number] for number in numbers]
+        self.manifest.finish(ordered)
+        return ordered, earlier
 
-    def infer(self, scene: str, name: str, key: str, may_replace: bool) -> SceneRecord:
-        """Work on one scene. What an earlier run of the same command left of it may be replaced."""
+    def plan_all(
+        self, numbers: Sequence[int], scenes: Sequence[str], records: dict[int, SceneRecord], done: Advance
+    ) -> Iterator[Waiting]:
+        """Scenes to be done, as they are asked for; those that need no work go into `records`."""
+        names = name_scenes(scenes)
+        for number in numbers:
+            planned = self.plan(number, scenes[number], names[number])
+            if isinstance(planned, Waiting):
+                yield planned
+            else:
+                records[number] = planned
+                done(1, names[number])
+
+    @property
+    def shard(self) -> Shard | None:
+        return self.manifest.shard
+
+    def plan(self, number: int, scene: str, name: str) -> SceneRecord | Waiting:
+        """What is known of a scene that needs no work, or what is to be done about it."""
+        key = self.make_key(scene)
+        record = self.manifest.find(scene, key)
+        if record is not None and record.is_whole:
+            return record
         try:
             outputs = self.folders.place(scene, name)
-            named: dict[str, Any] = {each: str(path) for each, path in outputs.items()}
-            self.manifest.add(SceneRecord(scene, "started", key=key, **named))
-            rasters = {each: path for each, path in outputs.items() if each != "out"}
-            overwrite = self.options.overwrite or may_replace
-            options = self.scene_options.replace({**rasters, "overwrite": overwrite})
-            record = make_record(
-                scene, key, infer_scene([scene], outputs.get("out"), options, self.loaded), named
+        except GeosegError as error:
+            failed = SceneRecord(
+                scene, "failed", reason=" ".join(str(error).removeprefix(f"{scene}: ").split()), key=key
             )
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one scene, the others are delivered
-            reason = str(error) if isinstance(error, GeosegError) else f"{type(error).__name__}: {error}"
-            record = SceneRecord(
-                scene, "failed", reason=" ".join(reason.removeprefix(f"{scene}: ").split()), key=key
-            )
+            self.manifest.add(failed)
+            return failed
+        return Waiting(number, scene, name, key, outputs, record is not None or self.options.overwrite)
+
+    def work_alone(self, waiting: Iterable[Waiting], done: Advance) -> Iterator[tuple[Waiting, SceneOutcome]]:
+        """Do scenes in this process."""
+        for number, each in enumerate(waiting):
+            self.note_start(each)
+            options = replace(self.scene_options, overwrite=each.may_replace)
+            with follow_part(done, each.name), speak_of_problems_only(number > 0):
+                outcome = try_scene(each.scene, each.outputs, options, self.loaded)
+            yield each, outcome
+
+    def work_with_workers(
+        self, waiting: Iterable[Waiting], done: Advance
+    ) -> Iterator[tuple[Waiting, SceneOutcome]]:
+        """Let workers do scenes, each a task."""
+        assert self.workers
+        options = replace(self.scene_options, model=make_absolute(self.options.model))
+        if options.regions:
+            options = replace(options, regions=make_absolute(options.regions))
+        with share_place(self.manifest.path.parent, self.workers.threads, alone=self.shard is None) as place:
+            tasks = (self.make_task(each, options) for each in waiting)
+            for task, outcome in self.workers.run(place, work_on_scene, tasks):
+                done(1, task.waiting.name)
+                yield task.waiting, outcome
+        self.workers.report_losses()
+
+    def make_task(self, each: Waiting, options: InferOptions) -> SceneTask:
+        """A scene for a worker, with paths that any process understands."""
+        self.note_start(each)
+        outputs = {name: path.absolute() for name, path in each.outputs.items()}
+        asked = replace(options, overwrite=each.may_replace)
+        return SceneTask(each, make_absolute(each.scene), outputs, asked, self.loaded.model.fingerprint)
+
+    def note_start(self, each: Waiting) -> None:
+        """Say that a scene is at work, so that what a killed run leaves of it may be replaced; not what others left."""
+        if each.may_replace or not any(path.exists() for path in each.outputs.values()):
+            self.manifest.add(SceneRecord(each.scene, "started", key=each.key, **name_outputs(each)))
+
+    def note(self, each: Waiting, outcome: SceneOutcome) -> SceneRecord:
+        """Note what came of a scene."""
+        record = (
+            SceneRecord(each.scene, "failed", reason=outcome.failure, key=each.key)
+            if outcome.failure
+            else make_record(each, outcome)
+        )
         self.manifest.add(record)
         return record
 
@@ -335,17 +411,21 @@ class SceneBatch:
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 
 
-def make_record(scene: str, key: str, result: InferResult, outputs: Mapping[str, Any]) -> SceneRecord:
-    counts = result.counts
+def name_outputs(each: Waiting) -> dict[str, Any]:
+    return {name: str(path) for name, path in each.outputs.items()}
+
+
+def make_record(each: Waiting, outcome: SceneOutcome) -> SceneRecord:
+    counts = outcome.counts
     return SceneRecord(
-        scene,
+        each.scene,
         "done",
         counts.footprints if counts else None,
         counts.area_m2 if counts else None,
         counts.area_px if counts else None,
-        round(result.seconds, 3),
-        key=key,
-        **outputs,
+        round(outcome.seconds, 3),
+        key=each.key,
+        **name_outputs(each),
     )
 
 
@@ -379,58 +459,3 @@ class PartReporter:
             self.done(share, self.name)
 
         yield advance
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The CSV file that tells of every scene what came of it."""
-
-    path: Path
-    known: dict[str, SceneRecord]
-
-    @classmethod
-    def open(cls, path: Path) -> Manifest:
-        """What earlier runs noted; a line that a killed run left half-written is passed over."""
-        manifest = cls(path, {each.scene: each for each in read_records(path)})
-        manifest.finish(())
-        return manifest
-
-    def find(self, scene: str, key: str) -> SceneRecord | None:
-        """What an earlier run with the same options noted of a scene as it is now."""
-        record = self.known.get(scene)
-        return record if record is not None and record.key == key and record.status != "failed" else None
-
-    def add(self, record: SceneRecord) -> None:
-        """Note what came of a scene."""
-        self.known[record.scene] = record
-        with explain_write_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(format_rows([record]))
-
-    def finish(self, records: Sequence[SceneRecord]) -> None:
-        """Write it anew: one line for each scene, those of this run first and in their order."""
-        first = {each.scene: each for each in records}
-        ordered = first | {scene: each for scene, each in self.known.items() if scene not in first}
-        replace_text(self.path, ",".join(COLUMNS) + "\n" + format_rows(list(ordered.values())))
-
-
-COLUMNS = tuple(column.name for column in fields(SceneRecord))
-
-
-def format_rows(records: Sequence[SceneRecord]) -> str:
-    """Records as lines of CSV."""
-    text = io.StringIO()
-    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(asdict(record) for record in records)
-    return text.getvalue()
-
-
-def read_records(path: Path) -> Iterator[SceneRecord]:
-    """The whole lines of a manifest."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if tuple(rows.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: is no manifest of geoseg infer; move it away, or give another folder")
-        for row in rows:
-            if None not in row.values() and None not in row:
-                yield SceneRecord.parse(row)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geoseg.cluster.shards import Shard
 from geoseg.cluster.workers import open_workers
 from geoseg.inference.estimate import refuse_too_large_job
 from geoseg.inference.manifest import note_job, plan_like_parts
 from geoseg.inference.pipeline import UnansweredError, predict_missing, report_unanswered
-from geoseg.inference.resume import Journal
-from geoseg.io.atomic import replace_text
-from geoseg.progress import list_names
 from geoseg.raster.plan import Strip
 from geoseg.workflows.infer import (
     check_infer_outputs,
@@ -27,39 +21,11 @@ from geoseg.workflows.infer import (
     plan_work,
 )
 from geoseg.workflows.options import InferOptions
+from geoseg.workflows.results import ShareResult, note_share
 from geoseg.workflows.strips import SceneWork, dispatch_strips, make_part_listener
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
-
-
-@dataclass(frozen=True)
-class ShareResult:
-    """What a share of the work has left in the folder of parts."""
-
-    shard: str
-    folder: Path
-    strips: int
-    """In all shares."""
-    mine: int
-    missing: tuple[int, ...]
-    """The strips that no share has done yet, numbered from 1 on."""
-    seconds: float
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """As a program reads it."""
-        return {**asdict(self), "folder": str(self.folder), "missing": list(self.missing)}
-
-    def __str__(self) -> str:
-        there = self.strips - len(self.missing)
-        left = (
-            f"missing: {list_names(list(map(str, self.missing)))}" if self.missing else "nothing is missing"
-        )
-        return (
-            f"{self.folder}: share {self.shard} is done ({self.mine:,} strips); {there:,} of {self.strips:,} strips are there, "
-            f"{left}. The same command without --shard finishes"
-        )
 
 
 def infer_share(scene: Sequence[str], out: Path | None, options: InferOptions) -> ShareResult:
@@ -75,13 +41,8 @@ def infer_share(scene: Sequence[str], out: Path | None, options: InferOptions) -
         with work.journal.shared(shard.name):
             note_job(job, work.journal)
             do_share(work, strips, workers)
-            missing = tuple(each.index + 1 for each in job.plan.strips if not work.journal.files(each).exist)
-            seconds = time.monotonic() - start
-            result = ShareResult(
-                str(shard), work.journal.folder, len(job.plan.strips), len(strips), missing, seconds
-            )
-            note_share(work.journal, shard, result)
-    return result
+            there = [work.journal.files(strip).exist for strip in job.plan.strips]
+            return note_share(shard, work.journal.folder, len(strips), there, time.monotonic() - start)
 
 
 def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) -> None:
@@ -102,14 +63,3 @@ def check_share_outputs(scene: Sequence[str], out: Path | None, options: InferOp
     if options.overwrite:
         return tuple(output.path for output in list_outputs(out, options))
     return check_infer_outputs(scene, out, options, describe_infer(scene, out, options))
-
-
-def note_share(journal: Journal, shard: Shard, result: ShareResult) -> None:
-    """Say in the folder of parts that a share is done, by whom and how fast."""
-    facts = {
-        "shard": str(shard),
-        "strips": result.mine,
-        "seconds": round(result.seconds, 1),
-        "host": socket.gethostname(),
-    }
-    replace_text(journal.folder / f"{shard.name}.json", json.dumps(facts))

@@ -58,7 +58,7 @@ class TracedParts:
         part = self.find(strip.row)
         if part.exists():
             try:
-                with np.load(part, allow_pickle=False) as arrays:
+                with part.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                     return unpack_traced(dict(arrays), self.crs)
             except DAMAGES:
                 log.warning(f"{part}: damaged, and traced again")

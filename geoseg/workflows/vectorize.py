@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from geoseg.cluster.shards import Shard
+from geoseg.cluster.workers import open_workers
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import check_footprint_file
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.atomic import Delivery, describe_command, find_own_files
+from geoseg.io.atomic import (
+    Delivery,
+    describe_command,
+    find_own_files,
+    lock_private_folder,
+    remove_folder,
+    share_private_folder,
+)
 from geoseg.parallel import count_processors
 from geoseg.progress import track
 from geoseg.raster.grid import PixelSize
 from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
+from geoseg.workflows.mask_parts import dispatch_rows, find_mask_folder, plan_mask_work, trace_rows
 from geoseg.workflows.options import FootprintOptions, VectorizeOptions
-from geoseg.workflows.results import FootprintCounts, FootprintResult
-from geoseg.workflows.tracer import ONLY_BUILDINGS, MaskFacts, MaskRows
+from geoseg.workflows.results import FootprintCounts, FootprintResult, ShareResult, note_share
+from geoseg.workflows.traced import TracedParts
+from geoseg.workflows.tracer import ONLY_BUILDINGS, MaskFacts, MaskRows, refuse_options_of_places
 from geoseg.workflows.vectorizer import Vectorizer
+
+if TYPE_CHECKING:
+    from geoseg.cluster.dask import Workers
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +68,78 @@ class VectorizeResult(FootprintResult):
 
 def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResult:
     """Turn a mask into building footprints with true areas."""
-    command = describe_command("vectorize", [mask, str(out)], options)
+    command = describe_vectorize(mask, out, options)
     outputs = check_vectorize_outputs(mask, out, options, command)
+    opened = open_for_footprints(mask, options)
+    facts = find_facts(opened, options)
+    with Delivery(outputs, command) as delivery, find_parts(opened, facts, out, options) as parts:
+        workers = (
+            0 if options.dask else choose_workers(opened) if options.workers is None else options.workers
+        )
+        checked = replace(options, overwrite=True)  # what must stay was refused before
+        vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
+        vectorizer.parts = parts
+        counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
+        if options.qgis_project:
+            placed = opened.grid.is_placed
+            project = QgisProject(out, options.image, options.probability, mask, placed=placed)
+            write_project(project, options.qgis_project, delivery)
+    return VectorizeResult(out, counts)
+
+
+def vectorize_share(mask: str, out: Path, options: VectorizeOptions) -> ShareResult:
+    """Trace one share of a mask; any process may do any other at the same time, in any order."""
+    start = time.monotonic()
+    shard = Shard.parse(str(options.shard))
+    if (
+        not options.overwrite
+    ):  # what is to be replaced is looked at by the last command alone, not by hundreds
+        check_vectorize_outputs(mask, out, options, describe_vectorize(mask, out, options))
+    opened = open_for_footprints(mask, options)
+    work = plan_mask_work(opened, find_facts(opened, options), out, options)
+    mine = shard.take_run(work.strips)
+    with share_private_folder(work.parts.folder, shard.name), open_dask(options) as workers:
+        if workers:
+            dispatch_rows(workers, work.parts, mine, alone=False)
+        else:
+            trace_rows(
+                work.parts, mine, choose_workers(opened) if options.workers is None else options.workers
+            )
+        there = [work.parts.has(strip.row) for strip in work.strips]
+        return note_share(shard, work.parts.folder, len(mine), there, time.monotonic() - start)
+
+
+@contextmanager
+def find_parts(
+    opened: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions
+) -> Iterator[TracedParts | None]:
+    """What workers and shares have traced, where there is any; it goes once the footprints are written."""
+    if options.dask is None and not find_mask_folder(opened, facts, out, options).exists():
+        yield None
+        return
+    work = plan_mask_work(opened, facts, out, options)
+    with lock_private_folder(work.parts.folder):
+        with open_dask(options) as workers:
+            if workers:
+                dispatch_rows(workers, work.parts, work.strips)
+        yield work.parts
+    remove_folder(work.parts.folder)
+
+
+def open_dask(options: VectorizeOptions) -> AbstractContextManager[Workers | None]:
+    """The workers behind a scheduler; those of this machine take strips from the process that joins them."""
+    if options.dask is not None and options.workers is not None:
+        return open_workers(options)
+    return open_workers(replace(options, workers=None))
+
+
+def describe_vectorize(mask: str, out: Path, options: VectorizeOptions) -> str:
+    """The command, wherever its work is done."""
+    return describe_command("vectorize", [mask, str(out)], options.without_places())
+
+
+def open_for_footprints(mask: str, options: VectorizeOptions) -> Mask:
+    """A mask as it is asked for."""
     opened = open_mask(
         mask,
         band=options.band,
@@ -67,18 +153,15 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
             f"{mask}: nothing tells how large its pixels are: taken as {ASSUMED_GSD_M:g} m, and sizes are given in pixels; "
             "`gsd_m` METRES tells"
         )
+    if not opened.grid.is_placed:
+        refuse_options_of_places(options)
+    return opened
+
+
+def find_facts(opened: Mask, options: VectorizeOptions) -> MaskFacts:
+    """What is known of a mask beside its pixels."""
     names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
-    workers = choose_workers(opened) if options.workers is None else options.workers
-    checked = replace(options, overwrite=True)  # what must stay was refused before
-    with Delivery(outputs, command) as delivery:
-        facts = MaskFacts(names, opened.tells_boundaries)
-        vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
-        counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
-        if options.qgis_project:
-            placed = opened.grid.is_placed
-            project = QgisProject(out, options.image, options.probability, mask, placed=placed)
-            write_project(project, options.qgis_project, delivery)
-    return VectorizeResult(out, counts)
+    return MaskFacts(names, opened.tells_boundaries)
 
 
 def choose_mask_pixel(gsd_m: float | None) -> PixelSize:

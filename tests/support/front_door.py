@@ -38,6 +38,7 @@ from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.results import ShareResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
