@@ -21,21 +21,10 @@ from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
 
 __version__: str
-__all__ = [
-    "Card",
-    "GeosegError",
-    "InputError",
-    "evaluate",
-    "infer",
-    "open_model",
-    "plot",
-    "prepare",
-    "stats",
-    "train",
-    "vectorize",
-]
+__all__ = ["Card", "GeosegError", "InputError", "evaluate", "infer", "open_model", "plot", "prepare", "stats", "train", "vectorize"]
 
 File = str | os.PathLike[str]
+
 
 def evaluate(
     predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
@@ -56,6 +45,8 @@ def evaluate(
     overwrite: bool = False,
     device: str | None = None,
 ) -> EvaluationResult: ...
+
+
 def infer(
     scene: File | Sequence[File],
     out: File | None = None,
@@ -96,9 +87,13 @@ def infer(
     coco: File | None = None,
     coco_images: File | None = None,
 ) -> InferResult | ScenesResult | ShareResult: ...
+
+
 def open_model(
     name: File = "default",
 ) -> Model: ...
+
+
 def plot(
     *layers: File | gpd.GeoDataFrame,
     axes: Axes | None = None,
@@ -109,6 +104,8 @@ def plot(
     attribution: str | None = None,
     width: int = 1600,
 ) -> Axes: ...
+
+
 def stats(
     footprints: File | gpd.GeoDataFrame,
     regions: File | gpd.GeoDataFrame,
@@ -123,6 +120,8 @@ def stats(
     csv: File | None = None,
     overwrite: bool = False,
 ) -> StatsResult: ...
+
+
 def train(
     dataset: File,
     out: File,
@@ -180,6 +179,8 @@ def train(
     tensorboard: bool = False,
     half_weights: bool = False,
 ) -> TrainedModel | None: ...
+
+
 def vectorize(
     mask: File,
     out: File | None = None,
@@ -208,6 +209,8 @@ def vectorize(
     image: str | None = None,
     strip_rows: int | None = None,
 ) -> VectorizeResult | ShareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["masks"],
@@ -231,6 +234,8 @@ def prepare(
     classes: str = "building",
     size: str | None = None,
 ) -> PrepareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["vectors"],
@@ -257,6 +262,8 @@ def prepare(
     labelled: File | None = None,
     form: Literal["masks", "vectors"] = "vectors",
 ) -> PrepareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["coco"],
@@ -280,6 +287,8 @@ def prepare(
     form: Literal["masks", "vectors"] = "masks",
     crowds: Literal["ignore", "draw"] = "ignore",
 ) -> PrepareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["inria"],
@@ -297,6 +306,8 @@ def prepare(
     workers: int | None = None,
     by_city: bool = False,
 ) -> PrepareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["cvat"],
@@ -316,6 +327,8 @@ def prepare(
     gsd: float | None = None,
     attribute: str | None = None,
 ) -> PrepareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["sentinel-esm"],
@@ -343,6 +356,8 @@ def prepare(
     cloud_values: str = "0 1 3 8 9 10 11",
     reflectance: str | None = None,
 ) -> PrepareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["export"],
@@ -360,6 +375,8 @@ def prepare(
     workers: int | None = None,
     side: int = 512,
 ) -> PrepareResult: ...
+
+
 @overload
 def prepare(
     kind: Literal["demo"],

@@ -48,9 +48,19 @@ PARSED_ONLY = (FOLDER, ROOT / "examples", ROOT / "CONTRIBUTING.md")
 """Examples out of the help of commands, how the models were made, and what developers type."""
 LANGUAGES = {"bash", "python", "text"}
 OTHER_PROGRAMS = {
-    ".", "earthengine", "mkdocs", "mypy", "pip", "pre-commit", "pytest", "python", "python3", "ruff", "tensorboard", "unzip", "mv",
+    ".", "dask", "earthengine", "mkdocs", "mypy", "pip", "pre-commit", "pytest", "python", "python3", "ruff", "tensorboard", "unzip", "mv",
 }  # fmt: skip
-OTHER_FLAGS = {"--logdir", "--nproc-per-node", "--strict", "--check", "--against", "--no-deps"}
+OTHER_FLAGS = {
+    "--logdir",
+    "--nproc-per-node",
+    "--strict",
+    "--check",
+    "--against",
+    "--no-deps",
+    "--nthreads",
+    "--nworkers",
+    "--memory-limit",
+}
 MODULE = ["-m", "geoseg"]
 
 
@@ -166,7 +176,7 @@ def test_commands_do_what_the_pages_say(block: Block, place: Path) -> None:
         remove_outputs(context)
         done = CliRunner().invoke(command_line, own)
         assert done.exit_code == 0, f"geoseg {' '.join(own)}\n{done.output}"
-        assert all(path.exists() for path in list_outputs(context)) or "--dry-run" in own
+        assert all(path.exists() for path in list_outputs(context)) or {"--dry-run", "--shard"} & set(own)
 
 
 def list_outputs(context: click.Context | None) -> list[Path]:

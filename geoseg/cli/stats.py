@@ -33,12 +33,17 @@ def command(
     The table becomes the layer `regions` of the GeoPackage (a file beside it for other formats). One row per region and
     class: buildings, built area, seen area, share, sizes, confidence, expected area.
 
+    The footprints in all files of a folder are counted together, by several workers if you like; the table then goes
+    where --out and --csv say.
+
     \b
     Examples:
       geoseg stats buildings.gpkg --regions wards.gpkg --csv wards.csv
       geoseg stats buildings.gpkg --regions grid:1km --mask mask.tif --probability probability.tif
+      geoseg stats results/ --regions wards.gpkg --csv wards.csv --workers 4
     """
     from geoseg.workflows.stats import count_regions
 
-    result = count_regions(footprints, regions, out or footprints, options)
+    target = out if footprints.is_dir() else out or footprints
+    result = count_regions(footprints, regions, target, options)
     print_result(result.summary, as_json, str(result))

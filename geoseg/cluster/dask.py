@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
+ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[^\s/]+:[0-9]+/?")
 PATIENCE_S = 5
 """How long a scheduler may take to answer."""
 TASKS_PER_WORKER = 8
@@ -47,9 +49,9 @@ class Workers:
         return self.threads is not None
 
     def list_addresses(self) -> Mapping[str, str]:
-        """The addresses of all workers, each with its host."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
-        return {address: str(facts["host"]) for address, facts in workers.items()}
+        """The addresses of all workers, each with its host; none once the scheduler is gone."""
+        known = self.client.scheduler_info(n_workers=-1) if self.client.status == "running" else {}
+        return {address: str(facts["host"]) for address, facts in known.get("workers", {}).items()}
 
     def wait_for_one(self) -> None:
         """Wait until there is a worker; a cluster may start some only when there is work."""
@@ -114,7 +116,8 @@ class Workers:
                 yield futures.pop(future), self.take(future)
                 submit(max(1, self.count_tasks_in_flight() - len(futures)))
         finally:
-            self.client.cancel(list(futures), reason="nobody waits for it", msg="")
+            if self.client.status == "running":
+                self.client.cancel(list(futures), reason="nobody waits for it", msg="")
 
     def count_neighbours(self) -> int:
         """How many workers share a machine, at most."""
@@ -166,15 +169,25 @@ def explain_missing_geoseg(who: str, error: Any) -> str:
 @contextmanager
 def connect_to_scheduler(address: str) -> Iterator[Workers]:
     """Workers behind a scheduler."""
-    with keep_dask_quiet(), ExitStack() as stack:
-        try:
-            client = stack.enter_context(Client(address, timeout=f"{PATIENCE_S}s", set_as_default=False))
-        except (OSError, ValueError, AssertionError, TypeError, ImportError, RuntimeError) as error:
-            raise InputError(
-                f"`dask` {address}: no scheduler answers there ({shorten_error(error)}); an address looks like "
-                "tcp://10.0.0.5:8786, and `dask scheduler` prints its own"
-            ) from error
+    with keep_dask_quiet(), connect(address) as client:
         yield Workers(client, address)
+
+
+def connect(address: str, attempts: int = 3) -> Any:
+    """A client of a scheduler, or one line on why there is none."""
+    try:
+        if not ADDRESS.fullmatch(address):
+            raise ValueError("not an address of Dask")
+        return Client(address, timeout=PATIENCE_S, set_as_default=False)
+    except AssertionError:  # Dask's client, when a worker leaves at the very moment it is told of the others
+        if attempts > 1:
+            return connect(address, attempts - 1)
+        raise
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        raise InputError(
+            f"`dask` {address}: no scheduler answers there ({shorten_error(error)}); an address looks like tcp://10.0.0.5:8786, "
+            "and `dask scheduler` prints its own"
+        ) from error
 
 
 @contextmanager
@@ -184,7 +197,7 @@ def start_local_workers(number: int) -> Iterator[Workers]:
     with (
         keep_dask_quiet(),
         LocalCluster(
-            n_workers=number, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", memory_limit=0,
+            n_workers=number, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", memory_limit=0,
             env={THREADS: str(threads)}, silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import geopandas as gpd
 import numpy as np
@@ -30,6 +30,20 @@ class FootprintParts:
     whole_m2: FloatArray
     confidence: FloatArray
     counted: NDArray[np.bool_]
+
+    @classmethod
+    def merge(cls, several: Sequence[FootprintParts]) -> FootprintParts:
+        """Several as one, in their order."""
+        none = (
+            np.empty(0, np.intp),
+            np.empty(0, np.intp),
+            np.empty(0),
+            np.empty(0),
+            np.empty(0),
+            np.empty(0, bool),
+        )
+        filled = [cls(*none), *several]
+        return cls(*(np.concatenate([getattr(each, field.name) for each in filled]) for field in fields(cls)))
 
 
 class RegionStatistics:
@@ -94,6 +108,15 @@ class RegionStatistics:
         footprint, first = np.unique(met.footprint[met.counted], return_index=True)
         names[footprint] = np.asarray(self.regions.names, dtype=object)[met.region[met.counted][first]]
         return names
+
+    def take_parts(self) -> FootprintParts:
+        """What was added of footprints so far, for another process to add; here it is as if nothing had been."""
+        parts, self._parts_added = FootprintParts.merge(self._parts_added), []
+        return parts
+
+    def add_parts(self, parts: FootprintParts) -> None:
+        """Add what another process counted of some footprints in the same regions."""
+        self._parts_added.append(parts)
 
     def add_strip(
         self, window: Window, mask: NDArray[np.uint8] | None, probability: NDArray[np.generic] | None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
-import numpy as np
 
-from geoseg.footprints.measure import AreaCrs, measure_polygons
+from geoseg.cluster.workers import open_workers
+from geoseg.errors import InputError
+from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.write.formats import check_format
 from geoseg.footprints.write.geopackage import (
     REGIONS,
@@ -21,12 +23,20 @@ from geoseg.footprints.write.geopackage import (
 )
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
-from geoseg.progress import track
 from geoseg.regions.files import FootprintLayer, StatsRasters
-from geoseg.regions.polygons import read_regions
-from geoseg.regions.statistics import RegionStatistics
+from geoseg.workflows.layers import (
+    Counting,
+    count_layers,
+    find_place,
+    list_classes,
+    open_layers,
+    place_regions,
+)
 from geoseg.workflows.options import StatsOptions
 from geoseg.workflows.results import format_html_table
+
+if TYPE_CHECKING:
+    from geoseg.cluster.dask import Workers
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +99,16 @@ class StatsResult:
 
 
 def count_regions(footprints: Path, regions: str, out: Path | None, options: StatsOptions) -> StatsResult:
-    """Count footprints per region; the table goes into `out` as its layer `regions`, if that is given."""
-    command = describe_command("stats", [str(footprints), regions, str(out)], options)
-    layer = FootprintLayer.open(footprints)
+    """Count footprints per region; the table goes into `out` as its layer `regions`, if that is given.
+
+    The footprints of a folder are counted together.
+    """
+    command = describe_command("stats", [str(footprints), regions, str(out)], options.without_places())
+    refuse_workers_of_one_file(footprints, options)
+    layers = open_layers(footprints, out and get_region_path(out))
     outputs = check_stats_outputs(footprints, out, options, command)
-    table = compute_statistics(layer, regions, options)
+    with open_workers(options) as workers:
+        table = compute_statistics(layers, regions, options, workers)
     with Delivery(outputs, command) as delivery:
         if out is not None:
             target = add_region_layer(out, table, overwrite=True, delivery=delivery)
@@ -102,6 +117,16 @@ def count_regions(footprints: Path, regions: str, out: Path | None, options: Sta
             with replace_file(options.csv, delivery) as unfinished:
                 table.drop(columns=table.geometry.name).to_csv(unfinished, index=False, lineterminator="\n")
     return StatsResult(table)
+
+
+def refuse_workers_of_one_file(footprints: Path, options: StatsOptions) -> None:
+    """Workers share files, not the rows of one."""
+    for name in ("workers", "dask"):
+        if getattr(options, name) and not footprints.is_dir():
+            raise InputError(
+                f"`{name}` {getattr(options, name)}: workers share the files of a folder, and {footprints} is one file; leave "
+                "it out"
+            )
 
 
 def check_stats_outputs(
@@ -119,18 +144,16 @@ def check_stats_outputs(
     return tuple(outputs)
 
 
-def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOptions) -> gpd.GeoDataFrame:
+def compute_statistics(
+    layers: Sequence[FootprintLayer], regions: str, options: StatsOptions, workers: Workers | None = None
+) -> gpd.GeoDataFrame:
     """The table of statistics, and nothing written."""
     rasters = StatsRasters.open(options.mask, options.probability)
-    place = rasters.grid if rasters else layer.extent
+    place = rasters.grid if rasters else find_place(layers)
     area = AreaCrs.choose(place, options.area_crs)
-    polygons = read_regions(regions, place, options.region_id)
-    statistics = RegionStatistics(polygons, area, dict(enumerate(layer.classes, start=1)), place)
-    with track("Counting", layer.rows, "footprints") as done:
-        for frame in layer.frames():
-            measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
-            statistics.add_footprints(frame.assign(area_m2=measured))
-            done(len(frame))
+    counting = Counting(place_regions(regions), options.region_id, area, place, list_classes(layers))
+    statistics = counting.begin()
+    count_layers(statistics, layers, counting, workers)
     if rasters:
         rasters.feed(statistics)
     return statistics.table()

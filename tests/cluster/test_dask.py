@@ -208,8 +208,8 @@ def test_a_scene_that_workers_do_not_see_is_told(
         strips, "make_absolute", lambda path: f"/nowhere{path}" if path.endswith(".tif") else see(path)
     )
     with pytest.raises(InputError, match=r"the worker \d+ on .*: /nowhere/.*scene.tif: no such file"):
-        bench.infer("scene", dask=address)
-    remove_parts(bench, "scene")
+        bench.infer("unseen", dask=address)
+    remove_parts(bench, "unseen")
 
 
 def test_a_folder_that_workers_do_not_see_is_told(

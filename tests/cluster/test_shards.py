@@ -132,7 +132,9 @@ def test_missing_shares_of_an_engine_that_is_not_here_are_no_work_for_another(
 ) -> None:
     share = bench.infer("left", shard="1/2")
     manifest = share.folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"device": "cpu", "engine"', '"device": "cuda", "engine"'))
+    manifest.write_text(
+        manifest.read_text().replace('"device": "cpu", "engine"', '"device": "cuda", "engine"')
+    )
     monkeypatch.setattr(
         "geoseg.inference.loaded.choose_runtime", lambda *_: RuntimeKind("cpu", "onnx", "fp32")
     )

@@ -142,8 +142,7 @@ def run_cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subproce
         yield address, processes
     finally:
         for process in processes[::-1]:
-            process.terminate()
-        for process in processes:
+            process.kill()  # workers end with the nanny that has started them
             process.wait(WAIT_S)
 
 

@@ -1,0 +1,186 @@
+"""Statistics of the footprints in many files: each file is counted by itself, here or by workers, and added in order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyproj import Transformer
+
+from geoseg import __version__
+from geoseg.cluster.place import name_worker_in_errors, share_place
+from geoseg.errors import InputError
+from geoseg.footprints.measure import AreaCrs, Extent, Georeferenced, measure_polygons
+from geoseg.footprints.write.formats import WRITERS
+from geoseg.io.addresses import read_source_state
+from geoseg.io.atomic import lock_private_folder, remove_folder, replace_file
+from geoseg.progress import track
+from geoseg.regions.files import FootprintLayer
+from geoseg.regions.polygons import read_regions
+from geoseg.regions.statistics import FootprintParts, RegionStatistics
+from geoseg.workflows.strips import make_absolute
+
+if TYPE_CHECKING:
+    from geoseg.cluster.dask import Workers
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How footprints are counted, the same in every process."""
+
+    regions: str
+    region_id: str | None
+    area: AreaCrs
+    place: Georeferenced
+    classes: tuple[str, ...]
+
+    def begin(self) -> RegionStatistics:
+        """Statistics of nothing yet."""
+        polygons = read_regions(self.regions, self.place, self.region_id)
+        return RegionStatistics(polygons, self.area, dict(enumerate(self.classes, start=1)), self.place)
+
+
+@dataclass(frozen=True)
+class LayersTask:
+    """Some files of footprints, and where what was counted of each goes."""
+
+    key: str
+    counting: Counting
+    files: tuple[tuple[Path, Path], ...]
+
+
+def work_on_layers(task: LayersTask) -> int:
+    """Count the files of a task that are not counted yet."""
+    with name_worker_in_errors():
+        for file, part in task.files:
+            if not part.exists():
+                keep_counts(
+                    part, count_layer(recall_statistics(task.key, task.counting), FootprintLayer.open(file))
+                )
+    return len(task.files)
+
+
+@lru_cache(maxsize=1)
+def recall_counting(key: str) -> dict[str, RegionStatistics]:
+    """What this process has opened for a job; regions are read once."""
+    del key
+    return {}
+
+
+def recall_statistics(key: str, counting: Counting) -> RegionStatistics:
+    opened = recall_counting(key)
+    if not opened:
+        opened[key] = counting.begin()
+    return opened[key]
+
+
+def count_layer(statistics: RegionStatistics, layer: FootprintLayer) -> FootprintParts:
+    """Count the footprints of a file."""
+    for frame in layer.frames():
+        measured, _ = measure_polygons(statistics.area, np.asarray(frame.geometry.array), layer.crs)
+        statistics.add_footprints(frame.assign(area_m2=measured))
+    return statistics.take_parts()
+
+
+def keep_counts(part: Path, counts: FootprintParts) -> None:
+    with replace_file(part) as unfinished:
+        np.savez(unfinished, **asdict(counts))
+
+
+def read_counts(part: Path) -> FootprintParts:
+    with part.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return FootprintParts(**arrays)
+
+
+def count_layers(
+    statistics: RegionStatistics,
+    layers: Sequence[FootprintLayer],
+    counting: Counting,
+    workers: Workers | None,
+) -> None:
+    """Add the footprints of all files to statistics, in their order, counted here or by workers."""
+    if workers is None:
+        with track("Counting", len(layers), "files") as done:
+            for layer in layers:
+                statistics.add_parts(count_layer(statistics, layer))
+                done(1)
+    else:
+        for counts in count_with_workers(layers, counting, workers):
+            statistics.add_parts(counts)
+
+
+def count_with_workers(
+    layers: Sequence[FootprintLayer], counting: Counting, workers: Workers
+) -> Iterator[FootprintParts]:
+    """Let workers count files into a folder of parts beside the folder of files, and read what they leave."""
+    key = make_key(layers, counting)
+    folder = layers[0].path.parent.absolute()
+    folder = folder.with_name(f"{folder.name}.{key}.parts")
+    files = [
+        (layer.path.absolute(), folder / f"counts-{number:06}.npz") for number, layer in enumerate(layers)
+    ]
+    workers.describe(None)
+    with lock_private_folder(folder):
+        with (
+            share_place(folder, workers.threads) as place,
+            track("Counting", len(files), "files") as done,
+        ):
+            size = -(-len(files) // workers.count_tasks(len(files)))
+            groups = (tuple(files[start : start + size]) for start in range(0, len(files), size))
+            tasks = (LayersTask(key, counting, group) for group in groups)
+            for _, counted in workers.run(place, work_on_layers, tasks):
+                done(counted)
+        yield from (read_counts(part) for _, part in files)
+    workers.report_losses()
+    remove_folder(folder)
+
+
+def make_key(layers: Sequence[FootprintLayer], counting: Counting) -> str:
+    """Changes with every file and every option on which counts depend."""
+    states = [read_source_state(str(layer.path)) for layer in layers]
+    asked = [counting.regions, read_source_state(counting.regions), counting.region_id, counting.area.name]
+    everything = [__version__, states, asked, list(counting.classes), repr(counting.place)]
+    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
+
+
+def open_layers(footprints: Path, but: Path | None = None) -> list[FootprintLayer]:
+    """The footprints of a file, or of all files of a folder but that which is to be written."""
+    if not footprints.is_dir():
+        return [FootprintLayer.open(footprints)]
+    files = sorted(file for file in footprints.iterdir() if file.suffix.lower() in WRITERS and file != but)
+    if not files:
+        raise InputError(f"{footprints}: the folder holds no footprints ({', '.join(WRITERS)})")
+    return [FootprintLayer.open(file) for file in files]
+
+
+def find_place(layers: Sequence[FootprintLayer]) -> Extent:
+    """The box around the footprints of all files, in the CRS of the first that has some."""
+    filled = [layer for layer in layers if layer.rows] or list(layers[:1])
+    extents = [layer.extent for layer in filled]
+    boxes = [move_box(extent, extents[0]) for extent in extents]
+    left, bottom, right, top = zip(*boxes, strict=True)
+    return Extent(extents[0].crs, (min(left), min(bottom), max(right), max(top)))
+
+
+def move_box(extent: Extent, to: Extent) -> tuple[float, ...]:
+    if extent.crs == to.crs:
+        return extent.bounds
+    return tuple(Transformer.from_crs(extent.crs, to.crs, always_xy=True).transform_bounds(*extent.bounds))
+
+
+def list_classes(layers: Sequence[FootprintLayer]) -> tuple[str, ...]:
+    """Every class there is, in the order of their names."""
+    return tuple(sorted({name for layer in layers if layer.rows for name in layer.classes})) or tuple(
+        layers[0].classes
+    )
+
+
+def place_regions(regions: str) -> str:
+    """The regions as any process finds them: a file with its layer, or squares of a grid."""
+    return regions if regions.startswith("grid:") else make_absolute(regions)

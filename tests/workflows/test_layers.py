@@ -1,0 +1,106 @@
+"""Footprints in many files are counted as if they were in one, here or by workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from layers import LONLAT, footprints, scattered, write
+
+import geoseg
+from geoseg.cli.main import geoseg as command_line
+from geoseg.cluster.dask import Workers
+from geoseg.cluster.options import WorkerOptions
+from geoseg.errors import InputError
+
+pytest.importorskip("distributed")
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    return write(tmp_path / "whole.gpkg", footprints(scattered()))
+
+
+@pytest.fixture
+def pieces(tmp_path: Path, whole: Path) -> Path:
+    """The same footprints in three files, one of them in degrees, one empty."""
+    frame = gpd.read_file(whole, layer="buildings")
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    for name, part in (("a", frame[:90]), ("b", frame[90:])):
+        part.to_file(folder / f"{name}.gpkg", layer="buildings")
+    frame[:0].to_file(folder / "c.gpkg", layer="buildings")
+    return folder
+
+
+def test_files_are_counted_as_one(whole: Path, pieces: Path, tmp_path: Path) -> None:
+    one = geoseg.stats(whole, "grid:200m").regions
+    many = geoseg.stats(pieces, "grid:200m", csv=tmp_path / "t.csv").regions
+    pd.testing.assert_frame_equal(pd.DataFrame(many), pd.DataFrame(one), rtol=1e-12)
+    assert len(pd.read_csv(tmp_path / "t.csv")) == len(one)
+
+
+def test_files_in_several_systems_of_coordinates(whole: Path, pieces: Path) -> None:
+    degrees = gpd.read_file(pieces / "b.gpkg").to_crs(LONLAT)
+    degrees.to_file(pieces / "b.gpkg", layer="buildings")
+    many, one = geoseg.stats(pieces, "grid:200m"), geoseg.stats(whole, "grid:200m")
+    assert many.count == one.count
+    assert many.area_m2 == pytest.approx(one.area_m2, rel=1e-6)
+
+
+class Hands:
+    """Workers that are this process."""
+
+    threads = 1
+
+    def describe(self, options: object) -> None:
+        assert options is None
+
+    def count_tasks(self, items: int) -> int:
+        return min(items, 2)
+
+    run = staticmethod(lambda place, call, tasks: [(task, call(task)) for task in tasks][::-1])
+
+    def report_losses(self) -> None:
+        pass
+
+
+def test_workers_count_the_same(pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from contextlib import nullcontext
+
+    options = {"csv": tmp_path / "one.csv"}
+    geoseg.stats(pieces, "grid:200m", tmp_path / "one.gpkg", **options)
+    monkeypatch.setattr("geoseg.workflows.stats.open_workers", lambda options: nullcontext(Hands()))
+    result = geoseg.stats(pieces, "grid:200m", tmp_path / "two.gpkg", csv=tmp_path / "two.csv", workers=2)
+    assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert result.count == 200
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_a_table_in_the_folder_is_not_counted_when_it_is_written_again(pieces: Path) -> None:
+    out = pieces / "table.gpkg"
+    first = geoseg.stats(pieces, "grid:200m", out).regions
+    second = geoseg.stats(pieces, "grid:200m", out, overwrite=True).regions
+    pd.testing.assert_frame_equal(pd.DataFrame(first), pd.DataFrame(second))
+
+
+def test_one_file_is_not_shared_by_workers(whole: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"`workers` 2: workers share the files of a folder, and .* is one file"
+    ):
+        geoseg.stats(whole, "grid:200m", workers=2)
+
+
+def test_a_folder_without_footprints_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = CliRunner().invoke(command_line, ["stats", str(tmp_path / "empty"), "--regions", "grid:200m"])
+    assert done.exit_code == 2
+    assert "empty: the folder holds no footprints (.gpkg" in done.stderr
+
+
+def test_the_way_of_the_work_is_no_part_of_what_is_asked() -> None:
+    assert WorkerOptions(workers=3).without_places() == WorkerOptions(dask="x").without_places()
+    assert Workers.__doc__
