@@ -21,10 +21,21 @@ from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
 
 __version__: str
-__all__ = ["Card", "GeosegError", "InputError", "evaluate", "infer", "open_model", "plot", "prepare", "stats", "train", "vectorize"]
+__all__ = [
+    "Card",
+    "GeosegError",
+    "InputError",
+    "evaluate",
+    "infer",
+    "open_model",
+    "plot",
+    "prepare",
+    "stats",
+    "train",
+    "vectorize",
+]
 
 File = str | os.PathLike[str]
-
 
 def evaluate(
     predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
@@ -45,8 +56,6 @@ def evaluate(
     overwrite: bool = False,
     device: str | None = None,
 ) -> EvaluationResult: ...
-
-
 def infer(
     scene: File | Sequence[File],
     out: File | None = None,
@@ -87,13 +96,9 @@ def infer(
     coco: File | None = None,
     coco_images: File | None = None,
 ) -> InferResult | ScenesResult | ShareResult: ...
-
-
 def open_model(
     name: File = "default",
 ) -> Model: ...
-
-
 def plot(
     *layers: File | gpd.GeoDataFrame,
     axes: Axes | None = None,
@@ -104,8 +109,6 @@ def plot(
     attribution: str | None = None,
     width: int = 1600,
 ) -> Axes: ...
-
-
 def stats(
     footprints: File | gpd.GeoDataFrame,
     regions: File | gpd.GeoDataFrame,
@@ -120,8 +123,6 @@ def stats(
     csv: File | None = None,
     overwrite: bool = False,
 ) -> StatsResult: ...
-
-
 def train(
     dataset: File,
     out: File,
@@ -179,8 +180,6 @@ def train(
     tensorboard: bool = False,
     half_weights: bool = False,
 ) -> TrainedModel | None: ...
-
-
 def vectorize(
     mask: File,
     out: File | None = None,
@@ -209,8 +208,6 @@ def vectorize(
     image: str | None = None,
     strip_rows: int | None = None,
 ) -> VectorizeResult | ShareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["masks"],
@@ -234,8 +231,6 @@ def prepare(
     classes: str = "building",
     size: str | None = None,
 ) -> PrepareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["vectors"],
@@ -262,8 +257,6 @@ def prepare(
     labelled: File | None = None,
     form: Literal["masks", "vectors"] = "vectors",
 ) -> PrepareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["coco"],
@@ -287,8 +280,6 @@ def prepare(
     form: Literal["masks", "vectors"] = "masks",
     crowds: Literal["ignore", "draw"] = "ignore",
 ) -> PrepareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["inria"],
@@ -306,8 +297,6 @@ def prepare(
     workers: int | None = None,
     by_city: bool = False,
 ) -> PrepareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["cvat"],
@@ -327,8 +316,6 @@ def prepare(
     gsd: float | None = None,
     attribute: str | None = None,
 ) -> PrepareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["sentinel-esm"],
@@ -356,8 +343,6 @@ def prepare(
     cloud_values: str = "0 1 3 8 9 10 11",
     reflectance: str | None = None,
 ) -> PrepareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["export"],
@@ -375,8 +360,6 @@ def prepare(
     workers: int | None = None,
     side: int = 512,
 ) -> PrepareResult: ...
-
-
 @overload
 def prepare(
     kind: Literal["demo"],

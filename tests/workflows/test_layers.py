@@ -12,11 +12,8 @@ from layers import LONLAT, footprints, scattered, write
 
 import geoseg
 from geoseg.cli.main import geoseg as command_line
-from geoseg.cluster.dask import Workers
 from geoseg.cluster.options import WorkerOptions
 from geoseg.errors import InputError
-
-pytest.importorskip("distributed")
 
 
 @pytest.fixture
@@ -103,4 +100,3 @@ def test_a_folder_without_footprints_is_told(tmp_path: Path) -> None:
 
 def test_the_way_of_the_work_is_no_part_of_what_is_asked() -> None:
     assert WorkerOptions(workers=3).without_places() == WorkerOptions(dask="x").without_places()
-    assert Workers.__doc__
