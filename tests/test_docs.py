@@ -60,6 +60,8 @@ OTHER_FLAGS = {
     "--nthreads",
     "--nworkers",
     "--memory-limit",
+    "--rate",
+    "--moved-mb",
 }
 MODULE = ["-m", "geoseg"]
 
