@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"errors"}, {"options", "progress", "records"}, {"io", "parallel"}, {"raster"}, {"models"}, {"inference"}, {"footprints"}, {"regions"},
-    {"reports"}, {"synthetic"}, {"workflows"}, {"datasets"}, {"scores"}, {"training"}, {"evaluation"}, {"api", "cli"},
+    {"reports"}, {"synthetic"}, {"workflows"}, {"datasets"}, {"scores"}, {"training"}, {"evaluation"}, {"app"}, {"api", "cli"},
 )  # fmt: skip
 """From the ground up: a room imports from its own floor and from those below."""
 KEPT_OUT = {

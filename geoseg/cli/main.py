@@ -20,6 +20,7 @@ COMMANDS = (
     "stats",
     "plot",
     "report",
+    "app",
     "evaluate",
     "prepare",
     "train",

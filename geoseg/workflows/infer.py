@@ -25,6 +25,7 @@ from geoseg.inference.job import Job, plan_job
 from geoseg.inference.loaded import LoadedModel
 from geoseg.inference.pipeline import RasterOutputs, StripListener, predict_strips, write_mosaics
 from geoseg.inference.resume import Journal, StripFiles
+from geoseg.inference.threads import CancelToken
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.models.card import Card
@@ -89,11 +90,16 @@ class InferResult(FootprintResult):
 
 
 def infer_scene(
-    scene: Sequence[str], out: Path | None, options: InferOptions, loaded: LoadedModel | None = None
+    scene: Sequence[str],
+    out: Path | None,
+    options: InferOptions,
+    loaded: LoadedModel | None = None,
+    token: CancelToken | None = None,
 ) -> InferResult:
     """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments.
 
-    A model that is `loaded` already, with the same options, is used again.
+    A model that is `loaded` already, with the same options, is used again. A token that is cancelled ends the run with
+    WorkCancelled.
     """
     start = time.monotonic()
     command = describe_command("infer", [*scene, str(out)], options)
@@ -105,7 +111,8 @@ def infer_scene(
         burner = make_burner(job, journal) if options.mask_from == "footprints" else None
         vectorizer = make_vectorizer(job, out, options, burner, journal, delivery) if out or burner else None
         with journal.locked(), vectorizer or nullcontext():
-            predict_strips(job, journal, make_strip_listener(vectorizer, job) if vectorizer else None)
+            listener = make_strip_listener(vectorizer, job) if vectorizer else None
+            predict_strips(job, journal, listener, token)
             refuse_changed_scene(job, journal)
             log.info("Writing " + ", ".join(map(str, outputs)))
             if vectorizer:
