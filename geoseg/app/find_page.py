@@ -34,25 +34,30 @@ EXAMPLE, UPLOAD, PATH = "example", "upload", "path"
 SOURCES = {EXAMPLE: "The example", UPLOAD: "My own image", PATH: "A path on this server"}
 REFRESH_S = 0.5
 STYLE = """<style>
-.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(135px, 1fr)); gap: 0.6rem; margin: 0; padding: 0; list-style: none; }
-.numbers li { background: rgba(128, 128, 128, 0.12); border-radius: 10px; padding: 0.6rem 0.8rem; margin: 0; }
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(135px, 1fr)); gap: 0.6rem; list-style: none; }
+ul.numbers, ul.numbers li { margin: 0 !important; padding: 0 !important; }
+ul.numbers li { background: rgba(128, 128, 128, 0.12); border-radius: 10px; padding: 0.6rem 0.8rem !important; }
 .numbers strong { display: block; font-size: 1.25rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .numbers span { font-size: 0.8rem; opacity: 0.8; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 1rem; }
 .charts figure { margin: 0; } .charts figcaption { font-weight: 600; }
 .charts text { fill: currentColor; font-size: 11px; } .charts rect { fill: #3b82c4; }
 </style>"""
+TIGHT = "<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem; } h1 { padding: 0 !important; }</style>"
 
 
 def show_page() -> None:
     """Everything, from top to bottom."""
     state, options = find_state(), read_app_options()
+    st.html(TIGHT)
     st.title("Find buildings")
     left, right = st.columns([1, 2.4], gap="large")
     with left:
         show_source(state, options)
+        start = st.container()  # above the options, which most people leave as they are
         asked = show_options(options)
-        show_start(state, asked)
+        with start:
+            show_start(state, asked)
     with right:
         if state.run is not None and not state.run.is_over:
             show_progress(state)
@@ -67,7 +72,7 @@ def show_source(state: PageState, options: AppOptions) -> None:
     choices = [EXAMPLE, UPLOAD, *([PATH] if options.allow else [])]
     source = st.radio("Image", choices, format_func=SOURCES.__getitem__, key="source", bind="query-params")
     if source == EXAMPLE:
-        take_source(state, EXAMPLE, lambda folder: draw_example(folder))
+        take_source(state, EXAMPLE, draw_example)
     elif source == UPLOAD:
         file = st.file_uploader(
             f"GeoTIFF, JPEG or PNG, up to {options.upload_mb:,} MB and {options.most_mpx:,} megapixels",
@@ -146,7 +151,8 @@ def show_start(state: PageState, asked: InferOptions | None) -> None:
         return
     ready = state.scene is not None and asked is not None
     if st.button("Find buildings", type="primary", disabled=not ready, width="stretch"):
-        assert state.scene and asked
+        assert state.scene
+        assert asked
         forget_run(state)
         state.run = Run(state.scene, state.session.make_folder("run"), asked, state.session.token)
         state.run.start()
@@ -176,7 +182,8 @@ def show_outcome(state: PageState) -> None:
 def show_results(state: PageState) -> None:
     """The map, the numbers, the files. Only this part runs again when a slider moves."""
     run = state.finished
-    assert run and state.run
+    assert run
+    assert state.run
     if state.views is None:
         state.views, state.images = Views(run), make_images(run)
     for line in run.warnings:

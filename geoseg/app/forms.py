@@ -21,7 +21,7 @@ LABELS = {
     "assume_crs": "CRS of the image",
 }
 UNIT_WORDS = {"_m2": " (m²)", "_m": " (m)"}
-OPEN_CHOICES: Mapping[str, bool | None] = {"as suits the pixels": None, "on": True, "off": False}
+OPEN_CHOICES: Mapping[str, bool | None] = {"automatic": None, "on": True, "off": False}
 """What a yes or no that may be left to geoseg is called."""
 
 

@@ -35,11 +35,11 @@ def store_regions(name: str, content: IO[bytes], folder: Path) -> Path:
     """Keep an uploaded file of regions, or say in one line why it cannot be used; then nothing of it stays."""
     shown = clean_name(name)
     suffix = Path(shown).suffix.lower()
-    if suffix not in REGION_SUFFIXES:
-        raise InputError(
-            f"{shown}: upload regions as {', '.join(REGION_SUFFIXES[:-1])}, or a shapefile in a .zip"
-        )
     with discard_on_error(folder):
+        if suffix not in REGION_SUFFIXES:
+            raise InputError(
+                f"{shown}: upload regions as {', '.join(REGION_SUFFIXES[:-1])}, or a shapefile in a .zip"
+            )
         path = folder / f"regions{suffix}"
         copy_limited(content, path, shown, MOST_MB)
         if suffix == ".zip":

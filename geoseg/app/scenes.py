@@ -23,7 +23,7 @@ from geoseg.synthetic.scene import SyntheticScene, write_scene
 
 UPLOAD_SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png")
 PATH_SUFFIXES = (*UPLOAD_SUFFIXES, ".jp2", ".vrt")
-EXAMPLE_NAME, EXAMPLE_SIDE, EXAMPLE_SEED = "example", 1024, 0
+EXAMPLE_NAME, EXAMPLE_SIDE, EXAMPLE_SEED = "example", 1024, 22
 COPY_BYTES = 2**20
 DEEPEST = 5
 UNSAFE = re.compile(r"[^\w.-]+")
@@ -59,11 +59,11 @@ def store_upload(name: str, content: IO[bytes], folder: Path, options: AppOption
     """Keep an uploaded image, or say in one line why it is none; then nothing of it stays."""
     shown = clean_name(name)
     suffix = Path(shown).suffix.lower()
-    if suffix not in UPLOAD_SUFFIXES:
-        raise InputError(
-            f"{shown}: is no GeoTIFF, JPEG or PNG; upload a file that ends in .tif, .jpg or .png"
-        )
     with discard_on_error(folder):
+        if suffix not in UPLOAD_SUFFIXES:
+            raise InputError(
+                f"{shown}: is no GeoTIFF, JPEG or PNG; upload a file that ends in .tif, .jpg or .png"
+            )
         path = folder / f"{Path(shown).stem or 'image'}{suffix}"
         copy_limited(content, path, shown, options.upload_mb)
         refuse_disguise(path, shown)

@@ -15,6 +15,8 @@ from geoseg.errors import InputError
 from geoseg.io.trust import is_trusted
 from geoseg.models.store import find_model
 
+PRIMARY_COLOR = "#2a78c8"
+"""Seen on white and on black."""
 MAIN = Path(__file__).with_name("main.py")
 
 
@@ -56,6 +58,8 @@ def make_settings(options: AppOptions) -> dict[str, object]:
         "server_headless": not options.browser,
         "server_maxUploadSize": options.upload_mb,
         "server_port": options.port,
+        "theme_dark_primaryColor": PRIMARY_COLOR,
+        "theme_light_primaryColor": PRIMARY_COLOR,
     }
 
 

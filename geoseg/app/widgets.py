@@ -42,7 +42,7 @@ def show_number(option: Option, shared: dict[str, Any]) -> float | None:
     most = kind(min(option.limits.most, LARGEST)) if option.limits else kind(LARGEST)
     step = kind(1) if kind is int or most > 1 else 0.01
     value: float | None = st.number_input(
-        min_value=least, max_value=most, value=option.default, step=step, placeholder="as suits", **shared
+        min_value=least, max_value=most, value=option.default, step=step, placeholder="automatic", **shared
     )
     return value
 

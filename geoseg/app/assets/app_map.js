@@ -43,6 +43,7 @@ function draw(view, element, done) {
     map.off("click", add).off("dblclick", finish);
     element.removeEventListener("keydown", press);
     map.doubleClickZoom.enable();
+    view.listen(true);
     element.classList.remove("drawing");
     line.remove();
     corners.remove();
@@ -50,6 +51,7 @@ function draw(view, element, done) {
   }
   function finish() { points.pop(); end(points.length > 2); }
   map.doubleClickZoom.disable();
+  view.listen(false);
   map.closePopup();
   map.on("click", add).on("dblclick", finish);
   element.addEventListener("keydown", press);

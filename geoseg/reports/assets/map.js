@@ -12,7 +12,7 @@ function geosegMap(element, data) {
   const text = data.words;
   const hidden = new Set(data.images.filter((image) => !image.shown).map((image) => image.name));
   const opacity = { buildings: 0.3 };
-  let coloring = "one", b, polygons, buildings, regions, images = [];
+  let coloring = "one", tells = true, b, polygons, buildings, regions, images = [];
 
   function decode(rings) {
     return rings.map((ring) => {
@@ -39,6 +39,8 @@ function geosegMap(element, data) {
     });
     return table;
   }
+
+  const tell = (i, place) => L.popup().setLatLng(place).setContent(describe(i)).openOn(map);
 
   function ramp(share) {
     const s = Math.min(1, Math.max(0, share)) * (data.ramp.length - 1), low = Math.floor(s), high = Math.min(low + 1, data.ramp.length - 1);
@@ -87,8 +89,8 @@ function geosegMap(element, data) {
   function replace(changed) {
     [buildings, regions].forEach((layer) => layer && layer.remove());
     b = changed.buildings;
-    polygons = b.rings.map((rings, i) => L.polygon(decode(rings), style(i)).bindPopup(() => describe(i)));
-    buildings = L.featureGroup(polygons);
+    polygons = b.rings.map((rings, i) => L.polygon(decode(rings), style(i)));
+    buildings = L.featureGroup(polygons).on("click", (event) => { if (tells) tell(polygons.indexOf(event.propagatedFrom), event.latlng); });
     regions = L.featureGroup(changed.regions.rings.map((rings) => L.polygon(rings.map(decode), {
       color: "#00e5ff", weight: 2, fill: false, interactive: false,
     })));
@@ -127,7 +129,8 @@ function geosegMap(element, data) {
       if (name === "buildings") restyle(); else findLayer(name).setOpacity(value);
     },
     color(by) { coloring = by; restyle(); explain(); },
-    open(i) { polygons[i].openPopup(); map.fitBounds(polygons[i].getBounds().pad(4)); },
+    open(i) { tell(i, polygons[i].getBounds().getCenter()); map.fitBounds(polygons[i].getBounds().pad(4)); },
+    listen(does) { tells = does; },
     count: () => polygons.length,
   };
 }
