@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import streamlit as st
 
-from geoseg.app.downloads import DOWNLOADS, Shown
+from geoseg.app.downloads import DOWNLOADS, Download, Shown
 from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
 from geoseg.app.map_component import show_map
 from geoseg.app.maps import make_images, make_map
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.regions import (
+    AREA_ALIASES,
     REGION_SUFFIXES,
     count_in_regions,
     make_region_table,
@@ -22,7 +26,14 @@ from geoseg.app.regions import (
     write_drawn_regions,
 )
 from geoseg.app.runs import FinishedRun, Run
-from geoseg.app.scenes import UPLOAD_SUFFIXES, describe_scene, draw_example, open_allowed_path, store_upload
+from geoseg.app.scenes import (
+    UPLOAD_SUFFIXES,
+    SceneFile,
+    describe_scene,
+    draw_example,
+    open_allowed_path,
+    store_upload,
+)
 from geoseg.app.state import PageState, find_state
 from geoseg.app.views import View, ViewRequest, Views, list_thresholds
 from geoseg.app.widgets import show_fields
@@ -79,11 +90,7 @@ def show_source(state: PageState, options: AppOptions) -> None:
             type=[suffix.lstrip(".") for suffix in UPLOAD_SUFFIXES],
             max_upload_size=options.upload_mb,
         )
-        take_source(
-            state,
-            f"{UPLOAD} {file.file_id}" if file else "",
-            lambda folder: store_upload(file.name, file, folder, options),
-        )
+        take_upload(state, file, options)
     else:
         text = st.text_input(
             "Path", key="path", bind="query-params", help=f"Below {', '.join(options.allow)}."
@@ -99,7 +106,13 @@ def show_source(state: PageState, options: AppOptions) -> None:
             )
 
 
-def take_source(state: PageState, key: str, open_scene: Any) -> None:
+def take_upload(state: PageState, file: Any, options: AppOptions) -> None:
+    """Keep an upload; none lets the one before it go."""
+    key = f"{UPLOAD} {file.file_id}" if file else ""
+    take_source(state, key, lambda folder: store_upload(file.name, file, folder, options))
+
+
+def take_source(state: PageState, key: str, open_scene: Callable[[Path], SceneFile]) -> None:
     """Open an image once; what came of the one before it goes."""
     if key == state.source_key:
         return
@@ -255,7 +268,7 @@ def show_regions(state: PageState, table: gpd.GeoDataFrame | None) -> None:
     """The table of regions, and the way to bring some."""
     if table is not None:
         st.subheader("Per region")
-        st.dataframe(make_region_table(table), hide_index=True)
+        st.dataframe(make_region_table(table), hide_index=True, column_config=format_columns())
     assert state.finished
     if not state.finished.scene.is_placed:
         return
@@ -266,6 +279,12 @@ def show_regions(state: PageState, table: gpd.GeoDataFrame | None) -> None:
         )
         if take_regions(state, file):
             st.rerun(scope="fragment")
+
+
+def format_columns() -> dict[str, Any]:
+    """How the numbers of the table are written."""
+    whole = {name: st.column_config.NumberColumn(format="localized", step=1) for name in AREA_ALIASES}
+    return whole | {"Built share": st.column_config.NumberColumn(format="percent")}
 
 
 def take_regions(state: PageState, file: Any) -> bool:
@@ -292,12 +311,16 @@ def show_downloads(shown: Shown) -> None:
         for download in DOWNLOADS:
             st.download_button(
                 download.label,
-                data=lambda each=download: each.write(shown).read_bytes(),
+                data=partial(read_download, download, shown),
                 file_name=f"{shown.stem}{download.ending}",
                 mime=download.kind,
                 on_click="ignore",
                 key=f"download {download.label}",
             )
+
+
+def read_download(download: Download, shown: Shown) -> bytes:
+    return download.write(shown).read_bytes()
 
 
 show_page()

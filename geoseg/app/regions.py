@@ -27,6 +27,8 @@ MOST_REGIONS = 1000
 MOST_POINTS = 10_000
 SHAPEFILE_BYTES = 300_000_000
 
+AREA_ALIASES = tuple(column.alias for column in REGION_COLUMNS if column.name.endswith("_m2"))
+
 Ring = Sequence[Sequence[float]]
 """Longitude and latitude of each corner."""
 
@@ -109,4 +111,7 @@ def make_region_table(table: gpd.GeoDataFrame) -> Any:
         column for column in REGION_COLUMNS if column.name in table and table[column.name].notna().any()
     ]
     plain = table[[column.name for column in columns]]
-    return plain.rename(columns={column.name: column.alias for column in columns})
+    digits = {
+        column.name: 0 if column.name.endswith("_m2") else 3 for column in columns if column.kind == "real"
+    }
+    return plain.round(digits).rename(columns={column.name: column.alias for column in columns})

@@ -31,8 +31,7 @@ def show_field(option: Option, models: Sequence[str]) -> Any:
         return OPEN_CHOICES[st.selectbox(options=list(OPEN_CHOICES), **shared)]
     if option.kind in (int, float):
         return show_number(option, shared)
-    default = {} if option.default is None else {"value": str(option.default)}
-    return parse_text(st.text_input(**default, **shared))
+    return parse_text(st.text_input(value="" if option.default is None else str(option.default), **shared))
 
 
 def show_number(option: Option, shared: dict[str, Any]) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from geoseg.app.options import AppOptions
 from geoseg.cli.main import COMMANDS, geoseg
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.evaluation.options import EvaluateOptions
@@ -30,6 +31,7 @@ CLASSES: Mapping[str, type[Options]] = {
     "stats": StatsOptions,
     "plot": PlotOptions,
     "report": ReportOptions,
+    "app": AppOptions,
     "train": TrainOptions,
     "evaluate": EvaluateOptions,
     **{f"prepare {kind}": options for kind, options in KINDS.items()},
