@@ -64,7 +64,10 @@ class Download:
 
 def make_geopackage(shown: Shown, folder: Path) -> Path:
     path = folder / "buildings.gpkg"
-    shutil.copy(shown.view.file, path)
+    if shown.view.file == shown.run.buildings:
+        shutil.copy(shown.view.file, path)
+    else:
+        vectorize_view(shown.run, shown.view.request, path)
     if shown.regions is not None:
         add_region_layer(path, shown.regions, overwrite=True)
     return path

@@ -1,6 +1,6 @@
 """What a run shows at another threshold or minimum area: footprints made anew of the probability that was kept.
 
-The network is not asked again. At the run's own values the view is the file that `geoseg infer` writes, to the last byte.
+The network is not asked again. At the run's own values the view is the file that `geoseg infer` wrote.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from geoseg.workflows.infer import read_confusion
 from geoseg.workflows.vectorize import vectorize_mask
 
 MOST_VIEWS = 8
-STRIP_ROWS = 512
-"""Few enough that all processors have some rows of a scene that is worked on in a second."""
+BLOCK_ROWS = 512
+"""Rows of a block of the rasters: strips begin where one does, or blocks are read twice."""
 MOST_THREADS = 4
 
 
@@ -71,11 +72,14 @@ class Views:
     def __init__(self, run: FinishedRun) -> None:
         self.run = run
         self.own = ViewRequest(run.threshold, run.min_area_m2)
+        self._first = View(self.own, run.buildings)
         self._kept: OrderedDict[ViewRequest, View] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, request: ViewRequest) -> View:
         """A view, made anew unless it is there."""
+        if request == self.own:
+            return self._first
         with self._lock:
             view = self._kept.pop(request, None) or self._make(request)
             self._kept[request] = view
@@ -86,11 +90,8 @@ class Views:
     def _make(self, request: ViewRequest) -> View:
         folder = self.run.folder / "views" / request.key
         folder.mkdir(parents=True, exist_ok=True)
-        file = folder / "buildings.gpkg"
-        if request == self.own:
-            shutil.copy(self.run.buildings, file)
-        else:
-            vectorize_view(self.run, request, file)
+        file = folder / "buildings.fgb"  # has no styles and tables, which take as long as the outlines
+        vectorize_view(self.run, request, file)
         return View(request, file)
 
     @cached_property
@@ -129,7 +130,8 @@ def vectorize_view(run: FinishedRun, request: ViewRequest, out: Path) -> None:
     names = {value: entry.name for value, entry in enumerate(run.card.classes) if value > 0}
     threads = Threads(min(count_processors(), MOST_THREADS))
     mask = open_view_mask(run, request.threshold)
-    vectorize_mask(mask, out, options, names=names, workers=threads, strip_rows=STRIP_ROWS)
+    rows = BLOCK_ROWS * ceil(mask.grid.height / threads / BLOCK_ROWS)
+    vectorize_mask(mask, out, options, names=names, workers=threads, strip_rows=rows)
 
 
 def open_view_mask(run: FinishedRun, threshold: float | None) -> Mask:

@@ -29,7 +29,7 @@ def views(finished: FinishedRun) -> Views:
 
 def test_the_first_view_is_the_file_of_the_run(views: Views, tmp_path: Path) -> None:
     view = views.find(views.own)
-    assert view.file.read_bytes() == views.run.buildings.read_bytes()
+    assert view.file == views.run.buildings
     vectorize_view(views.run, views.own, tmp_path / "anew.gpkg")
     anew = gpd.read_file(tmp_path / "anew.gpkg", layer="buildings")
     assert anew.equals(gpd.read_file(view.file, layer="buildings"))

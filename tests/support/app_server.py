@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 START_S = 120
@@ -80,7 +81,7 @@ def open_page(browser: Any, address: str, size: tuple[int, int], scheme: str = "
     """A page that is open; in the end nothing may have gone wrong, and no request may have left the machine."""
     page = browser.new_page(color_scheme=scheme, viewport={"width": size[0], "height": size[1]})
     page.set_default_timeout(SLOW_MS)
-    host = address.partition("://")[2]
+    host = urlsplit(address).netloc
     allowed = (f"http://{host}/", f"ws://{host}/", "data:", "blob:")
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
