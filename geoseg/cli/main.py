@@ -28,6 +28,7 @@ COMMANDS = (
     "models",
     "demo-scene",
     "export",
+    "doctor",
 )
 
 
