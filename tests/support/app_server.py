@@ -144,7 +144,7 @@ def make_picture(out: Path) -> None:
         TemporaryDirectory() as folder,
         serve_app(Path(folder)) as address,
         open_browser() as browser,
-        open_page(browser, f"{address}/?colors=confidence", (1280, 1040)) as page,
+        open_page(browser, f"{address}/?colors=confidence", (1280, 1300)) as page,
     ):
         find_buildings(page)
         page.get_by_role("button", name="Draw a region").click()
@@ -152,6 +152,7 @@ def make_picture(out: Path) -> None:
         page.keyboard.press("Enter")
         page.get_by_text("Per region").wait_for()
         wait_until_still(page)
+        page.locator("h1").scroll_into_view_if_needed()
         click_map(page, (0.28, 0.75))
         page.wait_for_timeout(1000)
         picture = Image.open(io.BytesIO(page.screenshot()))
