@@ -86,6 +86,12 @@ def test_earth_engine_knows_little_of_geoseg() -> None:
             assert not module.startswith("geoseg") or module.startswith(allowed), f"{path}: {module}"
 
 
+def test_streamlit_stays_in_the_app() -> None:
+    for path in [*sources("geoseg"), *sources("gee")]:
+        if path.parts[-2] != "app":
+            assert not any(module.split(".")[0] == "streamlit" for module in imports(path)), path
+
+
 def test_room_doors_are_empty() -> None:
     for path in (ROOT / "geoseg").rglob("__init__.py"):
         if path.parent != ROOT / "geoseg":

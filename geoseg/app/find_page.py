@@ -212,13 +212,9 @@ def show_results(state: PageState) -> None:
         if not views.has_interval:
             st.caption("No interval of the area: the model's card holds no sample of its errors.")
     table = find_regions(state, view, run)
-    shown = [
-        state.run.folder.name,
-        view.request.key,
-        state.regions_key,
-        str(len(table) if table is not None else 0),
-    ]
-    data = make_map(state.run.folder.name, state.count_version("|".join(shown)), view, table, state.images)
+    regions = "" if table is None else f"{len(table)} {table.total_bounds}"
+    version = state.count_version(f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}")
+    data = make_map(state.run.folder.name, version, view, table, state.images)
     show_map(data, "map")
     if state.regions_error:
         st.error(state.regions_error)

@@ -17,8 +17,10 @@ from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, format_label, list_field
 from geoseg.app.options import OPTIONS_VARIABLE, AppOptions, read_app_options
 from geoseg.app.runs import TURN
 from geoseg.app.scenes import SceneFile, look_at_scene
+from geoseg.app.server import check_options
 from geoseg.app.workspace import Workspace
 from geoseg.errors import InputError
+from geoseg.io.trust import trust_files
 
 PAGE = Path(geoseg.app.__file__).with_name("find_page.py")
 
@@ -158,3 +160,20 @@ def test_sessions_see_only_their_own(tmp_path: Path) -> None:
     scenes.store_upload("a.tif", io.BytesIO(write_crop(tmp_path / "a.tif").read_bytes()), one, AppOptions())
     assert list(other.iterdir()) == []
     workspace.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"allow": ("/no/such/folder",)}, "no such folder"),
+        ({"model": ("no-such-model",)}, "no built-in model"),
+    ],
+)
+def test_a_server_that_could_not_serve_does_not_start(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check_options(AppOptions(**asked))
+
+
+def test_a_server_of_strangers_files_trusts_none() -> None:
+    with trust_files(), pytest.raises(InputError, match="never trusts"):
+        check_options(AppOptions())
