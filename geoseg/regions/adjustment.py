@@ -1,15 +1,43 @@
-"""Areas corrected by a map's known errors, from a confusion matrix of sample points, with a confidence interval."""
+"""Areas corrected by a map's known errors: from a confusion matrix, or from sample points of the very map."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray
+from geoseg.regions.estimates import (
+    Z_95,
+    AnsweredPoints,
+    Interval,
+    Shares,
+    estimate_areas,
+    estimate_found_share,
+    estimate_regional_spread,
+)
 
-Z_95 = 1.959963984540054
+BACKGROUND = "background"
+OWN_POINTS, ALL_POINTS = "own points", "all points"
+LEAST_OWN = 10
+"""A region is judged by its own points from so many on in each class that is mapped there (chosen by simulation)."""
+
+
+class AreaAdjuster(Protocol):
+    """Corrects mapped areas by what is known of a map's errors."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The background, then the classes, in the order of the areas."""
+        ...
+
+    def adjust_areas(self, mapped_m2: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Area of each class on the ground, and both ends of its 95 % interval, for mapped areas (region, class)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,3 +85,80 @@ class ConfusionMatrix:
         area = np.where(unknown, np.nan, whole * means.sum(axis=-2))
         reach = Z_95 * whole * np.sqrt(spreads.sum(axis=-2))
         return area, np.maximum(area - reach, 0.0), np.minimum(area + reach, whole)
+
+
+@dataclass(frozen=True)
+class SampleAdjustment:
+    """What sample points say of a map: as a whole, and of each region.
+
+    `points` are counted by (stratum, region x class of the map, truth); a last region holds those outside of all. Classes
+    begin with the background.
+    """
+
+    classes: tuple[str, ...]
+    points: AnsweredPoints
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        """Points by (stratum, region, mapped class, truth)."""
+        strata, cells, truths = self.points.counts.shape
+        return self.points.counts.reshape(strata, cells // truths, truths, truths)
+
+    @cached_property
+    def pooled(self) -> Shares:
+        """The shares of each mapped class, by all points."""
+        return AnsweredPoints(
+            self._counts.sum(axis=1), self.points.strata_m2, self.points.drawn
+        ).estimate_shares()
+
+    @cached_property
+    def own(self) -> Shares:
+        """The shares of each mapped class in each region, by the points that lie there: (region, class, truth)."""
+        shares, shape = self.points.estimate_shares(), self._counts.shape[1:]
+        return Shares(shares.value.reshape(shape), shares.points.reshape(shape))
+
+    @cached_property
+    def own_counts(self) -> NDArray[np.int64]:
+        """Points by (region, mapped class)."""
+        return np.asarray(self._counts.sum(axis=(0, 3)))
+
+    @cached_property
+    def spread(self) -> FloatArray:
+        """By how much a region's shares may differ from the pooled ones: (class, truth)."""
+        counts = self.own_counts.astype(np.float64)
+        truths = range(len(self.classes))
+        return np.stack([estimate_regional_spread(self.own.value[..., j], counts) for j in truths], axis=1)
+
+    def uses_own_points(self, mapped_m2: FloatArray) -> NDArray[np.bool_]:
+        """Whether each region has enough points of its own in every class that is mapped there."""
+        enough = self.own_counts[: len(mapped_m2)] >= LEAST_OWN
+        return np.asarray((enough | (mapped_m2 <= 0)).all(axis=-1))
+
+    def adjust_areas(self, mapped_m2: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """By a region's own points where there are enough of them, else by all points and how much regions differ."""
+        regions = len(mapped_m2)
+        own = estimate_areas(mapped_m2, Shares(self.own.value[:regions], self.own.points[:regions]).interval)
+        pooled = estimate_areas(mapped_m2, self.pooled.interval, self.spread)
+        chosen = self.uses_own_points(mapped_m2)[:, None]
+        low, high = (np.where(chosen, o, p) for o, p in ((own.low, pooled.low), (own.high, pooled.high)))
+        return np.where(chosen, own.value, pooled.value), low, high
+
+    def estimate_whole(self, mapped_m2: FloatArray) -> Interval:
+        """The area of each class on all the ground."""
+        return estimate_areas(mapped_m2, self.pooled.interval)
+
+    @property
+    def users_accuracy(self) -> Interval:
+        """How much of what the map calls each class is that class."""
+        numbers = np.arange(len(self.classes))
+        return self.pooled.interval[numbers, numbers]
+
+    def estimate_producers_accuracy(self, mapped_m2: FloatArray) -> Interval:
+        """How much of each class on the ground the map calls so."""
+        each = [
+            estimate_found_share(mapped_m2, self.pooled.interval, number, number)
+            for number in range(len(self.classes))
+        ]
+        return Interval(
+            *(np.array([getattr(one, end) for one in each], float) for end in ("value", "low", "high"))
+        )
