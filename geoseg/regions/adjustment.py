@@ -40,6 +40,11 @@ class AreaAdjuster(Protocol):
         ...
 
 
+def add_background(built: FloatArray, base: FloatArray) -> FloatArray:
+    """Mapped areas (region, class) with the background before them: what of `base` is not built."""
+    return np.column_stack([np.maximum(base - built.sum(axis=1), 0.0), built])
+
+
 @dataclass(frozen=True)
 class ConfusionMatrix:
     """How often a map of each class (rows) was found to be each class on the ground (columns).

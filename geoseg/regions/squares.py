@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import geopandas as gpd
@@ -23,7 +24,8 @@ from geoseg.regions.polygons import Regions, make_squares
 
 log = logging.getLogger(__name__)
 
-WITH_FOOTPRINTS, WITHOUT_FOOTPRINTS = "with footprints", "without footprints"
+CLASSES = 3
+"""Strata of squares with footprints: few, some and many, each with about as many footprints as the next (chosen by simulation)."""
 EMPTY_SHARE = 0.2
 """The part of the squares that is drawn where the map has nothing: enough to tell whether it misses whole hamlets."""
 LEAST_SEEN = 0.5
@@ -40,39 +42,57 @@ class SquareFrame:
     squares: Regions
     mapped: NDArray[np.int64]
 
-    @property
-    def is_mapped(self) -> NDArray[np.bool_]:
-        return np.asarray(self.mapped > 0)
-
     def draw(self, count: int, seed: int, digest: str) -> gpd.GeoDataFrame:
-        """Some squares at random, most of them where the map has footprints; in random order."""
-        rng = np.random.default_rng(seed)
-        full, empty = np.flatnonzero(self.is_mapped), np.flatnonzero(~self.is_mapped)
-        if len(full) < 2:
+        """Some squares at random, in random order: in each stratum as many as in the next, in that without footprints fewer."""
+        if (self.mapped > 0).sum() < 2:
             raise InputError("footprints lie in fewer than two squares; choose a smaller `side_m`")
-        from_empty = min(len(empty), max(round(count * EMPTY_SHARE), count - len(full)))
-        from_full = min(len(full), count - from_empty)
-        chosen = np.concatenate(
-            [rng.choice(full, from_full, replace=False), rng.choice(empty, from_empty, replace=False)]
-        )
-        return self._describe(rng.permutation(chosen), digest)
+        rng = np.random.default_rng(seed)
+        return self._describe(draw_squares(self.mapped, count, rng), digest)
 
     def _describe(self, chosen: NDArray[np.intp], digest: str) -> gpd.GeoDataFrame:
-        full = self.is_mapped[chosen]
+        stratum, names = classify_squares(self.mapped)
+        sizes = np.bincount(stratum)
         shapes = self.squares.shapes[chosen]
         left, bottom, _, _ = shapely.bounds(shapes).T
         columns = {
             "id": np.arange(1, len(chosen) + 1),
             "done": np.zeros(len(chosen), dtype=bool),
             "remark": np.full(len(chosen), "", dtype=object),
-            "stratum": np.where(full, WITH_FOOTPRINTS, WITHOUT_FOOTPRINTS),
+            "stratum": np.asarray(names, dtype=object)[stratum[chosen]],
             "mapped": self.mapped[chosen],
-            "stratum_squares": np.where(full, self.is_mapped.sum(), (~self.is_mapped).sum()),
+            "stratum_squares": sizes[stratum[chosen]],
             "left": left,
             "bottom": bottom,
             "map": np.full(len(chosen), digest, dtype=object),
         }
         return gpd.GeoDataFrame(columns, geometry=shapes, crs=self.squares.crs)
+
+
+def classify_squares(mapped: NDArray[np.int64]) -> tuple[NDArray[np.intp], list[str]]:
+    """The stratum of each square by its number of footprints, and what the strata are called: none, few, some, many."""
+    found = np.sort(mapped[mapped > 0])
+    parts = np.searchsorted(np.cumsum(found), found.sum() * np.arange(1, CLASSES) / CLASSES)
+    limits = np.unique(np.concatenate([[0], found[parts], [found[-1]]]))
+    stratum = np.searchsorted(limits, mapped)
+    names = ["no footprints"] + [f"{low + 1} to {high} footprints" for low, high in pairwise(limits.tolist())]
+    return stratum, names
+
+
+def draw_squares(mapped: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Some squares by their numbers: a part of them without footprints, the rest evenly from the other strata."""
+    stratum, names = classify_squares(mapped)
+    sizes = np.bincount(stratum, minlength=len(names))
+    wanted = np.zeros(len(names), dtype=np.int64)
+    wanted[0] = min(sizes[0], round(count * EMPTY_SHARE))
+    for place in range(count - int(wanted[0])):
+        wanted[1 + place % (len(names) - 1)] += 1
+    drawn = np.minimum(wanted, sizes)
+    for index in np.argsort(drawn - sizes):  # what one stratum has not, those with the most left give
+        drawn[index] += min(sizes[index] - drawn[index], min(count, len(mapped)) - drawn.sum())
+    chosen = [
+        rng.choice(np.flatnonzero(stratum == index), int(n), replace=False) for index, n in enumerate(drawn)
+    ]
+    return np.asarray(rng.permutation(np.concatenate(chosen)))
 
 
 def make_square_frame(
@@ -123,19 +143,28 @@ class MarkedSquares:
         A ratio (Cochran 1977, 6.11): M sum(w t) / sum(w m), with t marks and m footprints in a square that stands for w, and M
         footprints in all. Its variance is that of t - R m in each stratum. Where these are all alike, half a building more is
         taken for its spread, so that a few squares without an error do not pass for a map without one. The interval is
-        Student's, with as many degrees of freedom as there are squares with footprints, less one.
+        Student's on the scale of logarithms, its degrees of freedom after Satterthwaite (1946).
         """
         held = float((self.weights * self.mapped).sum())
         if (self.mapped > 0).sum() < 2:
             raise InputError("fewer than two squares with footprints are done; mark the buildings of more")
         ratio = float((self.weights * self.marked).sum()) / held
-        rests = self.marked - ratio * self.mapped
-        variance = sum(self._estimate_variance(self.stratum == name, rests) for name in set(self.stratum))
-        degrees = int((self.mapped > 0).sum()) - 1
-        reach = student.ppf(1 - TAIL, degrees) * np.sqrt(variance) * footprints / held
         value = footprints * ratio
-        low = max(value - reach, float(self.marked.sum()))
-        return Interval(np.array(value), np.array(low), np.array(value + reach))
+        if not value:
+            return Interval(np.array(0.0), np.array(0.0), np.array(np.nan))
+        reach = self._estimate_reach(self.marked - ratio * self.mapped) / (held * ratio)
+        low = max(value * np.exp(-reach), float(self.marked.sum()))
+        return Interval(np.array(value), np.array(low), np.array(value * np.exp(reach)))
+
+    def _estimate_reach(self, rests: FloatArray) -> float:
+        """How far the interval of the sum of what remains reaches to each side."""
+        strata = [self.stratum == name for name in np.unique(self.stratum)]
+        variances = np.array([self._estimate_variance(chosen, rests) for chosen in strata])
+        if not variances.sum():
+            return 0.0
+        degrees = np.array([max(int(chosen.sum()) - 1, 1) for chosen in strata])
+        together = variances.sum() ** 2 / (variances**2 / degrees).sum()
+        return float(student.ppf(1 - TAIL, together) * np.sqrt(variances.sum()))
 
     def _estimate_variance(self, chosen: NDArray[np.bool_], rests: FloatArray) -> float:
         """What the squares of a stratum add to the variance of the number of buildings."""

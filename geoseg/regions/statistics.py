@@ -15,7 +15,7 @@ from geoseg.footprints.measure import AreaCrs, Extent, FloatArray, Georeferenced
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.raster.coding import NODATA, find_unknown
 from geoseg.raster.grid import Grid, Window
-from geoseg.regions.adjustment import AreaAdjuster
+from geoseg.regions.adjustment import AreaAdjuster, add_background
 from geoseg.regions.pixels import RegionOverlay, RegionPixels
 from geoseg.regions.polygons import Regions
 
@@ -203,11 +203,6 @@ class RegionStatistics:
         for tally in self._parts_added:
             np.add.at(sums, self._row(tally), tally.area_m2)
         return sums.reshape(len(self.regions), len(self.names))
-
-
-def add_background(built: FloatArray, base: FloatArray) -> FloatArray:
-    """Mapped areas (region, class) with the background before them: what of `base` is not built."""
-    return np.column_stack([np.maximum(base - built.sum(axis=1), 0.0), built])
 
 
 def read_confidence(footprints: gpd.GeoDataFrame) -> FloatArray:

@@ -19,13 +19,19 @@ from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray
 from geoseg.footprints.write.samples import POINTS, SQUARES
 from geoseg.raster.grid import WGS84, Grid, Window, find_transformer
-from geoseg.regions.adjustment import ALL_POINTS, BACKGROUND, OWN_POINTS, SampleAdjustment
+from geoseg.regions.adjustment import (
+    ALL_POINTS,
+    BACKGROUND,
+    OWN_POINTS,
+    SampleAdjustment,
+    add_background,
+)
 from geoseg.regions.estimates import AnsweredPoints, Interval
 from geoseg.regions.mapped import MapDigest
 from geoseg.regions.points import AnsweredSample, read_points
 from geoseg.regions.polygons import Regions
 from geoseg.regions.squares import has_done_squares, read_squares
-from geoseg.regions.statistics import RegionStatistics, add_background
+from geoseg.regions.statistics import RegionStatistics
 
 log = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ COLUMNS = {POINTS: POINT_COLUMNS, SQUARES: SQUARE_COLUMNS, MARKS: MARK_COLUMNS}
 TO_DO: Colour = (255, 255, 0)
 CLEAR: Colour = (0, 158, 115)
 DOUBT: Colour = (150, 150, 150)
-DONE = {SQUARES: '"done"', POINTS: "coalesce(\"answer\", '') <> ''"}
+DONE = {SQUARES: 'coalesce("done", false)', POINTS: "coalesce(\"answer\", '') <> ''"}
 STILL_TO_DO = {SQUARES: '"done" IS NULL OR "done" = 0', POINTS: '"answer" IS NULL OR "answer" = \'\''}
 
 
