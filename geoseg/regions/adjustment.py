@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from geoseg.regions.estimates import (
     Z_95,
     AnsweredPoints,
     Interval,
+    RegionShares,
     Shares,
     estimate_areas,
     estimate_found_share,
@@ -22,9 +23,9 @@ from geoseg.regions.estimates import (
 )
 
 BACKGROUND = "background"
-OWN_POINTS, ALL_POINTS = "own points", "all points"
-LEAST_OWN = 10
-"""A region is judged by its own points from so many on in each class that is mapped there (chosen by simulation)."""
+OWN_POINTS, BOTH, ALL_POINTS = "own points", "own and all points", "all points"
+MOSTLY = 0.5
+"""From this weight of its own points on, in each class that is mapped there, a region is judged by them."""
 
 
 class AreaAdjuster(Protocol):
@@ -117,36 +118,37 @@ class SampleAdjustment:
         ).estimate_shares()
 
     @cached_property
-    def own(self) -> Shares:
-        """The shares of each mapped class in each region, by the points that lie there: (region, class, truth)."""
-        shares, shape = self.points.estimate_shares(), self._counts.shape[1:]
-        return Shares(shares.value.reshape(shape), shares.points.reshape(shape))
-
-    @cached_property
     def own_counts(self) -> NDArray[np.int64]:
         """Points by (region, mapped class)."""
         return np.asarray(self._counts.sum(axis=(0, 3)))
 
     @cached_property
-    def spread(self) -> FloatArray:
-        """By how much a region's shares may differ from the pooled ones: (class, truth)."""
-        counts = self.own_counts.astype(np.float64)
-        truths = range(len(self.classes))
-        return np.stack([estimate_regional_spread(self.own.value[..., j], counts) for j in truths], axis=1)
+    def regional(self) -> RegionShares:
+        """The shares of each mapped class in each region, by the points there and by those elsewhere."""
+        own = self._estimate(self._counts)
+        elsewhere = self._estimate(self._counts.sum(axis=1, keepdims=True) - self._counts)
+        counts, truths = self.own_counts.astype(np.float64), range(len(self.classes))
+        spread = np.stack([estimate_regional_spread(own.value[..., j], counts) for j in truths], axis=1)
+        return RegionShares(own, elsewhere, spread)
 
-    def uses_own_points(self, mapped_m2: FloatArray) -> NDArray[np.bool_]:
-        """Whether each region has enough points of its own in every class that is mapped there."""
-        enough = self.own_counts[: len(mapped_m2)] >= LEAST_OWN
-        return np.asarray((enough | (mapped_m2 <= 0)).all(axis=-1))
+    def _estimate(self, counts: NDArray[np.int64]) -> Shares:
+        """The shares of (region, class, truth) by points that are counted so."""
+        flat = counts.reshape(len(counts), -1, counts.shape[-1])
+        found = replace(self.points, counts=flat).estimate_shares()
+        return Shares(found.value.reshape(counts.shape[1:]), found.points.reshape(counts.shape[1:]))
+
+    def describe_sources(self, mapped_m2: FloatArray) -> NDArray[np.object_]:
+        """Whether the figures of each region rest on its own points, on all points, or on both."""
+        weight = np.nan_to_num(self.regional.own_weight[: len(mapped_m2)]).min(axis=-1)
+        least = np.where(mapped_m2 > 0, weight, 1.0).min(axis=-1)
+        has_own = self.own_counts[: len(mapped_m2)].sum(axis=-1) > 0
+        names = np.where(least >= MOSTLY, OWN_POINTS, np.where(has_own, BOTH, ALL_POINTS))
+        return names.astype(object)
 
     def adjust_areas(self, mapped_m2: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """By a region's own points where there are enough of them, else by all points and how much regions differ."""
-        regions = len(mapped_m2)
-        own = estimate_areas(mapped_m2, Shares(self.own.value[:regions], self.own.points[:regions]).interval)
-        pooled = estimate_areas(mapped_m2, self.pooled.interval, self.spread)
-        chosen = self.uses_own_points(mapped_m2)[:, None]
-        low, high = (np.where(chosen, o, p) for o, p in ((own.low, pooled.low), (own.high, pooled.high)))
-        return np.where(chosen, own.value, pooled.value), low, high
+        """Area of each class in each region, and both ends of its 95 % interval."""
+        found = estimate_areas(mapped_m2, self.regional.interval[: len(mapped_m2)])
+        return found.value, found.low, found.high
 
     def estimate_whole(self, mapped_m2: FloatArray) -> Interval:
         """The area of each class on all the ground."""

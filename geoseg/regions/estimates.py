@@ -118,19 +118,59 @@ def estimate_regional_spread(shares: FloatArray, points: FloatArray) -> FloatArr
     return spread
 
 
-def estimate_areas(mapped_m2: FloatArray, shares: Interval, spread: FloatArray | float = 0.0) -> Interval:
+@dataclass(frozen=True)
+class RegionShares:
+    """The shares of a region, by its own points and by those elsewhere: (region, cell, truth).
+
+    What is found elsewhere counts as so many points as know as much about this region: fewer, the more regions differ. This is
+    the small-area estimate of Fay and Herriot (1979) in the form of a beta prior: a region without a point has the shares
+    of all others, one with many points has its own.
+    """
+
+    own: Shares
+    elsewhere: Shares
+    spread: FloatArray
+    """By how much the shares of regions differ: (cell, truth)."""
+
+    @property
+    def borrowed(self) -> FloatArray:
+        """How many points the rest of the map counts for."""
+        points = self.elsewhere.points
+        with np.errstate(invalid="ignore", divide="ignore"):
+            near = (np.nan_to_num(self.elsewhere.value) * points + LENT) / (points + 2 * LENT)
+            by_chance = near * (1 - near)
+            return np.where(points > 0, by_chance / (by_chance / points + self.spread**2), 0.0)
+
+    @property
+    def own_weight(self) -> FloatArray:
+        """How much the region's own points count, from 0 to 1."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.own.points / (self.own.points + self.borrowed))
+
+    @property
+    def interval(self) -> Interval:
+        """Both together; where no point of the region's own met an error, it may have none."""
+        own, borrowed = np.nan_to_num(self.own.value), self.borrowed
+        points = self.own.points + borrowed
+        hits = self.own.points * own
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = (hits + borrowed * np.nan_to_num(self.elsewhere.value)) / points
+        low, high = find_share_limits(value, points)
+        low = np.where(hits < SMALLEST, 0.0, low)
+        return Interval(value, low, np.where(self.own.points - hits < SMALLEST, 1.0, high))
+
+
+def estimate_areas(mapped_m2: FloatArray, shares: Interval) -> Interval:
     """The area of each truth where the map has so many square metres of each cell: (..., cell) gives (..., truth).
 
     The intervals of the shares are joined by their squares (Newcombe 1998; "MOVER", Zou and Donner 2008), so each side has its
-    own reach, and no error met is not taken for none made. `shares` are (cell, truth), or as many as there are rows;
-    `spread` is by how much those of this region may differ from them (cell, truth).
+    own reach, and no error met is not taken for none made. `shares` are (cell, truth), or as many as there are rows.
     """
     mapped = mapped_m2[..., None]
     there, whole = mapped > 0, mapped_m2.sum(axis=-1, keepdims=True)
 
     def join(steps: FloatArray) -> FloatArray:
-        squares = np.where(there, mapped**2 * (steps**2 + (Z_95 * spread) ** 2), 0.0)
-        return np.asarray(np.sqrt(squares.sum(axis=-2)))
+        return np.asarray(np.sqrt(np.where(there, (mapped * steps) ** 2, 0.0).sum(axis=-2)))
 
     value = np.where(there, mapped * shares.value, 0.0).sum(axis=-2)
     value = np.where(whole > 0, value, np.nan)

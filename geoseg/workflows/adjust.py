@@ -20,9 +20,7 @@ from geoseg.footprints.measure import FloatArray
 from geoseg.footprints.write.samples import POINTS, SQUARES
 from geoseg.raster.grid import WGS84, Grid, Window, find_transformer
 from geoseg.regions.adjustment import (
-    ALL_POINTS,
     BACKGROUND,
-    OWN_POINTS,
     SampleAdjustment,
     add_background,
 )
@@ -229,10 +227,9 @@ def describe_sources(found: SampleAdjustment, statistics: RegionStatistics) -> d
     """For each row of the table: how many points of its own the region has, and which ones its figures come from."""
     order = [statistics.names.index(name) for name in found.classes[1:]]
     mapped = add_background(statistics.built_areas[:, order], statistics.base_areas)
-    own = found.uses_own_points(mapped)
     kinds = len(statistics.names)
-    counts = found.own_counts[: len(own)].sum(axis=1)
+    counts = found.own_counts[: len(mapped)].sum(axis=1)
     return {
         "sample_points": np.repeat(counts, kinds),
-        "adjusted_by": np.repeat(np.where(own, OWN_POINTS, ALL_POINTS).astype(object), kinds),
+        "adjusted_by": np.repeat(found.describe_sources(mapped), kinds),
     }

@@ -4,7 +4,7 @@
 
 A made map is 144 m square, with nine regions and about 250 buildings; a pixel is 0.3 m. Errors are of five kinds. Each map
 gets a sample as `geoseg sample` draws it, answered by the truth, and figures as `geoseg stats --samples` makes them. Points are
-drawn over the whole map, or in each region; a region with few points of its own is judged by all points.
+drawn over the whole map, or in each region; a region with few points of its own borrows from the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from machine import machine, table
 from numpy.typing import NDArray
 
-from geoseg.regions.adjustment import BACKGROUND, SampleAdjustment, add_background
+from geoseg.regions.adjustment import BACKGROUND, OWN_POINTS, SampleAdjustment, add_background
 from geoseg.regions.drawing import EXPECTED_BACKGROUND, EXPECTED_MAPPED, Strata, allocate_points
 from geoseg.regions.estimates import AnsweredPoints, Interval
 from geoseg.regions.squares import MarkedSquares, classify_squares, draw_squares
@@ -67,6 +67,8 @@ class MadeMap:
     mapped: NDArray[np.bool_]
     buildings: Boxes
     footprints: Boxes
+    odd: int
+    """The region in which the map is worse than elsewhere, where there is one."""
 
 
 def make_region_raster() -> NDArray[np.intp]:
@@ -97,18 +99,18 @@ def make_map(rng: np.random.Generator, kind: str) -> MadeMap:
     small = buildings.boxes[:, 2] * buildings.boxes[:, 3] < SMALL_PIXELS
     misses_small = kind in ("missed small", "all of them")
     found = rng.random(len(small)) >= np.where(small & misses_small, MISSED_SMALL, MISSED)
-    boxes = buildings.boxes[found]
+    boxes, odd = buildings.boxes[found], int(rng.integers(REGIONS))
     if kind in ("false alarms", "all of them"):
-        boxes = np.concatenate([boxes, make_false_alarms(rng)])
+        boxes = np.concatenate([boxes, make_false_alarms(rng, odd)])
     mapped = Boxes(boxes).draw(int(kind in ("fat outlines", "all of them")))
     joined = kind in ("fat outlines", "all of them")
     counted = boxes[rng.random(len(boxes)) >= JOINED * joined]
-    return MadeMap(buildings.draw(), mapped, buildings, Boxes(counted))
+    return MadeMap(buildings.draw(), mapped, buildings, Boxes(counted), odd)
 
 
-def make_false_alarms(rng: np.random.Generator) -> NDArray[np.intp]:
+def make_false_alarms(rng: np.random.Generator, region: int) -> NDArray[np.intp]:
     """Boxes all over one region."""
-    corner = rng.integers(0, ACROSS, 2) * (SIDE // ACROSS)
+    corner = np.array(divmod(region, ACROSS)) * (SIDE // ACROSS)
     sizes = rng.integers(4, 14, (FALSE_ALARMS, 2))
     return np.concatenate([corner + rng.integers(0, SIDE // ACROSS - sizes), sizes], axis=1)
 
@@ -179,10 +181,15 @@ def judge_points(tally: Tally, made: MadeMap, points: AnsweredPoints, mapped: ND
     tally.add("whole", float(whole.low[1]), float(whole.high[1]), truth)
     tally.add("normal", *compute_normal_interval(found, mapped.sum(axis=0), whole), truth)
     _, low, high = found.adjust_areas(mapped)
-    own = found.uses_own_points(mapped)
+    own = found.describe_sources(mapped) == OWN_POINTS
     true = np.bincount(REGION[made.truth], minlength=REGIONS)
     for region in range(REGIONS):
-        tally.add("own" if own[region] else "few", low[region, 1], high[region, 1], max(true[region], 1))
+        figures = low[region, 1], high[region, 1], max(true[region], 1)
+        tally.add("regions", *figures)
+        if own[region]:
+            tally.add("own", *figures)
+        if region == made.odd:
+            tally.add("odd", *figures)
 
 
 def compute_normal_interval(
@@ -224,7 +231,7 @@ def list_rows(maps: int, kinds: Sequence[str] = KINDS) -> Iterator[tuple[object,
     for kind in kinds:
         for design, tally in zip(DESIGNS, simulate(kind, maps), strict=True):
             drawn = "each region" if design.by_region else "the whole"
-            shown = [tally.describe(what) for what in ("whole", "own", "few")]
+            shown = [tally.describe(what) for what in ("whole", "regions", "own", "odd")]
             normal = f"{tally.coverage('normal'):.1%}"
             yield (
                 kind,
@@ -245,7 +252,10 @@ def main() -> None:
     print(
         f"{machine()}; {given.maps} maps a row; how often intervals of 95 % held the truth (median half width)\n"
     )
-    header = ("errors", "points", "drawn over", "whole area", "normal", "regions, own points", "regions, all points", "squares", "number")  # fmt: skip
+    header = (
+        *("errors", "points", "drawn over", "whole area", "normal", "regions", "by own points", "odd region"),
+        *("squares", "number"),
+    )
     print(table(header, list(list_rows(given.maps))))
 
 

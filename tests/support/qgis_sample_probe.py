@@ -46,7 +46,7 @@ def seen_project(path):
         "read": read,
         "layers": [
             [layer.name(), layer.isValid(), node.isVisible(), layer.featureCount() if hasattr(layer, "featureCount") else None]
-            for node, layer in zip(project.layerTreeRoot().findLayers(), layers)
+            for node, layer in zip(project.layerTreeRoot().findLayers(), layers, strict=True)
         ],
         "bookmarks": [
             [mark.name(), mark.group(), mark.extent().crs().isValid(), mark.extent().width()]

@@ -120,7 +120,7 @@ SAMPLE_COLUMNS = (
         "adjusted_by",
         "text",
         "Adjusted by",
-        "The region's own points, or all points where it has too few of its own.",
+        "What the figures rest on: own points, all points where the region has none, or both.",
         "adj_by",
     ),
     Column(
