@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray
 from geoseg.footprints.write.samples import NOT_BUILDING, POINTS, UNSURE
+from geoseg.io.access import is_sqlite_file
 from geoseg.io.atomic import explain_write_errors, replace_text
 from geoseg.io.layers import parse_layer_crs, read_layer
 from geoseg.raster.grid import ELLIPSOID, WGS84, find_transformer
@@ -271,31 +272,42 @@ def refuse_unknown_answers(path: Path, frame: pd.DataFrame, known: Iterable[str]
 
 def set_answer(path: Path, number: int, answer: str, remark: str | None = None) -> None:
     """Write what was seen at a point, at once and safely: an interruption leaves the file as it was before or after."""
+    if remark is not None:
+        set_values(path, "remark", {number: remark})
+    set_answers(path, {number: answer})
+
+
+def set_answers(path: Path, answers: Mapping[int, str]) -> None:
+    """Write the answers of several points, all or none."""
+    set_values(path, "answer", answers)
+
+
+def set_values(path: Path, column: str, values: Mapping[int, str]) -> None:
     if path.suffix.lower() == ".csv":
-        set_answer_in_table(path, number, answer, remark)
+        set_values_in_table(path, column, values)
     else:
-        set_answer_in_geopackage(path, number, answer, remark)
+        set_values_in_geopackage(path, column, values)
 
 
-def set_answer_in_geopackage(path: Path, number: int, answer: str, remark: str | None) -> None:
-    changes = {"answer": answer} | ({} if remark is None else {"remark": remark})
-    assigned = ", ".join(f"{name} = ?" for name in changes)
+def set_values_in_geopackage(path: Path, column: str, values: Mapping[int, str]) -> None:
+    if not is_sqlite_file(path):  # SQLite would make a new one
+        raise InputError(f"{path}: is no GeoPackage of points; make one with geoseg sample")
     with explain_write_errors(path), closing(sqlite3.connect(path)) as base, base:
         for name in ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
             base.create_function(
                 name, 1, lambda shape: None
             )  # triggers name them; they run where shapes change
-        done = base.execute(f"UPDATE {POINTS} SET {assigned} WHERE id = ?", [*changes.values(), number])  # noqa: S608
-    if not done.rowcount:
-        raise InputError(f"{path}: has no point {number}")
+        for number, value in values.items():
+            done = base.execute(f"UPDATE {POINTS} SET {column} = ? WHERE id = ?", [value, int(number)])  # noqa: S608
+            if not done.rowcount:
+                raise InputError(f"{path}: has no point {number}")
 
 
-def set_answer_in_table(path: Path, number: int, answer: str, remark: str | None) -> None:
+def set_values_in_table(path: Path, column: str, values: Mapping[int, str]) -> None:
     frame = read_point_table(path)
-    row = pd.to_numeric(frame["id"], errors="coerce") == number
-    if not row.any():
-        raise InputError(f"{path}: has no point {number}")
-    frame.loc[row, "answer"] = answer
-    if remark is not None:
-        frame.loc[row, "remark"] = remark
+    numbers = pd.to_numeric(frame["id"], errors="coerce")
+    unknown = set(values) - set(numbers)
+    if unknown:
+        raise InputError(f"{path}: has no point {min(unknown)}")
+    frame[column] = numbers.map(values).where(numbers.isin(list(values)), frame[column])
     replace_text(path, frame.to_csv(index=False, lineterminator="\n"))
