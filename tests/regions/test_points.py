@@ -88,7 +88,9 @@ def test_points_added_by_hand_are_left_out(points: Path, heard: Heard) -> None:
     assert any("2 points were added by hand" in line for line in heard.warnings)
 
 
-@pytest.mark.parametrize(("second", "expected"), [("not", "unsure"), ("building", "building"), ("", "building")])
+@pytest.mark.parametrize(
+    ("second", "expected"), [("not", "unsure"), ("building", "building"), ("", "building")]
+)
 def test_points_answered_twice(points: Path, second: str, expected: str) -> None:
     def again(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         first = frame["id"] == 1

@@ -226,6 +226,7 @@ def choose_widget(name: str, table: str, classes: Sequence[str]) -> tuple[str, s
 ZOOM_M = {POINTS: 60.0, SQUARES: 0.0}
 """How wide the view is around a point: a house and its neighbours. Around a square it is the square itself."""
 
+ZOOMS = {POINTS: "canvas.zoomScale(500)", SQUARES: "canvas.zoomByFactor(1.3)"}
 NEXT_PLACE = """from qgis.core import QgsProject, QgsFeatureRequest, QgsCoordinateTransform
 from qgis.utils import iface
 layer = QgsProject.instance().mapLayer('[% @layer_id %]')
@@ -234,7 +235,7 @@ for feature in layer.getFeatures(request):
     canvas = iface.mapCanvas()
     box = QgsCoordinateTransform(layer.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance())
     canvas.setExtent(box.transformBoundingBox(feature.geometry().boundingBox()))
-    canvas.zoomScale({scale}) if {scale} else canvas.zoomByFactor(1.3)
+    {zoom}
     layer.selectByIds([feature.id()])
     iface.openFeatureForm(layer, feature, False, False)
     canvas.refresh()
@@ -243,7 +244,7 @@ for feature in layer.getFeatures(request):
 
 def format_action(table: str) -> str:
     """An action of the layer that goes to the next place without an answer and opens its form."""
-    code = NEXT_PLACE.format(done=DONE[table].replace("'", "\\'"), scale=500 if table == POINTS else 0)
+    code = NEXT_PLACE.format(done=DONE[table].replace("'", "\\'"), zoom=ZOOMS[table])
     return (
         '  <attributeactions>\n    <actionsetting type="1" id="{00000000-0000-4000-8000-000000000001}" '
         f'name="Next to do" shortTitle="Next to do" notificationMessage="" capture="0" icon="" isEnabledOnlyWhenEditable="0" '
