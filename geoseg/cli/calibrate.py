@@ -31,7 +31,7 @@ def command(*, model: str, samples: Path, out: Path, overwrite: bool, as_json: b
 
     \b
     Example:
-      geoseg calibrate runs/roofs --samples answered.gpkg --out runs/roofs-here
+      geoseg calibrate runs/roofs --samples points.gpkg --out runs/roofs-here
     """
     with explain_missing_torch("calibrating"):
         from geoseg.evaluation.calibrate import calibrate_model

@@ -119,13 +119,13 @@ def sample_map(
     rng: np.random.Generator, made: MadeMap, points: int, by_region: bool
 ) -> tuple[AnsweredPoints, NDArray[np.float64]]:
     """Answered points as the tool draws and counts them, and the mapped area of each region and class."""
-    stratum = made.mapped + (2 * REGION if by_region else 0)
-    codes, stratum = np.unique(stratum, return_inverse=True)
-    pixels = np.bincount(stratum.ravel())
+    flat = (made.mapped + (2 * REGION if by_region else 0)).astype(np.uint8).ravel()
+    codes = np.flatnonzero(np.bincount(flat))
+    flat = np.searchsorted(codes, np.arange(flat.max() + 1)).astype(np.uint8)[flat]
+    pixels = np.bincount(flat)
     likely = np.where(codes % 2, EXPECTED_MAPPED, EXPECTED_BACKGROUND)
     strata = Strata((), (BACKGROUND,) * len(codes), codes, pixels[None], pixels[None].astype(float), likely)
     drawn = allocate_points(points, strata)
-    flat = stratum.ravel()
     chosen = np.concatenate(
         [rng.choice(np.flatnonzero(flat == h), n, replace=False) for h, n in enumerate(drawn)]
     )
