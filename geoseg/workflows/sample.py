@@ -20,8 +20,10 @@ from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.write.project import PROJECT_SUFFIXES
 from geoseg.footprints.write.samples import (
     MARKS,
+    NOT_BUILDING,
     POINTS,
     SQUARES,
+    UNSURE,
     SampleProject,
     write_point_table,
     write_sample_layers,
@@ -31,6 +33,7 @@ from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.raster.grid import WGS84, find_transformer
 from geoseg.raster.source import open_raster
+from geoseg.regions.adjustment import BACKGROUND
 from geoseg.regions.drawing import (
     DrawnPixels,
     Strata,
@@ -102,6 +105,11 @@ def draw_sample(footprints: Path, out: Path, options: SampleOptions) -> SampleRe
     command = describe_command("sample", [str(footprints), str(out)], options)
     outputs = check_sample_outputs(footprints, out, options, command)
     layer = FootprintLayer.open(footprints)
+    taken = {NOT_BUILDING, UNSURE, BACKGROUND} & set(layer.classes)
+    if taken:
+        raise InputError(
+            f"{footprints}: has a class {min(taken)}, which is an answer of its own; give it another name"
+        )
     rasters = StatsRasters.open(options.mask, options.probability)
     if rasters is None:
         raise InputError(
@@ -120,7 +128,7 @@ def draw_sample(footprints: Path, out: Path, options: SampleOptions) -> SampleRe
         else:
             write_sample_layers(out, layers, source.classes, delivery)
         if options.qgis_project:
-            project = SampleProject(out, footprints, options.image)
+            project = SampleProject(out, footprints, options.image, layer.name)
             write_sample_project(project, options.qgis_project, layers, delivery)
     return SampleResult(out, strata, len(layers.get(SQUARES, ())), half_width)
 

@@ -116,6 +116,57 @@ def test_in_degrees_pixels_are_drawn_by_their_true_area(tmp_path: Path) -> None:
     assert frame.groupby("stratum")["stratum_m2"].first().sum() == pytest.approx(true, rel=1e-3)
 
 
+def test_a_map_read_in_many_strips_is_drawn_as_well(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.raster.mask.STRIP_PIXELS", 40 * 800)
+    frame = read(draw(place, "strips.gpkg", points=200))
+    whole = read(draw(place, "b.gpkg", points=200)).groupby("stratum")["stratum_m2"].first()
+    assert frame.groupby("stratum")["stratum_m2"].first().to_dict() == pytest.approx(whole.to_dict())
+    with rasterio.open(place / "mask.tif") as dataset:
+        values = [v[0] for v in dataset.sample(zip(frame.geometry.x, frame.geometry.y, strict=True))]
+    assert frame["mapped"].tolist() == ["building" if value == 1 else "background" for value in values]
+    below = (TOP - frame.geometry.y) // 40
+    assert below.nunique() > 10
+
+
+@pytest.fixture
+def two_classes(place: Path, tmp_path: Path) -> Path:
+    """The same map with houses in the west and sheds in the east, in a layer of another name."""
+    frame = gpd.read_file(place / "buildings.gpkg", layer="buildings")
+    is_west = frame.geometry.bounds["minx"] < (LEFT + RIGHT) / 2
+    frame.assign(**{"class": np.where(is_west, "house", "shed")}).to_file(
+        tmp_path / "buildings.gpkg", layer="roofs"
+    )
+    for name in ("mask.tif", "wards.gpkg"):
+        (tmp_path / name).write_bytes((place / name).read_bytes())
+    return tmp_path
+
+
+def test_several_classes_have_strata_answers_and_figures_of_their_own(two_classes: Path) -> None:
+    sample = draw(two_classes, points=150, qgis_project=two_classes / "points.qgz")
+    assert (two_classes / "points.qgz").exists()
+    answer(sample, lambda number, mapped: "shed" if mapped == "house" and number % 4 == 0 else mapped)
+    summary = json.loads(stats(two_classes, sample).stdout)
+    house, shed = summary["accuracy"][1:]
+    assert (house["class"], shed["class"]) == ("house", "shed")
+    assert 0.5 < house["users_accuracy"] < 0.95
+    assert shed["users_accuracy"] == 1
+    assert shed["producers_accuracy"] < 1
+    assert house["adjusted_area_m2"] + shed["adjusted_area_m2"] == pytest.approx(
+        house["mapped_area_m2"] + shed["mapped_area_m2"]
+    )
+
+
+def test_a_class_that_is_called_as_an_answer_is_refused(two_classes: Path) -> None:
+    frame = gpd.read_file(two_classes / "buildings.gpkg").assign(**{"class": "unsure"})
+    frame.to_file(two_classes / "odd.gpkg")
+    done = run(
+        *("sample", two_classes / "odd.gpkg", "--mask", two_classes / "mask.tif"),
+        *("--out", two_classes / "points.gpkg"),
+    )
+    assert done.exit_code == 2
+    assert "has a class unsure" in done.output
+
+
 def test_half_widths_ask_for_points_and_more_where_they_are_narrower(place: Path) -> None:
     wide, narrow = (
         json.loads(

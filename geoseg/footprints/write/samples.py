@@ -266,6 +266,8 @@ class SampleProject:
     sample: Path
     footprints: Path
     image: str | None = None
+    layer: str = BUILDINGS
+    """The layer of the footprints, where their file is a GeoPackage."""
 
 
 def write_sample_project(
@@ -287,7 +289,7 @@ def list_sample_layers(
             source = f"{layer.source}|subset={STILL_TO_DO[table]}"
             yield replace(layer, name=f"{TITLES[table]}, still to do", source=source)
         yield replace(layer, shown=table not in STILL_TO_DO)
-    footprints = make_vector_layer("Buildings", project.footprints, BUILDINGS, folder, find)
+    footprints = make_vector_layer("Buildings", project.footprints, project.layer, folder, find)
     yield replace(footprints, shown=False)  # seen first, the map would lead whoever answers
     if project.image:
         yield make_raster_layer("Image", project.image, folder, find)
