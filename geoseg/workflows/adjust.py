@@ -170,18 +170,28 @@ class MapSample:
                 "this one says"
             )
         found = SampleAdjustment((BACKGROUND, *self.classes), self.points.count(statistics.regions))
-        refuse_unknown_classes(self.path, found, add_background(self._mapped_m2[None], self._whole_m2())[0])
+        refuse_unknown_classes(self.path, found, self.mapped_areas)
         statistics.adjust_by(found)
         return found
 
-    def _whole_m2(self) -> FloatArray:
-        """All the ground that the points stand for."""
+    @property
+    def mapped_areas(self) -> FloatArray:
+        """What the map says of the ground that the points stand for: the area of the background, then of each class.
+
+        Of the map that they were drawn from these are the strata, which leave out footprints on ground not seen.
+        """
         assert self.points
-        return np.array([self.points.sample.strata_m2.sum()])
+        strata = self.points.sample.strata
+        if self.is_same_map:
+            by_class = strata.groupby("mapped")["stratum_m2"].sum()
+            return np.asarray(by_class.reindex([BACKGROUND, *self.classes], fill_value=0.0), np.float64)
+        whole = np.array([strata["stratum_m2"].sum()])
+        areas: FloatArray = add_background(self._mapped_m2[None], whole)[0]
+        return areas
 
     def describe_accuracy(self, found: SampleAdjustment) -> pd.DataFrame:
         """A row for each class: its area on all the ground, and how well the map shows it."""
-        mapped = add_background(self._mapped_m2[None], self._whole_m2())[0]
+        mapped = self.mapped_areas
         columns: dict[str, Any] = {
             "class": found.classes,
             "points": found.own_counts.sum(axis=0),
