@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from geoseg.datasets.prepare import PrepareResult
 from geoseg.errors import GeosegError as GeosegError
 from geoseg.errors import InputError as InputError
+from geoseg.evaluation.calibrate import CalibrationResult
 from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.sample import SampleResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -24,11 +26,13 @@ __all__ = [
     "Card",
     "GeosegError",
     "InputError",
+    "calibrate",
     "evaluate",
     "infer",
     "open_model",
     "plot",
     "prepare",
+    "sample",
     "stats",
     "train",
     "vectorize",
@@ -36,6 +40,12 @@ __all__ = [
 
 File = str | os.PathLike[str]
 
+def calibrate(
+    model: File,
+    samples: File,
+    out: File,
+    overwrite: bool = False,
+) -> CalibrationResult: ...
 def evaluate(
     predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
     truth: File | gpd.GeoDataFrame,
@@ -105,6 +115,23 @@ def plot(
     attribution: str | None = None,
     width: int = 1600,
 ) -> Axes: ...
+def sample(
+    footprints: File | gpd.GeoDataFrame,
+    out: File,
+    *,
+    mask: File | None = None,
+    probability: File | None = None,
+    image: str | None = None,
+    points: int | None = None,
+    half_width: str | None = None,
+    squares: int | None = None,
+    side_m: float = 50.0,
+    seed: int = 1,
+    regions: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    region_id: str | None = None,
+    qgis_project: File | None = None,
+    overwrite: bool = False,
+) -> SampleResult: ...
 def stats(
     footprints: File | gpd.GeoDataFrame,
     regions: File | gpd.GeoDataFrame,
@@ -115,6 +142,7 @@ def stats(
     mask: File | None = None,
     area_crs: str = "auto",
     csv: File | None = None,
+    samples: File | None = None,
     overwrite: bool = False,
 ) -> StatsResult: ...
 def train(

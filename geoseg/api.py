@@ -20,17 +20,19 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import InferOptions, SampleOptions, StatsOptions, VectorizeOptions
 
 if TYPE_CHECKING:
     import geopandas as gpd
     from matplotlib.axes import Axes
 
     from geoseg.datasets.prepare import PrepareResult
+    from geoseg.evaluation.calibrate import CalibrationResult
     from geoseg.evaluation.results import EvaluationResult
     from geoseg.models.store import Model
     from geoseg.training.trained_model import TrainedModel
     from geoseg.workflows.infer import InferResult
+    from geoseg.workflows.sample import SampleResult
     from geoseg.workflows.scenes import ScenesResult
     from geoseg.workflows.stats import StatsResult
     from geoseg.workflows.vectorize import VectorizeResult
@@ -116,6 +118,16 @@ def stats(
         )
 
 
+@document_options(SampleOptions)
+def sample(footprints: File | gpd.GeoDataFrame, out: File, **options: Any) -> SampleResult:
+    """Draw points or squares at random over a map, for people to say what is there; `stats` makes figures of the answers."""
+    from geoseg.workflows.sample import draw_sample
+
+    with store_frames({"footprints": footprints, **options}) as stored:
+        source = Path(stored.pop("footprints"))
+        return draw_sample(source, Path(out), SampleOptions(**stored))
+
+
 @document_options(PlotOptions)
 def plot(*layers: File | gpd.GeoDataFrame, axes: Axes | None = None, **options: Any) -> Axes:
     """Draw images, masks, footprints and regions over one another, the first at the bottom; returns matplotlib's axes.
@@ -177,6 +189,13 @@ def evaluate(
     with store_frames({**named, "truth": truth}) as stored:
         files = [os.fspath(stored[name]) for name in named]
         return evaluate_predictions(files, os.fspath(stored["truth"]), EvaluateOptions(**options))
+
+
+def calibrate(model: File, samples: File, out: File, *, overwrite: bool = False) -> CalibrationResult:
+    """Write a model whose probabilities come true where the sample points are, as a folder of its own."""
+    from geoseg.evaluation.calibrate import calibrate_model
+
+    return calibrate_model(os.fspath(model), Path(samples), Path(out), overwrite)
 
 
 def open_model(name: File = "default") -> Model:

@@ -15,7 +15,7 @@ from geoseg.footprints.measure import AreaCrs, Extent, FloatArray, Georeferenced
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.raster.coding import NODATA, find_unknown
 from geoseg.raster.grid import Grid, Window
-from geoseg.regions.adjustment import ConfusionMatrix
+from geoseg.regions.adjustment import AreaAdjuster, add_background
 from geoseg.regions.pixels import RegionOverlay, RegionPixels
 from geoseg.regions.polygons import Regions
 
@@ -51,18 +51,15 @@ class RegionStatistics:
         area: AreaCrs,
         classes: Mapping[int, str],
         place: Georeferenced,
-        confusion: ConfusionMatrix | None = None,
+        adjuster: AreaAdjuster | None = None,
     ) -> None:
         self.regions = regions
         self.area = area
         self.classes = dict(sorted(classes.items()))
         self.place = place
-        self.confusion = confusion
-        if confusion is not None and set(confusion.classes[1:]) != set(self.names):
-            known = ", ".join(confusion.classes[1:])
-            raise InputError(
-                f"the confusion matrix knows {known}; the footprints are {', '.join(self.names)}"
-            )
+        self.adjuster: AreaAdjuster | None = None
+        if adjuster is not None:
+            self.adjust_by(adjuster)
         self._overlay = RegionOverlay(regions.near(place), regions.crs, area)
         self._parts_added: list[FootprintParts] = []
         self._pixels: RegionPixels | None = None
@@ -71,6 +68,15 @@ class RegionStatistics:
     def names(self) -> list[str]:
         """The classes in the order of the mask's values."""
         return list(self.classes.values())
+
+    def adjust_by(self, adjuster: AreaAdjuster) -> None:
+        """Correct areas by what is known of the map's errors."""
+        if set(adjuster.classes[1:]) != set(self.names):
+            known = ", ".join(adjuster.classes[1:])
+            raise InputError(
+                f"the map whose errors are known knows {known}; the footprints are {', '.join(self.names)}"
+            )
+        self.adjuster = adjuster
 
     def add_footprints(self, footprints: gpd.GeoDataFrame) -> NDArray[np.object_]:
         """Count footprints (columns `class`, `area_m2`, `confidence`, geometry) and name each one's region.
@@ -158,15 +164,12 @@ class RegionStatistics:
 
     def _build_area_columns(self, count: int, kinds: int) -> dict[str, FloatArray]:
         """The columns about area, from footprints and pixels."""
-        sums = np.zeros(count * kinds)
-        for tally in self._parts_added:
-            np.add.at(sums, self._row(tally), tally.area_m2)
-        built = sums.reshape(count, kinds)
+        built = self.built_areas
         region = self.regions.areas(self.area)
         unknown = np.full(count, np.nan)
         seen = self._pixels.seen_m2 if self._pixels else unknown
         expected = self._pixels.expected_m2 if self._pixels else None
-        base = seen if self._pixels else region
+        base = self.base_areas
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(base[:, None] > 0, built / base[:, None], np.nan)
         adjusted = self._build_adjusted_columns(built, base)
@@ -180,14 +183,26 @@ class RegionStatistics:
         }
 
     def _build_adjusted_columns(self, built: FloatArray, base: FloatArray) -> tuple[FloatArray, ...]:
-        """The error-adjusted columns; empty without a confusion matrix."""
-        if self.confusion is None:
+        """The error-adjusted columns; empty where the errors are not known."""
+        if self.adjuster is None:
             return tuple(np.full(built.size, np.nan) for _ in range(3))
-        order = [self.names.index(name) for name in self.confusion.classes[1:]]
-        background = np.maximum(base - built.sum(axis=1), 0.0)
-        estimates = self.confusion.adjust_areas(np.column_stack([background, built[:, order]]))
+        order = [self.names.index(name) for name in self.adjuster.classes[1:]]
+        estimates = self.adjuster.adjust_areas(add_background(built[:, order], base))
         back = np.argsort(order) + 1
         return tuple(estimate[:, back].ravel() for estimate in estimates)
+
+    @property
+    def base_areas(self) -> FloatArray:
+        """The ground of each region that was looked at: what was seen of it, or all where no raster tells."""
+        return self._pixels.seen_m2 if self._pixels else self.regions.areas(self.area)
+
+    @property
+    def built_areas(self) -> FloatArray:
+        """What the footprints of each class cover of each region: (region, class)."""
+        sums = np.zeros(len(self.regions) * len(self.names))
+        for tally in self._parts_added:
+            np.add.at(sums, self._row(tally), tally.area_m2)
+        return sums.reshape(len(self.regions), len(self.names))
 
 
 def read_confidence(footprints: gpd.GeoDataFrame) -> FloatArray:

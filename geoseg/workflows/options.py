@@ -16,6 +16,7 @@ from geoseg.options import (
     OUTPUTS,
     REGIONS,
     RESOURCES,
+    SAMPLES,
     ZERO_OR_MORE,
     Options,
     define_option,
@@ -204,6 +205,74 @@ class StatsOptions(Options):
     )
     area_crs: str = define_option("auto", "CRS in which areas are measured.", group=REGIONS, metavar="CRS")
     csv: Path | None = define_option(None, "Write the table here, too.", group=OUTPUTS, metavar="FILE.csv")
+    samples: Path | None = define_option(
+        None,
+        "Points or squares of `geoseg sample`, answered: gives error-adjusted areas and numbers with 95 % intervals.",
+        group=INPUTS,
+        metavar="FILE",
+    )
     overwrite: bool = define_option(
         False, "Replace an earlier layer of regions, and the CSV file.", group=OUTPUTS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(Options):
+    """What can be asked of `sample`."""
+
+    mask: Path | None = define_option(
+        None, "The model's mask: says which ground was seen.", group=INPUTS, metavar="FILE"
+    )
+    probability: Path | None = define_option(
+        None,
+        "The model's probability: the places it is unsure of become strata of their own.",
+        group=INPUTS,
+        metavar="FILE",
+    )
+    image: str | None = define_option(
+        None, "The image below the points in the QGIS project.", group=INPUTS, metavar="FILE"
+    )
+    points: int | None = define_option(
+        None,
+        "How many points to draw.  [default: 300, or as `half_width` needs; none with `squares` alone]",
+        AT_LEAST_ONE,
+        group=SAMPLES,
+        metavar="N",
+    )
+    half_width: str | None = define_option(
+        None,
+        "Draw as many points as the interval of the built area needs to reach so far to each side, e.g. 5%.",
+        group=SAMPLES,
+        metavar="PERCENT",
+    )
+    squares: int | None = define_option(
+        None,
+        "Draw so many squares in which every building is to be marked: gives the number of buildings.",
+        AT_LEAST_ONE,
+        group=SAMPLES,
+        metavar="N",
+    )
+    side_m: float = define_option(
+        50.0, "Side of the squares in metres.", ABOVE_ZERO, group=SAMPLES, metavar="M"
+    )
+    seed: int = define_option(
+        1, "The same seed draws the same places.", ZERO_OR_MORE, group=SAMPLES, metavar="N"
+    )
+    regions: str | None = define_option(
+        None,
+        "Draw points in each of these regions, so that each has its own: a vector file, or squares of a grid.",
+        group=REGIONS,
+        metavar="FILE[:LAYER]|grid:1km",
+    )
+    region_id: str | None = define_option(
+        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
+    )
+    qgis_project: Path | None = define_option(
+        None,
+        "Write a QGIS project with the places still to be looked at, a bookmark for each, and the image.",
+        group=OUTPUTS,
+        metavar="FILE.qgz",
+    )
+    overwrite: bool = define_option(
+        False, "Replace outputs that exist, with the answers in them.", group=OUTPUTS
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 
+from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, measure_polygons
 from geoseg.footprints.write.formats import check_format
 from geoseg.footprints.write.geopackage import (
@@ -22,9 +25,11 @@ from geoseg.footprints.write.geopackage import (
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
 from geoseg.progress import track
+from geoseg.regions.adjustment import BACKGROUND
 from geoseg.regions.files import FootprintLayer, StatsRasters
 from geoseg.regions.polygons import read_regions
-from geoseg.regions.statistics import RegionStatistics
+from geoseg.regions.statistics import RegionStatistics, find_seen_pixels
+from geoseg.workflows.adjust import MapSample, describe_sources
 from geoseg.workflows.options import StatsOptions
 from geoseg.workflows.results import format_html_table
 
@@ -36,9 +41,13 @@ MOST_ROWS = 20
 
 @dataclass(frozen=True)
 class StatsResult:
-    """Buildings and areas per region: a row per region and class."""
+    """Buildings and areas per region: a row per region and class. With a sample, what it says of all the ground."""
 
     regions: gpd.GeoDataFrame
+    accuracy: pd.DataFrame | None = None
+    """A row for each class of the map: its error-adjusted area, user's and producer's accuracy, with intervals."""
+    buildings: tuple[float, float, float] | None = None
+    """The error-adjusted number of buildings, and both ends of its 95 % interval."""
 
     @property
     def count(self) -> int:
@@ -60,7 +69,18 @@ class StatsResult:
             "buildings": self.count,
             "built_area_m2": self.area_m2,
             "rows": rows.to_dict("records"),
+            **self._summarize_sample(),
         }
+
+    def _summarize_sample(self) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        if self.accuracy is not None:
+            known = self.accuracy.astype(object).where(self.accuracy.notna(), None)
+            told["accuracy"] = known.to_dict("records")
+        if self.buildings is not None:
+            names = ("adjusted_buildings", "adjusted_buildings_low", "adjusted_buildings_high")
+            told |= dict(zip(names, self.buildings, strict=True))
+        return told
 
     def __str__(self) -> str:
         rows = self.summary["rows"]
@@ -75,7 +95,22 @@ class StatsResult:
             for row in rows[:MOST_ROWS]
         ]
         more = [f"... and {len(rows) - MOST_ROWS} more rows"] if len(rows) > MOST_ROWS else []
-        return "\n".join([heading, *listed, *more])
+        return "\n".join([heading, *listed, *more, *self._describe_sample()])
+
+    def _describe_sample(self) -> Iterator[str]:
+        """What the sample says of all the ground, class by class."""
+        for row in () if self.accuracy is None else self.accuracy.to_dict("records"):
+            if row["class"] != BACKGROUND:
+                yield ""
+                yield (
+                    f"all ground, {row['class']}: {row['adjusted_area_m2']:,.0f} m² ({row['adjusted_low_m2']:,.0f} to "
+                    f"{row['adjusted_high_m2']:,.0f}); {row['mapped_area_m2']:,.0f} m² mapped"
+                )
+                yield f"  user's accuracy {format_share(row, 'users_accuracy')}, by {row['points']} points"
+                yield f"  producer's accuracy {format_share(row, 'producers_accuracy')}"
+        if self.buildings is not None:
+            value, low, high = self.buildings
+            yield f"all ground: {value:,.0f} buildings ({low:,.0f} to {high:,.0f})"
 
     def _repr_html_(self) -> str:
         """How Jupyter shows it."""
@@ -88,12 +123,19 @@ class StatsResult:
         )
 
 
+def format_share(row: Mapping[Any, Any], name: str) -> str:
+    """A share with its interval, in percent."""
+    value, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.1%} ({low:.1%} to {high:.1%})"
+
+
 def count_regions(footprints: Path, regions: str, out: Path | None, options: StatsOptions) -> StatsResult:
     """Count footprints per region; the table goes into `out` as its layer `regions`, if that is given."""
     command = describe_command("stats", [str(footprints), regions, str(out)], options)
     layer = FootprintLayer.open(footprints)
     outputs = check_stats_outputs(footprints, out, options, command)
-    table = compute_statistics(layer, regions, options)
+    result = compute_statistics(layer, regions, options)
+    table = result.regions
     with Delivery(outputs, command) as delivery:
         if out is not None:
             target = add_region_layer(out, table, overwrite=True, delivery=delivery)
@@ -101,7 +143,7 @@ def count_regions(footprints: Path, regions: str, out: Path | None, options: Sta
         if options.csv is not None:
             with replace_file(options.csv, delivery) as unfinished:
                 table.drop(columns=table.geometry.name).to_csv(unfinished, index=False, lineterminator="\n")
-    return StatsResult(table)
+    return result
 
 
 def check_stats_outputs(
@@ -119,18 +161,61 @@ def check_stats_outputs(
     return tuple(outputs)
 
 
-def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOptions) -> gpd.GeoDataFrame:
-    """The table of statistics, and nothing written."""
+def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOptions) -> StatsResult:
+    """The table of statistics and what a sample says, and nothing written."""
     rasters = StatsRasters.open(options.mask, options.probability)
     place = rasters.grid if rasters else layer.extent
+    sample = open_sample(layer, rasters, options)
     area = AreaCrs.choose(place, options.area_crs)
     polygons = read_regions(regions, place, options.region_id)
     statistics = RegionStatistics(polygons, area, dict(enumerate(layer.classes, start=1)), place)
     with track("Counting", layer.rows, "footprints") as done:
         for frame in layer.frames():
             measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
-            statistics.add_footprints(frame.assign(area_m2=measured))
+            counted = frame.assign(area_m2=measured)
+            statistics.add_footprints(counted)
+            if sample:
+                sample.add_footprints(counted)
             done(len(frame))
     if rasters:
-        rasters.feed(statistics)
-    return statistics.table()
+        feed_rasters(rasters, statistics, sample)
+    return StatsResult(statistics.table()) if sample is None else adjust_statistics(statistics, sample)
+
+
+def open_sample(
+    layer: FootprintLayer, rasters: StatsRasters | None, options: StatsOptions
+) -> MapSample | None:
+    """The sample, if one is given; it needs to know which ground was seen."""
+    if options.samples is None:
+        return None
+    if rasters is None:
+        raise InputError(
+            "with `samples`, give the map's `mask` or `probability` too: ground not seen has no answer"
+        )
+    return MapSample(options.samples, layer.classes, layer.crs, rasters.grid)
+
+
+def feed_rasters(rasters: StatsRasters, statistics: RegionStatistics, sample: MapSample | None) -> None:
+    """Let statistics and sample have every strip."""
+    for window, mask, likely in rasters.strips(statistics.names):
+        statistics.add_strip(window, mask, likely)
+        if sample:
+            sample.add_strip(window, find_seen_pixels(mask, likely))
+
+
+def adjust_statistics(statistics: RegionStatistics, sample: MapSample) -> StatsResult:
+    """The table with what the sample says of each region, and what it says of all the ground."""
+    found = sample.adjust(statistics)
+    buildings = sample.estimate_buildings()
+    table = statistics.table()
+    further: dict[str, Any] = {}
+    if found:
+        further |= describe_sources(found, statistics)
+    told = None
+    if buildings:
+        told = (float(buildings.value), float(buildings.low), float(buildings.high))
+        further["adjusted_buildings"] = table["buildings"] * (told[0] / sample.footprints)
+    described = table.attrs
+    table = table.assign(**further)
+    table.attrs = described
+    return StatsResult(table, sample.describe_accuracy(found) if found else None, told)

@@ -17,11 +17,18 @@ from geoseg.app.options import AppOptions
 from geoseg.cli.main import COMMANDS, geoseg
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.evaluation.options import EvaluateOptions
-from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS, REGION_COLUMNS, Column
+from geoseg.footprints.write.samples import POINT_COLUMNS, SQUARE_COLUMNS
+from geoseg.footprints.write.spool import (
+    FOOTPRINT_COLUMNS,
+    PIXEL_COLUMNS,
+    REGION_COLUMNS,
+    SAMPLE_COLUMNS,
+    Column,
+)
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
 from geoseg.reports.options import PlotOptions, ReportOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import InferOptions, SampleOptions, StatsOptions, VectorizeOptions
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pages" / "reference"
 NOTICE = "<!-- Written by tests/support/reference.py from the code. Change the code, then run it again. -->"
@@ -29,6 +36,7 @@ CLASSES: Mapping[str, type[Options]] = {
     "infer": InferOptions,
     "vectorize": VectorizeOptions,
     "stats": StatsOptions,
+    "sample": SampleOptions,
     "plot": PlotOptions,
     "report": ReportOptions,
     "app": AppOptions,
@@ -253,6 +261,14 @@ def write_columns_page() -> str:
             "## Regions: the layer `regions`",
             "One row for each region and class. [Statistics per region](../statistics.md) says more about each.",
             format_columns(REGION_COLUMNS),
+            "With `--samples`, these come after them:",
+            format_columns(SAMPLE_COLUMNS),
+            "## Sample points: the layer `points`",
+            "[Numbers that hold](../numbers-that-hold.md) says how they are filled in and used.",
+            format_columns(POINT_COLUMNS),
+            "## Sample squares: the layer `squares`",
+            "A layer `marks` beside them takes a point for each building.",
+            format_columns(SQUARE_COLUMNS),
         ]
     )
 

@@ -13,7 +13,13 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.formats import FIXED_DATE, VectorLayer, check_format, write_layer
-from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column, Spool
+from geoseg.footprints.write.spool import (
+    FOOTPRINT_COLUMNS,
+    REGION_COLUMNS,
+    SAMPLE_COLUMNS,
+    Column,
+    Spool,
+)
 from geoseg.footprints.write.styles import make_footprint_style, make_region_style
 from geoseg.io.access import explain_damage, is_sqlite_file
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
@@ -113,12 +119,13 @@ def add_region_layer(
 def write_regions(regions: gpd.GeoDataFrame, file: Path, folder: Path) -> None:
     """Write a table of regions as a layer, in the order it has."""
     layer = VectorLayer(REGIONS, "Regions", str(regions.attrs.get("description", "")), regions.crs)
-    with Spool(folder / REGIONS, REGION_COLUMNS) as spool:
+    columns = (*REGION_COLUMNS, *(column for column in SAMPLE_COLUMNS if column.name in regions))
+    with Spool(folder / REGIONS, columns) as spool:
         spool.append(regions)
         spool.finish()
         write_layer(spool, file, layer)
-    style = make_region_style(tuple(dict.fromkeys(regions["class"])))
-    write_style(file, REGIONS, style, REGION_COLUMNS)
+    style = make_region_style(tuple(dict.fromkeys(regions["class"])), columns)
+    write_style(file, REGIONS, style, columns)
 
 
 def get_region_path(path: Path) -> Path:

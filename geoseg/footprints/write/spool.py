@@ -114,6 +114,25 @@ REGION_COLUMNS = (
     Column("adjusted_high_m2", "real", "Adjusted, high (m²)", "Upper end of its 95 % interval.", "adj_hi_m2"),
 )
 
+SAMPLE_COLUMNS = (
+    Column("sample_points", "integer", "Sample points", "Answered sample points in the region.", "points"),
+    Column(
+        "adjusted_by",
+        "text",
+        "Adjusted by",
+        "What the figures rest on: own points, all points where the region has none, or both.",
+        "adj_by",
+    ),
+    Column(
+        "adjusted_buildings",
+        "real",
+        "Adjusted number of buildings",
+        "Footprints times the buildings found for each in the sample squares of the whole map.",
+        "adj_bldgs",
+    ),
+)
+"""What the regions have besides where a sample was given."""
+
 
 ROWS = 65_536
 GEOMETRY = "geometry"

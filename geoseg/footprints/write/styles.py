@@ -180,13 +180,13 @@ def make_footprint_style(classes: Sequence[str], columns: Sequence[Column] = FOO
     return format_style(renderer, columns, '"class" || \' \' || "id"', tip)
 
 
-def make_region_style(classes: Sequence[str]) -> str:
+def make_region_style(classes: Sequence[str], columns: Sequence[Column] = REGION_COLUMNS) -> str:
     """Regions by built share; with several classes one group of the legend for each, the first one switched on."""
     plain = format_graduated("share", make_share_legend(), BORDER, 0.4)
     renderer = (
         plain if len(classes) == 1 else format_graduated_by_class("share", make_share_legend(), classes)
     )
-    return format_style(renderer, REGION_COLUMNS, '"region"', REGION_TIP)
+    return format_style(renderer, columns, '"region"', REGION_TIP)
 
 
 def format_style(renderer: str, columns: Sequence[Column], display: str, tip: str) -> str:
