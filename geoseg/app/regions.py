@@ -99,7 +99,7 @@ def parse_rings(value: object) -> list[Ring]:
 def count_in_regions(view: View, regions: Path, run: FinishedRun) -> gpd.GeoDataFrame:
     """A row of geoseg's statistics for each region and class."""
     options = StatsOptions(mask=run.mask)
-    table = compute_statistics(FootprintLayer.open(view.file), str(regions), options)
+    table = compute_statistics(FootprintLayer.open(view.file), str(regions), options).regions
     if table["region"].nunique() > MOST_REGIONS:
         raise InputError(f"{regions.name}: has more than {MOST_REGIONS:,} regions; use geoseg stats for them")
     return table
