@@ -18,6 +18,7 @@ HOMES = {
     "Card": "geoseg.models.card",
     "GeosegError": "geoseg.errors",
     "InputError": "geoseg.errors",
+    "compare": "geoseg.api",
     "evaluate": "geoseg.api",
     "infer": "geoseg.api",
     "open_model": "geoseg.api",

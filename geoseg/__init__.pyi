@@ -14,6 +14,7 @@ from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
+from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
@@ -24,6 +25,7 @@ __all__ = [
     "Card",
     "GeosegError",
     "InputError",
+    "compare",
     "evaluate",
     "infer",
     "open_model",
@@ -36,6 +38,20 @@ __all__ = [
 
 File = str | os.PathLike[str]
 
+def compare(
+    a: File | gpd.GeoDataFrame,
+    b: File | gpd.GeoDataFrame,
+    out: File | None = None,
+    *,
+    area: Sequence[str] = (),
+    same_iou: float = 0.5,
+    shift: bool = True,
+    regions: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    region_id: str | None = None,
+    csv: File | None = None,
+    qgis_project: File | None = None,
+    overwrite: bool = False,
+) -> CompareResult: ...
 def evaluate(
     predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
     truth: File | gpd.GeoDataFrame,
@@ -88,6 +104,7 @@ def infer(
     mask_from: Literal["pixels", "footprints"] = "pixels",
     probability: File | None = None,
     report: File | None = None,
+    against: str | None = None,
     all_outputs: File | None = None,
     coco: File | None = None,
     coco_images: File | None = None,

@@ -20,7 +20,7 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import CompareOptions, InferOptions, StatsOptions, VectorizeOptions
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from geoseg.evaluation.results import EvaluationResult
     from geoseg.models.store import Model
     from geoseg.training.trained_model import TrainedModel
+    from geoseg.workflows.compare import CompareResult
     from geoseg.workflows.infer import InferResult
     from geoseg.workflows.scenes import ScenesResult
     from geoseg.workflows.stats import StatsResult
@@ -114,6 +115,27 @@ def stats(
         return count_regions(
             Path(stored["footprints"]), os.fspath(stored["regions"]), make_path(out), StatsOptions(**options)
         )
+
+
+@document_options(CompareOptions)
+def compare(
+    a: File | gpd.GeoDataFrame, b: File | gpd.GeoDataFrame, out: File | None = None, **options: Any
+) -> CompareResult:
+    """Tell what became of the footprints `a` in the footprints `b`: same, changed, only in one, split, merged.
+
+    The rows go to the layer `changes` of `out`; without it, they are kept as long as the result.
+    """
+    from geoseg.workflows.compare import compare_footprints
+    from geoseg.workflows.results import TemporaryFolder
+
+    with store_frames({"a": a, "b": b, **options}) as stored:
+        one, other = (os.fspath(stored.pop(name)) for name in ("a", "b"))
+        asked = CompareOptions(**stored)
+        if out is not None:
+            return compare_footprints(one, other, Path(out), asked)
+        folder = TemporaryFolder()
+        result = compare_footprints(one, other, folder.path / "changes.gpkg", asked)
+        return replace(result, folder=folder)
 
 
 @document_options(PlotOptions)

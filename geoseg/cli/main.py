@@ -18,6 +18,7 @@ COMMANDS = (
     "infer",
     "vectorize",
     "stats",
+    "compare",
     "plot",
     "report",
     "evaluate",

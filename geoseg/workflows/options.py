@@ -10,6 +10,7 @@ from geoseg.inference.options import PredictOptions
 from geoseg.options import (
     ABOVE_ZERO,
     AT_LEAST_ONE,
+    BETWEEN_ZERO_AND_ONE,
     FINITE,
     FOOTPRINTS,
     INPUTS,
@@ -113,6 +114,13 @@ class InferOptions(PredictOptions, FootprintOptions):
         group=OUTPUTS,
         metavar="FILE.html",
     )
+    against: str | None = define_option(
+        None,
+        "Tell what became of each building since these footprints, e.g. of OpenStreetMap: they are A, the scene's are B. "
+        "Becomes the layer `changes`.",
+        group=OUTPUTS,
+        metavar="FILE[:LAYER]",
+    )
     all_outputs: Path | None = define_option(
         None,
         "Write every output of the model to this GeoTIFF: probabilities, then boundary and distance where it has them.",
@@ -207,3 +215,46 @@ class StatsOptions(Options):
     overwrite: bool = define_option(
         False, "Replace an earlier layer of regions, and the CSV file.", group=OUTPUTS
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """What can be asked of `compare`."""
+
+    area: tuple[str, ...] = define_option(
+        (),
+        "Ground to compare on: polygons, or a mask whose known pixels count; of several, what all share.  "
+        "[default: the rectangle in which both have footprints]",
+        group=INPUTS,
+        metavar="FILE",
+    )
+    same_iou: float = define_option(
+        0.5,
+        "Overlap (IoU) from which two outlines are the same building, unchanged. Higher values find extensions, where "
+        "both are drawn alike.",
+        BETWEEN_ZERO_AND_ONE,
+        group=FOOTPRINTS,
+        metavar="IOU",
+    )
+    shift: bool = define_option(
+        True,
+        "Take out the offset that all of B has against A; it is told in any case.",
+        group=FOOTPRINTS,
+        flags=("--shift/--no-shift",),
+    )
+    regions: str | None = define_option(
+        None,
+        "Count changes per region; becomes the layer `changes_by_region`.",
+        group=REGIONS,
+        metavar="FILE[:LAYER]|grid:1km",
+    )
+    region_id: str | None = define_option(
+        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
+    )
+    csv: Path | None = define_option(
+        None, "Write the table per region here, too.", group=OUTPUTS, metavar="FILE.csv"
+    )
+    qgis_project: Path | None = define_option(
+        None, "Write a QGIS project of the changes over A and B.", group=OUTPUTS, metavar="FILE.qgz"
+    )
+    overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)

@@ -18,7 +18,7 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Option, Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import CompareOptions, InferOptions, StatsOptions, VectorizeOptions
 
 STUB = Path(__file__).parents[2] / "geoseg" / "__init__.pyi"
 HEADER = '''"""Written by tests/support/front_door.py from the classes of options; a test keeps the two the same."""
@@ -37,6 +37,7 @@ from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
+from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
@@ -48,6 +49,7 @@ __all__ = [{names}]
 File = str | os.PathLike[str]
 '''
 FUNCTIONS: dict[str, type[Options] | None] = {
+    "compare": CompareOptions,
     "evaluate": EvaluateOptions,
     "infer": InferOptions,
     "open_model": None,

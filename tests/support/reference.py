@@ -14,13 +14,14 @@ from typing import Any
 import click
 
 from geoseg.cli.main import COMMANDS, geoseg
+from geoseg.comparison.write import CHANGE_COLUMNS, CHANGE_REGION_COLUMNS
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS, REGION_COLUMNS, Column
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
 from geoseg.reports.options import PlotOptions, ReportOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import CompareOptions, InferOptions, StatsOptions, VectorizeOptions
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pages" / "reference"
 NOTICE = "<!-- Written by tests/support/reference.py from the code. Change the code, then run it again. -->"
@@ -28,6 +29,7 @@ CLASSES: Mapping[str, type[Options]] = {
     "infer": InferOptions,
     "vectorize": VectorizeOptions,
     "stats": StatsOptions,
+    "compare": CompareOptions,
     "plot": PlotOptions,
     "report": ReportOptions,
     "train": TrainOptions,
@@ -248,6 +250,11 @@ def write_columns_page() -> str:
             format_columns(FOOTPRINT_COLUMNS),
             PIXELS,
             format_columns(column for column in PIXEL_COLUMNS if column not in FOOTPRINT_COLUMNS),
+            "## Changes: the layer `changes`",
+            "One row for each building, or group that was joined or parted: [compare footprints](../compare.md).",
+            format_columns(CHANGE_COLUMNS),
+            "## Changes by region: the layer `changes_by_region`",
+            format_columns(CHANGE_REGION_COLUMNS),
             "## Regions: the layer `regions`",
             "One row for each region and class. [Statistics per region](../statistics.md) says more about each.",
             format_columns(REGION_COLUMNS),
