@@ -24,6 +24,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.measure import Extent, FloatArray, make_equal_area_crs, transform_polygons
 from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
+from geoseg.io.layers import read_days
 from geoseg.progress import Advance, track
 
 log = logging.getLogger(__name__)
@@ -181,7 +182,9 @@ def find_attributes(fields: Sequence[str]) -> dict[str, str]:
 def read_texts(frame: gpd.GeoDataFrame, columns: Mapping[str, str], kept: Flags, rows: int) -> pa.RecordBatch:
     """The attributes of kept footprints as text; without an id of their own they are numbered as in the file."""
     first = rows - len(frame) + 1
-    texts = {name: frame[column].to_numpy()[kept] for name, column in columns.items()}
+    texts = {name: frame[column].to_numpy()[kept] for name, column in columns.items() if name != "date"}
+    if "date" in columns:
+        texts["date"] = np.array(read_days(frame[columns["date"]]), dtype=object)[kept]
     texts.setdefault("id", np.arange(first, rows + 1)[kept])
     none = np.full(int(kept.sum()), None, dtype=object)
     return pa.RecordBatch.from_arrays(

@@ -310,7 +310,7 @@ def make_vectorizer(
     if options.min_area_m2 is None and card.min_area_m2:
         options = replace(options, min_area_m2=card.min_area_m2)
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
-    facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
+    facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card), job.image_date)
     # A CPU is busy with the model: processes of our own would only take turns with it.
     worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
     workers = min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0

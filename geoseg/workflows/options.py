@@ -177,6 +177,13 @@ class VectorizeOptions(FootprintOptions):
         group=INPUTS,
         metavar="M",
     )
+    date: str | None = define_option(
+        None,
+        "When the image was taken: a day as 2026-05-04, or the first and the last as 2026-05-04/2026-05-06.  "
+        "[default: as the mask's tags tell]",
+        group=INPUTS,
+        metavar="DATE",
+    )
     image: str | None = define_option(
         None, "The image below it all in the QGIS project.", group=INPUTS, metavar="FILE"
     )
