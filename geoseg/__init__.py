@@ -24,6 +24,7 @@ HOMES = {
     "open_model": "geoseg.api",
     "plot": "geoseg.api",
     "prepare": "geoseg.api",
+    "publish": "geoseg.api",
     "stats": "geoseg.api",
     "train": "geoseg.api",
     "vectorize": "geoseg.api",

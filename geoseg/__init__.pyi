@@ -16,6 +16,7 @@ from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
 from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.publish import PublishResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -31,6 +32,7 @@ __all__ = [
     "open_model",
     "plot",
     "prepare",
+    "publish",
     "stats",
     "train",
     "vectorize",
@@ -123,6 +125,15 @@ def plot(
     attribution: str | None = None,
     width: int = 1600,
 ) -> Axes: ...
+def publish(
+    footprints: File | Sequence[File],
+    out: File,
+    *,
+    partition: str | None = None,
+    names: Literal["geoseg", "overture"] = "geoseg",
+    tiles: File | None = None,
+    overwrite: bool = False,
+) -> PublishResult: ...
 def stats(
     footprints: File | gpd.GeoDataFrame,
     regions: File | gpd.GeoDataFrame,

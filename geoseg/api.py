@@ -20,7 +20,13 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import CompareOptions, InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     from geoseg.training.trained_model import TrainedModel
     from geoseg.workflows.compare import CompareResult
     from geoseg.workflows.infer import InferResult
+    from geoseg.workflows.publish import PublishResult
     from geoseg.workflows.scenes import ScenesResult
     from geoseg.workflows.stats import StatsResult
     from geoseg.workflows.vectorize import VectorizeResult
@@ -136,6 +143,14 @@ def compare(
         folder = TemporaryFolder()
         result = compare_footprints(one, other, folder.path / "changes.gpkg", asked)
         return replace(result, folder=folder)
+
+
+@document_options(PublishOptions)
+def publish(footprints: File | Sequence[File], out: File, **options: Any) -> PublishResult:
+    """Write the footprints of many scenes as one GeoParquet data set, sorted by place, without doubles."""
+    from geoseg.workflows.publish import publish_footprints
+
+    return publish_footprints(list_files(footprints), Path(out), PublishOptions(**options))
 
 
 @document_options(PlotOptions)

@@ -19,6 +19,7 @@ COMMANDS = (
     "vectorize",
     "stats",
     "compare",
+    "publish",
     "plot",
     "report",
     "evaluate",

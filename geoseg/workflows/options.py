@@ -265,3 +265,22 @@ class CompareOptions(Options):
         None, "Write a QGIS project of the changes over A and B.", group=OUTPUTS, metavar="FILE.qgz"
     )
     overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions(Options):
+    """What can be asked of `publish`."""
+
+    partition: str | None = define_option(
+        None,
+        "A file for each tile of the web map (quadkey:6), or for each area of a file.  [default: one file]",
+        group=OUTPUTS,
+        metavar="quadkey:LEVEL|FILE[:LAYER]",
+    )
+    names: Literal["geoseg", "overture"] = define_option(
+        "geoseg", "Whose names of columns: overture has `sources`, `bbox`, `confidence`.", group=OUTPUTS
+    )
+    tiles: Path | None = define_option(
+        None, "Write vector tiles for looking, too.", group=OUTPUTS, metavar="FILE.pmtiles"
+    )
+    overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)

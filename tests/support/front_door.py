@@ -18,7 +18,13 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Option, Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import CompareOptions, InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 STUB = Path(__file__).parents[2] / "geoseg" / "__init__.pyi"
 HEADER = '''"""Written by tests/support/front_door.py from the classes of options; a test keeps the two the same."""
@@ -39,6 +45,7 @@ from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
 from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.publish import PublishResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -54,6 +61,7 @@ FUNCTIONS: dict[str, type[Options] | None] = {
     "infer": InferOptions,
     "open_model": None,
     "plot": PlotOptions,
+    "publish": PublishOptions,
     "stats": StatsOptions,
     "train": TrainOptions,
     "vectorize": VectorizeOptions,

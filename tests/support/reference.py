@@ -21,7 +21,13 @@ from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS, REGI
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
 from geoseg.reports.options import PlotOptions, ReportOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import CompareOptions, InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pages" / "reference"
 NOTICE = "<!-- Written by tests/support/reference.py from the code. Change the code, then run it again. -->"
@@ -30,6 +36,7 @@ CLASSES: Mapping[str, type[Options]] = {
     "vectorize": VectorizeOptions,
     "stats": StatsOptions,
     "compare": CompareOptions,
+    "publish": PublishOptions,
     "plot": PlotOptions,
     "report": ReportOptions,
     "train": TrainOptions,
