@@ -29,6 +29,7 @@ COMMANDS = (
     "models",
     "demo-scene",
     "export",
+    "doctor",
 )
 
 

@@ -49,9 +49,9 @@ class TileGrid:
     def number(self) -> int:
         return self.across * ceil(self.height / self.side)
 
-    def strips(self) -> Iterator[slice]:
+    def strips(self, pixels: int = STRIP_PIXELS) -> Iterator[slice]:
         """Runs of rows to read at once, each within one row of tiles."""
-        rows = max(1, STRIP_PIXELS // self.width)
+        rows = max(1, pixels // self.width)
         for top in range(0, self.height, self.side):
             bottom = min(top + self.side, self.height)
             for start in range(top, bottom, rows):
@@ -104,11 +104,13 @@ class TileCounts:
         )
 
 
-def count_pair(pair: EvaluationPair, classes: int, distance: int | None = None) -> TileCounts:
+def count_pair(
+    pair: EvaluationPair, classes: int, distance: int | None = None, strip_pixels: int = STRIP_PIXELS
+) -> TileCounts:
     """Read prediction and truth once, strip by strip, and count."""
     counter = PairCounter(pair, classes, distance or compute_boundary_distance(*pair.grid.shape))
     with track(f"Comparing {pair.name}", pair.grid.megapixels, "Mpx") as done:
-        for rows in counter.tiles.strips():
+        for rows in counter.tiles.strips(strip_pixels):
             counter.add(rows)
             done((rows.stop - rows.start) * pair.grid.width / 1e6)
     return counter.finish()

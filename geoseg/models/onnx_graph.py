@@ -7,7 +7,7 @@ onnx.proto gives them, so that neither the onnx package nor an engine is needed 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ Axes = tuple[AxisSize, AxisSize, AxisSize, AxisSize]
 LARGEST_SIZE = 2**31
 FED_TYPES = {1: "float32", 10: "float16"}
 """Types of an input that pixels can be turned into, by their numbers in TensorProto.DataType."""
+
+EXTERNAL = 1
+"""Where a tensor's data lie, in TensorProto.DataLocation: in another file."""
 
 PROBABILITY_OPERATIONS = {"Sigmoid", "Softmax", "HardSigmoid"}
 LOGIT_OPERATIONS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "LogSoftmax"}
@@ -62,6 +65,7 @@ def describe_graph(path: Path, document: Message) -> OnnxGraph:
     graph = document.message(7)
     if not graph.messages(1):
         raise ValueError("it holds no network")
+    refuse_other_files(path, document)
     weights = {tensor.text(8) for tensor in graph.messages(5)}
     inputs = [each for each in graph.messages(11) if each.text(1) not in weights]
     if len(inputs) != 1:
@@ -81,6 +85,33 @@ def describe_graph(path: Path, document: Message) -> OnnxGraph:
         find_last_operation(graph),
         {entry.text(1): entry.text(2) for entry in document.messages(14)},
     )
+
+
+def refuse_other_files(path: Path, document: Message) -> None:
+    """Refuse weights that lie in other files: a model from elsewhere could name any file of this machine."""
+    nodes = [node for function in document.messages(25) for node in function.messages(7)]
+    for tensor in (*list_tensors(document.message(7)), *list_node_tensors(nodes)):
+        if tensor.fields[13] or tensor.number(14) == EXTERNAL:
+            file = next((entry.text(2) for entry in tensor.messages(13) if entry.text(1) == "location"), "")
+            raise InputError(
+                f"{path}: keeps weights in another file ({file}), which is not opened; save it as one file: "
+                "onnx.save(onnx.load(path), path)"
+            )
+
+
+def list_tensors(graph: Message) -> Iterator[Message]:
+    """All weights and constants of a graph, and of those within it."""
+    yield from graph.messages(5)
+    for sparse in graph.messages(15):
+        yield from (*sparse.messages(1), *sparse.messages(2))
+    yield from list_node_tensors(graph.messages(1))
+
+
+def list_node_tensors(nodes: Sequence[Message]) -> Iterator[Message]:
+    for attribute in (each for node in nodes for each in node.messages(5)):
+        yield from (*attribute.messages(5), *attribute.messages(10))
+        for graph in (*attribute.messages(6), *attribute.messages(11)):
+            yield from list_tensors(graph)
 
 
 def read_axes(tensor: Message, what: str) -> Axes:

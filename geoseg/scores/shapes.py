@@ -89,15 +89,15 @@ def count_vertices(polygons: Polygons) -> Ints:
     return counted.astype(np.int64)
 
 
-def measure_polis(one: Polygons, other: Polygons) -> Floats:
+def measure_polis(one: Polygons, other: Polygons, at_once: int = POLYGONS_AT_ONCE) -> Floats:
     """The PoLiS distance of polygons, pair by pair."""
-    return (measure_vertex_distances(one, other) + measure_vertex_distances(other, one)) / 2
+    return (measure_vertex_distances(one, other, at_once) + measure_vertex_distances(other, one, at_once)) / 2
 
 
-def measure_vertex_distances(polygons: Polygons, others: Polygons) -> Floats:
+def measure_vertex_distances(polygons: Polygons, others: Polygons, at_once: int) -> Floats:
     """How far the vertices of each polygon are, on average, from the boundary of its partner."""
     distances = np.zeros(len(polygons))
-    for batch in split_batches(len(polygons)):
+    for batch in split_batches(len(polygons), at_once):
         vertices = RingPoints.along(polygons[batch])
         boundaries = shapely.boundary(others[batch])
         gaps = shapely.distance(shapely.points(vertices.places), boundaries[vertices.owner])
@@ -107,10 +107,12 @@ def measure_vertex_distances(polygons: Polygons, others: Polygons) -> Floats:
     return distances
 
 
-def measure_tangent_angles(predicted: Polygons, true: Polygons, spacing: float) -> Floats:
+def measure_tangent_angles(
+    predicted: Polygons, true: Polygons, spacing: float, at_once: int = POLYGONS_AT_ONCE
+) -> Floats:
     """The maximum tangent angle error in degrees, pair by pair; nan where no piece can be compared."""
     angles = np.full(len(predicted), np.nan)
-    for batch in split_batches(len(predicted)):
+    for batch in split_batches(len(predicted), at_once):
         points = RingPoints.along(predicted[batch], spacing)
         targets = move_to_boundaries(points, true[batch])
         lengths, target_lengths = points.lengths, np.hypot(*targets.T)
@@ -134,15 +136,20 @@ def move_to_boundaries(points: RingPoints, polygons: Polygons) -> Floats:
 
 
 def measure_near_lengths(
-    polygons: Polygons, others: Polygons, distances: Sequence[float], spacing: float
+    polygons: Polygons,
+    others: Polygons,
+    distances: Sequence[float],
+    spacing: float,
+    at_once: int = POLYGONS_AT_ONCE,
+    most_neighbours: int = MOST_NEIGHBOURS,
 ) -> Floats:
     """How many metres of the boundary of each polygon have another one's within each distance: (distance, polygon)."""
     near_lengths = np.zeros((len(distances), len(polygons)))
     boundaries = shapely.boundary(others)
     tree = shapely.STRtree(boundaries)
-    for batch in split_batches(len(polygons)):
+    for batch in split_batches(len(polygons), at_once):
         points = RingPoints.along(polygons[batch], spacing)
-        gaps = measure_gaps(points, polygons[batch], tree, max(distances))
+        gaps = measure_gaps(points, polygons[batch], tree, max(distances), most_neighbours)
         for at, distance in enumerate(distances):
             near = (gaps <= distance + ROUNDING).astype(np.float64)
             lengths = points.lengths * (near + near[points.following]) / 2
@@ -150,12 +157,14 @@ def measure_near_lengths(
     return near_lengths
 
 
-def measure_gaps(points: RingPoints, polygons: Polygons, tree: shapely.STRtree, farthest: float) -> Floats:
+def measure_gaps(
+    points: RingPoints, polygons: Polygons, tree: shapely.STRtree, farthest: float, most_neighbours: int
+) -> Floats:
     """How far each point on polygons is from the nearest boundary in a tree; infinite where that is too far."""
     number, near = tree.query(shapely.boundary(polygons), predicate="dwithin", distance=farthest)
     near, counts = near[np.argsort(number, kind="stable")], np.bincount(number, minlength=len(polygons))
     gaps = np.full(len(points.places), np.inf)
-    many = counts > MOST_NEIGHBOURS
+    many = counts > most_neighbours
     rows = np.flatnonzero(many[points.owner])
     found, measured = tree.query_nearest(
         shapely.points(points.places[rows]), max_distance=farthest, return_distance=True, all_matches=False
@@ -170,7 +179,7 @@ def measure_gaps(points: RingPoints, polygons: Polygons, tree: shapely.STRtree, 
     return gaps
 
 
-def split_batches(number: int) -> Iterator[slice]:
+def split_batches(number: int, at_once: int) -> Iterator[slice]:
     """Runs of polygons few enough to be measured at once."""
-    for start in range(0, number, POLYGONS_AT_ONCE):
-        yield slice(start, min(start + POLYGONS_AT_ONCE, number))
+    for start in range(0, number, at_once):
+        yield slice(start, min(start + at_once, number))

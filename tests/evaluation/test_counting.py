@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy.ndimage import binary_dilation
 
 from geoseg.errors import InputError
 from geoseg.evaluation import counting
-from geoseg.evaluation.counting import TileGrid, count_pair
+from geoseg.evaluation.counting import TileGrid
 from geoseg.evaluation.inputs.maps import (
     ClassMap,
     EvaluationPair,
@@ -64,9 +65,8 @@ def pair(predicted: ClassMap, truth: ClassMap, **changes: Any) -> EvaluationPair
     )
 
 
-@pytest.fixture(autouse=True)
-def narrow_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "STRIP_PIXELS", 37 * WIDTH)
+count_pair = partial(counting.count_pair, strip_pixels=37 * WIDTH)
+"""Many strips, whose heights fit nothing."""
 
 
 def test_pixels_and_boundaries_are_those_of_the_whole_image() -> None:

@@ -203,6 +203,7 @@ def test_a_dry_run_counts_the_pictures(export, earth):
 
 
 def test_pairs_are_a_data_set_that_trains(export, tmp_path):
+    pytest.importorskip("torch")
     from geoseg.datasets.schema import read_dataset
     from geoseg.training.options import TrainOptions
     from geoseg.training.trainer import train_model

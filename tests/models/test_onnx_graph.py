@@ -105,6 +105,27 @@ def test_what_cannot_be_fed_is_refused(
         read_onnx_graph(write_onnx(**changes))
 
 
+@pytest.mark.parametrize("where", ["weights", "constant", "branch"])
+def test_weights_in_other_files_are_refused(write_onnx: OnnxWriter, where: str) -> None:
+    """Wherever a graph may hold them: such a file could name any other one of this machine."""
+    path = write_onnx()
+    import onnx
+
+    document = onnx.load(path)
+    outside = onnx.TensorProto(name="outside", data_type=1, dims=[1], data_location=1)
+    outside.external_data.add(key="location", value="../private.key")
+    constant = onnx.helper.make_node("Constant", [], ["more"], value=outside)
+    branch = onnx.helper.make_graph([constant], "branch", [], [])
+    if where == "weights":
+        document.graph.initializer.append(outside)
+    else:
+        choice = onnx.helper.make_node("If", ["image"], ["more"], then_branch=branch, else_branch=branch)
+        document.graph.node.append(constant if where == "constant" else choice)
+    path.write_bytes(document.SerializeToString())
+    with pytest.raises(InputError, match=r"model.onnx: keeps weights in another file \(\.\./private\.key\)"):
+        read_onnx_graph(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x3a", b"\x3a\xff\xff\xff\xff"])
 def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.onnx").write_bytes(content)

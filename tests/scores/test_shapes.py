@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from math import sqrt
 
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely import affinity, box
 
-from geoseg.scores import shapes
 from geoseg.scores.shapes import (
     RingPoints,
     count_vertices,
@@ -178,27 +178,24 @@ def test_near_lengths_are_those_within_buffers(one: list, other: list) -> None:
         assert row == pytest.approx(exact, abs=0.3)
 
 
-def test_many_neighbours_are_measured_point_by_point(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_neighbours_are_measured_point_by_point() -> None:
     row = array(*(box(x, 0, x + 4, 8) for x in range(0, 80, 5)))
     whole = array(box(0.3, 0.2, 79, 8.4))
     found = measure_near_lengths(whole, row, DISTANCES, 0.3)
-    monkeypatch.setattr(shapes, "MOST_NEIGHBOURS", 100)
-    assert found == pytest.approx(measure_near_lengths(whole, row, DISTANCES, 0.3))
+    assert found == pytest.approx(measure_near_lengths(whole, row, DISTANCES, 0.3, most_neighbours=100))
 
 
-def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_change_nothing() -> None:
     rng = np.random.default_rng(0)
     one = shapely.box(*rng.uniform(0, 30, (2, 20)), *rng.uniform(31, 60, (2, 20)))
     other = shapely.box(*rng.uniform(0, 30, (2, 20)), *rng.uniform(31, 60, (2, 20)))
     measured = [
-        lambda: measure_polis(one, other),
-        lambda: measure_tangent_angles(one, other, 0.6),
-        lambda: measure_near_lengths(one, other, DISTANCES, 0.3),
+        partial(measure_polis, one, other),
+        partial(measure_tangent_angles, one, other, 0.6),
+        partial(measure_near_lengths, one, other, DISTANCES, 0.3),
     ]
-    whole = [measure() for measure in measured]
-    monkeypatch.setattr(shapes, "POLYGONS_AT_ONCE", 3)
-    for measure, expected in zip(measured, whole, strict=True):
-        np.testing.assert_array_equal(measure(), expected)
+    for measure in measured:
+        np.testing.assert_array_equal(measure(at_once=3), measure())
 
 
 def test_nothing_is_measured_of_nothing() -> None:
