@@ -15,8 +15,10 @@ from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
+from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
 from geoseg.workflows.sample import SampleResult
+from geoseg.workflows.publish import PublishResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -27,11 +29,13 @@ __all__ = [
     "GeosegError",
     "InputError",
     "calibrate",
+    "compare",
     "evaluate",
     "infer",
     "open_model",
     "plot",
     "prepare",
+    "publish",
     "sample",
     "stats",
     "train",
@@ -46,6 +50,20 @@ def calibrate(
     out: File,
     overwrite: bool = False,
 ) -> CalibrationResult: ...
+def compare(
+    a: File | gpd.GeoDataFrame,
+    b: File | gpd.GeoDataFrame,
+    out: File | None = None,
+    *,
+    area: Sequence[str] = (),
+    same_iou: float = 0.5,
+    shift: bool = True,
+    regions: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    region_id: str | None = None,
+    csv: File | None = None,
+    qgis_project: File | None = None,
+    overwrite: bool = False,
+) -> CompareResult: ...
 def evaluate(
     predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
     truth: File | gpd.GeoDataFrame,
@@ -88,6 +106,7 @@ def infer(
     overlap: int | None = None,
     tta: Literal["none", "flips", "d4"] = "none",
     bands: str | None = None,
+    date: str | None = None,
     assume_crs: str | None = None,
     on_read_error: Literal["stop", "nodata"] = "stop",
     device: str = "auto",
@@ -98,6 +117,7 @@ def infer(
     mask_from: Literal["pixels", "footprints"] = "pixels",
     probability: File | None = None,
     report: File | None = None,
+    against: str | None = None,
     all_outputs: File | None = None,
     coco: File | None = None,
     coco_images: File | None = None,
@@ -132,6 +152,15 @@ def sample(
     qgis_project: File | None = None,
     overwrite: bool = False,
 ) -> SampleResult: ...
+def publish(
+    footprints: File | Sequence[File],
+    out: File,
+    *,
+    partition: str | None = None,
+    names: Literal["geoseg", "overture"] = "geoseg",
+    tiles: File | None = None,
+    overwrite: bool = False,
+) -> PublishResult: ...
 def stats(
     footprints: File | gpd.GeoDataFrame,
     regions: File | gpd.GeoDataFrame,
@@ -224,6 +253,7 @@ def vectorize(
     classes: Sequence[str] = (),
     assume_crs: str | None = None,
     gsd_m: float | None = None,
+    date: str | None = None,
     image: str | None = None,
     strip_rows: int | None = None,
     workers: int | None = None,

@@ -20,7 +20,14 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, SampleOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    SampleOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -31,7 +38,9 @@ if TYPE_CHECKING:
     from geoseg.evaluation.results import EvaluationResult
     from geoseg.models.store import Model
     from geoseg.training.trained_model import TrainedModel
+    from geoseg.workflows.compare import CompareResult
     from geoseg.workflows.infer import InferResult
+    from geoseg.workflows.publish import PublishResult
     from geoseg.workflows.sample import SampleResult
     from geoseg.workflows.scenes import ScenesResult
     from geoseg.workflows.stats import StatsResult
@@ -126,6 +135,35 @@ def sample(footprints: File | gpd.GeoDataFrame, out: File, **options: Any) -> Sa
     with store_frames({"footprints": footprints, **options}) as stored:
         source = Path(stored.pop("footprints"))
         return draw_sample(source, Path(out), SampleOptions(**stored))
+
+
+@document_options(CompareOptions)
+def compare(
+    a: File | gpd.GeoDataFrame, b: File | gpd.GeoDataFrame, out: File | None = None, **options: Any
+) -> CompareResult:
+    """Tell what became of the footprints `a` in the footprints `b`: same, changed, only in one, split, merged.
+
+    The rows go to the layer `changes` of `out`; without it, they are kept as long as the result.
+    """
+    from geoseg.workflows.compare import compare_footprints
+    from geoseg.workflows.results import TemporaryFolder
+
+    with store_frames({"a": a, "b": b, **options}) as stored:
+        one, other = (os.fspath(stored.pop(name)) for name in ("a", "b"))
+        asked = CompareOptions(**stored)
+        if out is not None:
+            return compare_footprints(one, other, Path(out), asked)
+        folder = TemporaryFolder()
+        result = compare_footprints(one, other, folder.path / "changes.gpkg", asked)
+        return replace(result, folder=folder)
+
+
+@document_options(PublishOptions)
+def publish(footprints: File | Sequence[File], out: File, **options: Any) -> PublishResult:
+    """Write the footprints of many scenes as one GeoParquet data set, sorted by place, without doubles."""
+    from geoseg.workflows.publish import publish_footprints
+
+    return publish_footprints(list_files(footprints), Path(out), PublishOptions(**options))
 
 
 @document_options(PlotOptions)

@@ -19,6 +19,8 @@ COMMANDS = (
     "vectorize",
     "stats",
     "sample",
+    "compare",
+    "publish",
     "plot",
     "report",
     "app",

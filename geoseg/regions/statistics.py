@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, FloatArray, Georeferenced
 from geoseg.footprints.write.spool import REGION_COLUMNS
+from geoseg.io.layers import read_days
 from geoseg.raster.coding import NODATA, find_unknown
+from geoseg.raster.dates import join_dates
 from geoseg.raster.grid import Grid, Window
 from geoseg.regions.adjustment import AreaAdjuster, add_background
-from geoseg.regions.pixels import RegionOverlay, RegionPixels
+from geoseg.regions.pixels import Indices, RegionOverlay, RegionPixels
 from geoseg.regions.polygons import Regions
+
+DATE = "image_date"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class RegionStatistics:
         self._overlay = RegionOverlay(regions.near(place), regions.crs, area)
         self._parts_added: list[FootprintParts] = []
         self._pixels: RegionPixels | None = None
+        self._dates: dict[int, set[str]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -97,6 +102,11 @@ class RegionStatistics:
         self._parts_added.append(
             FootprintParts(met.region, kinds, whole * met.share, whole, confidence, met.counted)
         )
+        self._add_dates(
+            footprints,
+            met.footprint[met.counted],
+            rows=met.region[met.counted] * len(self.names) + kinds[met.counted],
+        )
         footprint, first = np.unique(met.footprint[met.counted], return_index=True)
         names[footprint] = np.asarray(self.regions.names, dtype=object)[met.region[met.counted][first]]
         return names
@@ -117,6 +127,18 @@ class RegionStatistics:
             self._pixels = RegionPixels(self.regions, self.place, self.area, len(self.names))
         self._pixels.add(window, find_seen_pixels(mask, bands), self._class_bands(bands))
 
+    def _add_dates(self, footprints: gpd.GeoDataFrame, counted: Indices, rows: Indices) -> None:
+        """Note on which days the images of counted footprints were taken."""
+        if DATE not in footprints:
+            return
+        days = np.array(read_days(footprints[DATE]), dtype=object)
+        for row, found in pd.Series(days[counted]).groupby(rows).unique().items():
+            self._dates.setdefault(int(row), set()).update(filter(None, found))
+
+    def _list_dates(self, rows: int) -> NDArray[np.object_]:
+        dates = [self._dates.get(row) for row in range(rows)]
+        return np.array([join_dates(days) if days else None for days in dates], dtype=object)
+
     def _class_bands(self, bands: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
         """One band for each class, from a probability with or without a band for the background."""
         if bands is None or len(bands) == len(self.names):
@@ -135,6 +157,7 @@ class RegionStatistics:
             "class": np.tile(np.asarray(self.names, dtype=object), count),
             **self._build_count_columns(count * kinds),
             **self._build_area_columns(count, kinds),
+            DATE: self._list_dates(count * kinds),
         }
         ordered = {column.name: columns[column.name] for column in REGION_COLUMNS}
         shapes = np.repeat(self.regions.shapes, kinds)

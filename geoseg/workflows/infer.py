@@ -30,14 +30,18 @@ from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.parallel import count_processors
+from geoseg.raster.coding import NODATA
 from geoseg.raster.mask import SEPARATORS
 from geoseg.raster.source import open_quietly
 from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
 from geoseg.workflows.results import FootprintResult
 
 if TYPE_CHECKING:
+    from pyproj import CRS
+
     from geoseg.footprints.burn import FootprintBurner
     from geoseg.regions.adjustment import ConfusionMatrix
+    from geoseg.workflows.compare import CompareResult
     from geoseg.workflows.options import InferOptions
     from geoseg.workflows.vectorizer import Vectorizer
 
@@ -58,6 +62,8 @@ class InferResult(FootprintResult):
     outputs: tuple[Path, ...] = ()
     mask_file: Path | None = None
     seconds: float = 0.0
+    comparison: CompareResult | None = None
+    """What became of each building, where footprints to compare with were given."""
 
     @cached_property
     def mask(self) -> NDArray[np.uint8] | None:
@@ -80,12 +86,15 @@ class InferResult(FootprintResult):
             "seconds": round(self.seconds, 3),
             **self.job.parameters,
             **(self.counts.summary if self.counts else {}),
+            **({"comparison": self.comparison.summary} if self.comparison else {}),
         }
 
     def __str__(self) -> str:
         lines = [str(path) for path in self.outputs]
         if self.counts:
             lines[0] += f": {self.count:,} footprints, {self.counts.describe_area()}"
+        if self.comparison:
+            lines.append(str(self.comparison))
         return "\n".join(lines)
 
 
@@ -106,6 +115,8 @@ def infer_scene(
     outputs = check_infer_outputs(scene, out, options, command)
     job = plan_job(scene, options, loaded)
     refuse_too_large_job(job)
+    if options.against and not job.scene.grid.is_placed:
+        raise InputError(f"`against` {options.against}: the picture has no place on Earth; leave it out")
     journal = Journal.beside(outputs[0], job.key)
     with Delivery(outputs, command) as delivery:
         burner = make_burner(job, journal) if options.mask_from == "footprints" else None
@@ -119,6 +130,7 @@ def infer_scene(
                 vectorizer.complete()
             rasters = options.mask, options.probability, options.all_outputs
             write_mosaics(job, journal, RasterOutputs(*rasters, burner.burn if burner else None), delivery)
+        comparison = compare_run(out, job, journal, options, delivery) if out and options.against else None
         if options.qgis_project and out:
             write_qgis_project(out, job, options, delivery)
         if options.report and out:
@@ -130,7 +142,15 @@ def infer_scene(
         )
     counts = vectorizer.counts if vectorizer else None
     seconds = time.monotonic() - start
-    return InferResult(out, counts, job=job, outputs=outputs, mask_file=options.mask, seconds=seconds)
+    return InferResult(
+        out,
+        counts,
+        job=job,
+        outputs=outputs,
+        mask_file=options.mask,
+        seconds=seconds,
+        comparison=comparison,
+    )
 
 
 def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions) -> Estimate:
@@ -148,6 +168,30 @@ def refuse_changed_scene(job: Job, journal: Journal) -> None:
             f"{changed}: changed while it was read; nothing was written, since old and new pixels would be "
             "mixed: run again"
         )
+
+
+def compare_run(
+    out: Path, job: Job, journal: Journal, options: InferOptions, delivery: Delivery
+) -> CompareResult:
+    """Tell what became of other footprints in those of the scene, where the scene was seen."""
+    from geoseg.comparison.ground import RasterGround
+    from geoseg.footprints.write.geopackage import get_change_path
+    from geoseg.workflows.compare import open_comparison, write_comparison
+    from geoseg.workflows.options import CompareOptions
+
+    assert options.against
+    asked = CompareOptions(regions=options.regions, region_id=options.region_id)
+
+    def read_known() -> Iterator[tuple[slice, NDArray[np.bool_]]]:
+        for strip in job.plan.strips:
+            with open_quietly(journal.files(strip).classes) as dataset:
+                yield slice(strip.row, strip.stop_row), dataset.read(1) != NODATA
+
+    def make_ground(plane: CRS) -> RasterGround:
+        return RasterGround("what was seen of the scene", job.scene.grid, read_known, plane)
+
+    with open_comparison(options.against, str(delivery.find(out)), asked, make_ground, "b") as comparison:
+        return write_comparison(comparison, get_change_path(out), asked, delivery)
 
 
 def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Delivery) -> None:
@@ -194,6 +238,8 @@ def check_infer_outputs(
         )
     if options.mask_from == "footprints" and not options.mask:
         raise InputError("`mask_from` footprints: there is no mask; give `mask` mask.tif as well")
+    if options.against:
+        check_against(options.against, out)
     for name, what, path in (
         ("qgis_project", "project", options.qgis_project),
         ("report", "report", options.report),
@@ -209,6 +255,18 @@ def check_infer_outputs(
     return tuple(output.path for output in outputs)
 
 
+def check_against(against: str, out: Path | None) -> None:
+    """Refuse early what footprints cannot be compared with."""
+    from geoseg.footprints.vector_files import open_vector_file
+    from geoseg.io.layers import parse_layer_path
+
+    if not out:
+        raise InputError(f"`against` {against}: compares footprints; give `out` buildings.gpkg as well")
+    open_vector_file(Path(against))
+    if parse_layer_path(against)[0].resolve() == out.resolve():
+        raise InputError(f"`against` {against}: is what `out` replaces; give `out` another name")
+
+
 def list_rasters(options: InferOptions) -> list[Path]:
     return [path for path in (options.mask, options.probability, options.all_outputs) if path]
 
@@ -216,6 +274,10 @@ def list_rasters(options: InferOptions) -> list[Path]:
 def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     if out:
         yield Output("a file of footprints", out, may_exist=True)
+        if options.against and out.suffix.lower() != ".gpkg":
+            from geoseg.footprints.write.geopackage import get_change_path
+
+            yield Output("a file of changes", get_change_path(out), may_exist=options.overwrite)
     for raster in list_rasters(options):
         suffixes = MASK_SUFFIXES if raster == options.mask else RASTER_SUFFIXES
         yield Output("a raster", raster, suffixes, options.overwrite)
@@ -255,7 +317,7 @@ def make_vectorizer(
     if options.min_area_m2 is None and card.min_area_m2:
         options = replace(options, min_area_m2=card.min_area_m2)
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
-    facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
+    facts = MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card), job.image_date)
     # A CPU is busy with the model: processes of our own would only take turns with it.
     worth_processes = on_gpu and job.scene.grid.megapixels >= WORTH_PROCESSES_MPX
     workers = min(MOST_TRACERS, count_processors() // 2) if worth_processes else 0

@@ -10,6 +10,7 @@ from geoseg.inference.options import PredictOptions
 from geoseg.options import (
     ABOVE_ZERO,
     AT_LEAST_ONE,
+    BETWEEN_ZERO_AND_ONE,
     FINITE,
     FOOTPRINTS,
     INPUTS,
@@ -114,6 +115,13 @@ class InferOptions(PredictOptions, FootprintOptions):
         group=OUTPUTS,
         metavar="FILE.html",
     )
+    against: str | None = define_option(
+        None,
+        "Tell what became of each building since these footprints, e.g. of OpenStreetMap: they are A, the scene's are B. "
+        "Becomes the layer `changes`.",
+        group=OUTPUTS,
+        metavar="FILE[:LAYER]",
+    )
     all_outputs: Path | None = define_option(
         None,
         "Write every output of the model to this GeoTIFF: probabilities, then boundary and distance where it has them.",
@@ -169,6 +177,13 @@ class VectorizeOptions(FootprintOptions):
         ABOVE_ZERO,
         group=INPUTS,
         metavar="M",
+    )
+    date: str | None = define_option(
+        None,
+        "When the image was taken: a day as 2026-05-04, or the first and the last as 2026-05-04/2026-05-06.  "
+        "[default: as the mask's tags tell]",
+        group=INPUTS,
+        metavar="DATE",
     )
     image: str | None = define_option(
         None, "The image below it all in the QGIS project.", group=INPUTS, metavar="FILE"
@@ -276,3 +291,65 @@ class SampleOptions(Options):
     overwrite: bool = define_option(
         False, "Replace outputs that exist, with the answers in them.", group=OUTPUTS
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """What can be asked of `compare`."""
+
+    area: tuple[str, ...] = define_option(
+        (),
+        "Ground to compare on: polygons, or a mask whose known pixels count; of several, what all share.  "
+        "[default: the rectangle in which both have footprints]",
+        group=INPUTS,
+        metavar="FILE",
+    )
+    same_iou: float = define_option(
+        0.5,
+        "Overlap (IoU) from which two outlines are the same building, unchanged. Higher values find extensions, where "
+        "both are drawn alike.",
+        BETWEEN_ZERO_AND_ONE,
+        group=FOOTPRINTS,
+        metavar="IOU",
+    )
+    shift: bool = define_option(
+        True,
+        "Take out the offset that all of B has against A; it is told in any case.",
+        group=FOOTPRINTS,
+        flags=("--shift/--no-shift",),
+    )
+    regions: str | None = define_option(
+        None,
+        "Count changes per region; becomes the layer `changes_by_region`.",
+        group=REGIONS,
+        metavar="FILE[:LAYER]|grid:1km",
+    )
+    region_id: str | None = define_option(
+        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
+    )
+    csv: Path | None = define_option(
+        None, "Write the table per region here, too.", group=OUTPUTS, metavar="FILE.csv"
+    )
+    qgis_project: Path | None = define_option(
+        None, "Write a QGIS project of the changes over A and B.", group=OUTPUTS, metavar="FILE.qgz"
+    )
+    overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions(Options):
+    """What can be asked of `publish`."""
+
+    partition: str | None = define_option(
+        None,
+        "A file for each tile of the web map (quadkey:6), or for each area of a file.  [default: one file]",
+        group=OUTPUTS,
+        metavar="quadkey:LEVEL|FILE[:LAYER]",
+    )
+    names: Literal["geoseg", "overture"] = define_option(
+        "geoseg", "Whose names of columns: overture has `sources`, `bbox`, `confidence`.", group=OUTPUTS
+    )
+    tiles: Path | None = define_option(
+        None, "Write vector tiles for looking, too.", group=OUTPUTS, metavar="FILE.pmtiles"
+    )
+    overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)

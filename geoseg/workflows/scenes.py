@@ -26,6 +26,7 @@ from geoseg.io.addresses import read_source_state
 from geoseg.io.atomic import explain_write_errors, replace_text
 from geoseg.models.store import find_model
 from geoseg.progress import Advance, list_names, speak_of_problems_only, track, use_reporter
+from geoseg.raster.dates import read_listed_dates
 from geoseg.raster.lists import list_single_scenes, name_scenes
 from geoseg.raster.source import is_picture, open_raster
 from geoseg.workflows.infer import MASK_SUFFIXES, InferResult, infer_scene
@@ -183,7 +184,8 @@ def infer_scenes(
     loaded = load_model(find_model(options.model), options)
     folders.make()
     with lock_folder(folders.manifest.parent):
-        batch = SceneBatch(folders, options, loaded, Manifest.open(folders.manifest))
+        dates = {} if options.date else read_listed_dates(paths)
+        batch = SceneBatch(folders, options, loaded, Manifest.open(folders.manifest), dates)
         records, earlier = batch.run(scenes)
     report_failures([each for each in records if each.status == "failed"], folders.manifest)
     coco = write_results(options, loaded, records)
@@ -284,6 +286,8 @@ class SceneBatch:
     options: InferOptions
     loaded: LoadedModel
     manifest: Manifest
+    dates: Mapping[str, str]
+    """When scenes were taken, where a catalogue names them."""
 
     @property
     def scene_options(self) -> InferOptions:
@@ -316,7 +320,8 @@ class SceneBatch:
             self.manifest.add(SceneRecord(scene, "started", key=key, **named))
             rasters = {each: path for each, path in outputs.items() if each != "out"}
             overwrite = self.options.overwrite or may_replace
-            options = self.scene_options.replace({**rasters, "overwrite": overwrite})
+            date = self.dates.get(scene, self.options.date)
+            options = self.scene_options.replace({**rasters, "overwrite": overwrite, "date": date})
             record = make_record(
                 scene, key, infer_scene([scene], outputs.get("out"), options, self.loaded), named
             )
@@ -332,6 +337,7 @@ class SceneBatch:
         """Changes whenever the scene, the model or an option changes."""
         asked = replace(self.scene_options, overwrite=False).to_toml()
         everything = [__version__, self.loaded.model.fingerprint, read_source_state(scene), asked]
+        everything += [self.dates[scene]] if scene in self.dates else []
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 
 

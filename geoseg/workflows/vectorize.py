@@ -15,6 +15,7 @@ from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.parallel import count_processors
 from geoseg.progress import track
+from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
 from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
@@ -66,11 +67,12 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
             f"{mask}: nothing tells how large its pixels are: taken as {ASSUMED_GSD_M:g} m, and sizes are given in pixels; "
             "`gsd_m` METRES tells"
         )
+    image_date = parse_date(options.date) if options.date else find_image_date([], [mask])
     names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
     workers = choose_workers(opened) if options.workers is None else options.workers
     checked = replace(options, overwrite=True)  # what must stay was refused before
     with Delivery(outputs, command) as delivery:
-        facts = MaskFacts(names, opened.tells_boundaries)
+        facts = MaskFacts(names, opened.tells_boundaries, image_date=image_date)
         vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
         counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
         if options.qgis_project:

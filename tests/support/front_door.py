@@ -18,7 +18,14 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Option, Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, SampleOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    SampleOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 STUB = Path(__file__).parents[2] / "geoseg" / "__init__.pyi"
 HEADER = '''"""Written by tests/support/front_door.py from the classes of options; a test keeps the two the same."""
@@ -38,8 +45,10 @@ from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
+from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
 from geoseg.workflows.sample import SampleResult
+from geoseg.workflows.publish import PublishResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -51,11 +60,13 @@ File = str | os.PathLike[str]
 '''
 FUNCTIONS: dict[str, type[Options] | None] = {
     "calibrate": None,
+    "compare": CompareOptions,
     "evaluate": EvaluateOptions,
     "infer": InferOptions,
     "open_model": None,
     "plot": PlotOptions,
     "sample": SampleOptions,
+    "publish": PublishOptions,
     "stats": StatsOptions,
     "train": TrainOptions,
     "vectorize": VectorizeOptions,

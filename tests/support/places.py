@@ -92,7 +92,8 @@ def write_pictures(folder: Path) -> None:
 def write_polygons(folder: Path, grid: Grid) -> None:
     """Footprints of the mask and of the truth, and regions."""
     geoseg.vectorize(folder / "mask.tif", folder / "buildings.gpkg", workers=0)
-    shutil.copy(folder / "buildings.gpkg", folder / "footprints.gpkg")
+    for name in ("footprints", "2024", "2026"):
+        shutil.copy(folder / "buildings.gpkg", folder / f"{name}.gpkg")
     geoseg.vectorize(folder / "truth.tif", folder / "truth.geojson", workers=0)
     left, bottom, right, top = grid.bounds
     middle = (left + right) / 2

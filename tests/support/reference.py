@@ -15,6 +15,7 @@ import click
 
 from geoseg.app.options import AppOptions
 from geoseg.cli.main import COMMANDS, geoseg
+from geoseg.comparison.write import CHANGE_COLUMNS, CHANGE_REGION_COLUMNS
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.footprints.write.samples import POINT_COLUMNS, SQUARE_COLUMNS
@@ -28,7 +29,14 @@ from geoseg.footprints.write.spool import (
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
 from geoseg.reports.options import PlotOptions, ReportOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, SampleOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    SampleOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pages" / "reference"
 NOTICE = "<!-- Written by tests/support/reference.py from the code. Change the code, then run it again. -->"
@@ -37,6 +45,8 @@ CLASSES: Mapping[str, type[Options]] = {
     "vectorize": VectorizeOptions,
     "stats": StatsOptions,
     "sample": SampleOptions,
+    "compare": CompareOptions,
+    "publish": PublishOptions,
     "plot": PlotOptions,
     "report": ReportOptions,
     "app": AppOptions,
@@ -258,6 +268,11 @@ def write_columns_page() -> str:
             format_columns(FOOTPRINT_COLUMNS),
             PIXELS,
             format_columns(column for column in PIXEL_COLUMNS if column not in FOOTPRINT_COLUMNS),
+            "## Changes: the layer `changes`",
+            "One row for each building, or group that was joined or parted: [compare footprints](../compare.md).",
+            format_columns(CHANGE_COLUMNS),
+            "## Changes by region: the layer `changes_by_region`",
+            format_columns(CHANGE_REGION_COLUMNS),
             "## Regions: the layer `regions`",
             "One row for each region and class. [Statistics per region](../statistics.md) says more about each.",
             format_columns(REGION_COLUMNS),

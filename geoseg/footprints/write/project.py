@@ -16,7 +16,13 @@ import pyogrio
 from pyproj import CRS, Transformer
 
 from geoseg.errors import InputError, hide_secrets
-from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
+from geoseg.footprints.write.geopackage import (
+    BUILDINGS,
+    CHANGES,
+    REGIONS,
+    get_change_path,
+    get_region_path,
+)
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 from geoseg.raster.source import is_picture, open_raster
@@ -95,6 +101,9 @@ def list_map_layers(project: QgisProject, folder: Path, find: Finder = Path) -> 
 
 def list_placed_layers(project: QgisProject, folder: Path, find: Finder) -> Iterator[MapLayer]:
     """The layers of a project with the CRS that their files name."""
+    changes = get_change_path(project.footprints)
+    if find(changes).exists() and CHANGES in list_layer_names(find(changes)):
+        yield make_vector_layer("Changes", changes, CHANGES, folder, find)
     yield make_vector_layer("Buildings", project.footprints, BUILDINGS, folder, find)
     regions = get_region_path(project.footprints)
     if find(regions).exists() and REGIONS in list_layer_names(find(regions)):
@@ -111,7 +120,7 @@ def list_layer_names(path: Path) -> list[str]:
     """The layers of a vector file; a file that holds one layer is called as we call it."""
     if path.suffix.lower() == ".gpkg":
         return [str(name) for name, _ in pyogrio.list_layers(path)]
-    return [BUILDINGS, REGIONS]
+    return [BUILDINGS, REGIONS, CHANGES]
 
 
 def make_vector_layer(

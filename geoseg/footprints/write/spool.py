@@ -50,6 +50,12 @@ FOOTPRINT_COLUMNS = (
     Column(
         "touches_edge", "yes/no", "Touches the image's edge", "It may go on outside the image.", "at_edge"
     ),
+    Column(
+        "image_date",
+        "text",
+        "Date of the image",
+        "When the image was taken: a day, or the first and the last; empty where nothing tells.",
+    ),
     Column("region", "text", "Region", "The region its representative point lies in."),
 )
 
@@ -112,6 +118,12 @@ REGION_COLUMNS = (
     ),
     Column("adjusted_low_m2", "real", "Adjusted, low (m²)", "Lower end of its 95 % interval.", "adj_low_m2"),
     Column("adjusted_high_m2", "real", "Adjusted, high (m²)", "Upper end of its 95 % interval.", "adj_hi_m2"),
+    Column(
+        "image_date",
+        "text",
+        "Date of the images",
+        "When the images of the counted footprints were taken: a day, or the first and the last.",
+    ),
 )
 
 SAMPLE_COLUMNS = (
