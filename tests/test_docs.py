@@ -32,7 +32,7 @@ from documents import (
     read_rows,
     split_commands,
 )
-from places import furnish_folder
+from furnished import furnish_folder
 from reference import CLASSES, FOLDER, find_command, write_reference
 
 import geoseg

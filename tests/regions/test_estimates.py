@@ -23,7 +23,7 @@ from geoseg.regions.estimates import (
 )
 from geoseg.regions.squares import MarkedSquares, classify_squares, draw_squares
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import intervals
 
 # Olofsson et al. 2014, Remote Sensing of Environment 148, 42-57, table 8: deforestation, gain, stable forest, stable other.
