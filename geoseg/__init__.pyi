@@ -10,12 +10,16 @@ from matplotlib.axes import Axes
 from geoseg.datasets.prepare import PrepareResult
 from geoseg.errors import GeosegError as GeosegError
 from geoseg.errors import InputError as InputError
+from geoseg.evaluation.calibrate import CalibrationResult
 from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
+from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.publish import PublishResult
 from geoseg.workflows.results import ShareResult
+from geoseg.workflows.sample import SampleResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -25,11 +29,15 @@ __all__ = [
     "Card",
     "GeosegError",
     "InputError",
+    "calibrate",
+    "compare",
     "evaluate",
     "infer",
     "open_model",
     "plot",
     "prepare",
+    "publish",
+    "sample",
     "stats",
     "train",
     "vectorize",
@@ -37,6 +45,26 @@ __all__ = [
 
 File = str | os.PathLike[str]
 
+def calibrate(
+    model: File,
+    samples: File,
+    out: File,
+    overwrite: bool = False,
+) -> CalibrationResult: ...
+def compare(
+    a: File | gpd.GeoDataFrame,
+    b: File | gpd.GeoDataFrame,
+    out: File | None = None,
+    *,
+    area: Sequence[str] = (),
+    same_iou: float = 0.5,
+    shift: bool = True,
+    regions: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    region_id: str | None = None,
+    csv: File | None = None,
+    qgis_project: File | None = None,
+    overwrite: bool = False,
+) -> CompareResult: ...
 def evaluate(
     predictions: File | gpd.GeoDataFrame | Sequence[File | gpd.GeoDataFrame],
     truth: File | gpd.GeoDataFrame,
@@ -82,6 +110,7 @@ def infer(
     overlap: int | None = None,
     tta: Literal["none", "flips", "d4"] = "none",
     bands: str | None = None,
+    date: str | None = None,
     assume_crs: str | None = None,
     on_read_error: Literal["stop", "nodata"] = "stop",
     device: str = "auto",
@@ -92,6 +121,7 @@ def infer(
     mask_from: Literal["pixels", "footprints"] = "pixels",
     probability: File | None = None,
     report: File | None = None,
+    against: str | None = None,
     all_outputs: File | None = None,
     coco: File | None = None,
     coco_images: File | None = None,
@@ -109,6 +139,32 @@ def plot(
     attribution: str | None = None,
     width: int = 1600,
 ) -> Axes: ...
+def sample(
+    footprints: File | gpd.GeoDataFrame,
+    out: File,
+    *,
+    mask: File | None = None,
+    probability: File | None = None,
+    image: str | None = None,
+    points: int | None = None,
+    half_width: str | None = None,
+    squares: int | None = None,
+    side_m: float = 50.0,
+    seed: int = 1,
+    regions: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    region_id: str | None = None,
+    qgis_project: File | None = None,
+    overwrite: bool = False,
+) -> SampleResult: ...
+def publish(
+    footprints: File | Sequence[File],
+    out: File,
+    *,
+    partition: str | None = None,
+    names: Literal["geoseg", "overture"] = "geoseg",
+    tiles: File | None = None,
+    overwrite: bool = False,
+) -> PublishResult: ...
 def stats(
     footprints: File | gpd.GeoDataFrame,
     regions: File | gpd.GeoDataFrame,
@@ -121,6 +177,7 @@ def stats(
     mask: File | None = None,
     area_crs: str = "auto",
     csv: File | None = None,
+    samples: File | None = None,
     overwrite: bool = False,
 ) -> StatsResult: ...
 def train(
@@ -205,6 +262,7 @@ def vectorize(
     classes: Sequence[str] = (),
     assume_crs: str | None = None,
     gsd_m: float | None = None,
+    date: str | None = None,
     image: str | None = None,
     strip_rows: int | None = None,
 ) -> VectorizeResult | ShareResult: ...

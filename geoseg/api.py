@@ -20,18 +20,29 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    SampleOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
     from matplotlib.axes import Axes
 
     from geoseg.datasets.prepare import PrepareResult
+    from geoseg.evaluation.calibrate import CalibrationResult
     from geoseg.evaluation.results import EvaluationResult
     from geoseg.models.store import Model
     from geoseg.training.trained_model import TrainedModel
+    from geoseg.workflows.compare import CompareResult
     from geoseg.workflows.infer import InferResult
+    from geoseg.workflows.publish import PublishResult
     from geoseg.workflows.results import ShareResult
+    from geoseg.workflows.sample import SampleResult
     from geoseg.workflows.scenes import ScenesResult
     from geoseg.workflows.stats import StatsResult
     from geoseg.workflows.vectorize import VectorizeResult
@@ -123,6 +134,45 @@ def stats(
         )
 
 
+@document_options(SampleOptions)
+def sample(footprints: File | gpd.GeoDataFrame, out: File, **options: Any) -> SampleResult:
+    """Draw points or squares at random over a map, for people to say what is there; `stats` makes figures of the answers."""
+    from geoseg.workflows.sample import draw_sample
+
+    with store_frames({"footprints": footprints, **options}) as stored:
+        source = Path(stored.pop("footprints"))
+        return draw_sample(source, Path(out), SampleOptions(**stored))
+
+
+@document_options(CompareOptions)
+def compare(
+    a: File | gpd.GeoDataFrame, b: File | gpd.GeoDataFrame, out: File | None = None, **options: Any
+) -> CompareResult:
+    """Tell what became of the footprints `a` in the footprints `b`: same, changed, only in one, split, merged.
+
+    The rows go to the layer `changes` of `out`; without it, they are kept as long as the result.
+    """
+    from geoseg.workflows.compare import compare_footprints
+    from geoseg.workflows.results import TemporaryFolder
+
+    with store_frames({"a": a, "b": b, **options}) as stored:
+        one, other = (os.fspath(stored.pop(name)) for name in ("a", "b"))
+        asked = CompareOptions(**stored)
+        if out is not None:
+            return compare_footprints(one, other, Path(out), asked)
+        folder = TemporaryFolder()
+        result = compare_footprints(one, other, folder.path / "changes.gpkg", asked)
+        return replace(result, folder=folder)
+
+
+@document_options(PublishOptions)
+def publish(footprints: File | Sequence[File], out: File, **options: Any) -> PublishResult:
+    """Write the footprints of many scenes as one GeoParquet data set, sorted by place, without doubles."""
+    from geoseg.workflows.publish import publish_footprints
+
+    return publish_footprints(list_files(footprints), Path(out), PublishOptions(**options))
+
+
 @document_options(PlotOptions)
 def plot(*layers: File | gpd.GeoDataFrame, axes: Axes | None = None, **options: Any) -> Axes:
     """Draw images, masks, footprints and regions over one another, the first at the bottom; returns matplotlib's axes.
@@ -184,6 +234,13 @@ def evaluate(
     with store_frames({**named, "truth": truth}) as stored:
         files = [os.fspath(stored[name]) for name in named]
         return evaluate_predictions(files, os.fspath(stored["truth"]), EvaluateOptions(**options))
+
+
+def calibrate(model: File, samples: File, out: File, *, overwrite: bool = False) -> CalibrationResult:
+    """Write a model whose probabilities come true where the sample points are, as a folder of its own."""
+    from geoseg.evaluation.calibrate import calibrate_model
+
+    return calibrate_model(os.fspath(model), Path(samples), Path(out), overwrite)
 
 
 def open_model(name: File = "default") -> Model:

@@ -49,12 +49,26 @@ OUTPUTS = "What comes out"
 MODEL = "The model and how it looks"
 FOOTPRINTS = "How footprints are made"
 REGIONS = "Regions"
+SAMPLES = "How the sample is drawn"
 LOOKS = "How it looks"
 RESOURCES = "Resources"
 MESSAGES = "Messages"
 LABELS = "Images and labels"
 PLACES = "Places and splits"
-GROUPS = (INPUTS, OUTPUTS, LABELS, PLACES, MODEL, FOOTPRINTS, REGIONS, LOOKS, "Options", RESOURCES, MESSAGES)
+GROUPS = (
+    INPUTS,
+    OUTPUTS,
+    LABELS,
+    PLACES,
+    MODEL,
+    FOOTPRINTS,
+    SAMPLES,
+    REGIONS,
+    LOOKS,
+    "Options",
+    RESOURCES,
+    MESSAGES,
+)
 """The headings below which a command's help lists its options, in their order."""
 
 

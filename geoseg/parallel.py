@@ -9,7 +9,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -82,6 +82,10 @@ def find_windows_memory_bytes() -> int | None:
     return int(status[3]) if tell(ctypes.byref(status)) else None
 
 
+class Threads(int):
+    """A number of threads where a number of processes could stand: they begin at once, for work that is soon over."""
+
+
 class WorkerPool(Generic[T]):
     """Runs calls in `number` processes and gives the results in the order of the calls; 0 means in this process.
 
@@ -91,7 +95,10 @@ class WorkerPool(Generic[T]):
     def __init__(self, number: int) -> None:
         self._waiting: deque[Future[T]] = deque()
         self._most_waiting = WAITING_PER_WORKER * number
-        self._pool = start_processes(number) if number else None
+        start: Callable[[int], Executor] = (
+            ThreadPoolExecutor if isinstance(number, Threads) else start_processes
+        )
+        self._pool = start(number) if number else None
 
     def __enter__(self) -> WorkerPool[T]:
         return self

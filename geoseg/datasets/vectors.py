@@ -26,8 +26,8 @@ from geoseg.datasets.polygons import (
     write_polygon_label,
 )
 from geoseg.datasets.schema import IGNORE, Dataset
-from geoseg.datasets.vector_files import VectorFile, open_vector_file
 from geoseg.errors import InputError
+from geoseg.footprints.vector_files import VectorFile, open_vector_file
 from geoseg.io.staging import create_scratch_folder
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window

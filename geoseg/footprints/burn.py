@@ -75,7 +75,7 @@ class FootprintBurner:
         with open_quietly(make_strips_vrt(MosaicLayer(("class",)), grid, strips)) as classes:
             for strip in split_into_strips(grid):
                 window = RasterioWindow(0, strip.row, grid.width, strip.height)
-                values = np.where(classes.read(1, window=window) == NODATA, NODATA, self._draw(grid, strip))
+                values = np.where(classes.read(1, window=window) == NODATA, NODATA, self.draw(grid, strip))
                 burnt.append((strip, self.folder / f"burnt-{strip.index:06}.tif"))
                 write_strip(burnt[-1][1], values[None].astype(np.uint8), strip.place(grid))
         return burnt
@@ -86,7 +86,7 @@ class FootprintBurner:
             polygons = transform_polygons(polygons, CRS.from_user_input(crs), self.grid.crs)
         return apply(~self.grid.transform, polygons)
 
-    def _draw(self, grid: Grid, strip: Strip) -> NDArray[np.uint8]:
+    def draw(self, grid: Grid, strip: Strip) -> NDArray[np.uint8]:
         """The footprints in some rows of a grid; of those that overlap, the later one is on top."""
         finer = Affine.scale(grid.width / self.grid.width, grid.height / self.grid.height)
         drawn = np.zeros((strip.height, grid.width), np.uint8)

@@ -112,6 +112,7 @@ class FeatureBuilder:
     max_hole_m2: float
     simplify_m: float
     regularize: bool
+    image_date: str | None = None
 
     def finish(self, traced: TracedFootprints) -> FeatureBatch:
         """Rows of the file from whole footprints in pixel coordinates."""
@@ -140,6 +141,7 @@ class FeatureBuilder:
             "orientation_deg": (orientation_deg + self._turn_deg) % 180,
             "touches_nodata": flat.touches_nodata,
             "touches_edge": flat.touches_edge,
+            "image_date": np.full(len(flat), self.image_date, dtype=object),
         }
         if self.grid.unit and self.grid.counts_pixels:
             columns = convert_to_pixels(columns, self.grid.unit.metres)

@@ -24,6 +24,7 @@ from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
 from geoseg.models.runtime import describe_device
 from geoseg.models.store import Model, find_model, list_builtin_models
 from geoseg.raster.bands import match_bands, parse_bands
+from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
 from geoseg.raster.plan import Plan
 from geoseg.raster.scene import Scene, open_scene
@@ -135,6 +136,8 @@ class Job:
     batch: int | None
     source_states: list[list[Any]]
     """The state of each file of the scene before it was read."""
+    image_date: str | None
+    """When the scene was taken, where that is known."""
     sample_sha256: str
     """Tells apart scenes whose files have no state, such as those in cloud storage."""
 
@@ -169,6 +172,7 @@ class Job:
             "device": self.kinds[0].device.split(":")[0],
             "gain": list(self.normalisation.gain),
             "offset": list(self.normalisation.offset),
+            **({"image_date": self.image_date} if self.image_date else {}),
         }
 
     @property
@@ -234,8 +238,18 @@ def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel 
         look = reader.sample()
     normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
     sample_sha256 = hashlib.sha256(look.values.tobytes() + look.valid.tobytes()).hexdigest()
+    image_date = parse_date(options.date) if options.date else find_image_date(paths, scene.files)
     job = Job(
-        scene, loaded, plan, normalisation, threshold, options.tta, options.batch, states, sample_sha256
+        scene,
+        loaded,
+        plan,
+        normalisation,
+        threshold,
+        options.tta,
+        options.batch,
+        states,
+        image_date,
+        sample_sha256,
     )
     report_job(job)
     return job

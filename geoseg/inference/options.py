@@ -54,6 +54,13 @@ class PredictOptions(Options):
     bands: str | None = define_option(
         None, "Bands in the model's order, by number or name, e.g. 4,3,2.", group=INPUTS
     )
+    date: str | None = define_option(
+        None,
+        "When the image was taken: a day as 2026-05-04, or the first and the last as 2026-05-04/2026-05-06.  "
+        "[default: as its tags or its STAC item tell]",
+        group=INPUTS,
+        metavar="DATE",
+    )
     assume_crs: str | None = define_option(
         None, "CRS of a scene that does not say, e.g. EPSG:32633.", group=INPUTS, metavar="CRS"
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import geopandas as gpd
+import pandas as pd
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS
@@ -21,6 +22,7 @@ from geoseg.io.trust import check_vector_source
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
 
 
+DAY_LETTERS = len("2026-05-04")
 FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
 
@@ -76,6 +78,15 @@ def ignore_ring_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non closed ring|Unsupported geometry type", RuntimeWarning)
         yield
+
+
+def read_days(column: pd.Series) -> list[str | None]:
+    """A column of days as text; GDAL takes text that looks like a date for one in some formats."""
+    days = column.astype(object)
+    return [
+        None if gone else day.isoformat()[:DAY_LETTERS] if hasattr(day, "isoformat") else str(day)
+        for day, gone in zip(days, days.isna(), strict=True)
+    ]
 
 
 def find_only_layer(path: Path, preferred: str = "") -> str:

@@ -27,7 +27,9 @@ CPU_ENGINES: tuple[Engine, ...] = (*GRAPH_ENGINES, "torch")
 """The fastest first (measured: tests/benchmarks/encoders.py)."""
 
 MEAN_DIFFERENCE = 0.002
-FLIPPED_SHARE = 0.001
+FLIPPED_SHARE = 0.003
+"""Of the pixels of check patches, which are those of which a model is least sure. `default` in bf16: 0.16 % there, 0.13 % on scenes
+of five places, where the built area changes by 0.15 %: a hundredth of what a model errs by."""
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,16 @@ def read_stac_list(text: str, path: Path) -> list[str]:
     return [find_image(item, path) for item in items]
 
 
+def read_items(path: str) -> Iterator[tuple[str, Any]]:
+    """The images that a STAC file names, each with its item; none where a path is no such file."""
+    file = Path(path)
+    if file.suffix.lower() != ".json" or not file.is_file():
+        return
+    document = parse_json(file.read_text(encoding="utf-8"))
+    for item in document.get("features", [document]):
+        yield resolve(file.parent, find_image(item, file)), item
+
+
 def find_image(item: Any, path: Path) -> str:
     """Where the image of a STAC item is."""
     assets = item.get("assets") if isinstance(item, Mapping) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
-from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
+from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, PROBABILITY_STEPS, Values
 from geoseg.raster.grid import Grid, PixelSize
 from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, open_raster, read_grid
 
@@ -133,7 +134,20 @@ class Mask:
             if self.threshold is None:
                 classes = self._classes(raw, dataset, rows)
                 return classes, self.probability.read(rows) if self.probability else None
+            if self.holds_probability and self.band.is_probability_byte and holds_probabilities_only(raw):
+                return self._class_levels[raw], raw[None]
             values, known = scale_values(dataset, raw, self.band, rows)
+        return self._apply_threshold(values, known)
+
+    @cached_property
+    def _class_levels(self) -> NDArray[np.uint8]:
+        """The class that each byte of a probability of `geoseg infer` makes: looked up, it takes a fifth of the time."""
+        levels = np.where(PROBABILITY_BYTES, np.arange(256), NODATA).astype(np.uint8)
+        return self._apply_threshold(*scale_values(None, levels, self.band, slice(0)))[0]
+
+    def _apply_threshold(
+        self, values: Values, known: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint16] | None]:
         classes = (values >= self.threshold).astype(np.uint8)
         classes[~known] = NODATA
         return classes, convert_to_steps(values, known, self.path)[None] if self.holds_probability else None
@@ -302,6 +316,15 @@ def find_known_pixels(dataset: Any, raw: Values, band: MaskBand, rows: slice) ->
     if band.nodata is None or np.isnan(band.nodata):
         return ~np.isnan(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, dtype=bool)
     return np.asarray(raw != band.nodata) & ~np.isnan(raw)
+
+
+PROBABILITY_BYTES = np.arange(256) <= PROBABILITY_STEPS
+"""Which bytes are probabilities as `geoseg infer` writes them."""
+
+
+def holds_probabilities_only(raw: Values) -> bool:
+    """Whether bytes are what `geoseg infer` writes, and none is beyond 1."""
+    return not ((raw > PROBABILITY_STEPS) & (raw != NODATA)).any()
 
 
 def scale_values(dataset: Any, raw: Values, band: MaskBand, rows: slice) -> tuple[Values, NDArray[np.bool_]]:

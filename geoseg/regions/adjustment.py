@@ -1,15 +1,49 @@
-"""Areas corrected by a map's known errors, from a confusion matrix of sample points, with a confidence interval."""
+"""Areas corrected by a map's known errors: from a confusion matrix, or from sample points of the very map."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray
+from geoseg.regions.estimates import (
+    Z_95,
+    AnsweredPoints,
+    Interval,
+    RegionShares,
+    Shares,
+    estimate_areas,
+    estimate_found_share,
+    estimate_regional_spread,
+)
 
-Z_95 = 1.959963984540054
+BACKGROUND = "background"
+OWN_POINTS, BOTH, ALL_POINTS = "own points", "own and all points", "all points"
+MOSTLY = 0.5
+"""From this weight of its own points on, in each class that is mapped there, a region is judged by them."""
+
+
+class AreaAdjuster(Protocol):
+    """Corrects mapped areas by what is known of a map's errors."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The background, then the classes, in the order of the areas."""
+        ...
+
+    def adjust_areas(self, mapped_m2: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Area of each class on the ground, and both ends of its 95 % interval, for mapped areas (region, class)."""
+        ...
+
+
+def add_background(built: FloatArray, base: FloatArray) -> FloatArray:
+    """Mapped areas (region, class) with the background before them: what of `base` is not built."""
+    return np.column_stack([np.maximum(base - built.sum(axis=1), 0.0), built])
 
 
 @dataclass(frozen=True)
@@ -57,3 +91,81 @@ class ConfusionMatrix:
         area = np.where(unknown, np.nan, whole * means.sum(axis=-2))
         reach = Z_95 * whole * np.sqrt(spreads.sum(axis=-2))
         return area, np.maximum(area - reach, 0.0), np.minimum(area + reach, whole)
+
+
+@dataclass(frozen=True)
+class SampleAdjustment:
+    """What sample points say of a map: as a whole, and of each region.
+
+    `points` are counted by (stratum, region x class of the map, truth); a last region holds those outside of all. Classes
+    begin with the background.
+    """
+
+    classes: tuple[str, ...]
+    points: AnsweredPoints
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        """Points by (stratum, region, mapped class, truth)."""
+        strata, cells, truths = self.points.counts.shape
+        return self.points.counts.reshape(strata, cells // truths, truths, truths)
+
+    @cached_property
+    def pooled(self) -> Shares:
+        """The shares of each mapped class, by all points."""
+        return AnsweredPoints(
+            self._counts.sum(axis=1), self.points.strata_m2, self.points.drawn
+        ).estimate_shares()
+
+    @cached_property
+    def own_counts(self) -> NDArray[np.int64]:
+        """Points by (region, mapped class)."""
+        return np.asarray(self._counts.sum(axis=(0, 3)))
+
+    @cached_property
+    def regional(self) -> RegionShares:
+        """The shares of each mapped class in each region, by the points there and by those elsewhere."""
+        own = self._estimate(self._counts)
+        elsewhere = self._estimate(self._counts.sum(axis=1, keepdims=True) - self._counts)
+        counts, truths = self.own_counts.astype(np.float64), range(len(self.classes))
+        spread = np.stack([estimate_regional_spread(own.value[..., j], counts) for j in truths], axis=1)
+        return RegionShares(own, elsewhere, spread)
+
+    def _estimate(self, counts: NDArray[np.int64]) -> Shares:
+        """The shares of (region, class, truth) by points that are counted so."""
+        flat = counts.reshape(len(counts), -1, counts.shape[-1])
+        found = replace(self.points, counts=flat).estimate_shares()
+        return Shares(found.value.reshape(counts.shape[1:]), found.points.reshape(counts.shape[1:]))
+
+    def describe_sources(self, mapped_m2: FloatArray) -> NDArray[np.object_]:
+        """Whether the figures of each region rest on its own points, on all points, or on both."""
+        weight = np.nan_to_num(self.regional.own_weight[: len(mapped_m2)]).min(axis=-1)
+        least = np.where(mapped_m2 > 0, weight, 1.0).min(axis=-1)
+        has_own = self.own_counts[: len(mapped_m2)].sum(axis=-1) > 0
+        names = np.where(least >= MOSTLY, OWN_POINTS, np.where(has_own, BOTH, ALL_POINTS))
+        return names.astype(object)
+
+    def adjust_areas(self, mapped_m2: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Area of each class in each region, and both ends of its 95 % interval."""
+        found = estimate_areas(mapped_m2, self.regional.interval[: len(mapped_m2)])
+        return found.value, found.low, found.high
+
+    def estimate_whole(self, mapped_m2: FloatArray) -> Interval:
+        """The area of each class on all the ground."""
+        return estimate_areas(mapped_m2, self.pooled.interval)
+
+    @property
+    def users_accuracy(self) -> Interval:
+        """How much of what the map calls each class is that class."""
+        numbers = np.arange(len(self.classes))
+        return self.pooled.interval[numbers, numbers]
+
+    def estimate_producers_accuracy(self, mapped_m2: FloatArray) -> Interval:
+        """How much of each class on the ground the map calls so."""
+        each = [
+            estimate_found_share(mapped_m2, self.pooled.interval, number, number)
+            for number in range(len(self.classes))
+        ]
+        return Interval(
+            *(np.array([getattr(one, end) for one in each], float) for end in ("value", "low", "high"))
+        )

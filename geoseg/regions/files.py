@@ -15,6 +15,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyogrio
+from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS
 from shapely.errors import ShapelyError
@@ -35,10 +36,10 @@ from geoseg.io.trust import check_vector_source
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, read_raster_grid, split_rows
-from geoseg.regions.statistics import RegionStatistics
 
 log = logging.getLogger(__name__)
 
+RasterStrip = tuple[Window, NDArray[np.uint8] | None, NDArray[Any] | None]
 ROWS_AT_ONCE = 100_000
 ONLY_CLASS = "building"
 
@@ -154,15 +155,15 @@ class StatsRasters:
             return cls(grid, None, open_probability(str(probability), grid))
         return None
 
-    def feed(self, statistics: RegionStatistics) -> None:
-        """Feed every strip to the statistics."""
-        bands = None if self.probability is None else find_class_bands(self.probability, statistics.names)
+    def strips(self, names: Sequence[str]) -> Iterator[RasterStrip]:
+        """Windows of all rows, top to bottom, with the mask's classes and the probabilities of the named classes."""
+        bands = None if self.probability is None else find_class_bands(self.probability, names)
         with track("Reading rasters", self.grid.height, "rows") as done:
             for rows in split_rows(self.grid):
                 window = Window(rows.start, 0, rows.stop - rows.start, self.grid.width)
                 classes = None if self.mask is None else self.mask.read(rows)[0]
                 likely = None if self.probability is None else self.probability.read(rows)[bands]
-                statistics.add_strip(window, classes, likely)
+                yield window, classes, likely
                 done(window.height)
 
 

@@ -167,20 +167,7 @@ class RegionPixels:
 
     def _rasterize(self, layer: NDArray[np.intp], window: Window) -> NDArray[np.int32]:
         """Which region of a layer each pixel of a window belongs to."""
-        grid = self.grid.window(window)
-        left, bottom, right, top = grid.bounds
-        here = shapely.clip_by_rect(self._shapes[layer], left, bottom, right, top)
-        held = ~shapely.is_empty(here)
-        if not held.any():
-            return np.full(grid.shape, NOWHERE, dtype=np.int32)
-        burned: NDArray[np.int32] = rasterize(
-            zip(here[held], layer[held].tolist(), strict=True),
-            out_shape=grid.shape,
-            transform=grid.transform,
-            fill=NOWHERE,
-            dtype="int32",
-        )
-        return burned
+        return rasterize_shapes(self._shapes[layer], self.grid.window(window), layer)
 
     @property
     def seen_m2(self) -> FloatArray:
@@ -232,6 +219,22 @@ class PixelRuns:
         """Sum of probability times area over the seen pixels of each region."""
         sums = self.sums(np.where(seen & ~find_unknown(band), band, 0), regions)
         return sums * {"uint8": PROBABILITY_STEP, "uint16": FINE_STEP}.get(band.dtype.name, 1.0)
+
+
+def rasterize_shapes(shapes: Polygons, grid: Grid, numbers: Indices) -> NDArray[np.int32]:
+    """The number of the shape that holds the middle of each pixel; of shapes that overlap, the last one counts."""
+    here = shapely.clip_by_rect(shapes, *grid.bounds)
+    held = ~shapely.is_empty(here)
+    if not held.any():
+        return np.full(grid.shape, NOWHERE, dtype=np.int32)
+    burned: NDArray[np.int32] = rasterize(
+        zip(here[held], numbers[held].tolist(), strict=True),
+        out_shape=grid.shape,
+        transform=grid.transform,
+        fill=NOWHERE,
+        dtype="int32",
+    )
+    return burned
 
 
 def clip_regions(grid: Grid, regions: Regions) -> Polygons:

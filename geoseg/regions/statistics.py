@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, FloatArray, Georeferenced
 from geoseg.footprints.write.spool import REGION_COLUMNS
+from geoseg.io.layers import read_days
 from geoseg.raster.coding import NODATA, find_unknown
+from geoseg.raster.dates import join_dates
 from geoseg.raster.grid import Grid, Window
-from geoseg.regions.adjustment import ConfusionMatrix
-from geoseg.regions.pixels import RegionOverlay, RegionPixels
+from geoseg.regions.adjustment import AreaAdjuster, add_background
+from geoseg.regions.pixels import Indices, RegionOverlay, RegionPixels
 from geoseg.regions.polygons import Regions
+
+DATE = "image_date"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ class FootprintParts:
         return cls(*(np.concatenate([getattr(each, field.name) for each in filled]) for field in fields(cls)))
 
 
+@dataclass(frozen=True)
+class RegionCounts:
+    """What was counted of some footprints: their parts in regions, and the days of their images by row of the table."""
+
+    parts: FootprintParts
+    dates: Mapping[int, set[str]]
+
+
 class RegionStatistics:
     """Gathers footprints and strips of rasters, in any cut, into one row per region and class.
 
@@ -65,26 +77,33 @@ class RegionStatistics:
         area: AreaCrs,
         classes: Mapping[int, str],
         place: Georeferenced,
-        confusion: ConfusionMatrix | None = None,
+        adjuster: AreaAdjuster | None = None,
     ) -> None:
         self.regions = regions
         self.area = area
         self.classes = dict(sorted(classes.items()))
         self.place = place
-        self.confusion = confusion
-        if confusion is not None and set(confusion.classes[1:]) != set(self.names):
-            known = ", ".join(confusion.classes[1:])
-            raise InputError(
-                f"the confusion matrix knows {known}; the footprints are {', '.join(self.names)}"
-            )
+        self.adjuster: AreaAdjuster | None = None
+        if adjuster is not None:
+            self.adjust_by(adjuster)
         self._overlay = RegionOverlay(regions.near(place), regions.crs, area)
         self._parts_added: list[FootprintParts] = []
         self._pixels: RegionPixels | None = None
+        self._dates: dict[int, set[str]] = {}
 
     @property
     def names(self) -> list[str]:
         """The classes in the order of the mask's values."""
         return list(self.classes.values())
+
+    def adjust_by(self, adjuster: AreaAdjuster) -> None:
+        """Correct areas by what is known of the map's errors."""
+        if set(adjuster.classes[1:]) != set(self.names):
+            known = ", ".join(adjuster.classes[1:])
+            raise InputError(
+                f"the map whose errors are known knows {known}; the footprints are {', '.join(self.names)}"
+            )
+        self.adjuster = adjuster
 
     def add_footprints(self, footprints: gpd.GeoDataFrame) -> NDArray[np.object_]:
         """Count footprints (columns `class`, `area_m2`, `confidence`, geometry) and name each one's region.
@@ -105,18 +124,26 @@ class RegionStatistics:
         self._parts_added.append(
             FootprintParts(met.region, kinds, whole * met.share, whole, confidence, met.counted)
         )
+        self._add_dates(
+            footprints,
+            met.footprint[met.counted],
+            rows=met.region[met.counted] * len(self.names) + kinds[met.counted],
+        )
         footprint, first = np.unique(met.footprint[met.counted], return_index=True)
         names[footprint] = np.asarray(self.regions.names, dtype=object)[met.region[met.counted][first]]
         return names
 
-    def take_parts(self) -> FootprintParts:
+    def take_counts(self) -> RegionCounts:
         """What was added of footprints so far, for another process to add; here it is as if nothing had been."""
-        parts, self._parts_added = FootprintParts.merge(self._parts_added), []
-        return parts
+        counts = RegionCounts(FootprintParts.merge(self._parts_added), self._dates)
+        self._parts_added, self._dates = [], {}
+        return counts
 
-    def add_parts(self, parts: FootprintParts) -> None:
+    def add_counts(self, counts: RegionCounts) -> None:
         """Add what another process counted of some footprints in the same regions."""
-        self._parts_added.append(parts)
+        self._parts_added.append(counts.parts)
+        for row, days in counts.dates.items():
+            self._dates.setdefault(row, set()).update(days)
 
     def add_strip(
         self, window: Window, mask: NDArray[np.uint8] | None, probability: NDArray[np.generic] | None
@@ -133,6 +160,18 @@ class RegionStatistics:
                 raise InputError("strips of a raster need the raster's grid as the place of the statistics")
             self._pixels = RegionPixels(self.regions, self.place, self.area, len(self.names))
         self._pixels.add(window, find_seen_pixels(mask, bands), self._class_bands(bands))
+
+    def _add_dates(self, footprints: gpd.GeoDataFrame, counted: Indices, rows: Indices) -> None:
+        """Note on which days the images of counted footprints were taken."""
+        if DATE not in footprints:
+            return
+        days = np.array(read_days(footprints[DATE]), dtype=object)
+        for row, found in pd.Series(days[counted]).groupby(rows).unique().items():
+            self._dates.setdefault(int(row), set()).update(filter(None, found))
+
+    def _list_dates(self, rows: int) -> NDArray[np.object_]:
+        dates = [self._dates.get(row) for row in range(rows)]
+        return np.array([join_dates(days) if days else None for days in dates], dtype=object)
 
     def _class_bands(self, bands: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
         """One band for each class, from a probability with or without a band for the background."""
@@ -152,6 +191,7 @@ class RegionStatistics:
             "class": np.tile(np.asarray(self.names, dtype=object), count),
             **self._build_count_columns(count * kinds),
             **self._build_area_columns(count, kinds),
+            DATE: self._list_dates(count * kinds),
         }
         ordered = {column.name: columns[column.name] for column in REGION_COLUMNS}
         shapes = np.repeat(self.regions.shapes, kinds)
@@ -181,15 +221,12 @@ class RegionStatistics:
 
     def _build_area_columns(self, count: int, kinds: int) -> dict[str, FloatArray]:
         """The columns about area, from footprints and pixels."""
-        sums = np.zeros(count * kinds)
-        for tally in self._parts_added:
-            np.add.at(sums, self._row(tally), tally.area_m2)
-        built = sums.reshape(count, kinds)
+        built = self.built_areas
         region = self.regions.areas(self.area)
         unknown = np.full(count, np.nan)
         seen = self._pixels.seen_m2 if self._pixels else unknown
         expected = self._pixels.expected_m2 if self._pixels else None
-        base = seen if self._pixels else region
+        base = self.base_areas
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(base[:, None] > 0, built / base[:, None], np.nan)
         adjusted = self._build_adjusted_columns(built, base)
@@ -203,14 +240,26 @@ class RegionStatistics:
         }
 
     def _build_adjusted_columns(self, built: FloatArray, base: FloatArray) -> tuple[FloatArray, ...]:
-        """The error-adjusted columns; empty without a confusion matrix."""
-        if self.confusion is None:
+        """The error-adjusted columns; empty where the errors are not known."""
+        if self.adjuster is None:
             return tuple(np.full(built.size, np.nan) for _ in range(3))
-        order = [self.names.index(name) for name in self.confusion.classes[1:]]
-        background = np.maximum(base - built.sum(axis=1), 0.0)
-        estimates = self.confusion.adjust_areas(np.column_stack([background, built[:, order]]))
+        order = [self.names.index(name) for name in self.adjuster.classes[1:]]
+        estimates = self.adjuster.adjust_areas(add_background(built[:, order], base))
         back = np.argsort(order) + 1
         return tuple(estimate[:, back].ravel() for estimate in estimates)
+
+    @property
+    def base_areas(self) -> FloatArray:
+        """The ground of each region that was looked at: what was seen of it, or all where no raster tells."""
+        return self._pixels.seen_m2 if self._pixels else self.regions.areas(self.area)
+
+    @property
+    def built_areas(self) -> FloatArray:
+        """What the footprints of each class cover of each region: (region, class)."""
+        sums = np.zeros(len(self.regions) * len(self.names))
+        for tally in self._parts_added:
+            np.add.at(sums, self._row(tally), tally.area_m2)
+        return sums.reshape(len(self.regions), len(self.names))
 
 
 def read_confidence(footprints: gpd.GeoDataFrame) -> FloatArray:

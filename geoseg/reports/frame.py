@@ -24,6 +24,7 @@ def make_map_frame(
     page = Template(read_asset("frame.html")).substitute(
         leaflet_css=read_asset("leaflet.css"),
         leaflet_js=read_asset("leaflet.js"),
+        map_css=read_asset("map.css"),
         map_js=read_asset("map.js"),
         data=write_json(make_map_data(buildings, regions, images, "")),
     )

@@ -127,6 +127,7 @@ def make_page(
         sections="\n".join(filter(None, sections)),
         data=write_json(data),
         leaflet_css=read_asset("leaflet.css"),
+        map_css=read_asset("map.css"),
         css=read_asset("report.css"),
         leaflet_js=read_asset("leaflet.js"),
         map_js=read_asset("map.js"),
@@ -200,7 +201,7 @@ def write_switches(images: Sequence[WebImage], data: Mapping[str, Any]) -> str:
     listed = "".join(
         f'<option value="{each}">{"nothing" if each == "one" else each}</option>' for each in choices
     )
-    switches.append(f'<label>Colours tell <select id="color-by">{listed}</select></label>')
+    switches.append(f'<label>Colours tell <select id="color-by" data-colors>{listed}</select></label>')
     return "".join(switches)
 
 

@@ -60,7 +60,8 @@ class FootprintOutlines:
 class OutlineOverlaps:
     """Pairs of a predicted and a true footprint of the same class that may share half of what they cover.
 
-    Footprints are known by their numbers. Only pairs near enough in size and place are intersected.
+    Footprints are known by their numbers. Only pairs near enough in size and place are intersected; with a smaller
+    `least_shared` also those that share less: 0 gives all that meet.
     """
 
     predicted: Ints
@@ -68,7 +69,9 @@ class OutlineOverlaps:
     iou: Floats
 
     @classmethod
-    def between(cls, predicted: FootprintOutlines, true: FootprintOutlines) -> OutlineOverlaps:
+    def between(
+        cls, predicted: FootprintOutlines, true: FootprintOutlines, least_shared: float = LEAST_SHARED
+    ) -> OutlineOverlaps:
         one, other = shapely.STRtree(true.polygons).query(predicted.polygons, predicate="intersects")
         alike = predicted.classes[one] == true.classes[other]
         one, other = one[alike], other[alike]
@@ -76,7 +79,7 @@ class OutlineOverlaps:
         most = np.minimum(
             measure_shared_boxes(predicted.polygons[one], true.polygons[other]), np.minimum(*sizes)
         )
-        hopeful = most >= (LEAST_SHARED - ROUNDING) * (sizes[0] + sizes[1])
+        hopeful = most >= (least_shared - ROUNDING) * (sizes[0] + sizes[1])
         one, other = one[hopeful], other[hopeful]
         shared = shapely.area(shapely.intersection(predicted.polygons[one], true.polygons[other]))
         whole = sizes[0][hopeful] + sizes[1][hopeful] - shared

@@ -35,11 +35,13 @@ from geoseg.inference.pipeline import (
     write_mosaics,
 )
 from geoseg.inference.resume import Journal
+from geoseg.inference.threads import CancelToken
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.options import list_options
 from geoseg.parallel import count_processors
+from geoseg.raster.coding import NODATA
 from geoseg.raster.source import open_quietly
 from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
 from geoseg.workflows.options import FootprintOptions, InferOptions
@@ -53,9 +55,12 @@ from geoseg.workflows.strips import (
 )
 
 if TYPE_CHECKING:
+    from pyproj import CRS
+
     from geoseg.cluster.dask import Workers
     from geoseg.footprints.burn import FootprintBurner
     from geoseg.regions.adjustment import ConfusionMatrix
+    from geoseg.workflows.compare import CompareResult
     from geoseg.workflows.traced import TracedParts
     from geoseg.workflows.tracer import MaskFacts
     from geoseg.workflows.vectorizer import Vectorizer
@@ -77,6 +82,8 @@ class InferResult(FootprintResult):
     outputs: tuple[Path, ...] = ()
     mask_file: Path | None = None
     seconds: float = 0.0
+    comparison: CompareResult | None = None
+    """What became of each building, where footprints to compare with were given."""
 
     @cached_property
     def mask(self) -> NDArray[np.uint8] | None:
@@ -99,21 +106,29 @@ class InferResult(FootprintResult):
             "seconds": round(self.seconds, 3),
             **self.job.parameters,
             **(self.counts.summary if self.counts else {}),
+            **({"comparison": self.comparison.summary} if self.comparison else {}),
         }
 
     def __str__(self) -> str:
         lines = [str(path) for path in self.outputs]
         if self.counts:
             lines[0] += f": {self.count:,} footprints, {self.counts.describe_area()}"
+        if self.comparison:
+            lines.append(str(self.comparison))
         return "\n".join(lines)
 
 
 def infer_scene(
-    scene: Sequence[str], out: Path | None, options: InferOptions, loaded: LoadedModel | None = None
+    scene: Sequence[str],
+    out: Path | None,
+    options: InferOptions,
+    loaded: LoadedModel | None = None,
+    token: CancelToken | None = None,
 ) -> InferResult:
     """Find the buildings of a scene; a stopped run goes on when it is called again with the same arguments.
 
-    A model that is `loaded` already, with the same options, is used again.
+    A model that is `loaded` already, with the same options, is used again. A token that is cancelled ends the run with
+    WorkCancelled.
     """
     start = time.monotonic()
     command = describe_infer(scene, out, options)
@@ -121,9 +136,14 @@ def infer_scene(
     with open_workers(options) as workers:
         job = plan_like_parts(scene, outputs[0], options, find_loaded(options, workers, loaded))
         refuse_too_large_job(job, (workers and options.workers) or 1)
-        work = plan_work(job, outputs[0], out, options)
+        if options.against and not job.scene.grid.is_placed:
+            raise InputError(f"`against` {options.against}: the picture has no place on Earth; leave it out")
+        work = replace(plan_work(job, outputs[0], out, options), token=token)
         with Delivery(outputs, command) as delivery:
             vectorizer = write_outputs(work, out, workers, delivery)
+            comparison = None
+            if out and options.against:
+                comparison = compare_run(out, job, work.journal, options, delivery)
             write_pages(job, out, options, time.monotonic() - start, delivery)
     journal = work.journal
     journal.remove()
@@ -133,7 +153,15 @@ def infer_scene(
         )
     counts = vectorizer.counts if vectorizer else None
     seconds = time.monotonic() - start
-    return InferResult(out, counts, job=job, outputs=outputs, mask_file=options.mask, seconds=seconds)
+    return InferResult(
+        out,
+        counts,
+        job=job,
+        outputs=outputs,
+        mask_file=options.mask,
+        seconds=seconds,
+        comparison=comparison,
+    )
 
 
 def plan_work(job: Job, first: Path, out: Path | None, options: InferOptions) -> SceneWork:
@@ -154,7 +182,7 @@ def write_outputs(
     with journal.locked(), vectorizer or nullcontext():
         on_strip = make_strip_listener(vectorizer.add, job) if vectorizer else None
         if workers is None:
-            predict_strips(job, journal, on_strip)
+            predict_strips(job, journal, on_strip, work.token)
         else:
             predict_with_workers(workers, work, on_strip)
         refuse_changed_scene(job, journal)
@@ -220,6 +248,30 @@ def refuse_changed_scene(job: Job, journal: Journal) -> None:
         )
 
 
+def compare_run(
+    out: Path, job: Job, journal: Journal, options: InferOptions, delivery: Delivery
+) -> CompareResult:
+    """Tell what became of other footprints in those of the scene, where the scene was seen."""
+    from geoseg.comparison.ground import RasterGround
+    from geoseg.footprints.write.geopackage import get_change_path
+    from geoseg.workflows.compare import open_comparison, write_comparison
+    from geoseg.workflows.options import CompareOptions
+
+    assert options.against
+    asked = CompareOptions(regions=options.regions, region_id=options.region_id)
+
+    def read_known() -> Iterator[tuple[slice, NDArray[np.bool_]]]:
+        for strip in job.plan.strips:
+            with open_quietly(journal.files(strip).classes) as dataset:
+                yield slice(strip.row, strip.stop_row), dataset.read(1) != NODATA
+
+    def make_ground(plane: CRS) -> RasterGround:
+        return RasterGround("what was seen of the scene", job.scene.grid, read_known, plane)
+
+    with open_comparison(options.against, str(delivery.find(out)), asked, make_ground, "b") as comparison:
+        return write_comparison(comparison, get_change_path(out), asked, delivery)
+
+
 def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Delivery) -> None:
     from geoseg.footprints.write.project import QgisProject, write_project
 
@@ -264,6 +316,8 @@ def check_infer_outputs(
         )
     if options.mask_from == "footprints" and not options.mask:
         raise InputError("`mask_from` footprints: there is no mask; give `mask` mask.tif as well")
+    if options.against:
+        check_against(options.against, out)
     for name, what, path in (
         ("qgis_project", "project", options.qgis_project),
         ("report", "report", options.report),
@@ -279,6 +333,18 @@ def check_infer_outputs(
     return tuple(output.path for output in outputs)
 
 
+def check_against(against: str, out: Path | None) -> None:
+    """Refuse early what footprints cannot be compared with."""
+    from geoseg.footprints.vector_files import open_vector_file
+    from geoseg.io.layers import parse_layer_path
+
+    if not out:
+        raise InputError(f"`against` {against}: compares footprints; give `out` buildings.gpkg as well")
+    open_vector_file(Path(against))
+    if parse_layer_path(against)[0].resolve() == out.resolve():
+        raise InputError(f"`against` {against}: is what `out` replaces; give `out` another name")
+
+
 def list_rasters(options: InferOptions) -> list[Path]:
     return [path for path in (options.mask, options.probability, options.all_outputs) if path]
 
@@ -286,6 +352,10 @@ def list_rasters(options: InferOptions) -> list[Path]:
 def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     if out:
         yield Output("a file of footprints", out, may_exist=True)
+        if options.against and out.suffix.lower() != ".gpkg":
+            from geoseg.footprints.write.geopackage import get_change_path
+
+            yield Output("a file of changes", get_change_path(out), may_exist=options.overwrite)
     for raster in list_rasters(options):
         suffixes = MASK_SUFFIXES if raster == options.mask else RASTER_SUFFIXES
         yield Output("a raster", raster, suffixes, options.overwrite)
@@ -311,7 +381,7 @@ def choose_parts(job: Job, journal: Journal, options: InferOptions) -> TracedPar
     from geoseg.workflows.tracer import make_tracer
 
     card = job.model.card
-    options, facts = fit_options(options, card), make_facts(card)
+    options, facts = fit_options(options, card), make_facts(job)
     asked = [getattr(options, each.name) for each in list_options(FootprintOptions)]
     name = hashlib.sha256(repr([asked, facts.names, facts.tells_boundaries]).encode()).hexdigest()[:12]
     return TracedParts(
@@ -327,12 +397,13 @@ def fit_options(options: InferOptions, card: Card) -> InferOptions:
     return options
 
 
-def make_facts(card: Card) -> MaskFacts:
-    """What is known of the masks that a model makes."""
+def make_facts(job: Job) -> MaskFacts:
+    """What is known of the mask that a model makes of a scene."""
     from geoseg.workflows.tracer import MaskFacts
 
+    card = job.model.card
     names = {value: entry.name for value, entry in enumerate(card.classes) if value > 0}
-    return MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card))
+    return MaskFacts(names, bool(find_separator_bands(card)), read_confusion(card), job.image_date)
 
 
 def make_vectorizer(
@@ -348,7 +419,7 @@ def make_vectorizer(
     assert isinstance(work.options, InferOptions)
     options = fit_options(work.options, card)
     place, shared = (out, delivery) if out else (work.journal.folder / "footprints.gpkg", None)
-    vectorizer = Vectorizer(job.scene.grid, place, options, make_facts(card), count_tracers(job), shared)
+    vectorizer = Vectorizer(job.scene.grid, place, options, make_facts(job), count_tracers(job), shared)
     vectorizer.parts = work.parts
     vectorizer.on_rows = burner.add if burner else None
     return vectorizer

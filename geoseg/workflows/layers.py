@@ -23,8 +23,7 @@ from geoseg.io.atomic import lock_private_folder, remove_folder, replace_file
 from geoseg.progress import track
 from geoseg.regions.files import FootprintLayer
 from geoseg.regions.polygons import read_regions
-from geoseg.regions.statistics import FootprintParts, RegionStatistics
-from geoseg.workflows.strips import make_absolute
+from geoseg.regions.statistics import FootprintParts, RegionCounts, RegionStatistics
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
@@ -80,22 +79,30 @@ def recall_statistics(key: str, counting: Counting) -> RegionStatistics:
     return opened[key]
 
 
-def count_layer(statistics: RegionStatistics, layer: FootprintLayer) -> FootprintParts:
+def count_layer(statistics: RegionStatistics, layer: FootprintLayer) -> RegionCounts:
     """Count the footprints of a file."""
     for frame in layer.frames():
         measured, _ = measure_polygons(statistics.area, np.asarray(frame.geometry.array), layer.crs)
         statistics.add_footprints(frame.assign(area_m2=measured))
-    return statistics.take_parts()
+    return statistics.take_counts()
 
 
-def keep_counts(part: Path, counts: FootprintParts) -> None:
+def keep_counts(part: Path, counts: RegionCounts) -> None:
+    """Write what was counted of a file, as numbers and text."""
+    dates = [(row, day) for row, days in counts.dates.items() for day in sorted(days)]
+    rows, days = np.array([row for row, _ in dates], np.int64), np.array([day for _, day in dates], np.str_)
     with replace_file(part) as unfinished:
-        np.savez(unfinished, **asdict(counts))
+        np.savez(unfinished, **asdict(counts.parts), date_rows=rows, days=days)
 
 
-def read_counts(part: Path) -> FootprintParts:
+def read_counts(part: Path) -> RegionCounts:
+    """What was counted of a file."""
     with part.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return FootprintParts(**arrays)
+        columns = dict(arrays)
+    dates: dict[int, set[str]] = {}
+    for row, day in zip(columns.pop("date_rows").tolist(), columns.pop("days").tolist(), strict=True):
+        dates.setdefault(row, set()).add(day)
+    return RegionCounts(FootprintParts(**columns), dates)
 
 
 def count_layers(
@@ -108,16 +115,16 @@ def count_layers(
     if workers is None:
         with track("Counting", len(layers), "files") as done:
             for layer in layers:
-                statistics.add_parts(count_layer(statistics, layer))
+                statistics.add_counts(count_layer(statistics, layer))
                 done(1)
     else:
         for counts in count_with_workers(layers, counting, workers):
-            statistics.add_parts(counts)
+            statistics.add_counts(counts)
 
 
 def count_with_workers(
     layers: Sequence[FootprintLayer], counting: Counting, workers: Workers
-) -> Iterator[FootprintParts]:
+) -> Iterator[RegionCounts]:
     """Let workers count files into a folder of parts beside the folder of files, and read what they leave."""
     key = make_key(layers, counting)
     folder = layers[0].path.parent.absolute()
@@ -179,8 +186,3 @@ def list_classes(layers: Sequence[FootprintLayer]) -> tuple[str, ...]:
     return tuple(sorted({name for layer in layers if layer.rows for name in layer.classes})) or tuple(
         layers[0].classes
     )
-
-
-def place_regions(regions: str) -> str:
-    """The regions as any process finds them: a file with its layer, or squares of a grid."""
-    return regions if regions.startswith("grid:") else make_absolute(regions)

@@ -11,12 +11,14 @@ from geoseg.inference.options import PredictOptions
 from geoseg.options import (
     ABOVE_ZERO,
     AT_LEAST_ONE,
+    BETWEEN_ZERO_AND_ONE,
     FINITE,
     FOOTPRINTS,
     INPUTS,
     OUTPUTS,
     REGIONS,
     RESOURCES,
+    SAMPLES,
     ZERO_OR_MORE,
     Options,
     define_option,
@@ -114,6 +116,13 @@ class InferOptions(PredictOptions, FootprintOptions, ShardOptions):
         group=OUTPUTS,
         metavar="FILE.html",
     )
+    against: str | None = define_option(
+        None,
+        "Tell what became of each building since these footprints, e.g. of OpenStreetMap: they are A, the scene's are B. "
+        "Becomes the layer `changes`.",
+        group=OUTPUTS,
+        metavar="FILE[:LAYER]",
+    )
     all_outputs: Path | None = define_option(
         None,
         "Write every output of the model to this GeoTIFF: probabilities, then boundary and distance where it has them.",
@@ -170,6 +179,13 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
         group=INPUTS,
         metavar="M",
     )
+    date: str | None = define_option(
+        None,
+        "When the image was taken: a day as 2026-05-04, or the first and the last as 2026-05-04/2026-05-06.  "
+        "[default: as the mask's tags tell]",
+        group=INPUTS,
+        metavar="DATE",
+    )
     image: str | None = define_option(
         None, "The image below it all in the QGIS project.", group=INPUTS, metavar="FILE"
     )
@@ -205,6 +221,136 @@ class StatsOptions(WorkerOptions):
     )
     area_crs: str = define_option("auto", "CRS in which areas are measured.", group=REGIONS, metavar="CRS")
     csv: Path | None = define_option(None, "Write the table here, too.", group=OUTPUTS, metavar="FILE.csv")
+    samples: Path | None = define_option(
+        None,
+        "Points or squares of `geoseg sample`, answered: gives error-adjusted areas and numbers with 95 % intervals.",
+        group=INPUTS,
+        metavar="FILE",
+    )
     overwrite: bool = define_option(
         False, "Replace an earlier layer of regions, and the CSV file.", group=OUTPUTS
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(Options):
+    """What can be asked of `sample`."""
+
+    mask: Path | None = define_option(
+        None, "The model's mask: says which ground was seen.", group=INPUTS, metavar="FILE"
+    )
+    probability: Path | None = define_option(
+        None,
+        "The model's probability: the places it is unsure of become strata of their own.",
+        group=INPUTS,
+        metavar="FILE",
+    )
+    image: str | None = define_option(
+        None, "The image below the points in the QGIS project.", group=INPUTS, metavar="FILE"
+    )
+    points: int | None = define_option(
+        None,
+        "How many points to draw.  [default: 300, or as `half_width` needs; none with `squares` alone]",
+        AT_LEAST_ONE,
+        group=SAMPLES,
+        metavar="N",
+    )
+    half_width: str | None = define_option(
+        None,
+        "Draw as many points as the interval of the built area needs to reach so far to each side, e.g. 5%.",
+        group=SAMPLES,
+        metavar="PERCENT",
+    )
+    squares: int | None = define_option(
+        None,
+        "Draw so many squares in which every building is to be marked: gives the number of buildings.",
+        AT_LEAST_ONE,
+        group=SAMPLES,
+        metavar="N",
+    )
+    side_m: float = define_option(
+        50.0, "Side of the squares in metres.", ABOVE_ZERO, group=SAMPLES, metavar="M"
+    )
+    seed: int = define_option(
+        1, "The same seed draws the same places.", ZERO_OR_MORE, group=SAMPLES, metavar="N"
+    )
+    regions: str | None = define_option(
+        None,
+        "Draw points in each of these regions, so that each has its own: a vector file, or squares of a grid.",
+        group=REGIONS,
+        metavar="FILE[:LAYER]|grid:1km",
+    )
+    region_id: str | None = define_option(
+        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
+    )
+    qgis_project: Path | None = define_option(
+        None,
+        "Write a QGIS project with the places still to be looked at, a bookmark for each, and the image.",
+        group=OUTPUTS,
+        metavar="FILE.qgz",
+    )
+    overwrite: bool = define_option(
+        False, "Replace outputs that exist, with the answers in them.", group=OUTPUTS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """What can be asked of `compare`."""
+
+    area: tuple[str, ...] = define_option(
+        (),
+        "Ground to compare on: polygons, or a mask whose known pixels count; of several, what all share.  "
+        "[default: the rectangle in which both have footprints]",
+        group=INPUTS,
+        metavar="FILE",
+    )
+    same_iou: float = define_option(
+        0.5,
+        "Overlap (IoU) from which two outlines are the same building, unchanged. Higher values find extensions, where "
+        "both are drawn alike.",
+        BETWEEN_ZERO_AND_ONE,
+        group=FOOTPRINTS,
+        metavar="IOU",
+    )
+    shift: bool = define_option(
+        True,
+        "Take out the offset that all of B has against A; it is told in any case.",
+        group=FOOTPRINTS,
+        flags=("--shift/--no-shift",),
+    )
+    regions: str | None = define_option(
+        None,
+        "Count changes per region; becomes the layer `changes_by_region`.",
+        group=REGIONS,
+        metavar="FILE[:LAYER]|grid:1km",
+    )
+    region_id: str | None = define_option(
+        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
+    )
+    csv: Path | None = define_option(
+        None, "Write the table per region here, too.", group=OUTPUTS, metavar="FILE.csv"
+    )
+    qgis_project: Path | None = define_option(
+        None, "Write a QGIS project of the changes over A and B.", group=OUTPUTS, metavar="FILE.qgz"
+    )
+    overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions(Options):
+    """What can be asked of `publish`."""
+
+    partition: str | None = define_option(
+        None,
+        "A file for each tile of the web map (quadkey:6), or for each area of a file.  [default: one file]",
+        group=OUTPUTS,
+        metavar="quadkey:LEVEL|FILE[:LAYER]",
+    )
+    names: Literal["geoseg", "overture"] = define_option(
+        "geoseg", "Whose names of columns: overture has `sources`, `bbox`, `confidence`.", group=OUTPUTS
+    )
+    tiles: Path | None = define_option(
+        None, "Write vector tiles for looking, too.", group=OUTPUTS, metavar="FILE.pmtiles"
+    )
+    overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)

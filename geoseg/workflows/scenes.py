@@ -28,12 +28,18 @@ from geoseg.io.addresses import read_source_state
 from geoseg.io.atomic import explain_write_errors
 from geoseg.models.store import find_model
 from geoseg.progress import Advance, list_names, speak_of_problems_only, track, use_reporter
+from geoseg.raster.dates import read_listed_dates
 from geoseg.raster.lists import list_single_scenes, name_scenes
 from geoseg.raster.source import is_picture, open_raster
 from geoseg.workflows.infer import MASK_SUFFIXES, infer_scene
 from geoseg.workflows.manifest import RASTERS, Manifest, SceneRecord
 from geoseg.workflows.results import FootprintCounts, format_html_table
-from geoseg.workflows.strips import load_workers_model, make_absolute, take_predict_options
+from geoseg.workflows.strips import (
+    load_workers_model,
+    make_absolute,
+    make_layer_absolute,
+    take_predict_options,
+)
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
@@ -154,7 +160,9 @@ def infer_scenes(
         folder = folders.manifest.parent
         with share_folder(folder, shard.name) if shard else lock_folder(folder):
             manifest = Manifest.open(folders.manifest, shard)
-            records, earlier = SceneBatch(folders, options, loaded, manifest, workers).run(scenes)
+            dates = {} if options.date else read_listed_dates(paths)
+            batch = SceneBatch(folders, options, loaded, manifest, dates, workers)
+            records, earlier = batch.run(scenes)
     report_failures([each for each in records if each.status == "failed"], manifest.path)
     coco = None if shard else write_results(options, loaded, records)
     return ScenesResult(manifest.path, tuple(records), earlier, coco)
@@ -305,6 +313,8 @@ class SceneBatch:
     options: InferOptions
     loaded: LoadedModel
     manifest: Manifest
+    dates: Mapping[str, str]
+    """When scenes were taken, where a catalogue names them."""
     workers: Workers | None = None
 
     @property
@@ -362,7 +372,7 @@ class SceneBatch:
         """Do scenes in this process."""
         for number, each in enumerate(waiting):
             self.note_start(each)
-            options = replace(self.scene_options, overwrite=each.may_replace)
+            options = self.choose_options(each, self.scene_options)
             with follow_part(done, each.name), speak_of_problems_only(number > 0):
                 outcome = try_scene(each.scene, each.outputs, options, self.loaded)
             yield each, outcome
@@ -373,8 +383,8 @@ class SceneBatch:
         """Let workers do scenes, each a task."""
         assert self.workers
         options = replace(self.scene_options, model=make_absolute(self.options.model))
-        if options.regions:
-            options = replace(options, regions=make_absolute(options.regions))
+        layers = {name: getattr(options, name) for name in ("regions", "against")}
+        options = options.replace({name: make_layer_absolute(path) for name, path in layers.items() if path})
         with share_place(self.manifest.path.parent, self.workers.threads, alone=self.shard is None) as place:
             tasks = (self.make_task(each, options) for each in waiting)
             for task, outcome in self.workers.run(place, work_on_scene, tasks):
@@ -386,8 +396,13 @@ class SceneBatch:
         """A scene for a worker, with paths that any process understands."""
         self.note_start(each)
         outputs = {name: path.absolute() for name, path in each.outputs.items()}
-        asked = replace(options, overwrite=each.may_replace)
+        asked = self.choose_options(each, options)
         return SceneTask(each, make_absolute(each.scene), outputs, asked, self.loaded.model.fingerprint)
+
+    def choose_options(self, each: Waiting, options: InferOptions) -> InferOptions:
+        """What is asked of one scene."""
+        date = self.dates.get(each.scene, self.options.date)
+        return replace(options, overwrite=each.may_replace, date=date)
 
     def note_start(self, each: Waiting) -> None:
         """Say that a scene is at work, so that what a killed run leaves of it may be replaced; not what others left."""
@@ -408,6 +423,7 @@ class SceneBatch:
         """Changes whenever the scene, the model or an option changes."""
         asked = replace(self.scene_options, overwrite=False).to_toml()
         everything = [__version__, self.loaded.model.fingerprint, read_source_state(scene), asked]
+        everything += [self.dates[scene]] if scene in self.dates else []
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 
 

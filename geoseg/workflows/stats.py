@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import numpy as np
+import pandas as pd
 
 from geoseg.cluster.workers import open_workers
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs
+from geoseg.footprints.measure import AreaCrs, measure_polygons
 from geoseg.footprints.write.formats import check_format
 from geoseg.footprints.write.geopackage import (
     REGIONS,
@@ -23,17 +25,16 @@ from geoseg.footprints.write.geopackage import (
 )
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
+from geoseg.progress import track
+from geoseg.regions.adjustment import BACKGROUND
 from geoseg.regions.files import FootprintLayer, StatsRasters
-from geoseg.workflows.layers import (
-    Counting,
-    count_layers,
-    find_place,
-    list_classes,
-    open_layers,
-    place_regions,
-)
+from geoseg.regions.polygons import read_regions
+from geoseg.regions.statistics import RegionStatistics, find_seen_pixels
+from geoseg.workflows.adjust import MapSample, describe_sources
+from geoseg.workflows.layers import Counting, count_layers, find_place, list_classes, open_layers
 from geoseg.workflows.options import StatsOptions
 from geoseg.workflows.results import format_html_table
+from geoseg.workflows.strips import make_layer_absolute
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
@@ -46,9 +47,13 @@ MOST_ROWS = 20
 
 @dataclass(frozen=True)
 class StatsResult:
-    """Buildings and areas per region: a row per region and class."""
+    """Buildings and areas per region: a row per region and class. With a sample, what it says of all the ground."""
 
     regions: gpd.GeoDataFrame
+    accuracy: pd.DataFrame | None = None
+    """A row for each class of the map: its error-adjusted area, user's and producer's accuracy, with intervals."""
+    buildings: tuple[float, float, float] | None = None
+    """The error-adjusted number of buildings, and both ends of its 95 % interval."""
 
     @property
     def count(self) -> int:
@@ -70,7 +75,18 @@ class StatsResult:
             "buildings": self.count,
             "built_area_m2": self.area_m2,
             "rows": rows.to_dict("records"),
+            **self._summarize_sample(),
         }
+
+    def _summarize_sample(self) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        if self.accuracy is not None:
+            known = self.accuracy.astype(object).where(self.accuracy.notna(), None)
+            told["accuracy"] = known.to_dict("records")
+        if self.buildings is not None:
+            names = ("adjusted_buildings", "adjusted_buildings_low", "adjusted_buildings_high")
+            told |= dict(zip(names, self.buildings, strict=True))
+        return told
 
     def __str__(self) -> str:
         rows = self.summary["rows"]
@@ -85,7 +101,22 @@ class StatsResult:
             for row in rows[:MOST_ROWS]
         ]
         more = [f"... and {len(rows) - MOST_ROWS} more rows"] if len(rows) > MOST_ROWS else []
-        return "\n".join([heading, *listed, *more])
+        return "\n".join([heading, *listed, *more, *self._describe_sample()])
+
+    def _describe_sample(self) -> Iterator[str]:
+        """What the sample says of all the ground, class by class."""
+        for row in () if self.accuracy is None else self.accuracy.to_dict("records"):
+            if row["class"] != BACKGROUND:
+                yield ""
+                yield (
+                    f"all ground, {row['class']}: {row['adjusted_area_m2']:,.0f} m² ({row['adjusted_low_m2']:,.0f} to "
+                    f"{row['adjusted_high_m2']:,.0f}); {row['mapped_area_m2']:,.0f} m² mapped"
+                )
+                yield f"  user's accuracy {format_share(row, 'users_accuracy')}, by {row['points']} points"
+                yield f"  producer's accuracy {format_share(row, 'producers_accuracy')}"
+        if self.buildings is not None:
+            value, low, high = self.buildings
+            yield f"all ground: {value:,.0f} buildings ({low:,.0f} to {high:,.0f})"
 
     def _repr_html_(self) -> str:
         """How Jupyter shows it."""
@@ -98,17 +129,27 @@ class StatsResult:
         )
 
 
+def format_share(row: Mapping[Any, Any], name: str) -> str:
+    """A share with its interval, in percent."""
+    value, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.1%} ({low:.1%} to {high:.1%})"
+
+
 def count_regions(footprints: Path, regions: str, out: Path | None, options: StatsOptions) -> StatsResult:
     """Count footprints per region; the table goes into `out` as its layer `regions`, if that is given.
 
     The footprints of a folder are counted together.
     """
     command = describe_command("stats", [str(footprints), regions, str(out)], options.without_places())
-    refuse_workers_of_one_file(footprints, options)
+    refuse_what_fits_not(footprints, options)
     layers = open_layers(footprints, out and get_region_path(out))
     outputs = check_stats_outputs(footprints, out, options, command)
-    with open_workers(options) as workers:
-        table = compute_statistics(layers, regions, options, workers)
+    if footprints.is_dir():
+        with open_workers(options) as workers:
+            result = compute_folder_statistics(layers, regions, options, workers)
+    else:
+        result = compute_statistics(layers[0], regions, options)
+    table = result.regions
     with Delivery(outputs, command) as delivery:
         if out is not None:
             target = add_region_layer(out, table, overwrite=True, delivery=delivery)
@@ -116,17 +157,21 @@ def count_regions(footprints: Path, regions: str, out: Path | None, options: Sta
         if options.csv is not None:
             with replace_file(options.csv, delivery) as unfinished:
                 table.drop(columns=table.geometry.name).to_csv(unfinished, index=False, lineterminator="\n")
-    return StatsResult(table)
+    return result
 
 
-def refuse_workers_of_one_file(footprints: Path, options: StatsOptions) -> None:
-    """Workers share files, not the rows of one."""
+def refuse_what_fits_not(footprints: Path, options: StatsOptions) -> None:
+    """Workers share files, not the rows of one; a sample is of one map."""
     for name in ("workers", "dask"):
         if getattr(options, name) and not footprints.is_dir():
             raise InputError(
                 f"`{name}` {getattr(options, name)}: workers share the files of a folder, and {footprints} is one file; leave "
                 "it out"
             )
+    if options.samples and footprints.is_dir():
+        raise InputError(
+            f"`samples` {options.samples}: are of one map, and {footprints} holds several; give one file"
+        )
 
 
 def check_stats_outputs(
@@ -144,16 +189,76 @@ def check_stats_outputs(
     return tuple(outputs)
 
 
-def compute_statistics(
-    layers: Sequence[FootprintLayer], regions: str, options: StatsOptions, workers: Workers | None = None
-) -> gpd.GeoDataFrame:
-    """The table of statistics, and nothing written."""
+def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOptions) -> StatsResult:
+    """The table of statistics and what a sample says, and nothing written."""
+    rasters = StatsRasters.open(options.mask, options.probability)
+    place = rasters.grid if rasters else layer.extent
+    sample = open_sample(layer, rasters, options)
+    area = AreaCrs.choose(place, options.area_crs)
+    polygons = read_regions(regions, place, options.region_id)
+    statistics = RegionStatistics(polygons, area, dict(enumerate(layer.classes, start=1)), place)
+    with track("Counting", layer.rows, "footprints") as done:
+        for frame in layer.frames():
+            measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
+            counted = frame.assign(area_m2=measured)
+            statistics.add_footprints(counted)
+            if sample:
+                sample.add_footprints(counted)
+            done(len(frame))
+    if rasters:
+        feed_rasters(rasters, statistics, sample)
+    return StatsResult(statistics.table()) if sample is None else adjust_statistics(statistics, sample)
+
+
+def compute_folder_statistics(
+    layers: Sequence[FootprintLayer], regions: str, options: StatsOptions, workers: Workers | None
+) -> StatsResult:
+    """The table of the footprints in many files, and nothing written."""
     rasters = StatsRasters.open(options.mask, options.probability)
     place = rasters.grid if rasters else find_place(layers)
     area = AreaCrs.choose(place, options.area_crs)
-    counting = Counting(place_regions(regions), options.region_id, area, place, list_classes(layers))
+    counting = Counting(make_layer_absolute(regions), options.region_id, area, place, list_classes(layers))
     statistics = counting.begin()
     count_layers(statistics, layers, counting, workers)
     if rasters:
-        rasters.feed(statistics)
-    return statistics.table()
+        feed_rasters(rasters, statistics, None)
+    return StatsResult(statistics.table())
+
+
+def open_sample(
+    layer: FootprintLayer, rasters: StatsRasters | None, options: StatsOptions
+) -> MapSample | None:
+    """The sample, if one is given; it needs to know which ground was seen."""
+    if options.samples is None:
+        return None
+    if rasters is None:
+        raise InputError(
+            "with `samples`, give the map's `mask` or `probability` too: ground not seen has no answer"
+        )
+    return MapSample(options.samples, layer.classes, layer.crs, rasters.grid)
+
+
+def feed_rasters(rasters: StatsRasters, statistics: RegionStatistics, sample: MapSample | None) -> None:
+    """Let statistics and sample have every strip."""
+    for window, mask, likely in rasters.strips(statistics.names):
+        statistics.add_strip(window, mask, likely)
+        if sample:
+            sample.add_strip(window, find_seen_pixels(mask, likely))
+
+
+def adjust_statistics(statistics: RegionStatistics, sample: MapSample) -> StatsResult:
+    """The table with what the sample says of each region, and what it says of all the ground."""
+    found = sample.adjust(statistics)
+    buildings = sample.estimate_buildings()
+    table = statistics.table()
+    further: dict[str, Any] = {}
+    if found:
+        further |= describe_sources(found, statistics)
+    told = None
+    if buildings:
+        told = (float(buildings.value), float(buildings.low), float(buildings.high))
+        further["adjusted_buildings"] = table["buildings"] * (told[0] / sample.footprints)
+    described = table.attrs
+    table = table.assign(**further)
+    table.attrs = described
+    return StatsResult(table, sample.describe_accuracy(found) if found else None, told)

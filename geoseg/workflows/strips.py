@@ -28,7 +28,9 @@ from geoseg.inference.pipeline import (
     report_earlier_strips,
 )
 from geoseg.inference.resume import Journal, StripFiles, split_into_runs
+from geoseg.inference.threads import CancelToken
 from geoseg.io.addresses import find_local_file
+from geoseg.io.layers import parse_layer_path
 from geoseg.models.card import Card
 from geoseg.models.store import find_model, list_builtin_models
 from geoseg.progress import track
@@ -98,6 +100,8 @@ class SceneWork:
     journal: Journal
     options: PredictOptions
     parts: TracedParts | None
+    token: CancelToken | None = None
+    """Ends the work when it is cancelled."""
 
     def is_done(self, strip: Strip) -> bool:
         """Whether all that workers do of a strip is there, and can be read."""
@@ -107,7 +111,10 @@ class SceneWork:
     def whole_task(self) -> StripTask:
         """All strips as one task."""
         job, folder = self.job, self.journal.folder.absolute()
-        scene, options = tuple(map(make_absolute, job.scene.files)), take_predict_options(self.options)
+        scene = tuple(map(make_absolute, job.scene.files))
+        options = replace(
+            take_predict_options(self.options), date=job.image_date
+        )  # which a catalogue may have told
         wanted = (job.model.fingerprint, job.key, job.parameters, job.plan)
         return StripTask(scene, options, *wanted, folder, 0, len(job.plan.strips), self.parts)
 
@@ -134,6 +141,8 @@ def dispatch_strips(
     ):
         for task, done in workers.run(place, work_on_strips, tasks):
             counts += done
+            if work.token:
+                work.token.check()
             advance(measure_strips(job, [job.plan.strips[task.first : task.stop]]))
             listener.notify()
     wait_for_strips(journal, strips)
@@ -177,6 +186,14 @@ def make_absolute(source: str) -> str:
         return str(Path(source).absolute())
     local = find_local_file(source)
     return source.replace(str(local), str(local.absolute()), 1) if local else source
+
+
+def make_layer_absolute(layer: str) -> str:
+    """A layer of a vector file by its whole path; squares of a grid as they are."""
+    if layer.startswith("grid:"):
+        return layer
+    file, name = parse_layer_path(layer)
+    return f"{file.absolute()}:{name}" if name else str(file.absolute())
 
 
 def load_workers_model(workers: Workers, options: PredictOptions) -> LoadedModel:

@@ -88,8 +88,10 @@ def pack_traced(batch: FeatureBatch, pieces: OutlinePieces) -> dict[str, Any]:
 
 
 def pack_column(values: NDArray[Any]) -> NDArray[Any]:
-    """A column without objects: names as text of one width."""
-    return values.astype(np.str_) if values.dtype == object else values
+    """A column without objects: text of one width, empty where there is none."""
+    if values.dtype != object:
+        return values
+    return np.array(["" if value is None else value for value in values], np.str_)
 
 
 def pack_fields(prefix: str, table: Any, but: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
@@ -116,7 +118,7 @@ def unpack_traced(arrays: Arrays, crs: CRS | None) -> tuple[FeatureBatch, Outlin
 
 
 def unpack_column(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(object) if values.dtype.kind == "U" else values
+    return np.array([str(text) or None for text in values], object) if values.dtype.kind == "U" else values
 
 
 def pick(arrays: Arrays, prefix: str) -> dict[str, Any]:

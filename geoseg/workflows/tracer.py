@@ -33,7 +33,7 @@ BAND_PIXELS = 4_000_000
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What is known of a mask beside its pixels.
+    """What is known of a mask beside its pixels; `image_date`: when the image was taken that it was made of.
 
     `tells_boundaries`: boundary and distance come with it, by which buildings are separated; `confusion`: how often its
     classes are wrong, which gives adjusted areas of regions.
@@ -42,6 +42,7 @@ class MaskFacts:
     names: Mapping[int, str]
     tells_boundaries: bool = False
     confusion: ConfusionMatrix | None = None
+    image_date: str | None = None
 
 
 PLAIN_MASK = MaskFacts(ONLY_BUILDINGS)
@@ -141,6 +142,7 @@ def make_tracer(grid: Grid, options: FootprintOptions, facts: MaskFacts = PLAIN_
         max_hole_m2=options.max_hole_m2,
         simplify_m=options.simplify_m,
         regularize=is_straightened(options, grid),
+        image_date=facts.image_date,
     )
     joining = make_join_rules(options, grid, splits=split_rule is not None)
     return StripTracer(joining, builder, split_rule)

@@ -26,6 +26,7 @@ from geoseg.io.atomic import (
 )
 from geoseg.parallel import count_processors
 from geoseg.progress import track
+from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
 from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
@@ -160,8 +161,9 @@ def open_for_footprints(mask: str, options: VectorizeOptions) -> Mask:
 
 def find_facts(opened: Mask, options: VectorizeOptions) -> MaskFacts:
     """What is known of a mask beside its pixels."""
+    image_date = parse_date(options.date) if options.date else find_image_date([], [opened.path])
     names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
-    return MaskFacts(names, opened.tells_boundaries)
+    return MaskFacts(names, opened.tells_boundaries, image_date=image_date)
 
 
 def choose_mask_pixel(gsd_m: float | None) -> PixelSize:

@@ -44,8 +44,8 @@ class Vectorizer:
                 vectorizer.add(strip)
         vectorizer.counts
 
-    `add` hands a strip to a worker process and returns, unless the workers are far behind. Leaving the block without an
-    error finishes the file and gives it its name; with one, what was there before stays. `on_rows` hears of the rows of the
+    `add` hands a strip to a worker process (or a thread) and returns, unless the workers are far behind. Leaving the block
+    without an error finishes the file and gives it its name; with one, what was there before stays. `on_rows` hears of the rows of the
     file in their order. `parts` are those that other processes have traced, and left in a folder.
     """
 

@@ -18,7 +18,7 @@ from affine import Affine
 from machine import machine, table
 from pyproj import CRS
 
-from geoseg.datasets.vector_files import open_vector_file
+from geoseg.footprints.vector_files import open_vector_file
 from geoseg.raster.grid import Grid
 
 SCENE = Grid(

@@ -81,7 +81,7 @@ def test_bf16_is_taken_where_it_changes_nothing(steady: Model) -> None:
 @pytest.mark.usefixtures("both_precisions")
 def test_bf16_is_left_where_it_flips_pixels(touchy: Model) -> None:
     assert choose_runtime(touchy, "cpu", "torch", "auto") == FP32
-    assert measure_difference(touchy, BF16).flipped_share > 0.001
+    assert measure_difference(touchy, BF16).flipped_share > 0.003
 
 
 @pytest.mark.usefixtures("both_precisions")
@@ -121,7 +121,7 @@ def test_classes_are_compared_by_the_most_probable(saved: Saver, small_unet: Cal
 
 @pytest.mark.parametrize(
     ("mean", "flipped", "enough"),
-    [(0.002, 0.001, True), (0.0021, 0, False), (0, 0.0011, False), (float("nan"), 0, False)],
+    [(0.002, 0.003, True), (0.0021, 0, False), (0, 0.0031, False), (float("nan"), 0, False)],
 )
 def test_closeness_has_two_bars(mean: float, flipped: float, enough: bool) -> None:
     assert AnswerDifference(mean, flipped).is_small is enough

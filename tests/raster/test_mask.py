@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from made import RasterWriter
 
 from geoseg.errors import InputError
@@ -65,15 +66,31 @@ def test_a_colour_table_does_not_matter(write_raster: RasterWriter) -> None:
 
 
 def test_a_threshold_cuts_scaled_values(write_raster: RasterWriter) -> None:
-    import rasterio
-
     path = write_raster("probability.tif", pixels(0, 125, 124, 250, 255), nodata=255)
     with rasterio.open(path, "r+") as raster:
         raster.scales = [0.004]
     classes, chance = open_mask(str(path), threshold=0.5).read(ALL)
     assert classes.ravel()[:5].tolist() == [0, 1, 0, 1, 255]
     assert chance is not None
-    assert chance.ravel()[:5].tolist() == [0, FINE_STEPS // 2, 124 * 200, FINE_STEPS, UNKNOWN]
+    assert chance.ravel()[:5].tolist() == [0, 125, 124, 250, 255]  # bytes of geoseg infer stay bytes
+
+
+def test_bytes_of_another_scale_become_steps(write_raster: RasterWriter) -> None:
+    path = write_raster("percent.tif", pixels(0, 50, 49, 100, 255), nodata=255)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = [0.01]
+    classes, chance = open_mask(str(path), threshold=0.5).read(ALL)
+    assert classes.ravel()[:5].tolist() == [0, 1, 0, 1, 255]
+    assert chance is not None
+    assert chance.ravel()[:5].tolist() == [0, FINE_STEPS // 2, 49 * 500, FINE_STEPS, UNKNOWN]
+
+
+def test_bytes_beyond_a_probability_of_one_are_refused(write_raster: RasterWriter) -> None:
+    path = write_raster("probability.tif", pixels(0, 125, 251, 250, 255), nodata=255)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = [0.004]
+    with pytest.raises(InputError, match="is no probability"):
+        open_mask(str(path), threshold=0.5).read(ALL)
 
 
 def test_decimals_that_are_not_numbers_are_unknown(write_raster: RasterWriter) -> None:

@@ -25,7 +25,7 @@ from reporting import LEFT, TOP, UTM33, make_town
 from geoseg.cli.main import geoseg
 from geoseg.reports.options import ReportOptions
 from geoseg.reports.report import format_area, write_report
-from geoseg.reports.webmap import STEPS_PER_DEGREE, encode_rings
+from geoseg.reports.webmap import STEPS_PER_DEGREE, encode_shapes
 from geoseg.workflows.results import FootprintCounts, FootprintResult
 
 
@@ -71,7 +71,9 @@ def test_outlines_come_back_within_a_centimetre(town: Path, tmp_path: Path) -> N
 @given(st.lists(st.tuples(st.floats(-180, 180), st.floats(-85, 85)), min_size=3, max_size=30))
 def test_steps_add_up_to_the_points(points: list[tuple[float, float]]) -> None:
     polygon = shapely.Polygon(points, [points[::-1]])
-    for ring, told in zip((polygon.exterior, *polygon.interiors), encode_rings(polygon, 1e7), strict=True):
+    for ring, told in zip(
+        (polygon.exterior, *polygon.interiors), encode_shapes(np.array([polygon]), 1e7)[0][0], strict=True
+    ):
         (back,) = decode([told], 1e7)
         np.testing.assert_allclose(back, shapely.get_coordinates(ring)[:-1], atol=0.6e-7)
 

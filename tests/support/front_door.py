@@ -18,7 +18,14 @@ from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Option, Options, list_options
 from geoseg.reports.options import PlotOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    SampleOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 STUB = Path(__file__).parents[2] / "geoseg" / "__init__.pyi"
 HEADER = '''"""Written by tests/support/front_door.py from the classes of options; a test keeps the two the same."""
@@ -33,12 +40,16 @@ from matplotlib.axes import Axes
 from geoseg.datasets.prepare import PrepareResult
 from geoseg.errors import GeosegError as GeosegError
 from geoseg.errors import InputError as InputError
+from geoseg.evaluation.calibrate import CalibrationResult
 from geoseg.evaluation.results import EvaluationResult
 from geoseg.models.card import Card as Card
 from geoseg.models.store import Model
 from geoseg.training.trained_model import TrainedModel
+from geoseg.workflows.compare import CompareResult
 from geoseg.workflows.infer import InferResult
+from geoseg.workflows.publish import PublishResult
 from geoseg.workflows.results import ShareResult
+from geoseg.workflows.sample import SampleResult
 from geoseg.workflows.scenes import ScenesResult
 from geoseg.workflows.stats import StatsResult
 from geoseg.workflows.vectorize import VectorizeResult
@@ -49,10 +60,14 @@ __all__ = [{names}]
 File = str | os.PathLike[str]
 '''
 FUNCTIONS: dict[str, type[Options] | None] = {
+    "calibrate": None,
+    "compare": CompareOptions,
     "evaluate": EvaluateOptions,
     "infer": InferOptions,
     "open_model": None,
     "plot": PlotOptions,
+    "sample": SampleOptions,
+    "publish": PublishOptions,
     "stats": StatsOptions,
     "train": TrainOptions,
     "vectorize": VectorizeOptions,

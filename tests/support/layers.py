@@ -52,6 +52,7 @@ def footprints(
         "orientation_deg": rng.uniform(0, 180, count),
         "touches_nodata": np.zeros(count, dtype=bool),
         "touches_edge": np.zeros(count, dtype=bool),
+        "image_date": np.full(count, "2026-05-04", dtype=object),
     }
     return gpd.GeoDataFrame(columns, geometry=polygons, crs=crs)
 

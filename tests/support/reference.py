@@ -13,14 +13,30 @@ from typing import Any
 
 import click
 
+from geoseg.app.options import AppOptions
 from geoseg.cli.main import COMMANDS, geoseg
+from geoseg.comparison.write import CHANGE_COLUMNS, CHANGE_REGION_COLUMNS
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.evaluation.options import EvaluateOptions
-from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS, REGION_COLUMNS, Column
+from geoseg.footprints.write.samples import POINT_COLUMNS, SQUARE_COLUMNS
+from geoseg.footprints.write.spool import (
+    FOOTPRINT_COLUMNS,
+    PIXEL_COLUMNS,
+    REGION_COLUMNS,
+    SAMPLE_COLUMNS,
+    Column,
+)
 from geoseg.options import GROUPS, KIND_NAMES, MESSAGES, Option, Options, list_options
 from geoseg.reports.options import PlotOptions, ReportOptions
 from geoseg.training.options import TrainOptions
-from geoseg.workflows.options import InferOptions, StatsOptions, VectorizeOptions
+from geoseg.workflows.options import (
+    CompareOptions,
+    InferOptions,
+    PublishOptions,
+    SampleOptions,
+    StatsOptions,
+    VectorizeOptions,
+)
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pages" / "reference"
 NOTICE = "<!-- Written by tests/support/reference.py from the code. Change the code, then run it again. -->"
@@ -28,8 +44,12 @@ CLASSES: Mapping[str, type[Options]] = {
     "infer": InferOptions,
     "vectorize": VectorizeOptions,
     "stats": StatsOptions,
+    "sample": SampleOptions,
+    "compare": CompareOptions,
+    "publish": PublishOptions,
     "plot": PlotOptions,
     "report": ReportOptions,
+    "app": AppOptions,
     "train": TrainOptions,
     "evaluate": EvaluateOptions,
     **{f"prepare {kind}": options for kind, options in KINDS.items()},
@@ -248,9 +268,22 @@ def write_columns_page() -> str:
             format_columns(FOOTPRINT_COLUMNS),
             PIXELS,
             format_columns(column for column in PIXEL_COLUMNS if column not in FOOTPRINT_COLUMNS),
+            "## Changes: the layer `changes`",
+            "One row for each building, or group that was joined or parted: [compare footprints](../compare.md).",
+            format_columns(CHANGE_COLUMNS),
+            "## Changes by region: the layer `changes_by_region`",
+            format_columns(CHANGE_REGION_COLUMNS),
             "## Regions: the layer `regions`",
             "One row for each region and class. [Statistics per region](../statistics.md) says more about each.",
             format_columns(REGION_COLUMNS),
+            "With `--samples`, these come after them:",
+            format_columns(SAMPLE_COLUMNS),
+            "## Sample points: the layer `points`",
+            "[Numbers that hold](../numbers-that-hold.md) says how they are filled in and used.",
+            format_columns(POINT_COLUMNS),
+            "## Sample squares: the layer `squares`",
+            "A layer `marks` beside them takes a point for each building.",
+            format_columns(SQUARE_COLUMNS),
         ]
     )
 

@@ -25,6 +25,7 @@ from geoseg.models.network import load_network
 from geoseg.models.store import find_model
 from geoseg.training import run as checkpoint
 from geoseg.training.options import TrainOptions
+from geoseg.training.patches import batches
 from geoseg.training.trainer import Trainer, train_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -415,6 +416,26 @@ def test_a_disk_that_really_is_full_leaves_the_last_good_checkpoint(
     assert done.returncode == 1
     assert "last.pt could not be written: no space left on the disk" in done.stderr
     assert (tmp_path / "run" / "last.pt").read_bytes() == good
+
+
+def test_workers_that_shared_memory_has_no_room_for_are_not_begun(
+    monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
+    """Torch's workers would wait for ever for what they cannot hand over."""
+    monkeypatch.setattr(batches, "count_shared_batches", lambda batch_bytes: 9)
+    batches.fit_workers.cache_clear()
+    assert [batches.fit_workers(workers, 100) for workers in (0, 2, 3)] == [0, 2, 2]
+    assert "the batches of 2 of 3 worker processes" in heard.warnings[0]
+    batches.fit_workers.cache_clear()
+
+
+def test_a_process_that_cannot_share_memory_has_room_for_nothing() -> None:
+    cramped = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000));"
+        "from geoseg.training.patches.batches import count_shared_batches as count; print(count(9_000) > 0, count(90_000))"
+    )
+    done = subprocess.run([sys.executable, "-B", "-c", cramped], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "0"]
 
 
 def test_a_class_that_validation_lacks_is_told(tmp_path: Path, heard: Heard) -> None:

@@ -64,7 +64,7 @@ def test_sizes_are_in_pixels_unless_somebody_says_how_large_they_are(
     assert in_metres is not None
     assert list(in_pixels.columns) == [
         "id", "class", "area_px", "perimeter_px", "confidence", "regularized", "width_px", "length_px",
-        "orientation_deg", "touches_nodata", "touches_edge", "geometry",
+        "orientation_deg", "touches_nodata", "touches_edge", "image_date", "geometry",
     ]  # fmt: skip
     sizes = in_pixels[["area_px", "perimeter_px", "width_px", "length_px"]].to_numpy()
     np.testing.assert_allclose(sizes, [[1500, 160, 30, 50]], rtol=1e-12)

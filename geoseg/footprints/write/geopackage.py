@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +13,21 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.formats import FIXED_DATE, VectorLayer, check_format, write_layer
-from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column, Spool
+from geoseg.footprints.write.spool import (
+    FOOTPRINT_COLUMNS,
+    REGION_COLUMNS,
+    SAMPLE_COLUMNS,
+    Column,
+    Spool,
+)
 from geoseg.footprints.write.styles import make_footprint_style, make_region_style
 from geoseg.io.access import explain_damage, is_sqlite_file
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 
 BUILDINGS = "buildings"
 REGIONS = "regions"
+CHANGES = "changes"
+REGION_CHANGES = "changes_by_region"
 
 
 class FootprintWriter:
@@ -84,7 +92,7 @@ class FootprintWriter:
     def _write(self) -> None:
         file = self._folder / self.path.name
         if is_geopackage(self.path):
-            copy_other_layers(self.path, file, {BUILDINGS} | ({REGIONS} if self._drops_regions() else set()))
+            copy_other_layers(self.path, file, set(self._list_dropped()))
         self._spool.finish()
         write_layer(self._spool, file, self._layer)
         style = make_footprint_style(self.classes, self.columns)
@@ -92,8 +100,13 @@ class FootprintWriter:
         if self._regions is not None:
             write_regions(self._regions, get_region_path(file), self._folder / "spool")
 
-    def _drops_regions(self) -> bool:
-        return self._regions is not None or "built_area_m2" in list_columns(self.path, REGIONS)
+    def _list_dropped(self) -> Iterator[str]:
+        """The layers that are made anew, and those that tell of earlier footprints."""
+        yield BUILDINGS
+        if self._regions is not None or "built_area_m2" in list_columns(self.path, REGIONS):
+            yield REGIONS
+        if "lost_m2" in list_columns(self.path, CHANGES):
+            yield from (CHANGES, REGION_CHANGES)
 
 
 def add_region_layer(
@@ -113,12 +126,13 @@ def add_region_layer(
 def write_regions(regions: gpd.GeoDataFrame, file: Path, folder: Path) -> None:
     """Write a table of regions as a layer, in the order it has."""
     layer = VectorLayer(REGIONS, "Regions", str(regions.attrs.get("description", "")), regions.crs)
-    with Spool(folder / REGIONS, REGION_COLUMNS) as spool:
+    columns = (*REGION_COLUMNS, *(column for column in SAMPLE_COLUMNS if column.name in regions))
+    with Spool(folder / REGIONS, columns) as spool:
         spool.append(regions)
         spool.finish()
         write_layer(spool, file, layer)
-    style = make_region_style(tuple(dict.fromkeys(regions["class"])))
-    write_style(file, REGIONS, style, REGION_COLUMNS)
+    style = make_region_style(tuple(dict.fromkeys(regions["class"])), columns)
+    write_style(file, REGIONS, style, columns)
 
 
 def get_region_path(path: Path) -> Path:
@@ -126,6 +140,11 @@ def get_region_path(path: Path) -> Path:
     if path.suffix.lower() == ".gpkg":
         return path
     return path.with_name(f"{path.stem}_{REGIONS}{path.suffix}")
+
+
+def get_change_path(path: Path) -> Path:
+    """Where the changes of a file of footprints go: into the same GeoPackage, else into a file beside it."""
+    return path if path.suffix.lower() == ".gpkg" else path.with_name(f"{path.stem}_{CHANGES}{path.suffix}")
 
 
 def write_style(file: Path, table: str, style: str, columns: Sequence[Column]) -> None:

@@ -16,7 +16,13 @@ import pyogrio
 from pyproj import CRS, Transformer
 
 from geoseg.errors import InputError, hide_secrets
-from geoseg.footprints.write.geopackage import BUILDINGS, REGIONS, get_region_path
+from geoseg.footprints.write.geopackage import (
+    BUILDINGS,
+    CHANGES,
+    REGIONS,
+    get_change_path,
+    get_region_path,
+)
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 from geoseg.raster.source import is_picture, open_raster
@@ -54,10 +60,12 @@ class MapLayer:
     bounds: Box | None
     style: str
     shown: bool = True
+    geometry: str = "Polygon"
 
     @property
     def key(self) -> str:
-        return f"geoseg_layer_{self.name.lower()}"  # QGIS replaces a shorter one
+        name = re.sub(r"\W+", "_", self.name.lower())
+        return f"geoseg_layer_{name}"  # QGIS replaces a shorter one
 
     @property
     def provider(self) -> str:
@@ -67,8 +75,14 @@ class MapLayer:
 def write_project(project: QgisProject, out: Path, delivery: Delivery | None = None) -> None:
     """Write a .qgz that finds its files beside it, wherever the folder is moved to; some may still be on delivery."""
     find = delivery.find if delivery else Path
-    layers = list(list_map_layers(project, out.parent, find))
-    content = format_project(out.stem, layers)
+    write_layers(out, list(list_map_layers(project, out.parent, find)), delivery)
+
+
+def write_layers(
+    out: Path, layers: Sequence[MapLayer], delivery: Delivery | None = None, further: str = ""
+) -> None:
+    """Write a .qgz of layers, the uppermost first; `further` are elements that stand beside them."""
+    content = format_project(out.stem, layers, further)
     with (
         replace_files(out, delivery) as folder,
         explain_write_errors(out),
@@ -87,6 +101,9 @@ def list_map_layers(project: QgisProject, folder: Path, find: Finder = Path) -> 
 
 def list_placed_layers(project: QgisProject, folder: Path, find: Finder) -> Iterator[MapLayer]:
     """The layers of a project with the CRS that their files name."""
+    changes = get_change_path(project.footprints)
+    if find(changes).exists() and CHANGES in list_layer_names(find(changes)):
+        yield make_vector_layer("Changes", changes, CHANGES, folder, find)
     yield make_vector_layer("Buildings", project.footprints, BUILDINGS, folder, find)
     regions = get_region_path(project.footprints)
     if find(regions).exists() and REGIONS in list_layer_names(find(regions)):
@@ -103,18 +120,20 @@ def list_layer_names(path: Path) -> list[str]:
     """The layers of a vector file; a file that holds one layer is called as we call it."""
     if path.suffix.lower() == ".gpkg":
         return [str(name) for name, _ in pyogrio.list_layers(path)]
-    return [BUILDINGS, REGIONS]
+    return [BUILDINGS, REGIONS, CHANGES]
 
 
-def make_vector_layer(name: str, path: Path, table: str, folder: Path, find: Finder) -> MapLayer:
-    """A layer of polygons with the style that was written for it."""
+def make_vector_layer(
+    name: str, path: Path, table: str, folder: Path, find: Finder, geometry: str = "Polygon"
+) -> MapLayer:
+    """A layer with the style that was written for it."""
     in_geopackage, file = path.suffix.lower() == ".gpkg", find(path)
     info = pyogrio.read_info(file, layer=table if in_geopackage else None, force_total_bounds=True)
     source = make_relative(path, folder) + (f"|layername={table}" if in_geopackage else "")
     bounds = tuple(info["total_bounds"]) if info["features"] else None
     style = read_stored_style(file, table) if in_geopackage else read_sidecar_style(file)
     crs = info["crs"] and CRS.from_user_input(info["crs"])
-    return MapLayer(name, "vector", source, crs, bounds, style or "")
+    return MapLayer(name, "vector", source, crs, bounds, style or "", geometry=geometry)
 
 
 def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown: bool = True) -> MapLayer:
@@ -161,7 +180,7 @@ def extract_content(qml: str) -> str:
     return match[1] if match else ""
 
 
-def format_project(title: str, layers: Sequence[MapLayer]) -> str:
+def format_project(title: str, layers: Sequence[MapLayer], further: str = "") -> str:
     """The whole project file."""
     crs = layers[0].crs
     view = find_visible_box(layers, crs)
@@ -191,7 +210,7 @@ def format_project(title: str, layers: Sequence[MapLayer]) -> str:
   <ProjectViewSettings UseProjectScales="0"><Scales/>
     <DefaultViewExtent {format_extent_attributes(view)}>{format_crs(crs)}</DefaultViewExtent>
   </ProjectViewSettings>
-</qgis>
+{further}</qgis>
 """
 
 
@@ -220,7 +239,7 @@ def format_tree_entry(layer: MapLayer) -> str:
 
 def format_layer_entry(layer: MapLayer) -> str:
     """A layer itself, its style pasted in: a project does not look for the style inside a GeoPackage."""
-    geometry = ' geometry="Polygon" wkbType="Polygon"' if layer.kind == "vector" else ""
+    geometry = f' geometry="{layer.geometry}" wkbType="{layer.geometry}"' if layer.kind == "vector" else ""
     return (
         f'<maplayer type="{layer.kind}"{geometry} autoRefreshEnabled="0" refreshOnNotifyEnabled="0">'
         f"<id>{layer.key}</id><datasource>{escape(layer.source)}</datasource>"

@@ -50,6 +50,12 @@ FOOTPRINT_COLUMNS = (
     Column(
         "touches_edge", "yes/no", "Touches the image's edge", "It may go on outside the image.", "at_edge"
     ),
+    Column(
+        "image_date",
+        "text",
+        "Date of the image",
+        "When the image was taken: a day, or the first and the last; empty where nothing tells.",
+    ),
     Column("region", "text", "Region", "The region its representative point lies in."),
 )
 
@@ -112,7 +118,32 @@ REGION_COLUMNS = (
     ),
     Column("adjusted_low_m2", "real", "Adjusted, low (m²)", "Lower end of its 95 % interval.", "adj_low_m2"),
     Column("adjusted_high_m2", "real", "Adjusted, high (m²)", "Upper end of its 95 % interval.", "adj_hi_m2"),
+    Column(
+        "image_date",
+        "text",
+        "Date of the images",
+        "When the images of the counted footprints were taken: a day, or the first and the last.",
+    ),
 )
+
+SAMPLE_COLUMNS = (
+    Column("sample_points", "integer", "Sample points", "Answered sample points in the region.", "points"),
+    Column(
+        "adjusted_by",
+        "text",
+        "Adjusted by",
+        "What the figures rest on: own points, all points where the region has none, or both.",
+        "adj_by",
+    ),
+    Column(
+        "adjusted_buildings",
+        "real",
+        "Adjusted number of buildings",
+        "Footprints times the buildings found for each in the sample squares of the whole map.",
+        "adj_bldgs",
+    ),
+)
+"""What the regions have besides where a sample was given."""
 
 
 ROWS = 65_536

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -180,13 +180,13 @@ def make_footprint_style(classes: Sequence[str], columns: Sequence[Column] = FOO
     return format_style(renderer, columns, '"class" || \' \' || "id"', tip)
 
 
-def make_region_style(classes: Sequence[str]) -> str:
+def make_region_style(classes: Sequence[str], columns: Sequence[Column] = REGION_COLUMNS) -> str:
     """Regions by built share; with several classes one group of the legend for each, the first one switched on."""
     plain = format_graduated("share", make_share_legend(), BORDER, 0.4)
     renderer = (
         plain if len(classes) == 1 else format_graduated_by_class("share", make_share_legend(), classes)
     )
-    return format_style(renderer, REGION_COLUMNS, '"region"', REGION_TIP)
+    return format_style(renderer, columns, '"region"', REGION_TIP)
 
 
 def format_style(renderer: str, columns: Sequence[Column], display: str, tip: str) -> str:
@@ -228,16 +228,33 @@ def format_graduated(attribute: str, steps: Sequence[LegendEntry], outline: Colo
     )
 
 
+@dataclass(frozen=True)
+class Category:
+    """What the legend says of a value, and its colour."""
+
+    label: str
+    colour: Colour
+
+
 def format_categorized(attribute: str, classes: Sequence[str]) -> str:
     """One colour for each class."""
+    colours = choose_class_colours(len(classes))
+    categories = {name: Category(name, colour) for name, colour in zip(classes, colours, strict=True)}
+    return format_categories(attribute, categories, WALL, 0.85)
+
+
+def format_categories(
+    attribute: str, entries: Mapping[str, Category], outline: Colour, opacity: float
+) -> str:
+    """One colour for each value."""
     categories = "".join(
-        f'      <category value={quoteattr(name)} symbol="{index}" label={quoteattr(name)} render="true"/>\n'
-        for index, name in enumerate(classes)
+        f'      <category value={quoteattr(value)} symbol="{index}" label={quoteattr(entry.label)} render="true"/>\n'
+        for index, (value, entry) in enumerate(entries.items())
     )
     return (
         f'  <renderer-v2 type="categorizedSymbol" attr="{attribute}" symbollevels="0" enableorderby="0">\n'
         f"    <categories>\n{categories}    </categories>\n"
-        f"{format_symbols(choose_class_colours(len(classes)), WALL, 0.85)}"
+        f"{format_symbols([entry.colour for entry in entries.values()], outline, opacity)}"
         "  </renderer-v2>\n"
     )
 

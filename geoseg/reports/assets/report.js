@@ -5,10 +5,7 @@
   const data = JSON.parse(document.getElementById("map-data").textContent);
   const view = geosegMap(document.getElementById("map"), data);
   window.geosegView = view;
-  document.querySelectorAll("[data-layer]").forEach((box) => box.addEventListener("change", () => view.show(box.dataset.layer, box.checked)));
-  document.querySelectorAll("[data-fade]").forEach((slider) => slider.addEventListener("input", () => view.fade(slider.dataset.fade, Number(slider.value))));
-  const colors = document.getElementById("color-by");
-  if (colors) colors.addEventListener("change", () => view.color(colors.value));
+  geosegSwitches(document, view);
 
   document.querySelectorAll("table.sortable").forEach((table) => {
     table.querySelectorAll("thead button").forEach((button, column) => button.addEventListener("click", () => {

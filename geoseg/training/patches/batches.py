@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +25,14 @@ from geoseg.raster.grid import Window
 from geoseg.training.patches.augmentation import AugmentationRecipe, augment_images, draw_params
 from geoseg.training.patches.pose import Pose, lay_image, lay_labels
 from geoseg.training.patches.targets import SeparationTargets, compute_boundary_weights, compute_separation
+
+log = logging.getLogger(__name__)
+
+BATCHES_AHEAD = 4
+"""Batches that each worker process reads ahead."""
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory
+BAND_BYTES, TARGET_BYTES = 4, 16
+"""What a patch takes for a pixel at most: for a band, and for classes, weights and targets."""
 
 
 class PatchSource(Protocol):
@@ -163,6 +176,11 @@ class PatchDataset(Dataset[Any]):
             "clip": scale.clip,
         }
 
+    @property
+    def patch_bytes(self) -> int:
+        """What a patch takes at most."""
+        return self.patches.side**2 * (BAND_BYTES * len(self.scaling.mean) + TARGET_BYTES)
+
     def filled(self, patch: Patch, scale: Normalisation) -> NDArray[np.float32]:
         """The values of a patch; what is unknown shows as the mean, so that nothing else bleeds into what is known."""
         values = patch.values.astype(np.float32)
@@ -208,15 +226,38 @@ def read_batches(
     dataset: PatchDataset, numbers: Sequence[Sequence[int]], workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """The patches of each row of numbers as a batch on the device, read ahead by worker processes."""
+    workers = fit_workers(workers, dataset.patch_bytes * max(map(len, numbers), default=0))
     loader = DataLoader(
         dataset,
         batch_sampler=[list(row) for row in numbers],
         num_workers=workers,
         collate_fn=collate_entries,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=BATCHES_AHEAD if workers else None,
         pin_memory=device.type == "cuda",
     )
     for collected in loader:
         if isinstance(collected, GeosegError):
             raise collected
         yield Batch(**collected).to(device)
+
+
+@lru_cache
+def fit_workers(workers: int, batch_bytes: int) -> int:
+    """As many worker processes as can hand over their batches: what does not fit into shared memory would hang, or crash."""
+    possible = min(workers, count_shared_batches(batch_bytes) // BATCHES_AHEAD) if workers else 0
+    if possible < workers:
+        log.warning(
+            f"Shared memory holds the batches of {possible} of {workers} worker processes; more of it makes training faster (in "
+            "a container: --shm-size 2g)"
+        )
+    return possible
+
+
+def count_shared_batches(batch_bytes: int) -> int:
+    """How many batches shared memory has room for, as far as the system tells."""
+    try:
+        torch.empty(batch_bytes, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+        free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else sys.maxsize
+    except (RuntimeError, OSError):
+        return 0
+    return free // batch_bytes

@@ -26,6 +26,7 @@ from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.write import spool
 from geoseg.footprints.write.geopackage import FootprintWriter, add_region_layer
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
+from geoseg.io.layers import read_days
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics
 
@@ -64,6 +65,8 @@ def test_every_format_gives_back_what_was_written(tmp_path: Path, suffix: str) -
             assert back[name].to_numpy(float) == pytest.approx(
                 frame[name].to_numpy(), rel=1e-9, nan_ok=True
             ), name
+        elif name == "image_date":
+            assert read_days(back[name]) == frame[name].tolist()
         else:
             assert back[name].tolist() == frame[name].tolist(), name
     apart = back.geometry.to_crs(frame.crs).hausdorff_distance(frame.geometry)
@@ -197,7 +200,8 @@ def test_regions_go_with_the_footprints(tmp_path: Path, suffix: str) -> None:
     back = read(target, "regions" if suffix == "gpkg" else None)
     short = {c.fitted_name: c.name for c in REGION_COLUMNS} if suffix == "shp" else {}
     back = back.rename(columns=short).set_index("region").loc[table["region"]].reset_index()
-    for column in REGION_COLUMNS[2:]:
+    assert read_days(back["image_date"]) == read_days(table["image_date"])
+    for column in (each for each in REGION_COLUMNS if each.kind != "text"):
         pd.testing.assert_series_equal(
             back[column.name].astype(float), table[column.name].astype(float), rtol=1e-12, check_names=False
         )

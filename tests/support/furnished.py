@@ -16,6 +16,7 @@ from scipy import ndimage
 import geoseg
 from geoseg.raster.coding import PROBABILITY_STEP, PROBABILITY_STEPS
 from geoseg.raster.grid import Grid
+from geoseg.regions.points import set_answers
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.render import render_truth_mask
 from geoseg.synthetic.scene import SyntheticScene, write_scene
@@ -31,6 +32,7 @@ def furnish_folder(folder: Path, model: Path) -> None:
     true = render_truth_mask(scene.layout, scene.window)
     write_masks(folder, scene.grid, true)
     write_polygons(folder, scene.grid)
+    write_samples(folder)
     write_pictures(folder)
     write_sentinel_image(folder / "sentinel2.tif", scene.grid)
     shutil.copytree(model, folder / "runs" / "roofs")
@@ -57,6 +59,23 @@ def write_bytes(path: Path, values: np.ndarray, grid: Grid, scale: float = 1.0) 
         dataset.scales = [scale]
 
 
+def write_samples(folder: Path) -> None:
+    """Points and squares over the footprints, answered by the truth."""
+    rasters = {"mask": folder / "mask.tif", "probability": folder / "probability.tif"}
+    geoseg.sample(folder / "buildings.gpkg", folder / "points.gpkg", points=200, **rasters)
+    points = gpd.read_file(folder / "points.gpkg", layer="points")
+    with rasterio.open(folder / "truth.tif") as dataset:
+        places = zip(points.geometry.x, points.geometry.y, strict=True)
+        answers = ["building" if value[0] == 1 else "not" for value in dataset.sample(places)]
+    set_answers(folder / "points.gpkg", dict(zip(points["id"], answers, strict=True)))
+    geoseg.sample(folder / "buildings.gpkg", folder / "squares.gpkg", squares=12, side_m=20, **rasters)
+    squares = gpd.read_file(folder / "squares.gpkg", layer="squares").assign(done=True)
+    squares.to_file(folder / "squares.gpkg", layer="squares")
+    marks = gpd.read_file(folder / "truth.geojson").to_crs(squares.crs).representative_point()
+    marked = gpd.GeoDataFrame({"remark": [""] * len(marks)}, geometry=marks)
+    marked.to_file(folder / "squares.gpkg", layer="marks")
+
+
 def write_pictures(folder: Path) -> None:
     """The scene as a photograph of pixels of 0.05 m, and the scene and chips of it in folders."""
     with rasterio.open(folder / "scene.tif") as dataset:
@@ -73,7 +92,8 @@ def write_pictures(folder: Path) -> None:
 def write_polygons(folder: Path, grid: Grid) -> None:
     """Footprints of the mask and of the truth, and regions."""
     geoseg.vectorize(folder / "mask.tif", folder / "buildings.gpkg", workers=0)
-    shutil.copy(folder / "buildings.gpkg", folder / "footprints.gpkg")
+    for name in ("footprints", "2024", "2026"):
+        shutil.copy(folder / "buildings.gpkg", folder / f"{name}.gpkg")
     geoseg.vectorize(folder / "truth.tif", folder / "truth.geojson", workers=0)
     left, bottom, right, top = grid.bounds
     middle = (left + right) / 2

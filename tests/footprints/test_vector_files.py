@@ -14,8 +14,8 @@ import shapely
 from made import HERE, UTM33
 from pyproj import CRS
 
-from geoseg.datasets.vector_files import open_vector_file
 from geoseg.errors import InputError
+from geoseg.footprints.vector_files import open_vector_file
 from geoseg.raster.grid import Grid
 
 GRID = Grid(CRS(UTM33), HERE, 60, 80)

@@ -1,0 +1,166 @@
+"""The files that people take away: each is made when it is asked for, of what the map shows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+
+from geoseg.app.runs import FinishedRun
+from geoseg.app.views import View, open_view_mask, vectorize_view
+from geoseg.footprints.write.geopackage import add_region_layer
+from geoseg.footprints.write.project import QgisProject, write_project
+from geoseg.raster.source import open_quietly, replace_raster
+from geoseg.records import parse_json
+from geoseg.reports.options import ReportOptions
+from geoseg.reports.report import name_parameters, write_report
+
+RASTER_COMPRESSION = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the map shows: a view of a run, and the statistics of regions where there are some."""
+
+    run: FinishedRun
+    view: View
+    regions: gpd.GeoDataFrame | None
+    folder: Path
+    """Where the files are made."""
+
+    @property
+    def stem(self) -> str:
+        return f"{self.run.scene.name}-buildings"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is what the run itself found."""
+        return self.view.request.threshold == self.run.threshold
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that can be taken away: what it is called, how its name ends, and what makes it."""
+
+    label: str
+    ending: str
+    kind: str
+    make: Callable[[Shown, Path], Path]
+
+    def write(self, shown: Shown) -> Path:
+        """Make the file."""
+        folder = shown.folder / self.ending.lstrip(".").replace(".", "-")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return self.make(shown, folder)
+
+
+def make_geopackage(shown: Shown, folder: Path) -> Path:
+    path = folder / "buildings.gpkg"
+    if shown.view.file == shown.run.buildings:
+        shutil.copy(shown.view.file, path)
+    else:
+        vectorize_view(shown.run, shown.view.request, path)
+    if shown.regions is not None:
+        add_region_layer(path, shown.regions, overwrite=True)
+    return path
+
+
+def make_geojson(shown: Shown, folder: Path) -> Path:
+    path = folder / "buildings.geojson"
+    vectorize_view(shown.run, shown.view.request, path)
+    return path
+
+
+def make_mask(shown: Shown, folder: Path) -> Path:
+    path = folder / "mask.tif"
+    if shown.is_own:
+        shutil.copy(shown.run.mask, path)
+    else:
+        write_mask(shown.run, shown.view.request.threshold, path)
+    return path
+
+
+def write_mask(run: FinishedRun, threshold: float | None, path: Path) -> None:
+    """The mask of the run at another threshold."""
+    mask = open_view_mask(run, threshold)
+    with open_quietly(run.mask) as model:
+        profile = {**model.profile, "driver": "GTiff", **RASTER_COMPRESSION}
+        colors, descriptions, tags = model.colormap(1), model.descriptions, model.tags()
+    made = parse_json(tags.get("GEOSEG", "{}"))
+    made = made if isinstance(made, dict) else {}
+    with replace_raster(path) as unfinished, open_quietly(unfinished, mode="w", **profile) as out:
+        out.write_colormap(1, colors)
+        out.descriptions = descriptions
+        out.update_tags(**tags | {"GEOSEG": json.dumps(made | {"threshold": threshold}, sort_keys=True)})
+        for rows in mask.strips():
+            out.write(
+                np.asarray(mask.read(rows)[0]), 1, window=((rows.start, rows.stop), (0, mask.grid.width))
+            )
+
+
+def make_probability(shown: Shown, folder: Path) -> Path:
+    path = folder / "probability.tif"
+    shutil.copy(shown.run.probability, path)
+    return path
+
+
+def make_report(shown: Shown, folder: Path) -> Path:
+    """The page that `geoseg report` makes."""
+    path = folder / "report.html"
+    run, card = shown.run, shown.run.card
+    parameters = dict(run.result.job.parameters) if run.result.job else {}
+    if shown.view.request.threshold is not None:
+        parameters["threshold"] = shown.view.request.threshold
+    facts = {
+        **name_parameters(parameters),
+        "About the model": card.description,
+        "Licence of the model": card.licence,
+        "Known to fail": "; ".join(card.known_failures),
+        "Time": f"{timedelta(seconds=round(run.result.seconds))} for {run.scene.megapixels:,.1f} megapixels",
+    }
+    asked = ReportOptions(
+        image=str(run.scene.path),
+        mask=str(make_mask(shown, folder)),
+        probability=str(run.probability),
+        title=run.scene.name,
+    )
+    write_report(
+        make_geopackage(shown, folder), path, asked, {name: text for name, text in facts.items() if text}
+    )
+    return path
+
+
+def make_qgis_archive(shown: Shown, folder: Path) -> Path:
+    """A project with all that it opens, in one archive."""
+    inside = folder / shown.stem
+    inside.mkdir()
+    image = inside / shown.run.scene.path.name
+    shutil.copy(shown.run.scene.path, image)
+    probability, mask = make_probability(shown, inside), make_mask(shown, inside)
+    project = QgisProject(
+        make_geopackage(shown, inside), str(image), str(probability), str(mask), shown.run.scene.is_placed
+    )
+    write_project(project, inside / "project.qgz")
+    path = folder / "qgis.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(inside.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+DOWNLOADS = (
+    Download("GeoPackage", ".gpkg", "application/geopackage+sqlite3", make_geopackage),
+    Download("GeoJSON", ".geojson", "application/geo+json", make_geojson),
+    Download("Mask", "-mask.tif", "image/tiff", make_mask),
+    Download("Probability", "-probability.tif", "image/tiff", make_probability),
+    Download("Report", "-report.html", "text/html", make_report),
+    Download("QGIS project", "-qgis.zip", "application/zip", make_qgis_archive),
+)

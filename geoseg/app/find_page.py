@@ -1,0 +1,322 @@
+"""The page that finds buildings: an image, how to look at it, a map of what was found. Only what is seen is here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import streamlit as st
+
+from geoseg.app.downloads import DOWNLOADS, Download, Shown
+from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
+from geoseg.app.map_component import show_map
+from geoseg.app.maps import make_images, make_map
+from geoseg.app.options import AppOptions, read_app_options
+from geoseg.app.regions import (
+    AREA_ALIASES,
+    REGION_SUFFIXES,
+    count_in_regions,
+    make_region_table,
+    parse_rings,
+    store_regions,
+    write_drawn_regions,
+)
+from geoseg.app.runs import FinishedRun, Run
+from geoseg.app.scenes import (
+    UPLOAD_SUFFIXES,
+    SceneFile,
+    describe_scene,
+    draw_example,
+    open_allowed_path,
+    store_upload,
+)
+from geoseg.app.state import PageState, find_state
+from geoseg.app.views import View, ViewRequest, Views, list_thresholds
+from geoseg.app.widgets import show_fields
+from geoseg.errors import GeosegError
+from geoseg.reports.report import write_charts, write_numbers
+from geoseg.workflows.options import InferOptions
+
+EXAMPLE, UPLOAD, PATH = "example", "upload", "path"
+SOURCES = {EXAMPLE: "The example", UPLOAD: "My own image", PATH: "A path on this server"}
+REFRESH_S = 0.5
+STYLE = """<style>
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(135px, 1fr)); gap: 0.6rem; list-style: none; }
+ul.numbers, ul.numbers li { margin: 0 !important; padding: 0 !important; }
+ul.numbers li { background: rgba(128, 128, 128, 0.12); border-radius: 10px; padding: 0.6rem 0.8rem !important; }
+.numbers strong { display: block; font-size: 1.25rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.numbers span { font-size: 0.8rem; opacity: 0.8; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 1rem; }
+.charts figure { margin: 0; } .charts figcaption { font-weight: 600; }
+.charts text { fill: currentColor; font-size: 11px; } .charts rect { fill: #3b82c4; }
+</style>"""
+TIGHT = "<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem; } h1 { padding: 0 !important; }</style>"
+
+
+def show_page() -> None:
+    """Everything, from top to bottom."""
+    state, options = find_state(), read_app_options()
+    st.html(TIGHT)
+    st.title("Find buildings")
+    left, right = st.columns([1, 2.4], gap="large")
+    with left:
+        show_source(state, options)
+        start = st.container()  # above the options, which most people leave as they are
+        asked = show_options(options)
+        with start:
+            show_start(state, asked)
+    with right:
+        if state.run is not None and not state.run.is_over:
+            show_progress(state)
+        elif state.finished is not None:
+            show_results(state)
+        else:
+            show_outcome(state)
+
+
+def show_source(state: PageState, options: AppOptions) -> None:
+    """Where the image comes from."""
+    choices = [EXAMPLE, UPLOAD, *([PATH] if options.allow else [])]
+    source = st.radio("Image", choices, format_func=SOURCES.__getitem__, key="source", bind="query-params")
+    if source == EXAMPLE:
+        take_source(state, EXAMPLE, draw_example)
+    elif source == UPLOAD:
+        file = st.file_uploader(
+            f"GeoTIFF, JPEG or PNG, up to {options.upload_mb:,} MB and {options.most_mpx:,} megapixels",
+            type=[suffix.lstrip(".") for suffix in UPLOAD_SUFFIXES],
+            max_upload_size=options.upload_mb,
+        )
+        take_upload(state, file, options)
+    else:
+        text = st.text_input(
+            "Path", key="path", bind="query-params", help=f"Below {', '.join(options.allow)}."
+        )
+        take_source(state, f"{PATH} {text}" if text else "", lambda folder: open_allowed_path(text, options))
+    if state.error:
+        st.error(state.error)
+    elif state.scene:
+        st.caption(describe_scene(state.scene))
+        if not state.scene.is_placed:
+            st.caption(
+                "Give its pixel size in metres below, and sizes are in metres; else they are in pixels."
+            )
+
+
+def take_upload(state: PageState, file: Any, options: AppOptions) -> None:
+    """Keep an upload; none lets the one before it go."""
+    key = f"{UPLOAD} {file.file_id}" if file else ""
+    take_source(state, key, lambda folder: store_upload(file.name, file, folder, options))
+
+
+def take_source(state: PageState, key: str, open_scene: Callable[[Path], SceneFile]) -> None:
+    """Open an image once; what came of the one before it goes."""
+    if key == state.source_key:
+        return
+    forget_scene(state)
+    state.source_key = key
+    if not key:
+        return
+    folder = state.session.make_folder("scene")
+    try:
+        state.scene = open_scene(folder)
+    except GeosegError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        state.error = show_labels(str(error))
+
+
+def forget_scene(state: PageState) -> None:
+    """Stop what works on an image, and delete all that came of it."""
+    forget_run(state)
+    if state.scene and state.scene.origin != PATH:
+        shutil.rmtree(state.scene.path.parent, ignore_errors=True)
+    state.scene, state.error = None, ""
+
+
+def forget_run(state: PageState) -> None:
+    if state.run:
+        state.run.stop()
+        state.run.wait()
+        shutil.rmtree(state.run.folder, ignore_errors=True)
+    state.run, state.views, state.images = None, None, ()
+
+
+def show_options(options: AppOptions) -> InferOptions | None:
+    """How to look at it; none where the answers are of no use."""
+    models = list_models(options.model)
+    answers = show_fields(FIRST_FIELDS, models)
+    with st.expander("More options"):
+        answers |= show_fields(MORE_FIELDS, models)
+    try:
+        return make_options(answers)
+    except GeosegError as error:
+        st.error(show_labels(str(error)))
+        return None
+
+
+def show_start(state: PageState, asked: InferOptions | None) -> None:
+    """The button that begins, or the one that stops."""
+    if state.run is not None and not state.run.is_over:
+        st.button("Stop", on_click=state.run.stop, width="stretch")
+        return
+    ready = state.scene is not None and asked is not None
+    if st.button("Find buildings", type="primary", disabled=not ready, width="stretch"):
+        assert state.scene
+        assert asked
+        forget_run(state)
+        state.run = Run(state.scene, state.session.make_folder("run"), asked, state.session.token)
+        state.run.start()
+        st.rerun()
+
+
+@st.fragment(run_every=REFRESH_S)
+def show_progress(state: PageState) -> None:
+    """How far the run is, until it is over."""
+    run = state.run
+    if run is None or run.is_over:
+        st.rerun()
+    st.progress(run.progress.share, text=str(run.progress))
+
+
+def show_outcome(state: PageState) -> None:
+    """What there is to say where there is no map."""
+    if state.run is None:
+        st.info("Choose an image and press *Find buildings*: a map, numbers and files appear here.")
+    elif state.run.state == "stopped":
+        st.info("Stopped. Nothing was kept.")
+    else:
+        st.error(state.run.error)
+
+
+@st.fragment
+def show_results(state: PageState) -> None:
+    """The map, the numbers, the files. Only this part runs again when a slider moves."""
+    run = state.finished
+    assert run
+    assert state.run
+    if state.views is None:
+        state.views, state.images = Views(run), make_images(run)
+    for line in run.warnings:
+        st.warning(line)
+    views = state.views
+    view = views.find(ask_view(views))
+    if not len(view.buildings):
+        st.info("No building at this threshold and minimum area.")
+    else:
+        st.html(
+            STYLE + f'<ul class="numbers" aria-label="Totals">{write_numbers(views.summarize(view))}</ul>'
+        )
+        if not views.has_interval:
+            st.caption("No interval of the area: the model's card holds no sample of its errors.")
+    table = find_regions(state, view, run)
+    regions = "" if table is None else f"{len(table)} {table.total_bounds}"
+    version = state.count_version(f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}")
+    data = make_map(state.run.folder.name, version, view, table, state.images)
+    show_map(data, "map")
+    if state.regions_error:
+        st.error(state.regions_error)
+    show_regions(state, table)
+    show_downloads(Shown(run, view, table, state.run.folder / "downloads"))
+    if len(view.buildings):
+        with st.expander("Distribution of sizes and confidence"):
+            st.html(STYLE + write_charts(view.buildings))
+
+
+def ask_view(views: Views) -> ViewRequest:
+    """Threshold and minimum area, which change polygons and numbers at once."""
+    left, right = st.columns(2)
+    threshold = views.own.threshold
+    if threshold is not None:
+        choices = list_thresholds(threshold)
+        threshold = left.select_slider(
+            "Threshold", choices, value=threshold, key="shown_threshold", bind="query-params",
+            help="Probability from which a pixel counts as building. The network is not asked again.",
+        )  # fmt: skip
+    least = right.number_input(
+        "Smallest building shown (m²)", min_value=0.0, value=views.own.min_area_m2, step=5.0,
+        key="shown_min_area", bind="query-params", placeholder="5",
+    )  # fmt: skip
+    return ViewRequest(threshold, least)
+
+
+def find_regions(state: PageState, view: View, run: FinishedRun) -> gpd.GeoDataFrame | None:
+    """Statistics of the regions that were drawn or uploaded."""
+    state.regions_error = ""
+    if not run.scene.is_placed:
+        return None
+    rings = parse_rings(getattr(st.session_state.get("map"), "drawn", None))
+    path = state.regions
+    if rings:
+        path = write_drawn_regions(rings, state.session.folder)
+    if path is None:
+        return None
+    try:
+        return count_in_regions(view, path, run)
+    except GeosegError as error:
+        state.regions_error = show_labels(str(error))
+        return None
+
+
+def show_regions(state: PageState, table: gpd.GeoDataFrame | None) -> None:
+    """The table of regions, and the way to bring some."""
+    if table is not None:
+        st.subheader("Per region")
+        st.dataframe(make_region_table(table), hide_index=True, column_config=format_columns())
+    assert state.finished
+    if not state.finished.scene.is_placed:
+        return
+    with st.expander("Regions from a file"):
+        file = st.file_uploader(
+            "GeoPackage, GeoJSON, FlatGeobuf, GeoParquet, or a shapefile in a .zip",
+            type=[suffix.lstrip(".") for suffix in REGION_SUFFIXES],
+        )
+        if take_regions(state, file):
+            st.rerun(scope="fragment")
+
+
+def format_columns() -> dict[str, Any]:
+    """How the numbers of the table are written."""
+    whole = {name: st.column_config.NumberColumn(format="localized", step=1) for name in AREA_ALIASES}
+    return whole | {"Built share": st.column_config.NumberColumn(format="percent")}
+
+
+def take_regions(state: PageState, file: Any) -> bool:
+    """Keep uploaded regions; whether they are others than before."""
+    key = file.file_id if file else ""
+    if key == state.regions_key:
+        return False
+    if state.regions:
+        shutil.rmtree(state.regions.parent, ignore_errors=True)
+    state.regions_key, state.regions = key, None
+    if file:
+        try:
+            state.regions = store_regions(file.name, file, state.session.make_folder("regions"))
+        except GeosegError as error:
+            st.error(show_labels(str(error)))
+            return False
+    return True
+
+
+def show_downloads(shown: Shown) -> None:
+    """A button for each file, which is made when it is pressed."""
+    st.subheader("Files")
+    with st.container(horizontal=True):
+        for download in DOWNLOADS:
+            st.download_button(
+                download.label,
+                data=partial(read_download, download, shown),
+                file_name=f"{shown.stem}{download.ending}",
+                mime=download.kind,
+                on_click="ignore",
+                key=f"download {download.label}",
+            )
+
+
+def read_download(download: Download, shown: Shown) -> bytes:
+    return download.write(shown).read_bytes()
+
+
+show_page()

@@ -1,0 +1,9 @@
+"""What Streamlit runs: the pages of the app. A page is a thin script; add one to the list."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+st.set_page_config(page_title="geoseg", page_icon="🏠", layout="wide", menu_items={"about": "geoseg"})
+PAGES = [st.Page("find_page.py", title="Find buildings", icon="🏠", default=True)]
+st.navigation(PAGES, position="hidden" if len(PAGES) == 1 else "top").run()

@@ -1,0 +1,69 @@
+"""What a page remembers of its person between one run of its script and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import streamlit as st
+from streamlit.runtime import exists, get_instance
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from geoseg.app.runs import FinishedRun, Run
+from geoseg.app.scenes import SceneFile
+from geoseg.app.views import Views
+from geoseg.app.workspace import Session, Workspace, start_sweeper
+from geoseg.reports.webmap import WebImage
+
+STATE = "geoseg"
+
+
+@dataclass
+class PageState:
+    """What the page that finds buildings has so far."""
+
+    session: Session
+    source_key: str = ""
+    scene: SceneFile | None = None
+    error: str = ""
+    run: Run | None = None
+    views: Views | None = None
+    images: Sequence[WebImage] = ()
+    regions_key: str = ""
+    regions: Path | None = None
+    regions_error: str = ""
+    versions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> FinishedRun | None:
+        return self.run.finished if self.run else None
+
+    def count_version(self, key: str) -> int:
+        """A number for each different thing that the map has shown."""
+        return self.versions.setdefault(key, len(self.versions))
+
+
+@cache
+def open_workspace() -> Workspace:
+    """The folder of this server."""
+    workspace = Workspace()
+    start_sweeper(workspace, is_connected)
+    return workspace
+
+
+def is_connected(session: str) -> bool:
+    """Whether the browser of a session is there."""
+    return exists() and get_instance().is_active_session(session)
+
+
+def find_state() -> PageState:
+    """What belongs to the browser that looks at this page."""
+    context = get_script_run_ctx()
+    assert context
+    session = open_workspace().open_session(context.session_id)
+    state = st.session_state.get(STATE)
+    if state is None or state.session is not session:
+        state = st.session_state[STATE] = PageState(session)
+    return state

@@ -1,0 +1,167 @@
+"""What a run shows at another threshold or minimum area: footprints made anew of the probability that was kept.
+
+The network is not asked again. At the run's own values the view is the file that `geoseg infer` wrote.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+
+from geoseg.app.runs import FinishedRun
+from geoseg.footprints.measure import AreaCrs, choose_plane, measure_polygons
+from geoseg.footprints.write.reading import read_buildings
+from geoseg.parallel import Threads, count_processors
+from geoseg.raster.coding import NODATA
+from geoseg.raster.grid import Grid
+from geoseg.raster.mask import Mask, open_mask, open_probability
+from geoseg.reports.layers import find_area_column
+from geoseg.reports.report import format_area, summarize
+from geoseg.workflows.infer import read_confusion
+from geoseg.workflows.vectorize import vectorize_mask
+
+MOST_VIEWS = 8
+BLOCK_ROWS = 512
+"""Rows of a block of the rasters: strips begin where one does, or blocks are read twice."""
+MOST_THREADS = 4
+
+
+@dataclass(frozen=True)
+class ViewRequest:
+    """Which footprints are wanted; a threshold of none is the likeliest class."""
+
+    threshold: float | None
+    min_area_m2: float | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.threshold}-{self.min_area_m2}"
+
+
+@dataclass(frozen=True)
+class View:
+    """Footprints of a run in a file."""
+
+    request: ViewRequest
+    file: Path
+
+    @cached_property
+    def buildings(self) -> gpd.GeoDataFrame:
+        frame = read_buildings(self.file)
+        return frame.set_crs(None, allow_override=True) if "area_px" in frame else frame
+
+    @property
+    def area(self) -> float:
+        """What they cover, in square metres or in pixels."""
+        return float(self.buildings[find_area_column(self.buildings)].sum())
+
+
+class Views:
+    """The views of a run, the last few of which are kept."""
+
+    def __init__(self, run: FinishedRun) -> None:
+        self.run = run
+        self.own = ViewRequest(run.threshold, run.min_area_m2)
+        self._first = View(self.own, run.buildings)
+        self._kept: OrderedDict[ViewRequest, View] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, request: ViewRequest) -> View:
+        """A view, made anew unless it is there."""
+        if request == self.own:
+            return self._first
+        with self._lock:
+            view = self._kept.pop(request, None) or self._make(request)
+            self._kept[request] = view
+            while len(self._kept) > MOST_VIEWS:
+                shutil.rmtree(self._kept.popitem(last=False)[1].file.parent, ignore_errors=True)
+            return view
+
+    def _make(self, request: ViewRequest) -> View:
+        folder = self.run.folder / "views" / request.key
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "buildings.fgb"  # has no styles and tables, which take as long as the outlines
+        vectorize_view(self.run, request, file)
+        return View(request, file)
+
+    @cached_property
+    def seen_area(self) -> float:
+        """How much ground, or how many pixels, the image shows."""
+        return measure_seen_area(self.run)
+
+    def summarize(self, view: View) -> dict[str, str]:
+        """The numbers that people ask for first."""
+        numbers = summarize(view.buildings, None)
+        if self.seen_area > 0:
+            numbers["of the image is built up"] = f"{view.area / self.seen_area:.1%}"
+        return numbers | self._describe_interval(view)
+
+    def _describe_interval(self, view: View) -> dict[str, str]:
+        """The area corrected by the model's known errors, which hold at the run's own values alone."""
+        confusion = read_confusion(self.run.card)
+        if confusion is None or view.request != self.own or "area_m2" not in view.buildings:
+            return {}
+        built = view.buildings.groupby("class")["area_m2"].sum().reindex(confusion.classes[1:], fill_value=0)
+        mapped = np.array([max(self.seen_area - built.sum(), 0.0), *built])
+        area, low, high = (float(each[1:].sum()) for each in confusion.adjust_areas(mapped))
+        return {
+            "adjusted for known errors": format_area(area),
+            "at least, at most (95 % interval)": f"{format_area(low)} – {format_area(high)}",
+        }
+
+    @property
+    def has_interval(self) -> bool:
+        return read_confusion(self.run.card) is not None
+
+
+def vectorize_view(run: FinishedRun, request: ViewRequest, out: Path) -> None:
+    """Write the footprints of a view, in the format that the file's name says."""
+    options = replace(run.options, min_area_m2=request.min_area_m2, overwrite=True)
+    names = {value: entry.name for value, entry in enumerate(run.card.classes) if value > 0}
+    threads = Threads(min(count_processors(), MOST_THREADS))
+    mask = open_view_mask(run, request.threshold)
+    rows = BLOCK_ROWS * ceil(mask.grid.height / threads / BLOCK_ROWS)
+    vectorize_mask(mask, out, options, names=names, workers=threads, strip_rows=rows)
+
+
+def open_view_mask(run: FinishedRun, threshold: float | None) -> Mask:
+    """The class of each pixel at a threshold: the mask of the run, or what is made of the probability."""
+    assert run.result.job
+    pixel = run.result.job.scene.native.unit
+    outputs = str(run.outputs)
+    if threshold == run.threshold:
+        return open_mask(str(run.mask), probability=outputs, pixel=pixel)
+    mask = open_mask(outputs, band=1, threshold=threshold, pixel=pixel)
+    return replace(mask, probability=open_probability(outputs, mask.grid)) if run.card.separators else mask
+
+
+def measure_seen_area(run: FinishedRun) -> float:
+    """The ground that the mask knows: true square metres, or pixels where nobody knows how large one is."""
+    mask = open_view_mask(run, run.threshold)
+    seen = sum(np.count_nonzero(mask.read(rows)[0] != NODATA) for rows in mask.strips())
+    grid, plane = mask.grid, choose_plane(mask.grid)
+    if isinstance(plane, AreaCrs):
+        area = measure_polygons(plane, np.array([draw_outline(grid)]), grid.crs)[0][0]
+        return float(area) * seen / (grid.height * grid.width)
+    return float(seen) * (1 if grid.counts_pixels else grid.gsd_m**2)
+
+
+def draw_outline(grid: Grid) -> Any:
+    """The four sides of a grid as a polygon of its CRS."""
+    corners = ((0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height))
+    return shapely.Polygon([grid.transform @ corner for corner in corners])
+
+
+def list_thresholds(own: float) -> list[float]:
+    """Thresholds to choose from: hundredths, and the run's own."""
+    return sorted({round(number / 100, 2) for number in range(5, 96)} | {own})

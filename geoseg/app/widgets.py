@@ -1,0 +1,54 @@
+"""Fields of a form for the options of a command: each kind of option has its widget, and its help and limits with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from geoseg.app.forms import OPEN_CHOICES, format_label, list_fields
+from geoseg.options import Option
+
+LARGEST = 1e9
+
+
+def show_fields(names: Sequence[str], models: Sequence[str]) -> dict[str, Any]:
+    """Fields for options of `infer`, and what people put in."""
+    return {option.name: show_field(option, models) for option in list_fields(names)}
+
+
+def show_field(option: Option, models: Sequence[str]) -> Any:
+    """The widget that suits an option; its value is in the address of the page."""
+    shared: dict[str, Any] = {
+        "label": format_label(option.name), "key": option.name, "help": option.help, "bind": "query-params",
+    }  # fmt: skip
+    if option.name == "model":
+        return st.selectbox(options=models, **shared)
+    if option.choices:
+        return st.selectbox(options=[str(choice) for choice in option.choices], **shared)
+    if option.kind is bool:
+        return OPEN_CHOICES[st.selectbox(options=list(OPEN_CHOICES), **shared)]
+    if option.kind in (int, float):
+        return show_number(option, shared)
+    return parse_text(st.text_input(value="" if option.default is None else str(option.default), **shared))
+
+
+def show_number(option: Option, shared: dict[str, Any]) -> float | None:
+    """A number within the limits of an option; empty where geoseg is to decide."""
+    kind = option.kind
+    least = kind(option.limits.least) if option.limits else kind(-LARGEST)
+    most = kind(min(option.limits.most, LARGEST)) if option.limits else kind(LARGEST)
+    step = kind(1) if kind is int or most > 1 else 0.01
+    value: float | None = st.number_input(
+        min_value=least, max_value=most, value=option.default, step=step, placeholder="automatic", **shared
+    )
+    return value
+
+
+def parse_text(text: str | None) -> str | float | None:
+    """A text, or the number that it is: pixel sizes are one or the other."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return text or None

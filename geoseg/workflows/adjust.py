@@ -1,0 +1,245 @@
+"""What a sample says of a map: its points and squares laid over the footprints and regions that are counted."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from geoseg.errors import InputError
+from geoseg.footprints.measure import FloatArray
+from geoseg.footprints.write.samples import POINTS, SQUARES
+from geoseg.raster.grid import WGS84, Grid, Window, find_transformer
+from geoseg.regions.adjustment import (
+    BACKGROUND,
+    SampleAdjustment,
+    add_background,
+)
+from geoseg.regions.estimates import AnsweredPoints, Interval
+from geoseg.regions.mapped import MapDigest
+from geoseg.regions.points import AnsweredSample, read_points
+from geoseg.regions.polygons import Regions
+from geoseg.regions.squares import has_done_squares, read_squares
+from geoseg.regions.statistics import RegionStatistics
+
+log = logging.getLogger(__name__)
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class SampleLayers:
+    """Which parts of a sample a file holds."""
+
+    path: Path
+    has_points: bool
+    has_squares: bool
+
+    @classmethod
+    def find(cls, path: Path) -> SampleLayers:
+        """Look into a file; one that is no GeoPackage holds points."""
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file of samples")
+        if path.suffix.lower() != ".gpkg":
+            return cls(path, True, False)
+        try:
+            names = {str(name) for name, _ in pyogrio.list_layers(path)}
+        except Exception as error:  # GDAL's errors share no base class
+            raise InputError(f"{path} cannot be read as a sample: {error}") from error
+        if not names & {POINTS, SQUARES}:
+            raise InputError(f"{path}: holds neither {POINTS} nor {SQUARES}; make some with geoseg sample")
+        return cls(path, POINTS in names, SQUARES in names)
+
+
+class PointLocator:
+    """Finds out what the map says at each sample point, and in which region it lies, as footprints and strips pass by."""
+
+    def __init__(self, sample: AnsweredSample, classes: list[str], crs: CRS, grid: Grid) -> None:
+        self.sample = sample
+        self.classes = classes
+        self.mapped = np.zeros(len(sample), dtype=np.intp)
+        self.seen = np.zeros(len(sample), dtype=bool)
+        self._points = make_points(sample, crs)
+        col, row = ~grid.transform @ np.array(transform_places(sample, grid.crs))
+        inside = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
+        self._row, self._col = (np.where(inside, each, -1).astype(np.intp) for each in (row, col))
+
+    def add_footprints(self, frame: gpd.GeoDataFrame) -> None:
+        """Take some footprints: a point is of the class of the one that holds it."""
+        shapes = np.asarray(frame.geometry.array)
+        point, footprint = shapely.STRtree(shapes).query(self._points, predicate="intersects")
+        numbers = pd.Index(self.classes).get_indexer(frame["class"].to_numpy()[footprint])
+        self.mapped[point] = numbers + 1
+
+    def add_strip(self, window: Window, seen: NDArray[np.bool_]) -> None:
+        """Take some rows of the raster: a point counts where ground was seen."""
+        here = (self._row >= window.row) & (self._row < window.stop_row)
+        self.seen[here] = seen[self._row[here] - window.row, self._col[here]]
+
+    def find_regions(self, regions: Regions) -> Ints:
+        """The region of each point; their number for those outside of all."""
+        points = make_points(self.sample, regions.crs)
+        found = np.full(len(points), len(regions), dtype=np.intp)
+        point, region = shapely.STRtree(regions.shapes).query(points, predicate="intersects")
+        np.minimum.at(found, point, region)
+        return found
+
+    def count(self, regions: Regions) -> AnsweredPoints:
+        """The points by stratum, region and class of the map, and truth."""
+        truths = len(self.classes) + 1
+        cells = self.find_regions(regions) * truths + self.mapped
+        counts = np.zeros((len(self.sample.strata), (len(regions) + 1) * truths, truths), dtype=np.int64)
+        kept = self.seen
+        np.add.at(counts, (self.sample.stratum[kept], cells[kept], self.sample.truth[kept]), 1)
+        return AnsweredPoints(counts, self.sample.strata_m2, self.sample.answered)
+
+
+def transform_places(sample: AnsweredSample, crs: CRS) -> tuple[Any, Any]:
+    x, y = find_transformer(WGS84, crs).transform(sample.longitude, sample.latitude)
+    return x, y
+
+
+def make_points(sample: AnsweredSample, crs: CRS) -> NDArray[np.object_]:
+    return np.asarray(shapely.points(*transform_places(sample, crs)))
+
+
+class MapSample:
+    """A sample while its map is counted; gives the corrected figures when all was seen."""
+
+    def __init__(self, path: Path, classes: list[str], crs: CRS, grid: Grid) -> None:
+        layers = SampleLayers.find(path)
+        self.path, self.classes, self.crs = path, classes, crs
+        self.points: PointLocator | None = None
+        self.made_from = ""
+        if layers.has_points:
+            points = read_points(path)
+            self.made_from = points.map
+            self.points = PointLocator(points.select_answered(classes), classes, crs, grid)
+        self._has_squares = layers.has_squares
+        self._middles: list[NDArray[np.object_]] = []
+        self._digest = MapDigest()
+        self._mapped_m2 = np.zeros(len(classes))
+        self._footprints = 0
+
+    def add_footprints(self, frame: gpd.GeoDataFrame) -> None:
+        """Take some footprints, with their areas."""
+        self._digest.add(frame)
+        self._footprints += len(frame)
+        sizes = frame.groupby("class")["area_m2"].sum().reindex(self.classes, fill_value=0.0)
+        self._mapped_m2 += sizes.to_numpy()
+        if self.points:
+            self.points.add_footprints(frame)
+        if self._has_squares:
+            self._middles.append(np.asarray(frame.geometry.representative_point().array))
+
+    def add_strip(self, window: Window, seen: NDArray[np.bool_]) -> None:
+        """Take some rows of the raster."""
+        if self.points:
+            self.points.add_strip(window, seen)
+
+    @property
+    def is_same_map(self) -> bool:
+        """Whether the points were drawn from these very footprints."""
+        return str(self._digest) == self.made_from
+
+    def adjust(self, statistics: RegionStatistics) -> SampleAdjustment | None:
+        """Let statistics correct their areas by the points."""
+        if self.points is None:
+            return None
+        if not self.points.seen.any():
+            raise InputError(
+                f"{self.path}: no point lies on ground that this map has seen; is it of this place?"
+            )
+        outside = int((~self.points.seen).sum())
+        if outside:
+            log.warning(
+                f"{self.path}: {outside} points lie where this map has seen no ground, and are left out"
+            )
+        if not self.is_same_map:
+            log.info(
+                f"{self.path}: the points were drawn from another map: they are weighted by its strata and counted by what "
+                "this one says"
+            )
+        found = SampleAdjustment((BACKGROUND, *self.classes), self.points.count(statistics.regions))
+        refuse_unknown_classes(self.path, found, self.mapped_areas)
+        statistics.adjust_by(found)
+        return found
+
+    @property
+    def mapped_areas(self) -> FloatArray:
+        """What the map says of the ground that the points stand for: the area of the background, then of each class.
+
+        Of the map that they were drawn from these are the strata, which leave out footprints on ground not seen.
+        """
+        assert self.points
+        strata = self.points.sample.strata
+        if self.is_same_map:
+            by_class = strata.groupby("mapped")["stratum_m2"].sum()
+            return np.asarray(by_class.reindex([BACKGROUND, *self.classes], fill_value=0.0), np.float64)
+        whole = np.array([strata["stratum_m2"].sum()])
+        areas: FloatArray = add_background(self._mapped_m2[None], whole)[0]
+        return areas
+
+    def describe_accuracy(self, found: SampleAdjustment) -> pd.DataFrame:
+        """A row for each class: its area on all the ground, and how well the map shows it."""
+        mapped = self.mapped_areas
+        columns: dict[str, Any] = {
+            "class": found.classes,
+            "points": found.own_counts.sum(axis=0),
+            "mapped_area_m2": mapped,
+            **name_ends("adjusted", found.estimate_whole(mapped), "_m2", "_area"),
+            **name_ends("users_accuracy", found.users_accuracy),
+            **name_ends("producers_accuracy", found.estimate_producers_accuracy(mapped)),
+        }
+        return pd.DataFrame(columns)
+
+    def estimate_buildings(self) -> Interval | None:
+        """How many buildings there are on all the ground, by the squares."""
+        if not self._has_squares or (self.points and not has_done_squares(self.path)):
+            return None
+        squares = read_squares(self.path, self._middles, self.crs)
+        return squares.estimate_count(self._footprints)
+
+    @property
+    def footprints(self) -> int:
+        return self._footprints
+
+
+def refuse_unknown_classes(path: Path, found: SampleAdjustment, mapped_m2: FloatArray) -> None:
+    """Refuse a sample that says nothing about a class of the map."""
+    counts = found.own_counts.sum(axis=0)
+    for name, points, area in zip(found.classes, counts, mapped_m2, strict=True):
+        if area > 0 and not points:
+            raise InputError(
+                f"{path}: no answered point lies where the map says {name}; answer some there, or draw new points"
+            )
+
+
+def name_ends(stem: str, estimate: Interval, unit: str = "", what: str = "") -> dict[str, FloatArray]:
+    """An estimate and its interval as three columns: adjusted_area_m2, adjusted_low_m2, adjusted_high_m2."""
+    return {
+        f"{stem}{what}{unit}": estimate.value,
+        f"{stem}_low{unit}": estimate.low,
+        f"{stem}_high{unit}": estimate.high,
+    }
+
+
+def describe_sources(found: SampleAdjustment, statistics: RegionStatistics) -> dict[str, NDArray[Any]]:
+    """For each row of the table: how many points of its own the region has, and which ones its figures come from."""
+    order = [statistics.names.index(name) for name in found.classes[1:]]
+    mapped = add_background(statistics.built_areas[:, order], statistics.base_areas)
+    kinds = len(statistics.names)
+    counts = found.own_counts[: len(mapped)].sum(axis=1)
+    return {
+        "sample_points": np.repeat(counts, kinds),
+        "adjusted_by": np.repeat(found.describe_sources(mapped), kinds),
+    }

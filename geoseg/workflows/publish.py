@@ -1,0 +1,334 @@
+"""From the footprints of many scenes to one data set of a country: sorted, without doubles, in files by place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+from pyogrio.raw import write_arrow
+
+from geoseg.errors import InputError
+from geoseg.footprints.measure import FloatArray, transform_polygons
+from geoseg.footprints.polygons import mend_polygons
+from geoseg.footprints.vector_files import VectorFile, open_vector_file
+from geoseg.footprints.write.formats import fix_date
+from geoseg.footprints.write.geopackage import BUILDINGS
+from geoseg.footprints.write.spool import GEOMETRY
+from geoseg.io.access import Output, check_folder, check_outputs
+from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
+from geoseg.io.layers import VECTOR_SUFFIXES, parse_layer_crs, parse_layer_path, read_days, read_layer
+from geoseg.progress import track
+from geoseg.publishing.duplicates import SceneFile, convert_to_lonlat, find_duplicates
+from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
+from geoseg.publishing.places import DEEPEST, encode_hilbert, find_middles, find_quadkeys
+from geoseg.publishing.sort import ExternalSorter
+from geoseg.raster.grid import WGS84
+from geoseg.raster.lists import make_plain
+from geoseg.regions.polygons import make_valid_polygons, name_regions
+from geoseg.workflows.options import PublishOptions
+from geoseg.workflows.results import format_html_table
+
+log = logging.getLogger(__name__)
+
+TITLE = "Building footprints"
+ELSEWHERE = "elsewhere"
+"""The file of footprints that lie in no admin area."""
+TILE_ZOOMS = {"MINZOOM": "8", "MAXZOOM": "14"}
+"""From a city on one screen, to a house of 20 pixels; maps draw larger scales from the last one."""
+ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class PublishResult:
+    """Files of a data set, and how many footprints are in each."""
+
+    files: dict[str, int]
+    duplicates: int
+    tiles: Path | None = None
+
+    @property
+    def count(self) -> int:
+        return sum(self.files.values())
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As a program reads it."""
+        return {
+            "footprints": self.count, "duplicates": self.duplicates, "files": self.files,
+            "tiles": self.tiles and str(self.tiles),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        where = next(iter(self.files)) if len(self.files) == 1 else f"{len(self.files):,} files"
+        tiles = f"\n{self.tiles}" if self.tiles else ""
+        return f"{where}: {self.count:,} footprints; {self.duplicates:,} doubles of overlapping scenes left out{tiles}"
+
+    def _repr_html_(self) -> str:
+        """How Jupyter shows it."""
+        return format_html_table({name: f"{rows:,}" for name, rows in self.files.items()})
+
+
+def publish_footprints(sources: Sequence[str], out: Path, options: PublishOptions) -> PublishResult:
+    """Write the footprints of many files as one data set, in a file, or in a folder of files by place."""
+    files = [open_vector_file(Path(source)) for source in list_sources(sources)]
+    command = describe_command("publish", [*sources, str(out)], options)
+    outputs = check_publish_outputs(files, out, options, command)
+    partition = make_partition(options.partition)
+    schema = PublishedSchema(list_columns(files), options.names == "overture")
+    with TemporaryDirectory(prefix="geoseg-", dir=find_scratch(out)) as scratch:
+        sorter = ExternalSorter(Path(scratch))
+        boxes: dict[int, FloatArray] = {}
+        duplicates = feed_sorter(sorter, files, partition, schema, boxes)
+        if not boxes:
+            raise InputError(f"{', '.join(sources)}: hold no footprint, so there is nothing to write")
+        rows = sorter.merge()
+        if options.partition:
+            out.mkdir(parents=True, exist_ok=True)
+            for path in out.glob("*.parquet"):
+                path.unlink()  # that it may go was asked before
+            written = write_partitions(rows, out, partition, schema, boxes)
+        else:
+            with Delivery(outputs, command) as delivery, replace_file(out, delivery) as unfinished:
+                with PublishedFile(unfinished, TITLE, boxes[0]) as file:
+                    write_rows(rows, file, schema)
+                written = {str(out): file.rows}
+        if options.tiles:
+            write_tiles(list(map(Path, written)), options.tiles)
+    return PublishResult(written, duplicates, options.tiles)
+
+
+def list_sources(sources: Sequence[str]) -> list[str]:
+    """Files of footprints: those that are named, and those in folders, by their names."""
+    found: list[str] = []
+    for source in sources:
+        inside = sorted(Path(source).iterdir()) if Path(source).is_dir() else []
+        found += [str(path) for path in inside if path.suffix.lower() in VECTOR_SUFFIXES]
+        found += [] if Path(source).is_dir() else [source]
+    if not found:
+        raise InputError(f"{', '.join(sources)}: holds no file of footprints ({', '.join(VECTOR_SUFFIXES)})")
+    return found
+
+
+def check_publish_outputs(
+    files: Sequence[VectorFile], out: Path, options: PublishOptions, command: str
+) -> tuple[Path, ...]:
+    """The files to be written; what must not be replaced is refused before anything is read."""
+    own = find_own_files(out, command)
+    tiles = (
+        [Output("a file of tiles", options.tiles, (".pmtiles",), options.overwrite)] if options.tiles else []
+    )
+    if options.partition:
+        if out.suffix or out.is_file():
+            raise InputError(
+                f"`out` {out}: `partition` makes a folder of files; give a name without an ending"
+            )
+        check_folder(out)
+        if out.is_dir() and any(out.glob("*.parquet")) and not options.overwrite:
+            raise InputError(f"{out}: holds Parquet files already; use `overwrite` to replace them")
+        check_outputs(tiles, [file.name for file in files], own)
+        return ()
+    whole = Output("a data set", out, (".parquet", ".geoparquet"), options.overwrite)
+    check_outputs([whole, *tiles], [file.name for file in files], own)
+    return (out,)
+
+
+def find_scratch(out: Path) -> Path:
+    """A folder on the disk of the output, which has room for it: runs take about as much."""
+    return next(folder for folder in (out.absolute().parent, *out.absolute().parents) if folder.is_dir())
+
+
+def list_columns(files: Sequence[VectorFile]) -> tuple[str, ...]:
+    """The columns that any of the files has, in their usual order."""
+    present = {field for file in files for field in file.fields}
+    return tuple(column.name for column in PLAIN_COLUMNS if column.name in present)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """By which file footprints are divided: all in one, by tile of the web map, or by admin area."""
+
+    level: int = 0
+    names: tuple[str, ...] = ()
+    shapes: NDArray[np.object_] | None = None
+
+    def find(self, middles: FloatArray, shapes: NDArray[np.object_]) -> NDArray[np.int64]:
+        """The number of the file of each footprint; in an admin area lies what has its representative point there."""
+        if self.shapes is None:
+            if not self.level:
+                return np.zeros(len(middles), dtype=np.int64)
+            return np.array([int(key, 4) for key in find_quadkeys(middles, self.level)], dtype=np.int64)
+        found = np.full(len(shapes), len(self.names), dtype=np.int64)
+        points = shapely.STRtree(shapely.point_on_surface(shapes))
+        area, point = points.query(self.shapes, predicate="intersects")
+        np.minimum.at(found, point, area)
+        return found
+
+    def name(self, number: int) -> str:
+        if self.shapes is None:
+            return np.base_repr(number, 4).zfill(self.level)
+        return make_plain(self.names[number]) if number < len(self.names) else ELSEWHERE
+
+
+def make_partition(asked: str | None) -> Partition:
+    """What `partition` means: nothing, quadkey:LEVEL, or a file of admin areas."""
+    if asked is None:
+        return Partition()
+    kind, _, level = asked.partition(":")
+    if kind == "quadkey":
+        if not level.isdecimal() or not 1 <= int(level) <= DEEPEST:
+            raise InputError(
+                f"`partition` {asked}: write quadkey:LEVEL with a level of 1 to {DEEPEST}, e.g. quadkey:6"
+            )
+        return Partition(int(level))
+    path, layer = parse_layer_path(asked)
+    frame = read_layer(path, layer)
+    shapes = make_valid_polygons(np.asarray(frame.geometry.array), path)
+    shapes = mend_polygons(transform_polygons(shapes, parse_layer_crs(frame.crs, path), WGS84))
+    names = tuple(map(str, name_regions(frame, None, path)))
+    if len({make_plain(name).casefold() for name in names}) < len(names):
+        raise InputError(f"`partition` {asked}: two areas have the same name; each becomes a file of its own")
+    return Partition(0, names, shapes)
+
+
+def feed_sorter(
+    sorter: ExternalSorter,
+    files: Sequence[VectorFile],
+    partition: Partition,
+    schema: PublishedSchema,
+    boxes: dict[int, FloatArray],
+) -> int:
+    """Put the footprints of all files into the sorter, without doubles; how many of these there were.
+
+    `boxes` gets the box of each part.
+    """
+    scenes = [SceneFile.scan(file) for file in files]
+    duplicates = find_duplicates(scenes)
+    sequence = 0
+    with track("Reading", sum(scene.rows for scene in scenes) or 1, "footprints") as done:
+        for scene, doubles in zip(scenes, duplicates, strict=True):
+            start = 0
+            columns = [name for name in ("id", *schema.names) if name in scene.file.fields]
+            for frame in scene.file.pieces(columns):
+                kept = ~np.isin(np.arange(start, start + len(frame)), doubles)
+                start += len(frame)
+                table = make_sortable(frame[kept], scene.file, partition, schema, sequence)
+                sequence += table.num_rows
+                sorter.append(table)
+                extend_boxes(boxes, table)
+                done(len(frame))
+    return sum(map(len, duplicates))
+
+
+def extend_boxes(boxes: dict[int, FloatArray], rows: pa.Table) -> None:
+    """Let the box of each part hold some rows more."""
+    sides = rows.column(BOX).combine_chunks()
+    every = np.column_stack([np.asarray(sides.field(side)) for side in SIDES])
+    parts = find_parts(rows)
+    for part in np.unique(parts).tolist():
+        own = every[parts == part]
+        before = boxes.get(part, own[0])
+        low = np.minimum(before[:2], own[:, :2].min(axis=0))
+        boxes[part] = np.concatenate([low, np.maximum(before[2:], own[:, 2:].max(axis=0))])
+
+
+def find_parts(rows: pa.Table) -> NDArray[np.uint64]:
+    """The part of each row, which is the first half of its key."""
+    return np.asarray(rows.column("key")) >> np.uint64(32)
+
+
+def make_sortable(
+    frame: gpd.GeoDataFrame, file: VectorFile, partition: Partition, schema: PublishedSchema, sequence: int
+) -> pa.Table:
+    """Rows with the key of their place in the order; those without a polygon are left out."""
+    shapes = shapely.force_2d(np.asarray(frame.geometry.array, dtype=object))
+    shapes = mend_polygons(convert_to_lonlat(shapes, file.crs))
+    usable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
+    frame, shapes = frame[usable], shapes[usable]
+    boxes = shapely.bounds(shapes).reshape(-1, 4)
+    middles = find_middles(boxes)
+    key = partition.find(middles, shapes).astype(np.uint64) << np.uint64(32) | encode_hilbert(middles)
+    spooled = schema.spooled
+    columns: dict[str, Any] = {"key": key, "sequence": np.arange(sequence, sequence + len(frame))}
+    for name in schema.names:
+        values: Any = pa.nulls(len(frame)) if name not in frame else frame[name].to_numpy()
+        columns[name] = read_days(frame[name]) if name == "image_date" and name in frame else values
+    numbers = frame["id"].astype(str).tolist() if "id" in frame else list(map(str, range(1, len(frame) + 1)))
+    columns["source_id"], columns[SOURCE] = numbers, [Path(file.name).name] * len(frame)
+    columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
+    columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
+    return pa.table([make_column(columns[field.name], field.type) for field in spooled], schema=spooled)
+
+
+def make_column(values: Any, kind: pa.DataType) -> pa.Array:
+    """Values in the type of their column."""
+    if isinstance(values, pa.Array):
+        return values.cast(kind) if values.type != kind else values
+    return pa.array(values, type=kind, from_pandas=True)
+
+
+def write_rows(rows: Iterator[pa.Table], file: PublishedFile, schema: PublishedSchema) -> None:
+    """Write sorted rows into one file."""
+    for table in rows:
+        file.append(schema.finish(table, file.rows + 1))
+
+
+def write_partitions(
+    rows: Iterator[pa.Table],
+    out: Path,
+    partition: Partition,
+    schema: PublishedSchema,
+    boxes: dict[int, FloatArray],
+) -> dict[str, int]:
+    """Write sorted rows into a file for each part, one after the other: parts are runs of the order."""
+    written: dict[str, int] = {}
+    first = 1
+    for number, tables in groupby(split_by_part(rows), key=lambda part: part[0]):
+        path = out / f"{partition.name(number)}.parquet"
+        with replace_file(path) as unfinished, PublishedFile(unfinished, TITLE, boxes[number]) as file:
+            for _, table in tables:
+                file.append(schema.finish(table, first + file.rows))
+        first += file.rows
+        written[str(path)] = file.rows
+    return written
+
+
+def split_by_part(rows: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
+    """Sorted rows with the number of their part, cut where the next one begins."""
+    for table in rows:
+        parts = find_parts(table)
+        cuts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(parts)]
+        for start, stop in pairwise(cuts):
+            yield int(parts[start]), table.slice(start, stop - start)
+
+
+def write_tiles(files: Sequence[Path], out: Path) -> None:
+    """Vector tiles of the footprints, for looking at in a browser."""
+    dropped = {BOX, "sources", GEOMETRY}
+    names = [name for name in pq.read_schema(files[0]).names if name not in dropped]
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for path in files:
+            for batch in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE, columns=[*names, GEOMETRY]):
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    schema = pa.schema(
+        [*(pq.read_schema(files[0]).field(name) for name in names),
+         pa.field(GEOMETRY, pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})]
+    )  # fmt: skip
+    with replace_file(out) as unfinished, fix_date():
+        write_arrow(
+            pa.RecordBatchReader.from_batches(schema, read()),
+            str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
+            crs="EPSG:4326", dataset_options={"NAME": TITLE, **TILE_ZOOMS},
+        )  # fmt: skip

@@ -1,0 +1,146 @@
+"""Other thresholds and areas make other footprints of what the network said once; they are what the command line makes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from crops import run_to_the_end, write_crop
+
+from geoseg.app.downloads import DOWNLOADS, Shown
+from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, make_images, make_map
+from geoseg.app.options import AppOptions
+from geoseg.app.runs import FinishedRun
+from geoseg.app.scenes import look_at_scene
+from geoseg.app.views import View, ViewRequest, Views, list_thresholds, vectorize_view
+from geoseg.workflows.infer import infer_scene
+from geoseg.workflows.options import InferOptions
+
+
+@pytest.fixture(scope="module")
+def views(finished: FinishedRun) -> Views:
+    return Views(finished)
+
+
+def test_the_first_view_is_the_file_of_the_run(views: Views, tmp_path: Path) -> None:
+    view = views.find(views.own)
+    assert view.file == views.run.buildings
+    vectorize_view(views.run, views.own, tmp_path / "anew.gpkg")
+    anew = gpd.read_file(tmp_path / "anew.gpkg", layer="buildings")
+    assert anew.equals(gpd.read_file(view.file, layer="buildings"))
+
+
+def test_another_view_is_what_the_command_finds(views: Views, crop: Path, tmp_path: Path) -> None:
+    out = tmp_path / "buildings.gpkg"
+    infer_scene([str(crop)], out, InferOptions(threshold=0.6, min_area_m2=30.0))
+    expected, found = gpd.read_file(out, layer="buildings"), views.find(ViewRequest(0.6, 30.0)).buildings
+    assert len(found) == len(expected)
+    assert found["area_m2"].sum() == pytest.approx(expected["area_m2"].sum(), rel=0.01)
+    assert found["area_m2"].min() >= 30.0
+
+
+def test_a_higher_threshold_never_covers_more(views: Views) -> None:
+    areas = [views.find(ViewRequest(threshold, 0.0)).area for threshold in (0.2, 0.5, 0.8)]
+    assert areas == sorted(areas, reverse=True)
+    assert areas[0] > areas[-1]
+
+
+def test_views_are_kept_but_not_all(views: Views) -> None:
+    view = views.find(ViewRequest(0.5, 10.0))
+    start = time.perf_counter()
+    assert views.find(ViewRequest(0.5, 10.0)) is view
+    assert time.perf_counter() - start < 0.05
+    for threshold in np.linspace(0.3, 0.7, 9).round(2):
+        views.find(ViewRequest(float(threshold), 10.0))
+    assert len(list((views.run.folder / "views").iterdir())) <= 8
+
+
+def test_totals_say_what_share_is_built(views: Views) -> None:
+    view = views.find(views.own)
+    numbers = views.summarize(view)
+    ground = (320 * 0.3) ** 2
+    assert views.seen_area == pytest.approx(ground, rel=0.01)
+    assert numbers["buildings"] == f"{len(view.buildings)}"
+    assert numbers["of the image is built up"] == f"{view.area / views.seen_area:.1%}"
+    assert not views.has_interval
+
+
+def test_the_interval_holds_at_the_own_threshold_alone(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+    confusion = {"confusion": [[90, 10], [5, 95]]}
+    monkeypatch.setitem(views.run.card.calibration, "confusion", confusion["confusion"])  # type: ignore[arg-type]
+    assert views.has_interval
+    own, other = views.find(views.own), views.find(ViewRequest(0.6, 30.0))
+    assert any("95 % interval" in name for name in views.summarize(own))
+    assert not any("95 % interval" in name for name in views.summarize(other))
+
+
+def test_thresholds_hold_that_of_the_run() -> None:
+    assert 0.414 in list_thresholds(0.414)
+    assert list_thresholds(0.5) == sorted(set(list_thresholds(0.5)))
+
+
+def test_every_file_can_be_taken_away(views: Views, tmp_path: Path) -> None:
+    view = views.find(ViewRequest(0.6, 30.0))
+    shown = Shown(views.run, view, None, tmp_path)
+    made = {download.label: download.write(shown) for download in DOWNLOADS}
+    count = len(view.buildings)
+    assert len(gpd.read_file(made["GeoPackage"], layer="buildings")) == count
+    assert len(gpd.read_file(made["GeoJSON"])) == count
+    with rasterio.open(made["Mask"]) as mask, rasterio.open(made["Probability"]) as probability:
+        likely, known = probability.read(1) / 250 >= 0.6, probability.read(1) != 255
+        np.testing.assert_array_equal(mask.read(1)[known] == 1, likely[known])
+        assert mask.crs == probability.crs
+        assert '"threshold": 0.6' in mask.tags()["GEOSEG"]
+    page = made["Report"].read_text(encoding="utf-8")
+    assert "<td>0.6</td>" in page
+    assert made["QGIS project"].stat().st_size > 1000
+
+
+def test_the_map_has_all_it_draws(views: Views) -> None:
+    images = make_images(views.run)
+    data = make_map("run", 1, views.find(views.own), None, images)
+    assert [image["name"] for image in data["map"]["images"]] == ["image", "probability"]
+    assert len(data["map"]["buildings"]["rings"]) == len(views.find(views.own).buildings)
+    assert all(image["url"].startswith("data:") for image in data["map"]["images"])
+    assert not data["pictured"]
+    assert 'data-layer="base map">' in data["switches"]  # off at first
+
+
+def test_too_many_footprints_become_a_picture_and_a_word(views: Views) -> None:
+    frame = views.find(views.own).buildings
+    many = gpd.GeoDataFrame(frame.iloc[np.arange(MOST_FOOTPRINTS + 1) % len(frame)].reset_index(drop=True))
+    view = View(ViewRequest(0.1, 0.0), Path("nowhere"))
+    view.__dict__["buildings"] = many
+    data = make_map("run", 2, view, None, [])
+    assert data["pictured"]
+    assert data["map"]["buildings"]["rings"] == []
+    assert [image["name"] for image in data["map"]["images"]] == ["footprints"]
+    assert "too many to click" in data["note"]
+    south, west = draw_footprints(frame).corners[0]
+    np.testing.assert_allclose([west, south], frame.to_crs(4326).total_bounds[:2], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(("gsd", "column"), [("auto", "area_px"), (0.3, "area_m2")])
+def test_a_picture_works_in_pixels_or_in_metres(tmp_path: Path, gsd: object, column: str) -> None:
+    path = write_crop(tmp_path / "photo.png", driver="PNG", crs=None, transform=Affine.identity())
+    scene = look_at_scene(path, "photo.png", "upload", AppOptions())
+    run = run_to_the_end(scene, tmp_path / "run", gsd=gsd)
+    assert run.finished, run.error
+    views = Views(run.finished)
+    for request in (views.own, ViewRequest(0.6, 10.0)):
+        view = views.find(request)
+        assert column in view.buildings
+        assert view.buildings.crs is None
+        assert "of the image is built up" in views.summarize(view)
+    data = make_map("run", 0, view, None, make_images(run.finished))
+    assert data["map"]["plane"]
+    assert "base map" not in data["switches"]
+    shown = Shown(run.finished, view, None, tmp_path / "files")
+    for download in DOWNLOADS:
+        assert download.write(shown).stat().st_size > 100

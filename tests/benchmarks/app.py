@@ -1,0 +1,128 @@
+"""Seconds from the click to the map for a large upload, and from a step of the slider to new polygons at 5,000 buildings.
+
+    python tests/benchmarks/app.py [--side 4000]
+
+A real server and a real Chromium, on the processors that this process may use (`taskset -c 0,1` gives it two). CPU seconds
+are those of the server: on a busy machine they tell more than the clock. For the slider, the probability that the run kept
+is replaced by one of houses in rows, since no scene at hand has 5,000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import rasterio
+from inference import write_scene
+from machine import machine, table
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from app_server import ask_map, find_buildings, open_browser, open_page, serve_app, upload, wait_until_still
+
+HOUSE_STEP = 56
+STEPS = 5
+
+
+def draw_houses(side: int) -> NDArray[np.uint8]:
+    """Probabilities of turned rectangles with soft edges, one in each square of 56 pixels."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:HOUSE_STEP, :HOUSE_STEP].astype(np.float32) - HOUSE_STEP / 2
+    values = np.zeros((side, side), np.float32)
+    for row in range(0, side - HOUSE_STEP + 1, HOUSE_STEP):
+        for col in range(0, side - HOUSE_STEP + 1, HOUSE_STEP):
+            turn, half = random.uniform(0, np.pi), random.uniform(8, 18, 2)
+            along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+            inside = np.minimum(half[0] - np.abs(along), half[1] - np.abs(across))
+            edge = inside + random.normal(0, 0.3, inside.shape)
+            values[row : row + HOUSE_STEP, col : col + HOUSE_STEP] = random.uniform(0.6, 1) / (
+                1 + np.exp(-edge)
+            )
+    return np.rint(values * 250).astype(np.uint8)
+
+
+@contextmanager
+def count_seconds(into: list[tuple[float, float]]) -> Iterator[None]:
+    """Seconds of the clock, and CPU seconds of the processes that this one started and theirs."""
+    clock, before = time.perf_counter(), sum_cpu_seconds()
+    yield
+    into.append((time.perf_counter() - clock, sum_cpu_seconds() - before))
+
+
+def sum_cpu_seconds() -> float:
+    """What the servers among this process's children have used so far."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            command = (process / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid() and "geoseg" in command:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def move_slider(page: Any) -> None:
+    """One step, and wait until the map shows the new polygons."""
+    version = page.locator(".geoseg-map").evaluate("root => root.geoseg.version")
+    page.get_by_role("slider", name="Threshold").press("ArrowRight")
+    page.wait_for_function(
+        """before => {
+            const find = (node) => node.querySelector('.geoseg-map') || [...node.querySelectorAll('*')]
+                .filter((each) => each.shadowRoot).map((each) => find(each.shadowRoot)).find(Boolean);
+            return find(document).geoseg.version !== before;
+        }""",
+        arg=version,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=4000)
+    side = parser.parse_args().side
+    first: list[tuple[float, float]] = []
+    steps: list[tuple[float, float]] = []
+    with TemporaryDirectory() as name, serve_app(Path(name)) as address, open_browser() as browser:
+        scene = Path(name, "scene.tif")
+        write_scene(scene, side)
+        with open_page(browser, address, (1280, 1200)) as page:
+            upload(page, scene)
+            page.get_by_text(f"scene: {side:,} x {side:,}").wait_for()
+            wait_until_still(page)
+            with count_seconds(first):
+                find_buildings(page)
+            (kept,) = Path(name).glob("geoseg-app-*/session-*/run-*/probability.tif")
+            with rasterio.open(kept) as dataset:
+                profile = {**dataset.profile, "driver": "GTiff", "compress": "deflate"}
+            with rasterio.open(kept, "w", **profile) as dataset:
+                dataset.write(draw_houses(side), 1)
+                dataset.scales = (1 / 250,)
+            for _ in range(STEPS + 1):
+                with count_seconds(steps):
+                    move_slider(page)
+                wait_until_still(page)
+            buildings = ask_map(page, "view.count()")
+    steps = sorted(steps[1:])
+    print(f"{machine()}; {side} x {side} pixels")
+    print(
+        table(
+            ("", "seconds", "CPU seconds of the server"),
+            [
+                ("click to map", *(f"{value:.1f}" for value in first[0])),
+                (f"slider, {buildings:,} buildings", *(f"{value:.2f}" for value in steps[len(steps) // 2])),
+            ],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

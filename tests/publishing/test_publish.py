@@ -1,0 +1,244 @@
+"""A country's data set: nothing lost, nothing twice, sorted, and read back by others' programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layers import UTM33, footprints
+
+import geoseg
+from geoseg.cli.main import geoseg as command_line
+from geoseg.errors import InputError
+from geoseg.publishing.places import HALF_M, encode_hilbert, find_quadkeys
+from geoseg.publishing.sort import ExternalSorter
+
+CELLS = st.integers(0, 2**16 - 1)
+HERE = 300_000.0, 5_400_000.0
+
+
+def houses(count: int = 40, seed: int = 0, east: float = 0.0, width: float = 400.0) -> gpd.GeoDataFrame:
+    """Houses that do not touch, each with all columns."""
+    chance = np.random.default_rng(seed)
+    cells = chance.permutation(int(width / 20) ** 2)[:count]
+    row, col = np.divmod(cells, int(width / 20))
+    x, y = HERE[0] + east + 20 * col, HERE[1] + 20 * row
+    size = chance.uniform(5, 15, (count, 2))
+    return footprints(shapely.box(x, y, x + size[:, 0], y + size[:, 1]), UTM33, seed=seed)
+
+
+def save(frame: gpd.GeoDataFrame, path: Path) -> Path:
+    frame.to_file(path, layer="buildings") if path.suffix == ".gpkg" else frame.to_file(path)
+    return path
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Three scenes side by side, two of them in one format and one in another."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for number, name in enumerate(("a.gpkg", "b.gpkg", "c.geojson")):
+        save(houses(seed=number, east=1000.0 * number), folder / name)
+    return folder
+
+
+def test_all_footprints_arrive_with_their_columns(scenes: Path, tmp_path: Path) -> None:
+    result = geoseg.publish(scenes, tmp_path / "all.parquet")
+    assert (result.count, result.duplicates) == (120, 0)
+    frame = gpd.read_parquet(tmp_path / "all.parquet")
+    assert frame["id"].tolist() == list(range(1, 121))
+    assert sorted(frame["source"].unique()) == ["a.gpkg", "b.gpkg", "c.geojson"]
+    assert set(frame["image_date"]) == {"2026-05-04"}
+    true = np.concatenate([houses(seed=n, east=1000.0 * n)["area_m2"].to_numpy() for n in range(3)])
+    np.testing.assert_allclose(np.sort(frame["area_m2"]), np.sort(true), rtol=1e-12)
+    assert frame.to_crs(UTM33).area.sum() == pytest.approx(true.sum(), rel=2e-3)
+
+
+def test_boxes_let_readers_fetch_a_place_only(scenes: Path, tmp_path: Path) -> None:
+    geoseg.publish(scenes, tmp_path / "all.parquet")
+    whole = gpd.read_parquet(tmp_path / "all.parquet")
+    box = tuple(whole.query("source == 'b.gpkg'").total_bounds)
+    part = gpd.read_parquet(tmp_path / "all.parquet", bbox=box)
+    assert set(part["source"]) == {"b.gpkg"}
+    assert len(part) == 40
+    about = json.loads(pq.read_schema(tmp_path / "all.parquet").metadata[b"geo"])
+    assert about["version"] == "1.1.0"
+    assert about["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
+    np.testing.assert_allclose(about["columns"]["geometry"]["bbox"], whole.total_bounds)
+
+
+@pytest.mark.parametrize("names", ["geoseg", "overture"])
+def test_the_order_of_files_changes_no_row(names: Any, scenes: Path, tmp_path: Path) -> None:
+    files = sorted(scenes.iterdir())
+    for out, order in (("one", files), ("other", files[::-1])):
+        geoseg.publish(order, tmp_path / f"{out}.parquet", names=names)
+    one, other = (pq.read_table(tmp_path / f"{out}.parquet") for out in ("one", "other"))
+    key = "geometry"
+    assert sorted(one.column(key).to_pylist()) == sorted(other.column(key).to_pylist())
+
+
+def test_rows_follow_the_curve(scenes: Path, tmp_path: Path) -> None:
+    geoseg.publish(scenes, tmp_path / "all.parquet")
+    bounds = gpd.read_parquet(tmp_path / "all.parquet").bounds.to_numpy()
+    from geoseg.publishing.places import find_middles
+
+    codes = encode_hilbert(find_middles(bounds))
+    assert (np.diff(codes.astype(np.int64)) >= 0).all()
+
+
+def test_of_overlapping_scenes_the_whole_and_the_surer_one_stays(tmp_path: Path) -> None:
+    """A house is cut by the first scene's edge, another is surer in the second, a third is the same in both."""
+    base = houses(3)
+    one, other = base.copy(), base.copy()
+    cut = shapely.box(*base.geometry.iloc[0].bounds)
+    x0, y0, x1, y1 = cut.bounds
+    one.loc[0, "geometry"] = shapely.box(x0, y0, (x0 + x1) / 2, y1)
+    one["touches_edge"] = [True, False, False]
+    one["confidence"], other["confidence"] = [0.99, 0.6, 0.8], [0.5, 0.7, 0.8]
+    result = geoseg.publish(
+        [save(one, tmp_path / "one.gpkg"), save(other, tmp_path / "other.gpkg")], tmp_path / "all.parquet"
+    )
+    assert (result.count, result.duplicates) == (3, 3)
+    frame = gpd.read_parquet(tmp_path / "all.parquet").sort_values("confidence")
+    assert frame["source"].tolist() == ["other.gpkg", "other.gpkg", "one.gpkg"]
+
+
+def test_neighbours_are_no_doubles(tmp_path: Path) -> None:
+    """Row houses of which each scene has some share walls, and all stay."""
+    walls = [shapely.box(HERE[0] + 6 * n, HERE[1], HERE[0] + 6 * n + 6, HERE[1] + 10) for n in range(10)]
+    files = [save(footprints(np.array(walls[start::2])), tmp_path / f"{start}.gpkg") for start in range(2)]
+    assert geoseg.publish(files, tmp_path / "all.parquet").count == 10
+
+
+def test_files_by_quadkey_hold_what_lies_in_their_tiles(scenes: Path, tmp_path: Path) -> None:
+    result = geoseg.publish(scenes, tmp_path / "country", partition="quadkey:15")
+    assert result.count == 120
+    assert len(result.files) > 1
+    numbers: list[int] = []
+    for name, rows in result.files.items():
+        frame = gpd.read_parquet(name)
+        assert len(frame) == rows
+        boxes = frame.to_crs(3857).bounds.to_numpy()
+        middles = np.column_stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, [1, 3]].mean(axis=1)])
+        # The middle of a box in degrees is a hair beside that on the map.
+        assert np.mean(find_quadkeys(middles, 15) == Path(name).stem) > 0.9
+        numbers += frame["id"].tolist()
+    assert sorted(numbers) == list(range(1, 121))
+
+
+def test_files_by_admin_area(scenes: Path, tmp_path: Path) -> None:
+    areas = [
+        shapely.box(HERE[0] + 1000 * n - 50, HERE[1] - 50, HERE[0] + 1000 * n + 450, HERE[1] + 450)
+        for n in range(2)
+    ]
+    gpd.GeoDataFrame({"name": ["West/1", "Ost"]}, geometry=areas, crs=UTM33).to_file(tmp_path / "areas.gpkg")
+    result = geoseg.publish(scenes, tmp_path / "country", partition=str(tmp_path / "areas.gpkg"))
+    assert {Path(name).name: rows for name, rows in result.files.items()} == {
+        "West-1.parquet": 40, "Ost.parquet": 40, "elsewhere.parquet": 40,
+    }  # fmt: skip
+
+
+def test_overtures_names(scenes: Path, tmp_path: Path) -> None:
+    geoseg.publish(scenes, tmp_path / "all.parquet", names="overture")
+    table = pq.read_table(tmp_path / "all.parquet")
+    assert table.column_names[:4] == ["id", "geometry", "bbox", "sources"]
+    source = table.column("sources")[0].as_py()[0]
+    assert source["dataset"] == "geoseg"
+    assert source["record_id"].split(":")[0] in {"a.gpkg", "b.gpkg", "c.geojson"}
+    assert source["confidence"] == table.column("confidence")[0].as_py()
+
+
+def test_tiles_for_looking(scenes: Path, tmp_path: Path) -> None:
+    geoseg.publish(scenes, tmp_path / "all.parquet", tiles=tmp_path / "all.pmtiles")
+    info = pyogrio.read_info(tmp_path / "all.pmtiles", layer="buildings")
+    assert info["driver"] == "PMTiles"
+    assert "area_m2" in info["fields"]
+    assert info["features"] > 0
+
+
+@settings(max_examples=30)
+@given(
+    keys=st.lists(st.integers(0, 2**40), max_size=300),
+    run=st.integers(1, 60),
+    block=st.integers(1, 20),
+    step=st.integers(1, 50),
+)
+def test_rows_come_back_sorted_whatever_runs_and_blocks_are(
+    keys: list[int], run: int, block: int, step: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sorter = ExternalSorter(tmp_path_factory.mktemp("runs"), run, block)
+    for start in range(0, len(keys), step):
+        part = keys[start : start + step]
+        sorter.append(
+            pa.table(
+                {
+                    "key": pa.array(part, pa.uint64()),
+                    "sequence": pa.array(range(start, start + len(part)), pa.int64()),
+                }
+            )
+        )
+    found = [(row["key"], row["sequence"]) for table in sorter.merge() for row in table.to_pylist()]
+    assert found == sorted(zip(keys, range(len(keys)), strict=True))
+
+
+@given(
+    st.integers(1, 8),
+    st.lists(st.tuples(CELLS, CELLS), min_size=2, max_size=40),
+)
+def test_a_tile_of_the_map_is_one_run_of_the_curve(level: int, places: list[tuple[int, int]]) -> None:
+    middles = ((np.array(places) + 0.5) / 2**15 - 1) * HALF_M
+    keys = find_quadkeys(middles, level)[np.argsort(encode_hilbert(middles), kind="stable")]
+    changes = 1 + int((keys[1:] != keys[:-1]).sum())
+    assert changes == len(set(keys.tolist()))
+
+
+def test_quadkeys_are_those_of_the_web_map() -> None:
+    """The example in Microsoft's description of the Bing Maps tile system: tile 3, 5 at level 3 is 213."""
+    middle = (np.array([[3.5, 5.5]]) / 8 * 2 - 1) * HALF_M * [1, -1]
+    assert find_quadkeys(middle, 3).tolist() == ["213"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["results", "--out", "x.gpkg"], "a data set ends in .parquet or .geoparquet"),
+        (["results", "--out", "x.parquet", "--partition", "quadkey:6"], "makes a folder of files"),
+        (["results", "--out", "x", "--partition", "quadkey:60"], "a level of 1 to 15"),
+        (["results", "--out", "x.parquet", "--tiles", "x.mbtiles"], "a file of tiles ends in .pmtiles"),
+        (["empty", "--out", "x.parquet"], "holds no file of footprints"),
+        (["none.gpkg", "--out", "x.parquet"], "none.gpkg: no such file"),
+        (["results/a.gpkg", "--out", "there.parquet"], "there.parquet: exists already"),
+        (["nothing.gpkg", "--out", "x.parquet"], "hold no footprint"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*empty")
+def test_what_cannot_be_is_refused_in_a_line(
+    arguments: list[str], words: str, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scenes.parent)
+    Path("empty").mkdir()
+    Path("there.parquet").touch()
+    save(houses().iloc[:0], Path("nothing.gpkg"))
+    done = CliRunner().invoke(command_line, ["publish", *arguments])
+    assert done.exit_code == 2, done.output
+    assert words in done.stderr
+
+
+def test_a_folder_that_holds_a_data_set_is_replaced_only_where_asked(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "country"
+    geoseg.publish(scenes, out, partition="quadkey:4")
+    with pytest.raises(InputError, match="holds Parquet files already"):
+        geoseg.publish(scenes, out, partition="quadkey:14")
+    again = geoseg.publish(scenes, out, partition="quadkey:14", overwrite=True)
+    assert {str(path) for path in out.glob("*.parquet")} == set(again.files)
