@@ -104,6 +104,15 @@ def test_other_footprints_can_be_made_of_the_same_strips(bench: Bench) -> None:
     assert bench.read("small") == bench.read("small-one")
 
 
+def test_the_date_of_the_image_goes_along(bench: Bench) -> None:
+    dated = {"date": "2026-05-04", "crs": "EPSG:4326"}
+    bench.infer("dated-one", **dated)
+    for number in (2, 1):
+        bench.infer("dated", shard=f"{number}/2", **dated)
+    assert set(bench.infer("dated", **dated).buildings["image_date"]) == {"2026-05-04"}
+    assert bench.read("dated") == bench.read("dated-one")
+
+
 def test_footprints_in_the_mask_are_those_of_one_process(bench: Bench) -> None:
     bench.infer("drawn-one", mask_from="footprints")
     for number in (2, 1):

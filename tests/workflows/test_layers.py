@@ -68,11 +68,14 @@ class Hands:
 def test_workers_count_the_same(pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import nullcontext
 
+    dated = gpd.read_file(pieces / "a.gpkg").assign(image_date="2026-05-04")
+    dated.to_file(pieces / "a.gpkg", layer="buildings")
     options = {"csv": tmp_path / "one.csv"}
     geoseg.stats(pieces, "grid:200m", tmp_path / "one.gpkg", **options)
     monkeypatch.setattr("geoseg.workflows.stats.open_workers", lambda options: nullcontext(Hands()))
     result = geoseg.stats(pieces, "grid:200m", tmp_path / "two.gpkg", csv=tmp_path / "two.csv", workers=2)
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert "2026-05-04" in (tmp_path / "two.csv").read_text()
     assert result.count == 200
     assert not list(tmp_path.glob("*.parts"))
 
@@ -89,6 +92,11 @@ def test_one_file_is_not_shared_by_workers(whole: Path) -> None:
         InputError, match=r"`workers` 2: workers share the files of a folder, and .* is one file"
     ):
         geoseg.stats(whole, "grid:200m", workers=2)
+
+
+def test_a_sample_of_one_map_is_not_one_of_a_folder(pieces: Path) -> None:
+    with pytest.raises(InputError, match=r"`samples` .* are of one map, and .*pieces holds several"):
+        geoseg.stats(pieces, "grid:200m", samples=pieces / "points.gpkg")
 
 
 def test_a_folder_without_footprints_is_told(tmp_path: Path) -> None:
