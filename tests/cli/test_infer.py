@@ -191,7 +191,8 @@ def test_a_dry_run_tells_and_writes_nothing(run: Run, scene: Path, tmp_path: Pat
     assert "Memory" in done.stdout
     assert "24 patches" in done.stderr
     told = json.loads(run(scene, "--dry-run", "--json", "--quiet", mask=tmp_path / "m.tif").stdout)
-    assert set(told) == {"memory_bytes", "disk_bytes", "seconds"}
+    assert set(told) == {"memory_bytes", "disk_bytes", "seconds", "strips", "missing"}
+    assert told["missing"] == list(range(1, told["strips"] + 1))
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif"}
 
 
