@@ -205,7 +205,9 @@ def remove_outputs(context: click.Context | None) -> None:
 def list_python(is_wanted: bool) -> dict[Path, list[Block]]:
     """The Python of each page, that which is run or that which is not."""
     chosen = [block for block in BLOCKS if block.language == "python" and is_run(block) == is_wanted]
-    return {page: [block for block in chosen if block.page == page] for page in {b.page for b in chosen}}
+    return {
+        page: [block for block in chosen if block.page == page] for page in sorted({b.page for b in chosen})
+    }
 
 
 @pytest.mark.parametrize("page", sorted(list_python(True)), ids=lambda page: str(page.relative_to(ROOT)))

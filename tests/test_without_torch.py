@@ -27,12 +27,26 @@ MISSING = (
 )
 
 
+HIDE = """
+import sys
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition('.')[0] in {missing} else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = map(Hiding, sys.meta_path)
+sys.argv = ['geoseg', *{arguments}]
+from geoseg.cli.main import main
+main()
+"""
+"""Packages that cannot be found, as where they are not installed; a None among the modules would be found by some libraries."""
+
+
 def geoseg(*arguments: object, missing: tuple[str, ...] = MISSING) -> subprocess.CompletedProcess[str]:
     """A command in a process that finds none of these packages."""
-    code = (
-        f"import sys; sys.modules |= dict.fromkeys({missing}); sys.argv = ['geoseg', *{list(map(str, arguments))}]\n"
-        "from geoseg.cli.main import main; main()"
-    )
+    code = HIDE.format(missing=missing, arguments=list(map(str, arguments)))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment

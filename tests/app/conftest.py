@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,14 @@ from crops import run_to_the_end, write_crop
 from geoseg.app.options import AppOptions
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import look_at_scene
+
+
+@pytest.fixture(autouse=True)
+def same_main_module() -> Iterator[None]:
+    """Streamlit puts a page in the place of the main module, and worker processes of other tests would begin with it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")

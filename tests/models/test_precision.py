@@ -81,7 +81,7 @@ def test_bf16_is_taken_where_it_changes_nothing(steady: Model) -> None:
 @pytest.mark.usefixtures("both_precisions")
 def test_bf16_is_left_where_it_flips_pixels(touchy: Model) -> None:
     assert choose_runtime(touchy, "cpu", "torch", "auto") == FP32
-    assert measure_difference(touchy, BF16).flipped_share > 0.003
+    assert not measure_difference(touchy, BF16).is_small
 
 
 @pytest.mark.usefixtures("both_precisions")
@@ -244,7 +244,7 @@ def test_check_patches_beside_an_onnx_model_let_it_run_faster(
 ) -> None:
     """One network is far from its threshold, the other often near it."""
     path = write_onnx(weight=weight, **KEYS)
-    raw = np.random.default_rng(0).integers(200, 255, (2, 3, 64, 64)).astype(np.uint8)
+    raw = np.random.default_rng(0).integers(120, 136, (2, 3, 64, 64)).astype(np.uint8)
     np.save(path.parent / CHECK_FILE, raw)
     assert choose_runtime(find_model(str(path)), "cpu", "auto", "auto").precision == expected
 
