@@ -318,7 +318,7 @@ def test_predictions_of_different_classes_are_refused_before_any_is_made(
     classes = (*sought, ClassEntry("building", "#e4572e"))
     made = Dataset("set", "CC0", "us", "here", 0.3, ("red",), classes, (Item("a", "b", "c", "validation"),))
     path = write_dataset(made, tmp_path)
-    monkeypatch.setattr("geoseg.workflows.infer.plan_job", None)
+    monkeypatch.setattr("geoseg.workflows.infer.infer_scene", None)
     refused(
         f"{folder}: is compared in the classes water, but {tiny_model} in building", tiny_model, folder, path
     )
