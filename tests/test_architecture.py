@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,3 +126,15 @@ def test_training_machines_need_no_rasterio(module: str) -> None:
         pytest.importorskip("torch")
     code = f"import sys; sys.modules['rasterio'] = None; import {module}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_class_name_stands_twice() -> None:
+    """Where two rooms have a class of one name, a reader of one takes it for the other."""
+    names = Counter(
+        node.name
+        for folder in ("geoseg", "gee")
+        for path in sources(folder)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -14,7 +14,7 @@ import geopandas as gpd
 import numpy as np
 
 from geoseg.app.runs import FinishedRun
-from geoseg.app.views import View, open_view_mask, vectorize_view
+from geoseg.app.views import FootprintView, open_view_mask, vectorize_view
 from geoseg.footprints.write.geopackage import add_region_layer
 from geoseg.footprints.write.project import QgisProject, write_project
 from geoseg.raster.source import open_quietly, replace_raster
@@ -30,7 +30,7 @@ class Shown:
     """What the map shows: a view of a run, and the statistics of regions where there are some."""
 
     run: FinishedRun
-    view: View
+    view: FootprintView
     regions: gpd.GeoDataFrame | None
     folder: Path
     """Where the files are made."""

@@ -35,7 +35,7 @@ from geoseg.app.scenes import (
     store_upload,
 )
 from geoseg.app.state import PageState, find_state
-from geoseg.app.views import View, ViewRequest, Views, list_thresholds
+from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds
 from geoseg.app.widgets import show_fields
 from geoseg.errors import GeosegError
 from geoseg.reports.report import write_charts, write_numbers
@@ -242,7 +242,7 @@ def ask_view(views: Views) -> ViewRequest:
     return ViewRequest(threshold, least)
 
 
-def find_regions(state: PageState, view: View, run: FinishedRun) -> gpd.GeoDataFrame | None:
+def find_regions(state: PageState, view: FootprintView, run: FinishedRun) -> gpd.GeoDataFrame | None:
     """Statistics of the regions that were drawn or uploaded."""
     state.regions_error = ""
     if not run.scene.is_placed:

@@ -11,12 +11,11 @@ import numpy as np
 from rasterio.features import rasterize
 
 from geoseg.app.runs import FinishedRun
-from geoseg.app.views import View
+from geoseg.app.views import FootprintView
 from geoseg.reports.layers import open_raster_layer, to_rgb
 from geoseg.reports.plot import FOOTPRINT_COLOR
 from geoseg.reports.report import MOST_FOOTPRINTS, write_switch, write_switches
-from geoseg.reports.view import Bounds
-from geoseg.reports.view import View as Picture
+from geoseg.reports.view import Bounds, View
 from geoseg.reports.webmap import (
     PICTURE_SIDE,
     WEB_MERCATOR,
@@ -48,7 +47,7 @@ def make_images(run: FinishedRun) -> list[WebImage]:
 
 
 def make_map(
-    key: str, version: int, view: View, regions: gpd.GeoDataFrame | None, images: Sequence[WebImage]
+    key: str, version: int, view: FootprintView, regions: gpd.GeoDataFrame | None, images: Sequence[WebImage]
 ) -> dict[str, Any]:
     """All that the component draws. Where `key` is a new one it begins anew; where `version` is, it changes polygons."""
     buildings = view.buildings
@@ -86,7 +85,7 @@ def draw_footprints(buildings: gpd.GeoDataFrame) -> WebImage:
     west, south, east, north = map(float, frame.total_bounds)
     bounds: Bounds = (west, south, east, north)
     side = round(PICTURE_SIDE * min(1.0, (east - west) / (north - south)))
-    picture = Picture.of(frame.crs and WEB_MERCATOR, bounds, max(1, side))
+    picture = View.of(frame.crs and WEB_MERCATOR, bounds, max(1, side))
     shape = picture.height, picture.width
     covered = rasterize(
         frame.geometry, out_shape=shape, transform=picture.transform, dtype="uint8", default_value=1

@@ -11,7 +11,7 @@ import geopandas as gpd
 
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import clean_name, copy_limited, discard_on_error
-from geoseg.app.views import View
+from geoseg.app.views import FootprintView
 from geoseg.errors import InputError
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.io.archives import is_archive, unpack_archive
@@ -96,7 +96,7 @@ def parse_rings(value: object) -> list[Ring]:
     return rings[:MOST_REGIONS]
 
 
-def count_in_regions(view: View, regions: Path, run: FinishedRun) -> gpd.GeoDataFrame:
+def count_in_regions(view: FootprintView, regions: Path, run: FinishedRun) -> gpd.GeoDataFrame:
     """A row of geoseg's statistics for each region and class."""
     options = StatsOptions(mask=run.mask)
     table = compute_statistics(FootprintLayer.open(view.file), str(regions), options).regions

@@ -14,7 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from geoseg.app.runs import FinishedRun, Run
 from geoseg.app.scenes import SceneFile
 from geoseg.app.views import Views
-from geoseg.app.workspace import Session, Workspace, start_sweeper
+from geoseg.app.workspace import BrowserSession, Workspace, start_sweeper
 from geoseg.reports.webmap import WebImage
 
 STATE = "geoseg"
@@ -24,7 +24,7 @@ STATE = "geoseg"
 class PageState:
     """What the page that finds buildings has so far."""
 
-    session: Session
+    session: BrowserSession
     source_key: str = ""
     scene: SceneFile | None = None
     error: str = ""

@@ -49,7 +49,7 @@ class ViewRequest:
 
 
 @dataclass(frozen=True)
-class View:
+class FootprintView:
     """Footprints of a run in a file."""
 
     request: ViewRequest
@@ -72,11 +72,11 @@ class Views:
     def __init__(self, run: FinishedRun) -> None:
         self.run = run
         self.own = ViewRequest(run.threshold, run.min_area_m2)
-        self._first = View(self.own, run.buildings)
-        self._kept: OrderedDict[ViewRequest, View] = OrderedDict()
+        self._first = FootprintView(self.own, run.buildings)
+        self._kept: OrderedDict[ViewRequest, FootprintView] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, request: ViewRequest) -> View:
+    def find(self, request: ViewRequest) -> FootprintView:
         """A view, made anew unless it is there."""
         if request == self.own:
             return self._first
@@ -87,26 +87,26 @@ class Views:
                 shutil.rmtree(self._kept.popitem(last=False)[1].file.parent, ignore_errors=True)
             return view
 
-    def _make(self, request: ViewRequest) -> View:
+    def _make(self, request: ViewRequest) -> FootprintView:
         folder = self.run.folder / "views" / request.key
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "buildings.fgb"  # has no styles and tables, which take as long as the outlines
         vectorize_view(self.run, request, file)
-        return View(request, file)
+        return FootprintView(request, file)
 
     @cached_property
     def seen_area(self) -> float:
         """How much ground, or how many pixels, the image shows."""
         return measure_seen_area(self.run)
 
-    def summarize(self, view: View) -> dict[str, str]:
+    def summarize(self, view: FootprintView) -> dict[str, str]:
         """The numbers that people ask for first."""
         numbers = summarize(view.buildings, None)
         if self.seen_area > 0:
             numbers["of the image is built up"] = f"{view.area / self.seen_area:.1%}"
         return numbers | self._describe_interval(view)
 
-    def _describe_interval(self, view: View) -> dict[str, str]:
+    def _describe_interval(self, view: FootprintView) -> dict[str, str]:
         """The area corrected by the model's known errors, which hold at the run's own values alone."""
         confusion = read_confusion(self.run.card)
         if confusion is None or view.request != self.own or "area_m2" not in view.buildings:

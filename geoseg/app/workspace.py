@@ -26,7 +26,7 @@ KEEP_S = 120.0
 SWEEP_S = 15.0
 
 
-class Session:
+class BrowserSession:
     """One person's folder; what works for it looks at the token."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,14 +59,16 @@ class Workspace:
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         self._lock = FileLock(self.folder / LOCK_FILE, timeout=0)
         self._lock.acquire()
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, BrowserSession] = {}
         self._changing = threading.Lock()
 
-    def open_session(self, key: str) -> Session:
+    def open_session(self, key: str) -> BrowserSession:
         """The session of a browser, a new one if it has none yet."""
         with self._changing:
             if key not in self._sessions:
-                self._sessions[key] = Session(Path(tempfile.mkdtemp(prefix="session-", dir=self.folder)))
+                self._sessions[key] = BrowserSession(
+                    Path(tempfile.mkdtemp(prefix="session-", dir=self.folder))
+                )
             session = self._sessions[key]
         session.seen = time.monotonic()
         return session

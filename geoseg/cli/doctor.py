@@ -10,7 +10,7 @@ import click
 from geoseg.cli.console import GroupedCommand, print_result, wrap_command
 
 if TYPE_CHECKING:
-    from geoseg.workflows.doctor import Finding
+    from geoseg.workflows.doctor import MachineFinding
 
 
 @click.command("doctor", cls=GroupedCommand)
@@ -34,20 +34,20 @@ def command(*, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def check_earth_engine() -> Iterator[Finding]:
+def check_earth_engine() -> Iterator[MachineFinding]:
     """Whether credentials are there, as `geoseg export` would look for them; nobody is asked whether they hold."""
     from gee.session import SCOPES, choose_project, find_credentials
     from geoseg.errors import InputError
-    from geoseg.workflows.doctor import Finding
+    from geoseg.workflows.doctor import MachineFinding
 
     topic, remedy = "Earth Engine", "for `geoseg export` alone: earthengine authenticate"
     try:
         found = find_credentials(None, SCOPES["direct"])
         if found is None:
-            yield Finding(topic, "not signed in", "hint", remedy)
+            yield MachineFinding(topic, "not signed in", "hint", remedy)
         else:
-            yield Finding(
+            yield MachineFinding(
                 topic, f"credentials in {found.origin}, project {choose_project('', found.project)}"
             )
     except InputError as error:
-        yield Finding(topic, str(error), "hint", remedy)
+        yield MachineFinding(topic, str(error), "hint", remedy)

@@ -88,7 +88,7 @@ class RasterGround:
 
 
 @dataclass(frozen=True)
-class SharedGround:
+class CommonGround:
     """What lies on each of several grounds."""
 
     grounds: Sequence[Ground]

@@ -22,7 +22,7 @@ from geoseg.comparison.groups import (
     measure_groups,
 )
 from geoseg.comparison.layers import ComparedLayer, Ints
-from geoseg.comparison.shift import Shift, estimate_shift
+from geoseg.comparison.shift import LayerShift, estimate_shift
 from geoseg.footprints.measure import transform_polygons
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.raster.dates import join_dates
@@ -41,7 +41,7 @@ class LayerComparison:
 
     a: ComparedLayer
     b: ComparedLayer
-    shift: Shift
+    shift: LayerShift
     ground: str
     groups: Groups
     figures: GroupFigures

@@ -33,7 +33,7 @@ LEAST_IOU = IOU_THRESHOLDS[:1]
 
 
 @dataclass(frozen=True)
-class Shift:
+class LayerShift:
     """How far B lies off A, in metres to the east and north of the plane: subtract it, and B fits A.
 
     `spread_m`: half of the pairs lie within this distance of the shift. None: too few pairs tell it.
@@ -56,10 +56,10 @@ class Shift:
         return f"{self.east_m:.2f} m east, {self.north_m:.2f} m north"
 
 
-def estimate_shift(a: ComparedLayer, b: ComparedLayer) -> Shift:
+def estimate_shift(a: ComparedLayer, b: ComparedLayer) -> LayerShift:
     """How far B lies off A."""
     if not len(a) or not len(b):
-        return Shift()
+        return LayerShift()
     sampled = OutlineSample.draw(a, b)
     steps = [np.zeros(2), find_common_step(a, b, sampled.of_a)]
     matched = [sampled.match(step) for step in steps]
@@ -68,11 +68,11 @@ def estimate_shift(a: ComparedLayer, b: ComparedLayer) -> Shift:
     differences, step = matched[best], steps[best]
     for _ in range(ROUNDS):
         if len(differences) < LEAST_PAIRS:
-            return Shift(pairs=len(differences))
+            return LayerShift(pairs=len(differences))
         step = np.median(differences, axis=0)
         differences = sampled.match(step)
     spread = float(np.median(np.hypot(*(differences - step).T))) if len(differences) else 0.0
-    return Shift(float(step[0]), float(step[1]), len(differences), spread)
+    return LayerShift(float(step[0]), float(step[1]), len(differences), spread)
 
 
 def find_common_step(a: ComparedLayer, b: ComparedLayer, of_a: Ints) -> FloatArray:

@@ -29,7 +29,7 @@ SURE = "confidence"
 
 
 @dataclass(frozen=True)
-class SceneFile:
+class ScannedFile:
     """A file of footprints, and the box in degrees in which they lie."""
 
     file: VectorFile
@@ -37,7 +37,7 @@ class SceneFile:
     box: FloatArray
 
     @classmethod
-    def scan(cls, file: VectorFile) -> SceneFile:
+    def scan(cls, file: VectorFile) -> ScannedFile:
         """Read where a file's footprints lie."""
         boxes, rows = [np.empty((0, 4))], 0
         for frame in file.pieces([]):
@@ -75,7 +75,7 @@ class RankedOutlines:
     ranks: NDArray[np.float64]
 
 
-def find_duplicates(scenes: Sequence[SceneFile]) -> list[Ints]:
+def find_duplicates(scenes: Sequence[ScannedFile]) -> list[Ints]:
     """Of each file the rows whose building another one tells better."""
     dropped: list[list[Ints]] = [[np.empty(0, dtype=np.int64)] for _ in scenes]
     boxes = shapely.box(*np.array([scene.box for scene in scenes]).T)
@@ -90,7 +90,7 @@ def find_duplicates(scenes: Sequence[SceneFile]) -> list[Ints]:
     return [np.unique(np.concatenate(rows)) for rows in dropped]
 
 
-def read_ranked(scene: SceneFile, number: int, box: FloatArray, plane: CRS) -> RankedOutlines:
+def read_ranked(scene: ScannedFile, number: int, box: FloatArray, plane: CRS) -> RankedOutlines:
     """The footprints of a file that touch a box."""
     known = [name for name in (*CUT, SURE) if name in scene.file.fields]
     rows, shapes, ranks = [np.empty(0, np.int64)], [np.empty(0, dtype=object)], [np.empty((0, 3))]

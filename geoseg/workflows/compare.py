@@ -14,12 +14,12 @@ from typing import Any
 import geopandas as gpd
 from pyproj import CRS
 
-from geoseg.comparison.ground import Ground, SharedGround, open_ground
+from geoseg.comparison.ground import CommonGround, Ground, open_ground
 from geoseg.comparison.groups import FATES
 from geoseg.comparison.layer_comparison import Kept, LayerComparison, compare_layers
 from geoseg.comparison.layers import choose_plane, read_compared_layer
 from geoseg.comparison.region_table import RegionChanges
-from geoseg.comparison.shift import LEAST_PAIRS, Shift
+from geoseg.comparison.shift import LEAST_PAIRS, LayerShift
 from geoseg.comparison.write import (
     ChangeWriter,
     get_region_path,
@@ -54,7 +54,7 @@ class CompareResult:
     counts: Mapping[str, int]
     areas: Mapping[str, float]
     """Square metres built in A and in B, gained and lost."""
-    shift: Shift
+    shift: LayerShift
     ground: str
     has_regions: bool = False
     folder: TemporaryFolder | None = None
@@ -124,7 +124,7 @@ def open_comparison(
         grounds += [make_ground(plane)] if make_ground else []
         one = read_compared_layer(a, plane, Path(scratch, "a.wkb"), cleanup)
         other = read_compared_layer(b, plane, Path(scratch, "b.wkb"), cleanup)
-        ground = SharedGround(grounds) if grounds else None
+        ground = CommonGround(grounds) if grounds else None
         comparison = compare_layers(one, other, ground, options.same_iou, options.shift, keeps)
         tell_comparison(comparison)
         yield comparison

@@ -57,7 +57,7 @@ TRIAL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class MachineFinding:
     """What was looked at, what is there, and what to do where that is not good."""
 
     topic: str
@@ -73,7 +73,7 @@ class Finding:
 class Diagnosis:
     """All that was found on a machine."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[MachineFinding, ...]
 
     @property
     def problems(self) -> int:
@@ -91,7 +91,7 @@ class Diagnosis:
         return "\n".join([*map(str, self.findings), "", verdict])
 
 
-Check = Callable[[], Iterator[Finding]]
+Check = Callable[[], Iterator[MachineFinding]]
 
 
 def diagnose(more: Sequence[Check] = (), trial_seconds: float = TRIAL_SECONDS) -> Diagnosis:
@@ -111,18 +111,18 @@ def diagnose(more: Sequence[Check] = (), trial_seconds: float = TRIAL_SECONDS) -
     return Diagnosis(tuple(finding for check in checks for finding in run_check(check)))
 
 
-def run_check(check: Check) -> Iterator[Finding]:
+def run_check(check: Check) -> Iterator[MachineFinding]:
     """A check's findings; one that breaks off is a finding, too."""
     try:
         yield from check()
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a machine is what is asked for
-        yield Finding("Error", f"{type(error).__name__}: {error}", "problem", "please report it")
+        yield MachineFinding("Error", f"{type(error).__name__}: {error}", "problem", "please report it")
 
 
-def check_versions() -> Iterator[Finding]:
-    yield Finding("geoseg", f"{__version__}, in {Path(sys.executable).parent.parent}")
-    yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    yield Finding("Libraries", ", ".join(f"{name} {find_version(name)}" for name in LIBRARIES))
+def check_versions() -> Iterator[MachineFinding]:
+    yield MachineFinding("geoseg", f"{__version__}, in {Path(sys.executable).parent.parent}")
+    yield MachineFinding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield MachineFinding("Libraries", ", ".join(f"{name} {find_version(name)}" for name in LIBRARIES))
 
 
 def find_version(name: str) -> str:
@@ -132,7 +132,7 @@ def find_version(name: str) -> str:
         return "not installed"
 
 
-def check_formats() -> Iterator[Finding]:
+def check_formats() -> Iterator[MachineFinding]:
     with rasterio.Env() as env:
         rasters = env.drivers()
     layers = pyogrio.list_drivers(write=True)
@@ -143,12 +143,12 @@ def check_formats() -> Iterator[Finding]:
     gdal = f"{rasterio.__gdal_version__} for rasters, {pyogrio.__gdal_version_string__} for layers"
     if missing:
         remedy = "pip install --force-reinstall --no-deps rasterio pyogrio"
-        yield Finding("GDAL", f"{gdal}; without {', '.join(missing)}", "problem", remedy)
+        yield MachineFinding("GDAL", f"{gdal}; without {', '.join(missing)}", "problem", remedy)
     else:
-        yield Finding("GDAL", gdal)
+        yield MachineFinding("GDAL", gdal)
 
 
-def check_projections() -> Iterator[Finding]:
+def check_projections() -> Iterator[MachineFinding]:
     try:
         east, _ = pyproj.Transformer.from_crs(4326, 32631, always_xy=True).transform(3.0, 0.0)
         works = abs(east - 500_000) < 1e-3
@@ -158,16 +158,16 @@ def check_projections() -> Iterator[Finding]:
     text = f"PROJ {pyproj.proj_version_str}"
     remedy = f"unset {' '.join(foreign)}, which another program has set" if foreign else ""
     if works and not foreign:
-        yield Finding("Projections", text)
+        yield MachineFinding("Projections", text)
     elif works:
-        yield Finding(
+        yield MachineFinding(
             "Projections",
             f"{text}; {', '.join(foreign)} may bring in data of another version",
             "hint",
             remedy,
         )
     else:
-        yield Finding(
+        yield MachineFinding(
             "Projections",
             f"{text} finds no EPSG codes",
             "problem",
@@ -175,8 +175,8 @@ def check_projections() -> Iterator[Finding]:
         )
 
 
-def check_processor() -> Iterator[Finding]:
-    yield Finding(
+def check_processor() -> Iterator[MachineFinding]:
+    yield MachineFinding(
         "Processor",
         f"{find_processor_name()}, {count_cores()} cores, {count_processors()} threads for this process",
     )
@@ -190,27 +190,27 @@ def find_processor_name() -> str:
     return next(iter(names), platform.processor() or platform.machine())
 
 
-def check_gpu() -> Iterator[Finding]:
+def check_gpu() -> Iterator[MachineFinding]:
     unused = explain_unused_gpu()
     if unused:
         text, _, remedy = unused.partition(": ")
-        yield Finding("GPU", text, "hint", remedy)
+        yield MachineFinding("GPU", text, "hint", remedy)
     elif not is_torch_installed():
-        yield Finding(
+        yield MachineFinding(
             "GPU", f"none is looked for without PyTorch ({INSTALL_TORCH}); the processor does all work"
         )
 
 
-def check_model(seconds: float) -> Iterator[Finding]:
+def check_model(seconds: float) -> Iterator[MachineFinding]:
     """Which engine would run the built-in model, and how fast its network is."""
     try:
         loaded = load_model(find_model("default"), PredictOptions())
     except GeosegError as error:
-        yield Finding("Engine", str(error), "problem", "pip install --force-reinstall openvino")
+        yield MachineFinding("Engine", str(error), "problem", "pip install --force-reinstall openvino")
         return
     kind = loaded.kinds[0]
-    yield Finding("Engine", f"{kind.engine}, {kind.precision}, on {describe_device(kind.device)}")
-    yield Finding(
+    yield MachineFinding("Engine", f"{kind.engine}, {kind.precision}, on {describe_device(kind.device)}")
+    yield MachineFinding(
         "Speed", f"{measure_speed(loaded, seconds):.2g} Mpx/s, the network of the model default alone"
     )
 
@@ -232,40 +232,44 @@ def measure_speed(loaded: LoadedModel, seconds: float) -> float:
     return done * card.patch**2 / 1e6 / (time.perf_counter() - start)
 
 
-def check_memory() -> Iterator[Finding]:
+def check_memory() -> Iterator[MachineFinding]:
     there = find_memory_bytes()
     if there is None:
-        yield Finding("Memory", "this system does not tell")
+        yield MachineFinding("Memory", "this system does not tell")
     elif there < BASE_BYTES:
         text = f"{there / 2**30:.1f} GiB, and a run takes {BASE_BYTES / 2**30:.1f} GiB at least"
-        yield Finding("Memory", text, "problem", "give the machine or the container more")
+        yield MachineFinding("Memory", text, "problem", "give the machine or the container more")
     else:
-        yield Finding("Memory", f"{there / 2**30:.1f} GiB with swap space, as far as this process may use it")
+        yield MachineFinding(
+            "Memory", f"{there / 2**30:.1f} GiB with swap space, as far as this process may use it"
+        )
 
 
-def check_disk() -> Iterator[Finding]:
+def check_disk() -> Iterator[MachineFinding]:
     for name, folder in (("This folder", Path.cwd()), ("Temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         text = f"{folder}, {free / 2**30:.1f} GiB free"
         if not os.access(folder, os.W_OK):
-            yield Finding(
+            yield MachineFinding(
                 name, f"{text}, and nothing can be written there", "hint", "write results elsewhere"
             )
         elif free < LEAST_DISK_BYTES:
-            yield Finding(name, text, "hint", "large scenes need more: free some, or write results elsewhere")
+            yield MachineFinding(
+                name, text, "hint", "large scenes need more: free some, or write results elsewhere"
+            )
         else:
-            yield Finding(name, text)
+            yield MachineFinding(name, text)
 
 
-def check_cache() -> Iterator[Finding]:
+def check_cache() -> Iterator[MachineFinding]:
     """Whether converted networks can be kept for the next run."""
     folder = find_cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_writable(folder / "doctor")
-        yield Finding("Cache", str(folder))
+        yield MachineFinding("Cache", str(folder))
     except (OSError, GeosegError) as error:
-        yield Finding(
+        yield MachineFinding(
             "Cache",
             f"{folder} cannot be written ({error})",
             "hint",

@@ -29,7 +29,7 @@ from geoseg.io.access import Output, check_folder, check_outputs
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
 from geoseg.io.layers import VECTOR_SUFFIXES, parse_layer_crs, parse_layer_path, read_days, read_layer
 from geoseg.progress import track
-from geoseg.publishing.duplicates import SceneFile, convert_to_lonlat, find_duplicates
+from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_duplicates
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
 from geoseg.publishing.places import DEEPEST, encode_hilbert, find_middles, find_quadkeys
 from geoseg.publishing.sort import ExternalSorter
@@ -212,7 +212,7 @@ def feed_sorter(
 
     `boxes` gets the box of each part.
     """
-    scenes = [SceneFile.scan(file) for file in files]
+    scenes = [ScannedFile.scan(file) for file in files]
     duplicates = find_duplicates(scenes)
     sequence = 0
     with track("Reading", sum(scene.rows for scene in scenes) or 1, "footprints") as done:

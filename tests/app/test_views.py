@@ -17,7 +17,7 @@ from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, make_images, make_
 from geoseg.app.options import AppOptions
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import look_at_scene
-from geoseg.app.views import View, ViewRequest, Views, list_thresholds, vectorize_view
+from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds, vectorize_view
 from geoseg.workflows.infer import infer_scene
 from geoseg.workflows.options import InferOptions
 
@@ -114,7 +114,7 @@ def test_the_map_has_all_it_draws(views: Views) -> None:
 def test_too_many_footprints_become_a_picture_and_a_word(views: Views) -> None:
     frame = views.find(views.own).buildings
     many = gpd.GeoDataFrame(frame.iloc[np.arange(MOST_FOOTPRINTS + 1) % len(frame)].reset_index(drop=True))
-    view = View(ViewRequest(0.1, 0.0), Path("nowhere"))
+    view = FootprintView(ViewRequest(0.1, 0.0), Path("nowhere"))
     view.__dict__["buildings"] = many
     data = make_map("run", 2, view, None, [])
     assert data["pictured"]

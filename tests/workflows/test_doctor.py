@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from geoseg.cli.main import geoseg
 from geoseg.workflows import doctor
-from geoseg.workflows.doctor import Diagnosis, Finding, diagnose
+from geoseg.workflows.doctor import Diagnosis, MachineFinding, diagnose
 
 
-def find(findings: Iterator[Finding]) -> Finding:
+def find(findings: Iterator[MachineFinding]) -> MachineFinding:
     (finding,) = findings
     return finding
 
@@ -38,7 +38,7 @@ def test_a_machine_that_passes_these_tests_is_well() -> None:
 
 
 def test_the_command_tells_programs_and_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "check_model", lambda seconds: iter([Finding("Engine", "none")]))
+    monkeypatch.setattr(doctor, "check_model", lambda seconds: iter([MachineFinding("Engine", "none")]))
     told = CliRunner().invoke(geoseg, ["doctor", "--json"])
     assert told.exit_code == 0, told.stderr
     found = json.loads(told.stdout)
@@ -51,7 +51,7 @@ def test_the_command_tells_programs_and_people(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_keeps_it_from_working_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        doctor, "check_model", lambda seconds: iter([Finding("Engine", "no", "problem", "do")])
+        doctor, "check_model", lambda seconds: iter([MachineFinding("Engine", "no", "problem", "do")])
     )
     told = CliRunner().invoke(geoseg, ["doctor"])
     assert told.exit_code == 1
@@ -59,8 +59,8 @@ def test_what_keeps_it_from_working_is_a_problem(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_check_that_breaks_off_is_told_and_the_others_go_on() -> None:
-    def break_off() -> Iterator[Finding]:
-        yield Finding("Before", "it broke")
+    def break_off() -> Iterator[MachineFinding]:
+        yield MachineFinding("Before", "it broke")
         raise OSError("no such luck")
 
     findings = [*doctor.run_check(break_off)]
@@ -106,7 +106,11 @@ def test_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_verdict_counts() -> None:
-    findings = (Finding("a", "b"), Finding("c", "d", "hint", "e"), Finding("f", "g", "problem"))
+    findings = (
+        MachineFinding("a", "b"),
+        MachineFinding("c", "d", "hint", "e"),
+        MachineFinding("f", "g", "problem"),
+    )
     lines = str(Diagnosis(findings)).splitlines()
     assert lines == [
         "  a            b", "? c            d: e", "! f            g", "", "Problems (!): 1, hints (?): 1"
