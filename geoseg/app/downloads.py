@@ -7,7 +7,6 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import geopandas as gpd
@@ -20,7 +19,7 @@ from geoseg.footprints.write.project import QgisProject, write_project
 from geoseg.raster.source import open_quietly, replace_raster
 from geoseg.records import parse_json
 from geoseg.reports.options import ReportOptions
-from geoseg.reports.report import name_parameters, write_report
+from geoseg.reports.report import describe_run, write_report
 
 RASTER_COMPRESSION = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}
 
@@ -115,26 +114,18 @@ def make_probability(shown: Shown, folder: Path) -> Path:
 def make_report(shown: Shown, folder: Path) -> Path:
     """The page that `geoseg report` makes."""
     path = folder / "report.html"
-    run, card = shown.run, shown.run.card
+    run = shown.run
     parameters = dict(run.result.job.parameters) if run.result.job else {}
     if shown.view.request.threshold is not None:
         parameters["threshold"] = shown.view.request.threshold
-    facts = {
-        **name_parameters(parameters),
-        "About the model": card.description,
-        "Licence of the model": card.licence,
-        "Known to fail": "; ".join(card.known_failures),
-        "Time": f"{timedelta(seconds=round(run.result.seconds))} for {run.scene.megapixels:,.1f} megapixels",
-    }
+    facts = describe_run(parameters, run.card, run.result.seconds, run.scene.megapixels)
     asked = ReportOptions(
         image=str(run.scene.path),
         mask=str(make_mask(shown, folder)),
         probability=str(run.probability),
         title=run.scene.name,
     )
-    write_report(
-        make_geopackage(shown, folder), path, asked, {name: text for name, text in facts.items() if text}
-    )
+    write_report(make_geopackage(shown, folder), path, asked, facts)
     return path
 
 

@@ -5,6 +5,7 @@ Nothing but plain images of limited size is taken, and nothing outside the folde
 
 from __future__ import annotations
 
+import glob
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -159,8 +160,8 @@ def refuse_outside_parts(path: Path, folders: Sequence[Path]) -> None:
 def list_parts(path: Path, depth: int = 0) -> Iterator[Path]:
     """A file, what lies beside it under its name, and what a virtual raster names."""
     yield path
-    yield from path.parent.glob(f"{glob_escape(path.stem)}.*")
-    yield from path.parent.glob(f"{glob_escape(path.name)}.*")
+    yield from path.parent.glob(f"{glob.escape(path.stem)}.*")
+    yield from path.parent.glob(f"{glob.escape(path.name)}.*")
     if path.suffix.lower() != ".vrt":
         return
     if depth > DEEPEST:
@@ -168,10 +169,6 @@ def list_parts(path: Path, depth: int = 0) -> Iterator[Path]:
     for element in parse_virtual_raster(path).iter():
         if element.tag in SOURCE_TAGS:
             yield from list_parts(find_named_file(element, path), depth + 1)
-
-
-def glob_escape(text: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", text)
 
 
 def find_named_file(element: Element, path: Path) -> Path:

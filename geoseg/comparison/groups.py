@@ -109,14 +109,19 @@ def find_near(boxes: FloatArray, others: FloatArray) -> Ints:
 
 def group_footprints(overlaps: OutlineOverlaps, areas_a: FloatArray, areas_b: FloatArray) -> Groups:
     """Footprints of two layers in groups that belong together."""
-    shared = measure_shared(overlaps, areas_a, areas_b)
-    smaller = np.minimum(areas_a[overlaps.predicted], areas_b[overlaps.true])
-    links = overlaps.select(shared >= (LINKED_SHARE - ROUNDING) * smaller)
+    links = select_linked(overlaps, areas_a, areas_b)
     groups = join_linked(links, len(areas_a), len(areas_b))
     tangled = (groups.count(groups.of_a) > 1) & (groups.count(groups.of_b) > 1)
     if not tangled.any():
         return groups
     return join_linked(keep_matching(links, tangled[groups.of_a], len(areas_b)), len(areas_a), len(areas_b))
+
+
+def select_linked(overlaps: OutlineOverlaps, areas_a: FloatArray, areas_b: FloatArray) -> OutlineOverlaps:
+    """The pairs that are linked: at least half of the smaller footprint lies in the other."""
+    smaller = np.minimum(areas_a[overlaps.predicted], areas_b[overlaps.true])
+    shared = measure_shared(overlaps, areas_a, areas_b)
+    return overlaps.select((overlaps.iou > 0) & (shared >= (LINKED_SHARE - ROUNDING) * smaller))
 
 
 def measure_shared(overlaps: OutlineOverlaps, areas_a: FloatArray, areas_b: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ metres a projection is a plane with its own scales. What bends it evens out arou
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import hypot
 from typing import Any, Protocol, TypeAlias
@@ -51,6 +51,12 @@ class Extent:
 
     crs: CRS
     bounds: tuple[float, float, float, float]
+
+    @classmethod
+    def around(cls, crs: CRS, boxes: Iterable[Sequence[float]]) -> Extent:
+        """The box around several."""
+        left, bottom, right, top = zip(*boxes, strict=True)
+        return cls(crs, (min(left), min(bottom), max(right), max(top)))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from geoseg.errors import InputError
 from geoseg.inference.job import Job
 from geoseg.inference.resume import Journal
+from geoseg.models.backends.base import Runtime
 from geoseg.parallel import find_memory_bytes
 from geoseg.progress import list_names
 
@@ -107,10 +108,17 @@ def estimate_disk(job: Job) -> int:
 
 def estimate_seconds(job: Job) -> float:
     runtime = job.open_runtime(job.kinds[0])
-    device, shape = runtime.device, (1, len(job.scene.bands), job.plan.patch, job.plan.patch)
-    patch = device.upload(np.zeros(shape, job.scene.dtype))
-    runtime(patch)
-    start = time.perf_counter()
-    for _ in range(MEASURED_PATCHES):
+    shape = (1, len(job.scene.bands), job.plan.patch, job.plan.patch)
+    return time_patch(runtime, shape, job.scene.dtype) * job.plan.patches / len(job.kinds)
+
+
+def time_patch(runtime: Runtime, shape: tuple[int, ...], dtype: str, least_seconds: float = 0.0) -> float:
+    """The seconds that a patch takes, over some patches, and so many that they take `least_seconds` together."""
+    device = runtime.device
+    patch = device.upload(np.zeros(shape, dtype))
+    device.download(runtime(patch))()
+    start, done = time.perf_counter(), 0
+    while done < MEASURED_PATCHES or time.perf_counter() - start < least_seconds:
         device.download(runtime(patch))()
-    return (time.perf_counter() - start) / MEASURED_PATCHES * job.plan.patches / len(job.kinds)
+        done += 1
+    return (time.perf_counter() - start) / done

@@ -16,12 +16,12 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from geoseg.comparison.groups import LINKED_SHARE, measure_shared
+from geoseg.comparison.groups import select_linked
 from geoseg.footprints.measure import Extent, FloatArray, make_equal_area_crs, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.vector_files import VectorFile
 from geoseg.raster.grid import WGS84
-from geoseg.scores.outlines import ROUNDING, FootprintOutlines, OutlineOverlaps
+from geoseg.scores.outlines import FootprintOutlines, OutlineOverlaps
 
 Ints = NDArray[np.int64]
 CUT = ("touches_edge", "touches_nodata")
@@ -124,9 +124,7 @@ def find_losers(one: RankedOutlines, other: RankedOutlines) -> tuple[Ints, Ints]
     """The rows of two files that go because the other one has their building, too."""
     pairs = OutlineOverlaps.between(one.outlines, other.outlines, least_shared=0)
     areas = shapely.area(one.outlines.polygons), shapely.area(other.outlines.polygons)
-    smaller = np.minimum(areas[0][pairs.predicted], areas[1][pairs.true])
-    linked = (pairs.iou > 0) & (measure_shared(pairs, *areas) >= (LINKED_SHARE - ROUNDING) * smaller)
-    pairs = pairs.select(linked)
+    pairs = select_linked(pairs, *areas)
     first, second = one.ranks[pairs.predicted], other.ranks[pairs.true]
     # The ranks of two files differ in the last number at least.
     decisive = np.argmax(first != second, axis=1)

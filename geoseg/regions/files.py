@@ -21,7 +21,7 @@ from pyproj import CRS
 from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
-from geoseg.footprints.measure import Extent
+from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
 from geoseg.footprints.write.geopackage import (
     BUILDINGS,
 )
@@ -104,6 +104,12 @@ class FootprintLayer:
             frame = self._read(skip_features=start, max_features=ROWS_AT_ONCE, force_2d=True)
             named = frame["class"].astype(str) if "class" in frame else ONLY_CLASS
             yield frame.assign(**{"class": named})
+
+    def measured_frames(self, area: AreaCrs) -> Iterator[gpd.GeoDataFrame]:
+        """The same, with their true areas."""
+        for frame in self.frames():
+            measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), self.crs)
+            yield frame.assign(area_m2=measured)
 
     def _read(self, **options: Any) -> Any:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 from string import Template
@@ -20,6 +20,7 @@ from geoseg.footprints.write.reading import read_written_layer
 from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, replace_file
+from geoseg.models.card import Card
 from geoseg.reports.layers import AREA_UNITS, RasterLayer, find_area_column, open_raster_layer, read_polygons
 from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
 from geoseg.reports.page import read_asset, write_json
@@ -279,6 +280,20 @@ def write_bars(title: str, counts: Any, labels: Sequence[str]) -> str:
 def name_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
     """What a reader asks for of the parameters of a run, in words."""
     return {label: str(parameters[key]) for key, label in TOLD_PARAMETERS.items() if key in parameters}
+
+
+def describe_run(
+    parameters: Mapping[str, Any], card: Card, seconds: float, megapixels: float
+) -> dict[str, str]:
+    """Where the footprints of a run come from, as far as anything is known of it."""
+    facts = {
+        **name_parameters(parameters),
+        "About the model": card.description,
+        "Licence of the model": card.licence,
+        "Known to fail": "; ".join(card.known_failures),
+        "Time": f"{timedelta(seconds=round(seconds))} for {megapixels:,.1f} megapixels",
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def write_facts(

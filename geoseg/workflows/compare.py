@@ -199,11 +199,7 @@ def make_region_changes(comparison: LayerComparison, options: CompareOptions) ->
     if options.regions is None:
         return None
     a, b = comparison.a, comparison.b
-    boxes = [layer.bounds for layer in (a, b) if len(layer)]
-    left, bottom, right, top = (*map(min, zip(*boxes, strict=True)),)[:2] + (
-        *map(max, zip(*boxes, strict=True)),
-    )[2:]
-    place = Extent(a.plane, (left, bottom, right, top))
+    place = Extent.around(a.plane, (layer.bounds for layer in (a, b) if len(layer)))
     regions = read_regions(options.regions, place, options.region_id)
     return RegionChanges(regions, place, AreaCrs(a.plane))
 

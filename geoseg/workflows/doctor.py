@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyogrio
 import pyproj
 import rasterio
 
 from geoseg import __version__
 from geoseg.errors import INSTALL_TORCH, GeosegError
-from geoseg.inference.estimate import BASE_BYTES
+from geoseg.inference.estimate import BASE_BYTES, time_patch
 from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.inference.options import PredictOptions
 from geoseg.io.access import check_writable
@@ -29,8 +28,9 @@ from geoseg.models.backends.base import RawPatches
 from geoseg.models.normalisation import make_fixed_normalisation
 from geoseg.models.runtime import describe_device, explain_unused_gpu, is_torch_installed
 from geoseg.models.store import find_cache_folder, find_model
-from geoseg.parallel import count_cores, count_processors, find_memory_bytes
-from geoseg.progress import track
+from geoseg.parallel import count_cores, count_processors, find_memory_bytes, read_short
+
+log = logging.getLogger(__name__)
 
 Level = Literal["ok", "hint", "problem"]
 
@@ -184,9 +184,8 @@ def check_processor() -> Iterator[MachineFinding]:
 
 def find_processor_name() -> str:
     """What the maker calls it, where the system tells."""
-    with_name = Path("/proc/cpuinfo")
-    lines = with_name.read_text().splitlines() if with_name.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    told = read_short("/proc/cpuinfo").splitlines()
+    names = [line.partition(":")[2].strip() for line in told if line.startswith("model name")]
     return next(iter(names), platform.processor() or platform.machine())
 
 
@@ -220,16 +219,9 @@ def measure_speed(loaded: LoadedModel, seconds: float) -> float:
     card = loaded.model.card
     patches = RawPatches(card.patch, "uint8", make_fixed_normalisation(card))
     runtime = loaded.open_runtime(patches, loaded.kinds[0])
+    log.info("Trying the model for some seconds")
     shape = (1, len(card.bands), card.patch, card.patch)
-    patch = runtime.device.upload(np.zeros(shape, np.uint8))
-    runtime.device.download(runtime(patch))()
-    start, done = time.perf_counter(), 0
-    with track("Trying the model", seconds, "s") as advance:
-        while (passed := time.perf_counter() - start) < seconds or not done:
-            runtime.device.download(runtime(patch))()
-            done += 1
-            advance(min(time.perf_counter() - start, seconds) - min(passed, seconds))
-    return done * card.patch**2 / 1e6 / (time.perf_counter() - start)
+    return card.patch**2 / 1e6 / time_patch(runtime, shape, patches.dtype, seconds)
 
 
 def check_memory() -> Iterator[MachineFinding]:

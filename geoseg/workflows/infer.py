@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -283,20 +282,13 @@ def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Del
 
 def report_run(out: Path, job: Job, options: InferOptions, seconds: float, delivery: Delivery) -> None:
     """Write the page of a run: what it found, and what it took."""
-    from geoseg.reports.report import name_parameters, write_report
+    from geoseg.reports.report import describe_run, write_report
 
     assert options.report
-    card = job.model.card
     mask, probability = map(name_file, (options.mask, options.probability))
     asked = ReportOptions(image=job.scene.files[0], mask=mask, probability=probability)
-    facts = {
-        **name_parameters(job.parameters),
-        "About the model": card.description,
-        "Licence of the model": card.licence,
-        "Known to fail": "; ".join(card.known_failures),
-        "Time": f"{timedelta(seconds=round(seconds))} for {job.scene.grid.megapixels:,.1f} megapixels",
-    }
-    write_report(out, options.report, asked, {name: text for name, text in facts.items() if text}, delivery)
+    facts = describe_run(job.parameters, job.model.card, seconds, job.scene.grid.megapixels)
+    write_report(out, options.report, asked, facts, delivery)
 
 
 def name_file(path: Path | None) -> str | None:

@@ -16,7 +16,7 @@ from pyproj import Transformer
 from geoseg import __version__
 from geoseg.cluster.place import name_worker_in_errors, share_place
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs, Extent, Georeferenced, measure_polygons
+from geoseg.footprints.measure import AreaCrs, Extent, Georeferenced
 from geoseg.footprints.write.formats import WRITERS
 from geoseg.io.addresses import read_source_state
 from geoseg.io.atomic import lock_private_folder, remove_folder, replace_file
@@ -81,9 +81,8 @@ def recall_statistics(key: str, counting: Counting) -> RegionStatistics:
 
 def count_layer(statistics: RegionStatistics, layer: FootprintLayer) -> RegionCounts:
     """Count the footprints of a file."""
-    for frame in layer.frames():
-        measured, _ = measure_polygons(statistics.area, np.asarray(frame.geometry.array), layer.crs)
-        statistics.add_footprints(frame.assign(area_m2=measured))
+    for frame in layer.measured_frames(statistics.area):
+        statistics.add_footprints(frame)
     return statistics.take_counts()
 
 
@@ -170,9 +169,7 @@ def find_place(layers: Sequence[FootprintLayer]) -> Extent:
     """The box around the footprints of all files, in the CRS of the first that has some."""
     filled = [layer for layer in layers if layer.rows] or list(layers[:1])
     extents = [layer.extent for layer in filled]
-    boxes = [move_box(extent, extents[0]) for extent in extents]
-    left, bottom, right, top = zip(*boxes, strict=True)
-    return Extent(extents[0].crs, (min(left), min(bottom), max(right), max(top)))
+    return Extent.around(extents[0].crs, (move_box(extent, extents[0]) for extent in extents))
 
 
 def move_box(extent: Extent, to: Extent) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from geoseg.cluster.options import ShardOptions, WorkerOptions
 from geoseg.inference.options import PredictOptions
@@ -23,6 +23,11 @@ from geoseg.options import (
     Options,
     define_option,
 )
+
+
+def define_region_id() -> Any:
+    """The column of regions, the same in every command that takes some."""
+    return define_option(None, "The column that names a region.", group=REGIONS, metavar="COLUMN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +85,7 @@ class FootprintOptions(Options):
         group=REGIONS,
         metavar="FILE[:LAYER]|grid:1km",
     )
-    region_id: str | None = define_option(
-        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
-    )
+    region_id: str | None = define_region_id()
     qgis_project: Path | None = define_option(
         None,
         "Write a QGIS project that opens footprints, regions and rasters together.",
@@ -210,9 +213,7 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
 class StatsOptions(WorkerOptions):
     """What can be asked of `stats`."""
 
-    region_id: str | None = define_option(
-        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
-    )
+    region_id: str | None = define_region_id()
     probability: Path | None = define_option(
         None, "The model's probability: gives the expected area.", group=INPUTS, metavar="FILE"
     )
@@ -280,9 +281,7 @@ class SampleOptions(Options):
         group=REGIONS,
         metavar="FILE[:LAYER]|grid:1km",
     )
-    region_id: str | None = define_option(
-        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
-    )
+    region_id: str | None = define_region_id()
     qgis_project: Path | None = define_option(
         None,
         "Write a QGIS project with the places still to be looked at, a bookmark for each, and the image.",
@@ -325,9 +324,7 @@ class CompareOptions(Options):
         group=REGIONS,
         metavar="FILE[:LAYER]|grid:1km",
     )
-    region_id: str | None = define_option(
-        None, "The column that names a region.", group=REGIONS, metavar="COLUMN"
-    )
+    region_id: str | None = define_region_id()
     csv: Path | None = define_option(
         None, "Write the table per region here, too.", group=OUTPUTS, metavar="FILE.csv"
     )

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 
 from geoseg.cluster.workers import open_workers
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs, measure_polygons
+from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.write.formats import check_format
 from geoseg.footprints.write.geopackage import (
     REGIONS,
@@ -141,7 +140,7 @@ def count_regions(footprints: Path, regions: str, out: Path | None, options: Sta
     The footprints of a folder are counted together.
     """
     command = describe_command("stats", [str(footprints), regions, str(out)], options.without_places())
-    refuse_what_fits_not(footprints, options)
+    refuse_unfit_options(footprints, options)
     layers = open_layers(footprints, out and get_region_path(out))
     outputs = check_stats_outputs(footprints, out, options, command)
     if footprints.is_dir():
@@ -160,7 +159,7 @@ def count_regions(footprints: Path, regions: str, out: Path | None, options: Sta
     return result
 
 
-def refuse_what_fits_not(footprints: Path, options: StatsOptions) -> None:
+def refuse_unfit_options(footprints: Path, options: StatsOptions) -> None:
     """Workers share files, not the rows of one; a sample is of one map."""
     for name in ("workers", "dask"):
         if getattr(options, name) and not footprints.is_dir():
@@ -198,12 +197,10 @@ def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOption
     polygons = read_regions(regions, place, options.region_id)
     statistics = RegionStatistics(polygons, area, dict(enumerate(layer.classes, start=1)), place)
     with track("Counting", layer.rows, "footprints") as done:
-        for frame in layer.frames():
-            measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), layer.crs)
-            counted = frame.assign(area_m2=measured)
-            statistics.add_footprints(counted)
+        for frame in layer.measured_frames(area):
+            statistics.add_footprints(frame)
             if sample:
-                sample.add_footprints(counted)
+                sample.add_footprints(frame)
             done(len(frame))
     if rasters:
         feed_rasters(rasters, statistics, sample)

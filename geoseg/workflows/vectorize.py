@@ -74,9 +74,7 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
     opened = open_for_footprints(mask, options)
     facts = find_facts(opened, options)
     with Delivery(outputs, command) as delivery, find_parts(opened, facts, out, options) as parts:
-        workers = (
-            0 if options.dask else choose_workers(opened) if options.workers is None else options.workers
-        )
+        workers = 0 if options.dask else choose_workers(opened, options)
         checked = replace(options, overwrite=True)  # what must stay was refused before
         vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
         vectorizer.parts = parts
@@ -103,9 +101,7 @@ def vectorize_share(mask: str, out: Path, options: VectorizeOptions) -> ShareRes
         if workers:
             dispatch_rows(workers, work.parts, mine, alone=False)
         else:
-            trace_rows(
-                work.parts, mine, choose_workers(opened) if options.workers is None else options.workers
-            )
+            trace_rows(work.parts, mine, choose_workers(opened, options))
         there = [work.parts.has(strip.row) for strip in work.strips]
         return note_share(shard, work.parts.folder, len(mine), there, time.monotonic() - start)
 
@@ -225,6 +221,8 @@ def make_class_names(mask: Mask, regions: str | None) -> dict[int, str]:
     return {1: "building"} | {value: f"class {value}" for value in values if value > 1}
 
 
-def choose_workers(mask: Mask) -> int:
-    """As many processes as there are processors, where the mask is large enough to repay their start."""
+def choose_workers(mask: Mask, options: VectorizeOptions) -> int:
+    """As many processes as are asked for, else as there are processors where the mask is large enough to repay their start."""
+    if options.workers is not None:
+        return options.workers
     return 0 if mask.grid.megapixels < WORTH_PROCESSES_MPX else min(count_processors(), MOST_WORKERS)
