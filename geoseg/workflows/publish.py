@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -26,7 +27,7 @@ from geoseg.footprints.write.formats import fix_date
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.access import Output, check_folder, check_outputs
-from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
+from geoseg.io.atomic import Delivery, describe_command, explain_write_errors, find_own_files, replace_file
 from geoseg.io.layers import VECTOR_SUFFIXES, parse_layer_crs, parse_layer_path, read_days, read_layer
 from geoseg.progress import track
 from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_duplicates
@@ -94,10 +95,9 @@ def publish_footprints(sources: Sequence[str], out: Path, options: PublishOption
             raise InputError(f"{', '.join(sources)}: hold no footprint, so there is nothing to write")
         rows = sorter.merge()
         if options.partition:
-            out.mkdir(parents=True, exist_ok=True)
-            for path in out.glob("*.parquet"):
-                path.unlink()  # that it may go was asked before
-            written = write_partitions(rows, out, partition, schema, boxes)
+            made = write_partitions(rows, Path(scratch), partition, schema, boxes)
+            replace_partitions(made, out)
+            written = {str(out / path.name): count for path, count in made.items()}
         else:
             with Delivery(outputs, command) as delivery, replace_file(out, delivery) as unfinished:
                 with PublishedFile(unfinished, TITLE, boxes[0]) as file:
@@ -289,9 +289,9 @@ def write_partitions(
     partition: Partition,
     schema: PublishedSchema,
     boxes: dict[int, FloatArray],
-) -> dict[str, int]:
+) -> dict[Path, int]:
     """Write sorted rows into a file for each part, one after the other: parts are runs of the order."""
-    written: dict[str, int] = {}
+    written: dict[Path, int] = {}
     first = 1
     for number, tables in groupby(split_by_part(rows), key=lambda part: part[0]):
         path = out / f"{partition.name(number)}.parquet"
@@ -299,8 +299,18 @@ def write_partitions(
             for _, table in tables:
                 file.append(schema.finish(table, first + file.rows))
         first += file.rows
-        written[str(path)] = file.rows
+        written[path] = file.rows
     return written
+
+
+def replace_partitions(made: Iterable[Path], out: Path) -> None:
+    """Put finished files in the place of those of a folder, which stay until the last new one is whole."""
+    with explain_write_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for earlier in out.glob("*.parquet"):
+            earlier.unlink()  # that it may go was asked before
+        for path in made:
+            shutil.move(path, out / path.name)  # the folder may lie on another disk than its parent
 
 
 def split_by_part(rows: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:

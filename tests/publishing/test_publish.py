@@ -21,6 +21,7 @@ from layers import UTM33, footprints
 import geoseg
 from geoseg.cli.main import geoseg as command_line
 from geoseg.errors import InputError
+from geoseg.publishing.parquet import PublishedFile
 from geoseg.publishing.places import HALF_M, encode_hilbert, find_quadkeys
 from geoseg.publishing.sort import ExternalSorter
 
@@ -242,3 +243,24 @@ def test_a_folder_that_holds_a_data_set_is_replaced_only_where_asked(scenes: Pat
         geoseg.publish(scenes, out, partition="quadkey:14")
     again = geoseg.publish(scenes, out, partition="quadkey:14", overwrite=True)
     assert {str(path) for path in out.glob("*.parquet")} == set(again.files)
+
+
+def test_a_data_set_stays_until_the_new_one_is_whole(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "country"
+    geoseg.publish(scenes, out, partition="quadkey:14")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    append, written = PublishedFile.append, []
+
+    def append_once(self: PublishedFile, rows: Any) -> None:
+        if written:
+            raise geoseg.GeosegError("the disk is full")
+        written.append(self)
+        append(self, rows)
+
+    monkeypatch.setattr(PublishedFile, "append", append_once)
+    with pytest.raises(geoseg.GeosegError, match="the disk is full"):
+        geoseg.publish(scenes, out, partition="quadkey:15", overwrite=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([scenes.name, out.name])
