@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from geoseg.cluster.workers import open_workers
 from geoseg.errors import GeosegError, InputError
-from geoseg.inference.estimate import Estimate, estimate_job, refuse_too_large_job
+from geoseg.inference.estimate import Estimate, PatchTimer, estimate_job, refuse_too_large_job
 from geoseg.inference.job import Job
 from geoseg.inference.loaded import LoadedModel
 from geoseg.inference.manifest import plan_like_parts
@@ -233,7 +233,7 @@ def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions
     """Tell what `infer_scene` would do, and what it would take."""
     outputs = check_infer_outputs(scene, out, options, describe_infer(scene, out, options))
     job = plan_like_parts(scene, outputs[0], options)
-    return estimate_job(job, Journal.beside(outputs[0], job.key))
+    return estimate_job(job, Journal.beside(outputs[0], job.key), PatchTimer())
 
 
 def refuse_changed_scene(job: Job, journal: Journal) -> None:

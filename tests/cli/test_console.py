@@ -60,7 +60,7 @@ def test_a_corrected_total_corrects_what_is_left(clock: Clock, capsys: pytest.Ca
     with ConsoleReporter().task("Training", 1000, "steps", 0) as tick:
         clock.seconds = 60
         tick(30, "", 40)
-    assert capsys.readouterr().err == "Training: 75%, 30.0 of 40.0 steps, 0.50 steps/s, 0:00:20 left\n"
+    assert capsys.readouterr().err == "Training: 75%, 30 of 40 steps, 0.50 steps/s, 0:00:20 left\n"
 
 
 def test_a_short_task_leaves_no_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:

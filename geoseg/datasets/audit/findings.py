@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +125,10 @@ def describe_match(match: LandmarkMatch) -> str:
 
 PAGE_FILE = "audit.png"
 SUMMARY_FILE = "audit.json"
+FEW = 8
+"""Classes that are all listed, however little there is of them."""
+LEAST_SHARE = 0.0005
+"""What a tenth of a percent is rounded from."""
 UNEVEN = 0.2
 UNEVEN_TIMES = 2.0
 SCARCE = 0.005
@@ -280,18 +284,31 @@ class AuditResult:
         """Everything that matters, for people."""
         summary = self.summary
         counts = ", ".join(f"{count} {split}" for split, count in summary["items"].items() if count)
-        lines = [f"{self.dataset.folder}: {counts}; {summary['area_km2']:g} km²; {self.dataset.licence}"]
+        lines = [
+            f"{self.dataset.folder}: {counts}; {summary['area_km2']:g} km²; licence {self.dataset.licence}"
+        ]
         for split, shares in summary["class_shares"].items():
-            lines.append(f"  {split}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
+            lines.append(f"  {split}: {format_shares(shares)}")
         lines += [
             f"  {each['band']}: mean {each['mean']}, std {each['std']}, {each['min']} to {each['max']}"
             for each in self.band_statistics
         ]
         lines += limit_lines("Problem: ", summary["problems"]) + limit_lines("Note: ", summary["notes"])
-        return [
-            *lines, *limit_lines("", self.done),
-            f"{len(summary['problems'])} problems, {len(summary['notes'])} notes; look at {self.dataset.folder / PAGE_FILE}",
-        ]  # fmt: skip
+        counted = f"{count_things(summary['problems'], 'problem')}, {count_things(summary['notes'], 'note')}"
+        return [*lines, *limit_lines("", self.done), f"{counted}; look at {self.dataset.folder / PAGE_FILE}"]
+
+
+def format_shares(shares: Mapping[str, float]) -> str:
+    """How much of the ground each class covers; those that are hardly there are only counted."""
+    told = [
+        f"{name} {share:.1%}" for name, share in shares.items() if share >= LEAST_SHARE or len(shares) <= FEW
+    ]
+    rest = len(shares) - len(told)
+    return ", ".join(told) + (f", and {rest} classes of less than {LEAST_SHARE:.2%}" if rest else "")
+
+
+def count_things(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def list_class_names(dataset: Dataset) -> list[str]:
