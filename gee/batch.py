@@ -91,6 +91,7 @@ class BatchTask:
     name: str
     sha256: str
     destination: Destination
+    file_side: int = FILE_SIDE
 
     @property
     def description(self) -> str:
@@ -126,7 +127,7 @@ class BatchTask:
             policy = {".default": "mean" if self.form.is_picture else "mode"}
             return ee.batch.Export.image.toAsset(**common, assetId=asset, pyramidingPolicy=policy)
         files: dict[str, Any] = {
-            "fileDimensions": FILE_SIDE,
+            "fileDimensions": self.file_side,
             "shardSize": SHARD_SIDE,
             "formatOptions": {"cloudOptimized": True, "noData": self.form.pixels.nodata},
         }

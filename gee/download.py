@@ -18,7 +18,7 @@ from typing import Any
 import ee
 import shapely
 
-from gee.batch import BatchTask, Destination, fetch_task_files, start_task, watch_task
+from gee.batch import FILE_SIDE, BatchTask, Destination, fetch_task_files, start_task, watch_task
 from gee.errors import TooLargeError
 from gee.expressions import encode_grid
 from gee.geotiff import HASH_TAG, GeoTiffFormat, TileFolder, assemble_tiles, check_tile
@@ -259,6 +259,7 @@ class LayerDownload:
     earth: Session
     destination: Destination
     out: Path
+    most_side: int | None = None
 
     @property
     def sha256(self) -> str:
@@ -276,7 +277,8 @@ class LayerDownload:
 
     @property
     def task(self) -> BatchTask:
-        return BatchTask(self.image, self.form, self.layer.name, self.sha256, self.destination)
+        side = self.most_side or FILE_SIDE
+        return BatchTask(self.image, self.form, self.layer.name, self.sha256, self.destination, side)
 
     def fetch_to_file(self, tiles: Sequence[Window]) -> dict[str, Any]:
         """Fetch the layer and leave it as one file with its record."""
@@ -307,7 +309,7 @@ class LayerDownload:
                 f"{self.layer.name} takes {len(tiles)} requests; Earth Engine exports large areas faster by itself: "
                 "--via gcs or --via drive"
             )
-        appetite = TileSizer(self.layer.first_side)
+        appetite = TileSizer(self.layer.choose_side(self.most_side))
         with track(self.layer.name, count_megapixels(tiles), "MP") as progress:
             return TileDownload(self.earth, self.image, self.form, self.parts, appetite, progress).run(tiles)
 

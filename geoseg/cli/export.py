@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.console import print_result, wrap_command
-from geoseg.errors import InputError
+from geoseg.errors import INSTALL_EARTH_ENGINE, InputError
 
 if TYPE_CHECKING:
     from gee.catalogue import Imagery, Label, Source
@@ -142,6 +143,12 @@ def format_years(source: Source) -> str:
 @click.option(
     "--deadline", "hours", type=float, default=12.0, show_default=True, metavar="HOURS", help="Give up after."
 )
+@click.option(
+    "--tile",
+    type=int,
+    metavar="PIXELS",
+    help="Largest side of a tile, or of a file of a batch task.  [default: 1024 for composites, 8192 for tasks]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that were made with other settings.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would take: tiles, bytes, requests.")
 @click.option(
@@ -168,6 +175,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
     Training pairs with the European Settlement Map:
       geoseg export --aoi region.geojson --label esm:ESM_FOLDER --pairs 700 --out pairs
     """
+    require_earth_engine()
     from gee.export import estimate_exports as estimated
     from gee.export import run_exports
     from gee.pairs import estimate_pairs, export_pairs
@@ -182,6 +190,12 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
     else:
         summary = (estimated if dry_run else run_exports)(exports, request)
     print_result(summary, as_json, format_summary(summary))
+
+
+def require_earth_engine() -> None:
+    """Say what brings the client of Earth Engine, where it is not installed."""
+    if find_spec("ee") is None:
+        raise InputError(f"export needs earthengine-api, which is not installed: {INSTALL_EARTH_ENGINE}")
 
 
 def describe_data_sets(exports: Sequence[Export]) -> None:
@@ -336,6 +350,7 @@ def plan_exports(options: dict[str, Any], request: ExportRequest) -> list[Export
         options["workers"],
         options["hours"],
         options["overwrite"],
+        options["tile"],
     )
     areas = list(area.zones.values()) if options["split_zones"] else [area]
     exports = []
