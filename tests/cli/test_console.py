@@ -75,7 +75,7 @@ def test_sums_of_fractions_never_pass_the_end(clock: Clock, capsys: pytest.Captu
         for _ in range(11):
             clock.seconds += 31
             tick(0.1)
-    assert "100%, 1.0 of 1.0 Mpx" in capsys.readouterr().err.splitlines()[-1]
+    assert "100%, 1 of 1 Mpx" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_terminal_shows_a_bar_that_lines_do_not_tear(monkeypatch: pytest.MonkeyPatch) -> None:

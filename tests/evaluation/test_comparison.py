@@ -177,12 +177,13 @@ def write_results(folder: Path, places: dict[str, NDArray[np.object_]]) -> Path:
 def test_runs_are_compared_place_by_place(tmp_path: Path, tiny_model: Path) -> None:
     path = dataset(tmp_path, {"north": HOUSES, "south": HOUSES[:40]})
     good = write_results(tmp_path / "good", {"north": moved(1), "south": moved(2)[:40]})
-    found = summary(good, tiny_model, path)
+    result = evaluate([path, good, tiny_model])
+    found = result.summary
     by_place = found["predictions"][0]["by_place"]
     assert list(by_place) == ["north", "south"]
     assert by_place["north"]["building"]["iou"] > by_place["south"]["building"]["iou"] > 0.8
     assert by_place["north"]["building"]["footprint_f1"] == 1
-    table = run(good, tiny_model, path).stdout
+    table = str(result)
     rows = table[table.index("building: IoU by place") :].splitlines()
     assert rows[1].split()[:2] == ["north", f"{by_place['north']['building']['iou']:.3f}"]
     assert "building: places" in run(good, path).stdout
