@@ -122,7 +122,7 @@ COUNT, TOTAL, SQUARES, LOWEST, HIGHEST = range(5)
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """What one item holds, in a kilobyte or so. `trouble` says why it cannot be used; the rest is empty then.
+    """What one item holds, in a kilobyte or so. `error` says why it cannot be used; the rest is empty then.
 
     `values` are the label's values, `pixels` how many it has of each, and `spots` the row and column of the piece that has
     most of each. `bands` has five rows for every band: count,
@@ -223,7 +223,7 @@ class RecordBuilder:
 
 
 def inspect_item(dataset: Dataset, item: Item) -> tuple[AuditRecord, ImageFeatures | None]:
-    """Look through one item; what is wrong with it becomes its trouble."""
+    """Look through one item; what is wrong with it becomes its `error`."""
     try:
         return gather_record(dataset, item)
     except GeosegError as error:
