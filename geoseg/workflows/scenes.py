@@ -27,7 +27,7 @@ from geoseg.io.access import Output, check_folder, check_outputs, lock_folder, s
 from geoseg.io.addresses import read_source_state
 from geoseg.io.atomic import explain_write_errors
 from geoseg.models.store import find_model
-from geoseg.progress import Advance, list_names, speak_of_problems_only, track, use_reporter
+from geoseg.progress import Advance, format_count, list_names, speak_of_problems_only, track, use_reporter
 from geoseg.raster.dates import read_listed_dates
 from geoseg.raster.lists import list_single_scenes, name_scenes
 from geoseg.raster.source import is_picture, open_raster
@@ -202,7 +202,7 @@ def report_failures(failed: Sequence[SceneRecord], manifest: Path) -> None:
     listed = "".join(f"\n  {each.scene}: {each.reason}" for each in failed[:MOST_LISTED])
     more = f"\n  and {len(failed) - MOST_LISTED} more, in {manifest}" if len(failed) > MOST_LISTED else ""
     log.warning(
-        f"{len(failed)} scene{'' if len(failed) == 1 else 's'} failed; the same command tries them again:{listed}{more}"
+        f"{format_count(len(failed), 'scene')} failed; the same command tries them again:{listed}{more}"
     )
 
 

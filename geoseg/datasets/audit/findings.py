@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from geoseg.datasets.audit.records import (
 from geoseg.datasets.audit.shift import Shift
 from geoseg.datasets.audit.thumbnails import THUMB, compute_aspect_ratios, find_similar
 from geoseg.datasets.schema import SPLITS, Dataset
+from geoseg.progress import format_count
 
 SharedKind = Literal["identical", "near-duplicate", "same ground", "overlapping"]
 
@@ -294,7 +295,7 @@ class AuditResult:
             for each in self.band_statistics
         ]
         lines += limit_lines("Problem: ", summary["problems"]) + limit_lines("Note: ", summary["notes"])
-        counted = f"{count_things(summary['problems'], 'problem')}, {count_things(summary['notes'], 'note')}"
+        counted = ", ".join(format_count(len(summary[f"{kind}s"]), kind) for kind in ("problem", "note"))
         return [*lines, *limit_lines("", self.done), f"{counted}; look at {self.dataset.folder / PAGE_FILE}"]
 
 
@@ -305,10 +306,6 @@ def format_shares(shares: Mapping[str, float]) -> str:
     ]
     rest = len(shares) - len(told)
     return ", ".join(told) + (f", and {rest} classes of less than {LEAST_SHARE:.2%}" if rest else "")
-
-
-def count_things(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def list_class_names(dataset: Dataset) -> list[str]:
