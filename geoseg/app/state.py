@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from geoseg.app.runs import FinishedRun, Run
+from geoseg.app.samples import PointSurvey
 from geoseg.app.scenes import SceneFile
-from geoseg.app.views import Views
+from geoseg.app.views import ViewRequest, Views
 from geoseg.app.workspace import BrowserSession, Workspace, start_sweeper
 from geoseg.reports.webmap import WebImage
 
@@ -30,15 +32,27 @@ class PageState:
     error: str = ""
     run: Run | None = None
     views: Views | None = None
+    drafted: ViewRequest | None = None
+    """The view of which the map shows a draft, until the view itself is made."""
     images: Sequence[WebImage] = ()
     regions_key: str = ""
     regions: Path | None = None
     regions_error: str = ""
     versions: dict[str, int] = field(default_factory=dict)
+    survey: PointSurvey | None = None
+    survey_error: str = ""
+    is_away: bool = False
+    """Whether another page was shown since: its fields are empty then, and are given what they held."""
+    has_returned: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> FinishedRun | None:
         return self.run.finished if self.run else None
+
+    def forget_survey(self) -> None:
+        """Let sample points go."""
+        self.survey, self.survey_error = None, ""
 
     def count_version(self, key: str) -> int:
         """A number for each different thing that the map has shown."""
@@ -56,6 +70,12 @@ def open_workspace() -> Workspace:
 def is_connected(session: str) -> bool:
     """Whether the browser of a session is there."""
     return exists() and get_instance().is_active_session(session)
+
+
+def is_fragment_alone() -> bool:
+    """Whether a part of the page runs without the rest: only then may it ask to run once more."""
+    context = get_script_run_ctx()
+    return bool(context and context.fragment_ids_this_run)
 
 
 def find_state() -> PageState:
