@@ -35,9 +35,9 @@ from geoseg.app.scenes import (
     open_allowed_path,
     store_upload,
 )
-from geoseg.app.state import PageState, find_state, is_fragment_alone
+from geoseg.app.state import PageState, find_state
 from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds
-from geoseg.app.widgets import STYLE, show_fields, show_numbers
+from geoseg.app.widgets import STYLE, TIGHT, show_fields, show_numbers
 from geoseg.errors import GeosegError
 from geoseg.reports.report import write_charts
 from geoseg.workflows.options import InferOptions
@@ -46,7 +46,6 @@ EXAMPLE, UPLOAD, PATH = "example", "upload", "path"
 SOURCES = {EXAMPLE: "The example", UPLOAD: "My own image", PATH: "A path on this server"}
 KEPT_FIELDS = ("source", "path", *FIRST_FIELDS, *MORE_FIELDS)
 REFRESH_S = 0.5
-TIGHT = "<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem; } h1 { padding: 0 !important; }</style>"
 
 
 def show_page() -> None:
@@ -208,18 +207,16 @@ def show_results(state: PageState) -> None:
     for line in run.warnings:
         st.warning(line)
     views = state.views
-    view = find_view(state, views, ask_view(views))
+    view = views.find(ask_view(views))
     if not len(view.buildings):
         st.info("No building at this threshold and minimum area.")
     else:
         show_numbers(views.summarize(view), "Totals")
         show_interval(state, views, view)
-    table = None if view.is_draft else find_regions(state, view, run)
+    table = find_regions(state, view, run)
     regions = "" if table is None else f"{len(table)} {table.total_bounds}"
-    shown = f"{state.run.folder.name} {view.request.key} {view.is_draft} {state.regions_key} {regions}"
+    shown = f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}"
     show_map(make_map(state.run.folder.name, state.count_version(shown), view, table, state.images), "map")
-    if view.is_draft:
-        st.rerun(scope="fragment")
     if state.regions_error:
         st.error(state.regions_error)
     show_regions(state, table)
@@ -232,7 +229,7 @@ def show_results(state: PageState) -> None:
 def show_interval(state: PageState, views: Views, view: FootprintView) -> None:
     """The built-up area by the points that were answered, where there are some, or how to come by it."""
     survey = state.survey
-    if survey is None or not survey.done or view.is_draft:
+    if survey is None or not survey.done:
         if not views.has_interval:
             st.caption(
                 "No interval of the area: the model's card holds no sample of its errors. *Sample points* (above) gives one."
@@ -241,17 +238,9 @@ def show_interval(state: PageState, views: Views, view: FootprintView) -> None:
     try:
         numbers = describe_estimate(views.run, view, survey)
     except GeosegError as error:
-        st.caption(show_labels(str(error)))
+        st.caption(survey.explain(error))
         return
     show_numbers(numbers, "By sample points")
-
-
-def find_view(state: PageState, views: Views, request: ViewRequest) -> FootprintView:
-    """What was asked for; at first a draft of it, so that the map answers at once."""
-    may_run_again = is_fragment_alone() and state.drafted != request
-    view = views.find_soon(request) if may_run_again else views.find(request)
-    state.drafted = request if view.is_draft else None
-    return view
 
 
 def ask_view(views: Views) -> ViewRequest:
@@ -282,8 +271,9 @@ def find_regions(state: PageState, view: FootprintView, run: FinishedRun) -> gpd
         path = write_drawn_regions(rings, state.session.folder)
     if path is None:
         return None
+    samples = state.survey.path if state.survey and state.survey.is_complete else None
     try:
-        return count_in_regions(view, path, run)
+        return count_in_regions(view, path, run, samples)
     except GeosegError as error:
         state.regions_error = show_labels(str(error))
         return None

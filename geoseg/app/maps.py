@@ -33,7 +33,6 @@ BASE_MAP = {
     "attribution": "© OpenStreetMap contributors",
 }
 PICTURE_OPACITY = 170
-DRAFT_NOTE = "Outlines as they were traced; they are being split and straightened."
 
 
 def make_images(run: FinishedRun) -> list[WebImage]:
@@ -65,8 +64,8 @@ def make_map(
             "> base map", "> base map <small>(asks openstreetmap.org)</small>"
         )
     return {
-        "id": f"{key}-{pictured}", "version": version, "draft": view.is_draft, "map": data, "switches": switches, "pictured": pictured,
-        "note": DRAFT_NOTE if view.is_draft else describe_map(len(buildings), pictured),
+        "id": f"{key}-{pictured}", "version": version, "map": data, "switches": switches, "pictured": pictured,
+        "note": describe_map(len(buildings), pictured),
     }  # fmt: skip
 
 

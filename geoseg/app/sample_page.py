@@ -13,7 +13,7 @@ from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.runs import FinishedRun
 from geoseg.app.samples import MOST_POINTS, PointSurvey, describe_estimate, draw_points, store_points
 from geoseg.app.state import PageState, find_state
-from geoseg.app.widgets import show_numbers
+from geoseg.app.widgets import TIGHT, show_numbers
 from geoseg.errors import GeosegError
 
 USUAL_POINTS = 100
@@ -23,6 +23,7 @@ def show_page() -> None:
     """Everything, from top to bottom."""
     state, options = find_state(), read_app_options()
     state.is_away = True
+    st.html(TIGHT)
     st.title("Sample points")
     try:
         show_survey(state, options)
@@ -119,7 +120,7 @@ def show_figures(state: PageState, survey: PointSurvey) -> None:
         try:
             numbers = describe_estimate(run, views.find(views.own), survey)
         except GeosegError as error:
-            st.caption(show_labels(str(error)))
+            st.caption(survey.explain(error))
             return
         show_numbers(numbers, "By the points")
 

@@ -13,7 +13,7 @@ from pyproj import CRS
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import clean_name, copy_limited, discard_on_error
 from geoseg.app.views import FootprintView, draw_outline
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
 from geoseg.footprints.write.samples import NOT_BUILDING, UNSURE, describe_answer
 from geoseg.io.access import is_sqlite_file
 from geoseg.io.trust import check_vector_source
@@ -92,6 +92,10 @@ class PointSurvey:
         start = self._order.index(number)
         turned = self._order[start:] + self._order[:start]
         return next((each for each in turned if not self.answers[each]), number)
+
+    def explain(self, error: GeosegError) -> str:
+        """An error without the folder in which the server keeps the points."""
+        return str(error).replace(str(self.path), self.path.name)
 
     def draw_place(self, number: int) -> Mapping[str, Any]:
         """Two square pictures with the point in the middle, north at the top: near, and what lies around it."""

@@ -15,7 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from geoseg.app.runs import FinishedRun, Run
 from geoseg.app.samples import PointSurvey
 from geoseg.app.scenes import SceneFile
-from geoseg.app.views import ViewRequest, Views
+from geoseg.app.views import Views
 from geoseg.app.workspace import BrowserSession, Workspace, start_sweeper
 from geoseg.reports.webmap import WebImage
 
@@ -32,8 +32,6 @@ class PageState:
     error: str = ""
     run: Run | None = None
     views: Views | None = None
-    drafted: ViewRequest | None = None
-    """The view of which the map shows a draft, until the view itself is made."""
     images: Sequence[WebImage] = ()
     regions_key: str = ""
     regions: Path | None = None
@@ -70,12 +68,6 @@ def open_workspace() -> Workspace:
 def is_connected(session: str) -> bool:
     """Whether the browser of a session is there."""
     return exists() and get_instance().is_active_session(session)
-
-
-def is_fragment_alone() -> bool:
-    """Whether a part of the page runs without the rest: only then may it ask to run once more."""
-    context = get_script_run_ctx()
-    return bool(context and context.fragment_ids_this_run)
 
 
 def find_state() -> PageState:

@@ -50,11 +50,10 @@ class ViewRequest:
 
 @dataclass(frozen=True)
 class FootprintView:
-    """Footprints of a run in a file; a draft shows outlines as they were traced, neither split nor straightened."""
+    """Footprints of a run in a file."""
 
     request: ViewRequest
     file: Path
-    is_draft: bool = False
 
     @cached_property
     def buildings(self) -> gpd.GeoDataFrame:
@@ -82,32 +81,18 @@ class Views:
         if request == self.own:
             return self._first
         with self._lock:
-            view = self._kept.pop(request, None)
-            if view is None or view.is_draft:
-                view = self._make(request)
-            self._keep(view)
+            view = self._kept.pop(request, None) or self._make(request)
+            self._kept[request] = view
+            while len(self._kept) > MOST_VIEWS:
+                shutil.rmtree(self._kept.popitem(last=False)[1].file.parent, ignore_errors=True)
             return view
 
-    def find_soon(self, request: ViewRequest) -> FootprintView:
-        """A view that is there, else a draft of it, which takes less than half the time."""
-        with self._lock:
-            if request == self.own or request in self._kept:
-                return self._kept.get(request, self._first)
-            self._keep(self._make(request, is_draft=True))
-            return self._kept[request]
-
-    def _keep(self, view: FootprintView) -> None:
-        self._kept[view.request] = view
-        while len(self._kept) > MOST_VIEWS:
-            shutil.rmtree(self._kept.popitem(last=False)[1].file.parent, ignore_errors=True)
-
-    def _make(self, request: ViewRequest, is_draft: bool = False) -> FootprintView:
+    def _make(self, request: ViewRequest) -> FootprintView:
         folder = self.run.folder / "views" / request.key
         folder.mkdir(parents=True, exist_ok=True)
-        # Without styles and tables, which take as long as the outlines.
-        file = folder / ("draft.fgb" if is_draft else "buildings.fgb")
-        vectorize_view(self.run, request, file, is_draft)
-        return FootprintView(request, file, is_draft)
+        file = folder / "buildings.fgb"  # has no styles and tables, which take as long as the outlines
+        vectorize_view(self.run, request, file)
+        return FootprintView(request, file)
 
     @cached_property
     def seen_area(self) -> float:
@@ -139,11 +124,9 @@ class Views:
         return read_confusion(self.run.card) is not None
 
 
-def vectorize_view(run: FinishedRun, request: ViewRequest, out: Path, is_draft: bool = False) -> None:
+def vectorize_view(run: FinishedRun, request: ViewRequest, out: Path) -> None:
     """Write the footprints of a view, in the format that the file's name says."""
     options = replace(run.options, min_area_m2=request.min_area_m2, overwrite=True)
-    if is_draft:
-        options = replace(options, split="none", regularize=False)
     names = {value: entry.name for value, entry in enumerate(run.card.classes) if value > 0}
     threads = Threads(min(count_processors(), MOST_THREADS))
     mask = open_view_mask(run, request.threshold)

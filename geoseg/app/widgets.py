@@ -23,6 +23,8 @@ ul.numbers li { background: rgba(128, 128, 128, 0.12); border-radius: 10px; padd
 .charts text { fill: currentColor; font-size: 11px; } .charts rect { fill: #3b82c4; }
 </style>"""
 
+TIGHT = "<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem; } h1 { padding: 0 !important; }</style>"
+
 
 def show_fields(names: Sequence[str], models: Sequence[str]) -> dict[str, Any]:
     """Fields for options of `infer`, and what people put in."""

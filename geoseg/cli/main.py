@@ -55,7 +55,13 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="geoseg")
 def geoseg() -> None:
-    """Building footprints and trustworthy areas from large GeoTIFFs."""
+    """Building footprints and trustworthy areas from large GeoTIFFs.
+
+    \b
+    Examples:
+      geoseg infer scene.tif --out buildings.gpkg
+      geoseg app
+    """
 
 
 def main() -> None:

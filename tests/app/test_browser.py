@@ -112,6 +112,49 @@ def test_layers_and_colours_are_switched_and_kept_in_the_address(
         assert page.locator(".geoseg-map img.pixels").evaluate("image => image.style.opacity") == "0.5"
 
 
+@pytest.mark.parametrize("look", ["light-1280", "dark-390"])
+def test_sample_points_are_answered_by_keys(
+    browser: Any, address: str, crop: Path, tmp_path: Path, look: str
+) -> None:
+    scheme, width = look.split("-")
+    with open_page(browser, address, (int(width), 1100), scheme) as page:
+        upload(page, crop)
+        page.get_by_text("crop: 320 x 320 pixels").wait_for()
+        find_buildings(page)
+        open_section(page, "Sample points")
+        page.get_by_role("button", name="Draw points over the map").click()
+        page.locator(".geoseg-chips .now").get_by_text("Point 1").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        for number, key in enumerate("nub", start=1):
+            page.keyboard.press(key)
+            page.locator(".geoseg-chips .now").get_by_text(f"Point {number + 1}").wait_for()
+        page.keyboard.press("ArrowLeft")
+        page.locator(".geoseg-chips .now").get_by_text("answered “Building”").wait_for()
+        page.get_by_role("button", name="Not a building").click()
+        page.get_by_text("3 of 100 points answered").wait_for()
+        wait_until_still(page)
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Points (GeoPackage)").click()
+        waiting.value.save_as(tmp_path / "taken.gpkg")
+        points = gpd.read_file(tmp_path / "taken.gpkg", layer="points").sort_values("id")
+        assert points["answer"].tolist()[:4] == ["not", "unsure", "not", ""]
+
+        # The map is still there, and says what the points make of its area.
+        open_section(page, "Find buildings")
+        page.locator(".geoseg-map canvas").first.wait_for()
+        assert page.get_by_text("crop: 320 x 320 pixels").count() == 1
+
+
+def open_section(page: Any, name: str) -> None:
+    """Go to another page of the app, whose list is folded away where there is little room."""
+    link = page.get_by_role("link", name=name)
+    if not link.first.is_visible() or page.viewport_size["width"] < 700:
+        page.get_by_test_id("stExpandSidebarButton").click()
+    link.first.click()
+    if page.viewport_size["width"] < 700:
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+
+
 def test_what_is_no_image_gets_a_clear_word_and_leaves_nothing(
     browser: Any, address: str, place: Path, tmp_path: Path
 ) -> None:
