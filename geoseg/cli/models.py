@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import CommandGroup, GroupedCommand, add_option, print_result, wrap_command
 from geoseg.errors import explain_missing_torch
 from geoseg.options import OUTPUTS
 
@@ -28,7 +28,7 @@ SCALINGS = {
 }
 
 
-@click.group("models")
+@click.group("models", cls=CommandGroup)
 def command() -> None:
     """List models, show what a model expects, export it as ONNX.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import CommandGroup, GroupedCommand, add_option, print_result, wrap_command
 from geoseg.cli.options import PATH, add_out_option, take_options
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.options import INPUTS, OUTPUTS, RESOURCES
@@ -16,7 +16,7 @@ NOWHERE = Path()
 """The source of places that are drawn."""
 
 
-@click.group("prepare")
+@click.group("prepare", cls=CommandGroup)
 def command() -> None:
     """Turn images and labels of many kinds into training sets, and audit them.
 
