@@ -216,7 +216,8 @@ def show_results(state: PageState) -> None:
     table = find_regions(state, view, run)
     regions = "" if table is None else f"{len(table)} {table.total_bounds}"
     shown = f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}"
-    show_map(make_map(state.run.folder.name, state.count_version(shown), view, table, state.images), "map")
+    version, classes = state.count_version(shown), run.card.classes[1:]
+    show_map(make_map(state.run.folder.name, version, view, table, state.images, classes), "map")
     if state.regions_error:
         st.error(state.regions_error)
     show_regions(state, table)

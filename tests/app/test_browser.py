@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import geopandas as gpd
 import pytest
@@ -30,8 +31,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(place: Path) -> Iterator[str]:
-    with serve_app(place) as served:
+def address(place: Path, color_model: Path) -> Iterator[str]:
+    with serve_app(place, ["--model", str(color_model)]) as served:
         yield served
     assert [path.name for path in place.iterdir()] == ["server.log"]  # all that people brought is gone
 
@@ -110,6 +111,31 @@ def test_layers_and_colours_are_switched_and_kept_in_the_address(
         assert "off=probability.base-map" in page.url
         page.locator('.geoseg-map [data-fade="image"]').fill("0.5")
         assert page.locator(".geoseg-map img.pixels").evaluate("image => image.style.opacity") == "0.5"
+
+
+def test_several_classes_have_a_legend_and_no_threshold(
+    browser: Any, address: str, roofs: Path, color_model: Path
+) -> None:
+    with open_page(browser, f"{address}/?model={quote(str(color_model))}", (1280, 1200)) as page:
+        upload(page, roofs)
+        page.get_by_text("roofs: 240 x 200 pixels").wait_for()
+        find_buildings(page)
+        assert page.get_by_role("slider", name="Threshold").count() == 0
+        assert page.locator(".geoseg-map .legend").inner_text().split("\n") == [
+            "red roof",
+            "green roof",
+            "blue roof",
+        ]
+        assert page.locator(".geoseg-map [data-colors]").input_value() == "class"
+        assert "colors=" not in page.url
+        ask_map(page, "view.open(0)")
+        assert "Class" in page.locator(".leaflet-popup-content").inner_text()
+        assert "red roof" in page.locator("ul.numbers").inner_text()
+        page.locator(".geoseg-map [data-colors]").select_option("area")
+        assert "colors=area" in page.url
+        page.locator(".geoseg-map [data-colors]").select_option("one")
+        assert "colors=one" in page.url
+        assert page.locator(".geoseg-map .legend").is_hidden()
 
 
 @pytest.mark.parametrize("look", ["light-1280", "dark-390"])
