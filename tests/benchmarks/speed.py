@@ -225,7 +225,9 @@ def main() -> None:
     print(machine())
     print(table(HEADER, [row.cells() for row in rows]))
     if wanted.json:
-        wanted.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(r) for r in rows]}, indent=1))
+        wanted.json.write_text(
+            json.dumps({"machine": machine(), "rows": [asdict(r) for r in rows]}, indent=1)
+        )
 
 
 if __name__ == "__main__":
