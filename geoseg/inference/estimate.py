@@ -13,6 +13,7 @@ from geoseg.errors import InputError
 from geoseg.inference.job import Job
 from geoseg.inference.resume import Journal
 from geoseg.models.backends.base import Runtime
+from geoseg.models.backends.host import count_streams
 from geoseg.parallel import find_memory_bytes
 from geoseg.progress import list_names
 
@@ -77,11 +78,12 @@ def estimate_memory(job: Job) -> int:
 
 
 def estimate_network_memory(job: Job) -> int:
-    """What the layers of a network take of the machine's memory while it looks at a patch."""
+    """What the layers of a network take of the machine's memory while it looks at a patch in each stream."""
     kind, patch = job.kinds[0], job.plan.patch
     if kind.device != "cpu":
         return 0
-    return patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
+    streams = 1 if kind.engine == "torch" else count_streams(patch, job.has_many_patches)
+    return streams * patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
 
 
 def refuse_too_large_job(job: Job, processes: int = 1) -> None:
@@ -109,7 +111,8 @@ def estimate_disk(job: Job) -> int:
 def estimate_seconds(job: Job) -> float:
     runtime = job.open_runtime(job.kinds[0])
     shape = (1, len(job.scene.bands), job.plan.patch, job.plan.patch)
-    return time_patch(runtime, shape, job.scene.dtype) * job.plan.patches / len(job.kinds)
+    at_a_time = runtime.streams * len(job.kinds)
+    return time_patch(runtime, shape, job.scene.dtype) * job.plan.patches / at_a_time
 
 
 def time_patch(runtime: Runtime, shape: tuple[int, ...], dtype: str, least_seconds: float = 0.0) -> float:

@@ -23,6 +23,7 @@ from geoseg.models.card import Card
 from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
 from geoseg.models.runtime import describe_device
 from geoseg.models.store import Model, find_model, list_builtin_models
+from geoseg.parallel import count_threads
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
@@ -194,8 +195,13 @@ class Job:
         everything = [parameters, files, place, self.scene.on_read_error, self.batch]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def has_many_patches(self) -> bool:
+        """Whether there are so many that no core waits long for the last ones."""
+        return self.plan.patches >= 2 * count_threads()
+
     def open_runtime(self, kind: RuntimeKind) -> Runtime:
-        patches = RawPatches(self.plan.patch, self.scene.dtype, self.normalisation)
+        patches = RawPatches(self.plan.patch, self.scene.dtype, self.normalisation, self.has_many_patches)
         runtime = self.loaded.open_runtime(patches, kind)
         return runtime if self.tta == "none" else AugmentedRuntime(runtime, self.tta)
 

@@ -31,6 +31,7 @@ class Computed:
 
     function: Function
     device: Device = HOST
+    streams: int = 1
 
     def __call__(self, raw: Array) -> Array:
         patches = self.device.download(raw)().astype(np.float32) / np.float32(255)
