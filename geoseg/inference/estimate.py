@@ -82,7 +82,7 @@ def estimate_network_memory(job: Job) -> int:
     kind, patch = job.kinds[0], job.plan.patch
     if kind.device != "cpu":
         return 0
-    streams = 1 if kind.engine == "torch" else count_streams(patch, job.has_many_patches)
+    streams = 1 if kind.engine == "torch" else count_streams(patch, job.raw_patches.many)
     return streams * patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
 
 

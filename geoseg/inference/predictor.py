@@ -65,6 +65,8 @@ def undo_view(xp: Any, patches: Array, turns: int, mirrored: bool) -> Array:
 
 
 GPU_BATCH = 64
+CACHED_PIXELS = 2**16
+"""So many at a time that what is made of them on the way stays in a core's cache."""
 BATCHES_AHEAD = 2
 """For each stream: the one it works on, and one that waits for it."""
 
@@ -249,14 +251,23 @@ class Predictor:
         What is no number is unknown, too.
         """
         device = self.runtime.device
-        xp, shape = device.xp, (1 + len(probabilities), *known.shape)
-        layers = xp.empty(shape, dtype=xp.uint8, device=device.name)
+        layers = device.xp.empty(
+            (1 + len(probabilities), *known.shape), dtype=device.xp.uint8, device=device.name
+        )
+        step = known.shape[0] if device.name != "cpu" else max(1, CACHED_PIXELS // known.shape[1])
+        for row in range(0, known.shape[0], step):
+            rows = slice(row, row + step)
+            self.encode_into(layers[:, rows], probabilities[:, rows], known[rows])
+        return layers
+
+    def encode_into(self, layers: Array, probabilities: Array, known: Array) -> None:
+        xp = self.runtime.device.xp
         known = known & ~xp.isnan(probabilities).any(0)
         layers[0] = self.decision(probabilities)
         probabilities *= PROBABILITY_STEPS
         with np.errstate(invalid="ignore"):
             layers[1:] = xp.round(probabilities, out=probabilities)
-        return xp.where(known, layers, NODATA)
+        layers[...] = xp.where(known, layers, NODATA)
 
 
 def compute_now(call: Callable[[], Array]) -> Callable[[], Array]:
