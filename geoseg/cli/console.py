@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, ParamSpec
@@ -25,6 +25,8 @@ from geoseg.progress import SILENT, Advance, use_reporter
 BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
 SECONDS_PER_LINE = 30.0
 MANY = 100
+LONGEST_SENTENCE = 200
+"""Of what a command is for, in the list of commands."""
 
 
 def print_line(text: str) -> None:
@@ -124,6 +126,27 @@ class GroupedCommand(click.Command):
         for heading in sorted(groups, key=GROUPS.index):
             with formatter.section(heading):
                 formatter.write_dl(groups[heading])
+
+
+class CommandGroup(click.Group):
+    """A group whose help gives the whole first sentence of each command."""
+
+    def list_sections(self, ctx: click.Context) -> Mapping[str, Sequence[str]]:
+        """The commands by heading."""
+        return {"Commands": self.list_commands(ctx)}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each heading."""
+        for heading, names in self.list_sections(ctx).items():
+            commands = [self.get_command(ctx, name) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (each.name or "", each.get_short_help_str(LONGEST_SENTENCE))
+                        for each in commands
+                        if each
+                    ]
+                )
 
 
 class ConsoleHandler(logging.Handler):

@@ -7,40 +7,33 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import click
 
 from geoseg import __version__
+from geoseg.cli.console import CommandGroup
 
-COMMANDS = (
-    "infer",
-    "vectorize",
-    "stats",
-    "sample",
-    "compare",
-    "publish",
-    "plot",
-    "report",
-    "app",
-    "evaluate",
-    "prepare",
-    "train",
-    "calibrate",
-    "runs",
-    "models",
-    "demo-scene",
-    "export",
-    "doctor",
-)
+SECTIONS = {
+    "Find buildings": ("infer", "vectorize", "app"),
+    "See them": ("plot", "report"),
+    "Count and compare them": ("stats", "sample", "compare", "publish"),
+    "Images and labels": ("export", "prepare", "demo-scene"),
+    "Models": ("models", "train", "runs", "evaluate", "calibrate"),
+    "This machine": ("doctor",),
+}
+COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group whose commands are found by module name, so that `--help` imports nothing heavy."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def list_sections(self, ctx: click.Context) -> Mapping[str, Sequence[str]]:
+        return SECTIONS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -48,6 +41,14 @@ class LazyGroup(click.Group):
         module = import_module(f"geoseg.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click looks for similar names among loaded commands only
+            raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
 
 
 @click.group(

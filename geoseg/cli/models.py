@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.console import print_result, wrap_command
+from geoseg.cli.console import CommandGroup, print_result, wrap_command
 from geoseg.errors import explain_missing_torch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SCALINGS = {
 }
 
 
-@click.group("models")
+@click.group("models", cls=CommandGroup)
 def command() -> None:
     """List models, show what a model expects, export it as ONNX."""
 

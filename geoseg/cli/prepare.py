@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, print_result, wrap_command
+from geoseg.cli.console import CommandGroup, GroupedCommand, print_result, wrap_command
 from geoseg.cli.options import PATH, add_out_option, take_options
 from geoseg.datasets.options import KINDS, DatasetOptions
 
@@ -15,7 +15,7 @@ NOWHERE = Path()
 """The source of places that are drawn."""
 
 
-@click.group("prepare")
+@click.group("prepare", cls=CommandGroup)
 def command() -> None:
     """Turn images and labels of many kinds into training sets, and audit them."""
 

@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError
 from geoseg.inference.blend import Blender
 from geoseg.inference.options import Augmentation
 from geoseg.inference.threads import CancelToken
-from geoseg.models.backends.base import Array, Device, Runtime
+from geoseg.models.backends.base import Array, Device, DeviceMemoryError, Runtime
 from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
 from geoseg.raster.plan import Plan, Strip, reflect_indices
 
@@ -243,7 +242,18 @@ class Predictor:
     def probabilities(self, rows: Array, columns: Sequence[int]) -> Array:
         lefts = [column * self.plan.stride for column in columns]
         patches = [rows[:, :, left : left + self.plan.patch] for left in lefts]
-        return self.runtime(self.runtime.device.xp.stack(patches))[:, : self.decision.channels]
+        return self.predict(self.runtime.device.xp.stack(patches))[:, : self.decision.channels]
+
+    def predict(self, patches: Array) -> Array:
+        """The answers to a batch; to its halves, where another program has taken the GPU's memory meanwhile."""
+        half = len(patches) // 2
+        try:
+            return self.runtime(patches)
+        except DeviceMemoryError:
+            if not half:
+                raise
+        answers = [self.predict(patches[:half]), self.predict(patches[half:])]
+        return self.runtime.device.xp.concatenate(answers)
 
     def encode_rows(self, probabilities: Array, known: Array) -> Array:
         """Classes, then each probability in 250ths, as bytes; unknown pixels are nodata. The probabilities are used up.
@@ -296,16 +306,13 @@ def find_largest_batch(runtime: Runtime, plan: Plan, bands: int, dtype: str) -> 
     device = runtime.device
     if not device.name.startswith("cuda"):
         return 1
-
-    def fits(batch: int) -> bool:
-        raw = np.zeros((batch, bands, plan.patch, plan.patch), dtype)
-        return device.has_memory_for(lambda: runtime(device.upload(raw)))
-
     batch = min(GPU_BATCH, plan.patch_cols)
-    while batch >= 1:
-        if fits(batch):
+    while True:
+        try:
+            runtime(device.upload(np.zeros((batch, bands, plan.patch, plan.patch), dtype)))
+        except DeviceMemoryError:
+            if batch == 1:
+                raise
+            batch //= 2
+        else:
             return batch
-        batch //= 2
-    raise GeosegError(
-        f"the GPU's memory does not hold one patch of {plan.patch} pixels; use a smaller `patch`"
-    )

@@ -115,7 +115,7 @@ class InferOptions(PredictOptions, FootprintOptions, ShardOptions):
     )
     report: Path | None = define_option(
         None,
-        "Write a page to look at, with a map, tables and charts; needs `out`.",
+        "Write a page to look at, with a map, tables and charts of the footprints.",
         group=OUTPUTS,
         metavar="FILE.html",
     )
@@ -251,7 +251,7 @@ class SampleOptions(Options):
     )
     points: int | None = define_option(
         None,
-        "How many points to draw.  [default: 300, or as `half_width` needs; none with `squares` alone]",
+        "How many points to draw.  [default: 300, or as many as the half width needs; none with squares alone]",
         AT_LEAST_ONE,
         group=SAMPLES,
         metavar="N",

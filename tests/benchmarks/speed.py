@@ -17,9 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -29,8 +31,18 @@ from machine import machine, table
 ROOT = Path(__file__).parents[2]
 SIZES = (4096, 8192)
 MODELS = ("resnet18", "default")
-BATCH = 8
+DIFFERENT_PATCHES = 8
 NODATA = 255
+
+WATCH = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
+sys.exit(status != 0)
+"""
+"""Runs a command from a small process: a process inherits the peak memory of the one that starts it."""
 
 
 @dataclass(frozen=True)
@@ -88,28 +100,31 @@ def find_median(costs: list[Cost]) -> Cost:
     return Cost(*(median(getattr(cost, name) for cost in costs) for name in ("seconds", "busy", "peak")))
 
 
-def prepare_network(job: object, scene: Path) -> Callable[[], None]:
-    """The chosen engine on as many patches as the job has, cut beforehand."""
-    runtime = job.open_runtime(job.kinds[0])  # type: ignore[attr-defined]
-    plan, device = job.plan, runtime.device  # type: ignore[attr-defined]
+def prepare_network(job: Any, scene: Path) -> Callable[[], object]:
+    """The chosen engine on as many patches as the job has, cut beforehand, by as many threads as it takes."""
+    runtime, plan = job.open_runtime(job.kinds[0]), job.plan
+    device, streams = runtime.device, getattr(runtime, "streams", 1)
     with rasterio.open(scene) as dataset:
         pixels = dataset.read(window=((0, plan.patch), (0, dataset.width)))
-    lefts = np.linspace(0, pixels.shape[2] - plan.patch, BATCH).astype(int)
-    patches = device.upload(np.stack([pixels[:, :, x : x + plan.patch] for x in lefts]))
-    device.download(runtime(patches))()
+    lefts = np.linspace(0, pixels.shape[2] - plan.patch, DIFFERENT_PATCHES).astype(int)
+    patches = [device.upload(pixels[None, :, :, x : x + plan.patch].copy()) for x in lefts]
+
+    def answer(number: int) -> None:
+        device.download(runtime(patches[number % len(patches)]))()
 
     def run() -> None:
-        for done in range(0, plan.patches, BATCH):
-            device.download(runtime(patches[: plan.patches - done]))()
+        with ThreadPoolExecutor(streams) as pool:
+            list(pool.map(answer, range(plan.patches)))
 
+    answer(0)
     return run
 
 
-def decode(job: object) -> None:
+def decode(job: Any) -> None:
     """Read every pixel of the scene once, in the order of rows, as the file's blocks lie."""
-    scene = job.scene  # type: ignore[attr-defined]
     from geoseg.raster.grid import Window
 
+    scene = job.scene
     step = scene.block_height
     with scene.open() as reader:
         for row in range(0, scene.grid.height, step):
@@ -157,12 +172,14 @@ class Bench:
             sys.executable, "-m", "geoseg", "infer", str(self.scene), "--model", self.model, "--device", "cpu",
             "--quiet", "--overwrite", *self.list_commands()[output],
         ]  # fmt: skip
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.root, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0, command
-        seconds = time.perf_counter() - start
-        return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        told = subprocess.run(
+            [sys.executable, "-c", WATCH, *command],
+            stdout=subprocess.PIPE,
+            cwd=self.root,
+            env=environment,
+            check=True,
+        )
+        return Cost(*json.loads(told.stdout))
 
     def measure(self, turns: int, outputs: tuple[str, ...]) -> Iterator[Row]:
         from geoseg.inference.job import plan_job
@@ -173,7 +190,8 @@ class Bench:
         options = InferOptions(model=self.model, device="cpu", mask=self.folder / "mask.tif", overwrite=True)
         job = plan_job([str(self.scene)], options)
         run_network = prepare_network(job, self.scene)
-        network, runs = [], {output: [] for output in outputs}  # type: ignore[var-annotated]
+        network: list[Cost] = []
+        runs: dict[str, list[Cost]] = {output: [] for output in outputs}
         for _ in range(turns):
             network.append(take_time(run_network))
             for output in outputs:
@@ -210,7 +228,7 @@ def main() -> None:
     sys.path.insert(0, str(wanted.root))
     from inference import write_model, write_scene
 
-    rows = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_model(folder / "resnet18")

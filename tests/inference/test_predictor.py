@@ -15,7 +15,7 @@ from runtimes import ask
 
 from geoseg.inference.predictor import AugmentedRuntime, Decision, Predictor, StripPixels
 from geoseg.inference.threads import CancelToken
-from geoseg.models.backends.base import Array, Device
+from geoseg.models.backends.base import Array, Device, DeviceMemoryError
 from geoseg.models.backends.host import HOST
 from geoseg.raster.coding import NODATA
 from geoseg.raster.plan import Plan, Strip
@@ -352,3 +352,37 @@ def cut_rows(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     first, stop = plan.rows_read(plan.strip_patches(strip))
     return values[:, first:stop], valid[first:stop]
+
+
+ROW = Plan(height=16, width=128, patch=16, overlap=0, strip_patch_rows=1)
+
+
+@dataclass(frozen=True)
+class Cramped:
+    """A runtime whose device holds only so many patches at a time."""
+
+    runtime: Computed
+    most: int
+
+    @property
+    def device(self) -> Device:
+        return self.runtime.device
+
+    def __call__(self, raw: Array) -> Array:
+        if len(raw) > self.most:
+            raise DeviceMemoryError("the GPU's memory does not hold one patch")
+        return self.runtime(raw)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 8])
+def test_a_batch_that_the_memory_does_not_hold_is_halved(most: int) -> None:
+    patches = np.stack([photo(16, 16, seed=seed) for seed in range(8)])
+    runtime = Computed(blurred)
+    predictor = Predictor(Cramped(runtime, most), ROW, Decision(1, 0.5), (0.0,) * 3, 8)
+    np.testing.assert_array_equal(predictor.predict(patches), runtime(patches))
+
+
+def test_a_memory_that_does_not_hold_one_patch_ends_the_run() -> None:
+    predictor = Predictor(Cramped(Computed(blurred), 0), ROW, Decision(1, 0.5), (0.0,) * 3, 8)
+    with pytest.raises(DeviceMemoryError, match="does not hold one patch"):
+        predictor.predict(photo(16, 16)[None])

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from geoseg.errors import GeosegError
 from geoseg.models.normalisation import Normalisation
 from geoseg.models.store import Model
 
@@ -38,14 +39,16 @@ class Device(Protocol):
     def download(self, values: Array) -> Callable[[], NDArray[Any]]:
         """Set out to fetch an array; the result waits until it is there."""
 
-    def has_memory_for(self, work: Callable[[], object]) -> bool:
-        """Try some work, and tell whether the device's memory was enough."""
+
+class DeviceMemoryError(GeosegError):
+    """The memory of a device does not hold so many patches at a time."""
 
 
 class Runtime(Protocol):
     """Raw patches (patch, band, row, col) in, probabilities (patch, channel, row, col) in float32 out.
 
-    The channels are the outputs that the card names: those of the classes first, then the separators.
+    The channels are the outputs that the card names: those of the classes first, then the separators. Where the device's memory
+    does not hold all patches at a time it raises DeviceMemoryError, and can be asked for fewer.
     """
 
     @property
