@@ -112,13 +112,8 @@ def test_looking_around_needs_none_of_it(arguments: tuple[str, ...]) -> None:
     assert geoseg(*arguments).returncode == 0
 
 
-def test_export_says_what_brings_the_client_of_earth_engine() -> None:
-    done = geoseg("export", "--bbox", "15,48,15.1,48.1", "--dry-run", missing=("ee", "googleapiclient"))
+def test_a_name_of_the_hub_says_what_brings_its_client() -> None:
+    done = geoseg("models", "show", "owner/model", missing=("huggingface_hub",))
     assert done.returncode == 2
-    assert done.stderr.strip() == (
-        'Error: export needs earthengine-api, which is not installed: pip install "geoseg[earthengine]"'
-    )
-    assert geoseg("export", "--list", missing=("ee", "googleapiclient")).returncode == 0
-    doctor = geoseg("doctor", missing=("ee", "googleapiclient"))
-    assert doctor.returncode == 0
-    assert 'geoseg[earthengine]"' in doctor.stdout
+    assert "neither a folder nor built in (default, sentinel2-builtup)" in done.stderr
+    assert done.stderr.strip().endswith('the hub is asked with huggingface_hub: pip install "geoseg[hub]"')

@@ -114,6 +114,13 @@ class GroupedOption(click.Option):
         self.group = group
 
 
+def add_option(
+    group: str, *flags: str, **attributes: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option of a command below a heading of its help."""
+    return click.option(*flags, cls=GroupedOption, group=group, **attributes)
+
+
 class GroupedCommand(click.Command):
     """A command whose help lists its options in groups, in the same order everywhere."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -37,17 +36,11 @@ def command(*, as_json: bool) -> None:
 
 def check_earth_engine() -> Iterator[MachineFinding]:
     """Whether credentials are there, as `geoseg export` would look for them; nobody is asked whether they hold."""
-    from geoseg.errors import INSTALL_EARTH_ENGINE, InputError
+    from gee.session import SCOPES, choose_project, find_credentials
+    from geoseg.errors import InputError
     from geoseg.workflows.doctor import MachineFinding
 
     topic, remedy = "Earth Engine", "for `geoseg export` alone: earthengine authenticate"
-    if find_spec("ee") is None:
-        yield MachineFinding(
-            topic, "not installed", "hint", f"for `geoseg export` alone: {INSTALL_EARTH_ENGINE}"
-        )
-        return
-    from gee.session import SCOPES, choose_project, find_credentials
-
     try:
         found = find_credentials(None, SCOPES["direct"])
         if found is None:

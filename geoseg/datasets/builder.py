@@ -17,8 +17,8 @@ from geoseg.datasets.options import Split
 from geoseg.datasets.schema import DATASET_FILE, Dataset, refuse_repeated, write_dataset
 from geoseg.errors import InputError
 from geoseg.io.access import lock_folder
+from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import replace_text
-from geoseg.io.layers import parse_layer_path
 from geoseg.io.staging import sweep_staging_folders
 from geoseg.parallel import WorkerPool, count_processors
 from geoseg.progress import track

@@ -13,6 +13,7 @@ from geoseg.errors import InputError
 from geoseg.inference.job import Job
 from geoseg.inference.resume import Journal
 from geoseg.models.backends.base import Runtime
+from geoseg.models.backends.host import count_streams
 from geoseg.parallel import find_memory_bytes
 from geoseg.progress import list_names
 
@@ -77,7 +78,8 @@ class PatchTimer:
         """How long the network will take for a whole scene."""
         shape, dtype = (1, len(job.scene.bands), job.plan.patch, job.plan.patch), job.scene.dtype
         if (shape, dtype) not in self.timed:
-            self.timed[shape, dtype] = time_patch(job.open_runtime(job.kinds[0]), shape, dtype)
+            runtime = job.open_runtime(job.kinds[0])
+            self.timed[shape, dtype] = time_patch(runtime, shape, dtype) / runtime.streams
         return self.timed[shape, dtype] * job.plan.patches / len(job.kinds)
 
 
@@ -101,11 +103,12 @@ def estimate_memory(job: Job) -> int:
 
 
 def estimate_network_memory(job: Job) -> int:
-    """What the layers of a network take of the machine's memory while it looks at a patch."""
+    """What the layers of a network take of the machine's memory while it looks at a patch in each stream."""
     kind, patch = job.kinds[0], job.plan.patch
     if kind.device != "cpu":
         return 0
-    return patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
+    streams = 1 if kind.engine == "torch" else count_streams(patch, job.raw_patches.many)
+    return streams * patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
 
 
 def refuse_too_large_job(job: Job, processes: int = 1) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from pyproj import CRS
 from rasterio.warp import transform_bounds
 
+from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs
 from geoseg.reports.layers import AREA_UNITS, Colors, RasterLayer, find_area_column, read_colors
 from geoseg.reports.page import read_asset, write_json
@@ -108,11 +109,14 @@ def encode_shapes(shapes: NDArray[np.object_], steps: float) -> list[list[list[l
     return encoded
 
 
-def describe_buildings(frame: gpd.GeoDataFrame) -> Mapping[str, Any]:
-    """Footprints as columns: rings, area, confidence and class."""
+def describe_buildings(frame: gpd.GeoDataFrame, known: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Footprints as columns: rings, area, confidence and class; `known` classes keep their order and colours.
+
+    Without them the classes that occur are put in order.
+    """
     shapes, steps = move_to_map(frame)
     kinds = frame["class"].astype(str) if "class" in frame else np.full(len(frame), "building")
-    classes = sorted(set(kinds))
+    classes = [*known, *sorted(set(kinds) - set(known))]
     confidence = None
     if "confidence" in frame and frame["confidence"].notna().any():
         confidence = [
@@ -147,8 +151,9 @@ def make_map_data(
     regions: gpd.GeoDataFrame | None,
     images: Sequence[WebImage],
     attribution: str,
+    classes: Sequence[ClassEntry] = (),
 ) -> dict[str, Any]:
-    """All that the map draws."""
+    """All that the map draws; `classes` that a model knows are shown in their own colours."""
     shapes, steps = move_to_map(buildings)
     bounds = images[0].corners if images else find_corners(LONLAT, find_bounds(shapes, regions))
     return {
@@ -156,11 +161,12 @@ def make_map_data(
         "scale": steps,
         "bounds": bounds,
         "images": [image.to_json() for image in images],
-        "buildings": describe_buildings(buildings),
+        "buildings": (described := describe_buildings(buildings, [entry.name for entry in classes])),
+        "coloring": "class" if len(described["classes"]) > 1 else "one",
         "regions": describe_regions(regions),
         "ramp": make_ramp(),
         "areas": AREA_LIMITS_M2,
-        "classColors": CLASS_COLORS,
+        "classColors": [*(entry.color for entry in classes), *CLASS_COLORS] if len(classes) > 1 else CLASS_COLORS,
         "attribution": attribution,
         "words": {
             "area": "Area", "confidence": "Confidence", "class": "Class", "corners": "Corners",

@@ -317,7 +317,7 @@ def check_infer_outputs(
 def check_against(against: str, out: Path | None) -> None:
     """Refuse early what footprints cannot be compared with."""
     from geoseg.footprints.vector_files import open_vector_file
-    from geoseg.io.layers import parse_layer_path
+    from geoseg.io.addresses import parse_layer_path
 
     if not out:
         raise InputError(f"`against` {against}: compares footprints; give `out` buildings.gpkg as well")

@@ -31,8 +31,7 @@ from geoseg.inference.pipeline import (
 )
 from geoseg.inference.resume import Journal, StripFiles, split_into_runs
 from geoseg.inference.threads import CancelToken
-from geoseg.io.addresses import find_local_file
-from geoseg.io.layers import parse_layer_path
+from geoseg.io.addresses import find_local_file, parse_layer_path
 from geoseg.models.card import Card
 from geoseg.models.store import find_model, list_builtin_models
 from geoseg.progress import track

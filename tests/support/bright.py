@@ -15,6 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from geoseg.models.onnx_card import CARD_KEY
+from geoseg.raster.palette import ClassEntry
 
 ENGINE = {"engine": "openvino", "precision": "fp32", "device": "cpu"}
 BOX = (slice(30, 60), slice(20, 70))
@@ -23,21 +24,48 @@ BOX = (slice(30, 60), slice(20, 70))
 
 def write_bright_model(folder: Path, **changes: Any) -> Path:
     """The network as an ONNX file of one 1 x 1 convolution, with its card inside."""
+    return write_pixel_model(
+        folder / "bright.onnx", [[4.0, 4.0, 4.0]], [0.0], **{"name": "bright", **changes}
+    )
+
+
+ROOFS = (
+    ClassEntry("background", "#000000"),
+    ClassEntry("red roof", "#d7301f"),
+    ClassEntry("green roof", "#31a354"),
+    ClassEntry("blue roof", "#2b8cbe"),
+)
+
+
+def write_color_model(folder: Path) -> Path:
+    """A network of several classes: roofs by their colour; what has none is background."""
+    kernel = [[0.0, 0.0, 0.0], [4.0, -2.0, -2.0], [-2.0, 4.0, -2.0], [-2.0, -2.0, 4.0]]
+    about = {"name": "colours", "classes": ROOFS, "activation": "softmax", "min_area_m2": 4.0}
+    return write_pixel_model(folder / "colours.onnx", kernel, [2.0, 0.0, 0.0, 0.0], **about)
+
+
+def write_pixel_model(
+    path: Path, kernel: Sequence[Sequence[float]], bias: Sequence[float], **changes: Any
+) -> Path:
+    """An ONNX file of one 1 x 1 convolution, with a card inside: the answer to a pixel depends on that pixel alone."""
     pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper, save
 
-    size = ["batch", 3, "rows", "cols"]
+    weights = np.array(kernel, np.float32)[..., None, None]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "kernel"], ["logits"])],
-        "bright",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, size)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, "rows", "cols"])],
-        [numpy_helper.from_array(np.full((1, 3, 1, 1), 4.0, np.float32), "kernel")],
+        [helper.make_node("Conv", ["image", "kernel", "bias"], ["logits"])],
+        path.stem,
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "rows", "cols"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(weights), "rows", "cols"])],
+        [
+            numpy_helper.from_array(weights, "kernel"),
+            numpy_helper.from_array(np.array(bias, np.float32), "bias"),
+        ],
     )
     document = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    document.metadata_props.add(key=CARD_KEY, value=card(**{"name": "bright", **changes}).to_json())
-    save(document, folder / "bright.onnx")
-    return folder / "bright.onnx"
+    document.metadata_props.add(key=CARD_KEY, value=card(**changes).to_json())
+    save(document, path)
+    return path
 
 
 def draw_picture(
