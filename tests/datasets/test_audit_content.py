@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.datasets.audit import content
 from geoseg.datasets.audit.charts import count_tenths
 from geoseg.datasets.audit.clouds import find_cloud
 from geoseg.datasets.audit.content import (
@@ -223,7 +222,8 @@ def test_a_quarter_of_a_million_images_are_searched_for_samples_in_seconds() -> 
     start = time.process_time()
     best = choose_richest(AuditResult(dataset, tuple(looks), ()))
     assert best == [[0, 1], [123_456, 0], []]
-    assert len(list_worst(looks, 255)) == content.MOST_LISTED
+    most = ContentLimits().listed
+    assert len(list_worst(looks, 255, most)) == most
     assert time.process_time() - start < 20
 
 
