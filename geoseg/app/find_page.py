@@ -31,7 +31,7 @@ from geoseg.app.scenes import (
     UPLOAD_SUFFIXES,
     SceneFile,
     describe_scene,
-    draw_example,
+    find_example,
     open_allowed_path,
     store_upload,
 )
@@ -84,7 +84,7 @@ def show_source(state: PageState, options: AppOptions) -> None:
     choices = [EXAMPLE, UPLOAD, *([PATH] if options.allow else [])]
     source = st.radio("Image", choices, format_func=SOURCES.__getitem__, key="source", bind="query-params")
     if source == EXAMPLE:
-        take_source(state, EXAMPLE, draw_example)
+        take_source(state, EXAMPLE, find_example)
     elif source == UPLOAD:
         file = st.file_uploader(
             f"GeoTIFF, JPEG or PNG, up to {options.upload_mb:,} MB and {options.most_mpx:,} megapixels",
