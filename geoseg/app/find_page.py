@@ -13,8 +13,8 @@ import streamlit as st
 
 from geoseg.app.downloads import DOWNLOADS, Download, Shown
 from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
-from geoseg.app.map_component import show_map
-from geoseg.app.maps import make_images, make_map
+from geoseg.app.map_component import ask_known, show_map
+from geoseg.app.maps import leave_out_images, make_images, make_map
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.regions import (
     AREA_ALIASES,
@@ -217,7 +217,8 @@ def show_results(state: PageState) -> None:
     regions = "" if table is None else f"{len(table)} {table.total_bounds}"
     shown = f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}"
     version, classes = state.count_version(shown), run.card.classes[1:]
-    show_map(make_map(state.run.folder.name, version, view, table, state.images, classes), "map")
+    data = make_map(state.run.folder.name, version, view, table, state.images, classes)
+    show_map(leave_out_images(data, ask_known("map")), "map")
     if state.regions_error:
         st.error(state.regions_error)
     show_regions(state, table)
