@@ -206,6 +206,13 @@ def format_years(source: Source) -> str:
     metavar="HOURS",
     help="Give up after.",
 )
+@add_option(
+    RESOURCES,
+    "--tile",
+    type=int,
+    metavar="PIXELS",
+    help="Largest side of a tile, or of a file of a batch task.  [default: 1024 for composites, 8192 for tasks]",
+)
 @add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace files that were made with other settings.")
 @add_option(OUTPUTS, "--dry-run", is_flag=True, help="Only say what it would take: tiles, bytes, requests.")
 @add_option(
@@ -399,6 +406,7 @@ def plan_exports(options: dict[str, Any], request: ExportRequest) -> list[Export
         options["workers"],
         options["hours"],
         options["overwrite"],
+        options["tile"],
     )
     areas = list(area.zones.values()) if options["split_zones"] else [area]
     exports = []

@@ -19,7 +19,8 @@ from rasterio.windows import from_bounds
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.layers import is_vector_file, parse_layer_path, read_layer
+from geoseg.io.addresses import is_vector_file, parse_layer_path
+from geoseg.io.layers import read_layer
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.display import stretch_values

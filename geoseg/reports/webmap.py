@@ -6,6 +6,8 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from string import Template
 from typing import Any
 
 import geopandas as gpd
@@ -20,6 +22,7 @@ from rasterio.warp import transform_bounds
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs
 from geoseg.reports.layers import AREA_UNITS, Colors, RasterLayer, find_area_column, read_colors
+from geoseg.reports.page import read_asset, write_json
 from geoseg.reports.plot import AREA_LIMITS_M2, CLASS_COLORS
 from geoseg.reports.view import Bounds, View
 
@@ -31,6 +34,7 @@ PICTURE_SIDE = 2000
 WEBP_QUALITY, WEBP_METHOD = 80, 2
 """Twice as fast as Pillow's own method, and a fiftieth larger."""
 RAMP_COLORS = 9
+FRAME_HEIGHT = 480
 
 
 @dataclass(frozen=True)
@@ -178,3 +182,23 @@ def find_bounds(shapes: NDArray[np.object_], regions: gpd.GeoDataFrame | None) -
             west, south, east, north = map(float, shapely.total_bounds(each))
             return west, south, east, north
     return -180.0, -85.0, 180.0, 85.0
+
+
+def make_map_frame(
+    buildings: gpd.GeoDataFrame,
+    regions: gpd.GeoDataFrame | None = None,
+    images: Sequence[WebImage] = (),
+    height: int = FRAME_HEIGHT,
+) -> str:
+    """The map of footprints in a page that is not ours, such as a notebook: a frame with all it needs in itself."""
+    page = Template(read_asset("frame.html")).substitute(
+        leaflet_css=read_asset("leaflet.css"),
+        leaflet_js=read_asset("leaflet.js"),
+        map_css=read_asset("map.css"),
+        map_js=read_asset("map.js"),
+        data=write_json(make_map_data(buildings, regions, images, "")),
+    )
+    return (
+        f'<iframe srcdoc="{escape(page)}" style="width:100%;height:{height}px;border:0;border-radius:8px" '
+        'sandbox="allow-scripts" title="Map of the buildings"></iframe>'
+    )

@@ -34,8 +34,8 @@ from geoseg.footprints.write.geopackage import CHANGES, REGION_CHANGES, check_re
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, write_layers
 from geoseg.footprints.write.reading import read_written_layer
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
-from geoseg.io.layers import parse_layer_path
 from geoseg.raster.grid import find_transformer
 from geoseg.regions.change import OUTSIDE, AreaChange, estimate_change, pair_answers
 from geoseg.regions.points import read_points

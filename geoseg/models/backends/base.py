@@ -54,6 +54,10 @@ class Runtime(Protocol):
     @property
     def device(self) -> Device: ...
 
+    @property
+    def streams(self) -> int:
+        """How many threads may call it at a time, each with a batch of its own."""
+
     def __call__(self, raw: Array) -> Array: ...
 
 
@@ -71,11 +75,15 @@ class RuntimeKind:
 
 @dataclass(frozen=True)
 class RawPatches:
-    """The patches a runtime is fed: their side in pixels, their type and how they are normalised."""
+    """The patches a runtime is fed: their side in pixels, their type and how they are normalised.
+
+    Of `many` each core of a CPU takes one of its own; of few all cores share one.
+    """
 
     side: int
     dtype: str
     normalisation: Normalisation
+    many: bool = False
 
 
 class Backend(Protocol):

@@ -87,6 +87,8 @@ class TorchDevice:
 class TorchRuntime:
     """A torch module on a device."""
 
+    streams = 1  # a GPU goes on while Python does, and torch shares a CPU out by itself
+
     def __init__(
         self, network: nn.Module, normalise: Normaliser, device: TorchDevice, precision: Precision = "fp32"
     ) -> None:
