@@ -233,9 +233,8 @@ def show_interval(state: PageState, views: Views, view: FootprintView) -> None:
     survey = state.survey
     if survey is None or not survey.done:
         if not views.has_interval:
-            st.caption(
-                "No interval of the area: the model's card holds no sample of its errors. *Sample points* (above) gives one."
-            )
+            remedy = " *Sample points* (above) gives one." if views.run.scene.is_placed else ""
+            st.caption(f"No interval of the area: the model's card holds no sample of its errors.{remedy}")
         return
     try:
         numbers = describe_estimate(views.run, view, survey)
