@@ -230,8 +230,8 @@ def show_results(state: PageState) -> None:
 
 def show_interval(state: PageState, views: Views, view: FootprintView) -> None:
     """The built-up area by the points that were answered, where there are some, or how to come by it."""
-    survey = state.survey
-    if survey is None or not survey.done:
+    survey = state.own_survey
+    if survey is None:
         if not views.has_interval:
             remedy = " *Sample points* (above) gives one." if views.run.scene.is_placed else ""
             st.caption(f"No interval of the area: the model's card holds no sample of its errors.{remedy}")
@@ -272,7 +272,8 @@ def find_regions(state: PageState, view: FootprintView, run: FinishedRun) -> gpd
         path = write_drawn_regions(rings, state.session.folder)
     if path is None:
         return None
-    samples = state.survey.path if state.survey and state.survey.is_complete else None
+    survey = state.own_survey
+    samples = survey.path if survey and survey.is_complete else None
     try:
         return count_in_regions(view, path, run, samples)
     except GeosegError as error:

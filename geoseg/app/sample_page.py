@@ -116,7 +116,7 @@ def take_answer(state: PageState, survey: PointSurvey) -> None:
 def show_figures(state: PageState, survey: PointSurvey) -> None:
     """The built-up area by the answers so far, when it is asked for: it takes a second."""
     run, views = state.finished, state.views
-    if run is None or views is None or not survey.done:
+    if run is None or views is None or state.own_survey is None:
         return
     if st.toggle("Show the built-up area by these points"):
         try:
