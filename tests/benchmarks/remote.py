@@ -1,6 +1,6 @@
 """How fast a scene is read over HTTP, in strips as `geoseg infer` reads it, over the time that the line needs for the bytes.
 
-    python tests/benchmarks/remote.py [--size 8192] [--latency 0.05] [--rate 4e6]
+    python tests/benchmarks/remote.py [--size 4096] [--latency 0.05] [--rate 4e6]
 
 A server on this machine answers each request after the latency, and sends no faster than the rate (bytes a second) in all.
 The pixels must be those of the file on disk. "One download": the whole file in one request, by the same server in the same run.
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, default=8192)
+    parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--latency", type=float, default=0.05)
     parser.add_argument("--rate", type=float, default=4e6)
     given = parser.parse_args()
