@@ -33,7 +33,7 @@ def number_items(counts: Ints) -> Ints:
     return np.arange(counts.sum()) - np.repeat(find_starts(counts), counts)
 
 
-def make_offsets(counts: Ints) -> Ints:
+def make_offsets(counts: Ints | Flags) -> Ints:
     """Row boundaries, one more than there are rows, as shapely's ragged arrays want them."""
     return np.concatenate([[0], np.cumsum(counts)])
 

@@ -25,7 +25,8 @@ from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.layers import ignore_ring_warnings, parse_layer_crs, parse_layer_path, refuse_far_coordinates
+from geoseg.io.addresses import parse_layer_path
+from geoseg.io.layers import ignore_ring_warnings, parse_layer_crs, refuse_far_coordinates
 from geoseg.io.trust import check_vector_source
 from geoseg.raster.grid import WGS84, Grid, format_crs
 from geoseg.records import parse_json

@@ -1,4 +1,4 @@
-"""Where pixels come from, on disk or on the web, and the state of the file there."""
+"""Where pixels and polygons come from: files on disk and layers in them, addresses on the web, and the state of a file there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from geoseg.errors import hide_secrets
 
 WEB_ADDRESS = re.compile(r"(?:/vsicurl/)?(?P<address>https?://.+)", re.IGNORECASE)
 PATIENCE_S = 20
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
 STATE_HEADERS = ("ETag", "Last-Modified", "Content-Range", "Content-Length")
 
 
@@ -49,3 +50,17 @@ def ask_server(address: str) -> Sequence[str]:
             return [f"{name}: {answer.headers[name]}" for name in STATE_HEADERS if answer.headers[name]]
     except (OSError, HTTPException, ValueError):
         return []
+
+
+def is_vector_file(source: str) -> bool:
+    """Whether a file (or `file:layer`) holds polygons, by its name."""
+    return parse_layer_path(source)[0].suffix.lower() in VECTOR_SUFFIXES
+
+
+def parse_layer_path(source: str) -> tuple[Path, str | None]:
+    """The two halves of `file:layer`; the layer is none if the whole is a file."""
+    whole, (file, _, layer) = Path(source), source.rpartition(":")
+    # The colon of a drive (C:) or an address (https://host:80/) follows no file's name, or a path follows it.
+    if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
+        return whole, None
+    return Path(file), layer

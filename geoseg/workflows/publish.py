@@ -27,8 +27,9 @@ from geoseg.footprints.write.formats import set_gdal_options
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.access import Output, check_folder, check_outputs
+from geoseg.io.addresses import VECTOR_SUFFIXES, parse_layer_path
 from geoseg.io.atomic import Delivery, describe_command, explain_write_errors, find_own_files, replace_file
-from geoseg.io.layers import VECTOR_SUFFIXES, parse_layer_crs, parse_layer_path, read_days, read_layer
+from geoseg.io.layers import parse_layer_crs, read_days, read_layer
 from geoseg.progress import track
 from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_duplicates
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
