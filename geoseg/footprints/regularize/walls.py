@@ -158,7 +158,7 @@ def change_until_settled(walls: Walls, change: Callable[[Walls], Walls]) -> Wall
 
     Most arcs are settled after a few rounds: the others are then changed without them.
     """
-    settled = []
+    settled: list[Walls] = []
     while True:
         changed = change(walls)
         moved = (changed.per_arc < walls.per_arc)[changed.arc]

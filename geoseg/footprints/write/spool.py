@@ -243,7 +243,7 @@ def make_arrow_schema(names: Sequence[str], columns: Sequence[Column]) -> pa.Sch
 def make_arrow_batch(frame: gpd.GeoDataFrame, schema: pa.Schema) -> pa.RecordBatch:
     """A frame's rows in the types of a schema."""
     values = [
-        pa.array(frame[name].array, type=schema.field(name).type, from_pandas=True)
+        pa.array(np.asarray(frame[name]), type=schema.field(name).type, from_pandas=True)
         for name in schema.names[:-1]
     ]
     shapes = pa.array(shapely.to_wkb(frame.geometry.array, include_srid=False), type=pa.binary())
