@@ -6,9 +6,6 @@ On Debian and Ubuntu: apt-get install --no-install-recommends python3-qgis
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import shapely
 from layers import GRID, LONLAT, UTM33, footprints, scattered, write, write_raster
 from PIL import Image
 from pyproj import CRS
+from qgis_python import ask_qgis, is_qgis_there
 
 from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.write.geopackage import add_region_layer
@@ -28,7 +26,6 @@ from geoseg.regions.statistics import RegionStatistics
 from geoseg.workflows.compare import compare_footprints
 from geoseg.workflows.options import CompareOptions
 
-PYTHON = os.environ.get("GEOSEG_QGIS_PYTHON", "/usr/bin/python3")
 PROBE = Path(__file__).parents[2] / "support" / "qgis_probe.py"
 SIZES = [
     "small: under 50 m²",
@@ -38,24 +35,11 @@ SIZES = [
 ]
 
 
-def ask(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    surroundings = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    surroundings.pop("PYTHONPATH", None)
-    return subprocess.run(
-        [PYTHON, *arguments], check=False, capture_output=True, text=True, env=surroundings, timeout=120
-    )
-
-
-@cache
-def there_is_a_qgis() -> bool:
-    return Path(PYTHON).exists() and ask(["-c", "import qgis.core"]).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not there_is_a_qgis(), reason="no QGIS here (Debian: python3-qgis)")
+pytestmark = pytest.mark.skipif(not is_qgis_there(), reason="no QGIS here (Debian: python3-qgis)")
 
 
 def seen(footprints: Path, *tables: str, project: str = "", picture: str = "") -> dict[str, Any]:
-    run = ask([str(PROBE), str(footprints), project, picture, *tables])
+    run = ask_qgis([str(PROBE), str(footprints), project, picture, *tables])
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return found
