@@ -70,8 +70,10 @@ def advance_bar(moving: Any, amount: float) -> None:
 
 
 @contextmanager
-def show_lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[Advance]:
-    """A plain line at most every half minute."""
+def show_lines(
+    what: str, total: float, unit: str, done: float = 0, pause_s: float = SECONDS_PER_LINE
+) -> Iterator[Advance]:
+    """A plain line now and then."""
     written = started = time.monotonic()
     first, whole = done, total
 
@@ -79,7 +81,7 @@ def show_lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[
         nonlocal done, whole, written
         done, whole = done + amount, total or whole
         now = time.monotonic()
-        if now - written >= SECONDS_PER_LINE and done > first:
+        if now - written >= pause_s and done > first:
             written = now
             rate = (done - first) / (now - started)
             click.echo(format_progress(what, unit, (min(done, whole), whole), rate, note), err=True)
@@ -90,7 +92,7 @@ def show_lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[
 def format_progress(what: str, unit: str, parts: tuple[float, float], rate: float, note: str) -> str:
     """How a task stands, in a line."""
     done, whole = parts
-    digits = 0 if whole >= MANY else 1
+    digits = 0 if whole >= MANY or done % 1 == whole % 1 == 0 else 1
     amounts = f"{done:,.{digits}f} of {whole:,.{digits}f} {unit}, {rate:,.2f} {unit}/s"
     left = timedelta(seconds=round((whole - done) / rate))
     return f"{what}: {done / whole:.0%}, {amounts}, {left} left" + (f", {note}" if note else "")
@@ -110,6 +112,13 @@ class GroupedOption(click.Option):
     def __init__(self, *arguments: Any, group: str = "", **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
         self.group = group
+
+
+def add_option(
+    group: str, *flags: str, **attributes: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option of a command below a heading of its help."""
+    return click.option(*flags, cls=GroupedOption, group=group, **attributes)
 
 
 class GroupedCommand(click.Command):
@@ -161,9 +170,14 @@ class ConsoleHandler(logging.Handler):
 class ConsoleReporter:
     """Shows tasks on stderr: as a bar on a terminal, else as plain lines."""
 
+    def __init__(self, pause_s: float = SECONDS_PER_LINE) -> None:
+        self.pause_s = pause_s
+
     def task(self, what: str, total: float, unit: str, done: float) -> AbstractContextManager[Advance]:
-        show = show_bar if sys.stderr.isatty() else show_lines
-        return show(what, total, unit, done)
+        """Show a task that begins."""
+        if sys.stderr.isatty():
+            return show_bar(what, total, unit, done)
+        return show_lines(what, total, unit, done, self.pause_s)
 
 
 @contextmanager
@@ -210,7 +224,7 @@ def stop_when_terminated() -> Iterator[None]:
 
 def print_result(summary: Mapping[str, Any], as_json: bool, lines: str) -> None:
     """Give the outcome of a command on stdout: `lines` for people, the summary for programs."""
-    click.echo(json.dumps(summary, indent=2) if as_json else lines)
+    click.echo(json.dumps(summary, indent=2) if as_json else show_flags(lines, list_flags()))
 
 
 def wrap_command(run: Callable[P, None]) -> Callable[..., None]:

@@ -56,7 +56,13 @@ class LazyGroup(CommandGroup):
 )
 @click.version_option(__version__, prog_name="geoseg")
 def geoseg() -> None:
-    """Building footprints and trustworthy areas from large GeoTIFFs."""
+    """Building footprints and trustworthy areas from large GeoTIFFs.
+
+    \b
+    Examples:
+      geoseg infer scene.tif --out buildings.gpkg
+      geoseg app
+    """
 
 
 def main() -> None:

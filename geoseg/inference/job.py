@@ -272,10 +272,14 @@ def sample_scene(scene: Scene) -> Pixels:
         return reader.sample()
 
 
+LARGEST_LIKELY_PATCH = 1024
+"""Networks on larger patches are not loaded before it is known that the machine's memory holds them."""
+
+
 def open_likely_runtime(loaded: LoadedModel, scene: Scene, plan: Plan) -> None:
     """Make ready what will run most scenes, those on the model's own scale, while this one is looked at."""
     card, kind = loaded.model.card, loaded.kinds[0]
-    is_likely = card.scaling.stretch != "always" and plan.patch == card.patch
+    is_likely = card.scaling.stretch != "always" and plan.patch == card.patch <= LARGEST_LIKELY_PATCH
     if is_likely and kind.device == "cpu" and not loaded.place:
         loaded.open_runtime(make_raw_patches(scene, plan, make_fixed_normalisation(card)), kind)
 

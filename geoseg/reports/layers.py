@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,6 +88,10 @@ def open_layer(source: object) -> Layer:
     """A layer by its file, `file:layer`, or as geopandas holds it."""
     if isinstance(source, gpd.GeoDataFrame):
         return make_polygon_layer("polygons", source[source.geom_type.isin(POLYGON_TYPES)])
+    if not isinstance(source, str | PathLike):
+        raise InputError(
+            f"a layer is a file or a GeoDataFrame, not a {type(source).__name__}; give several one after the other"
+        )
     if is_vector_file(str(source)):
         path, layer = parse_layer_path(str(source))
         return make_polygon_layer(str(source), read_polygons(path, layer))

@@ -304,6 +304,15 @@ class CompareOptions(Options):
         group=INPUTS,
         metavar="FILE",
     )
+    samples_a: Path | None = define_option(
+        None,
+        "Points of `geoseg sample` as they were answered for A's date; with --samples-b, the change has an interval.",
+        group=INPUTS,
+        metavar="POINTS",
+    )
+    samples_b: Path | None = define_option(
+        None, "A copy of the same points, answered for B's date.", group=INPUTS, metavar="POINTS"
+    )
     same_iou: float = define_option(
         0.5,
         "Overlap (IoU) from which two outlines are the same building, unchanged. Higher values find extensions, where "
