@@ -102,20 +102,24 @@ def find_median(costs: list[Cost]) -> Cost:
 
 
 def prepare_network(job: Any, scene: Path) -> Callable[[], object]:
-    """The chosen engine on as many patches as the job has, cut beforehand, by as many threads as it takes."""
+    """The chosen engine on as many patches as the job has, cut beforehand, in batches and by as many threads as it takes."""
+    from geoseg.inference.predictor import find_largest_batch
+
     runtime, plan = job.open_runtime(job.kinds[0]), job.plan
     device, streams = runtime.device, getattr(runtime, "streams", 1)
+    batch = 1 if device.name == "cpu" else find_largest_batch(runtime, plan, 3, "uint8")
     with rasterio.open(scene) as dataset:
         pixels = dataset.read(window=((0, plan.patch), (0, dataset.width)))
-    lefts = np.linspace(0, pixels.shape[2] - plan.patch, DIFFERENT_PATCHES).astype(int)
-    patches = [device.upload(pixels[None, :, :, x : x + plan.patch].copy()) for x in lefts]
+    lefts = np.linspace(0, pixels.shape[2] - plan.patch, max(batch, DIFFERENT_PATCHES)).astype(int)
+    cut = np.stack([pixels[:, :, x : x + plan.patch] for x in lefts])
+    batches = [device.upload(cut[i : i + batch]) for i in range(0, len(cut) - batch + 1, batch)]
 
     def answer(number: int) -> None:
-        device.download(runtime(patches[number % len(patches)]))()
+        device.download(runtime(batches[number % len(batches)]))()
 
     def run() -> None:
         with ThreadPoolExecutor(streams) as pool:
-            list(pool.map(answer, range(plan.patches)))
+            list(pool.map(answer, range(-(-plan.patches // batch))))
 
     answer(0)
     return run
