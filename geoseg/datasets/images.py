@@ -27,6 +27,7 @@ from geoseg.errors import InputError
 from geoseg.raster.bands import Band, match_bands
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.source import describe_gdal_error, make_rasterio_crs, open_raster, replace_raster
+from geoseg.records import ARRAY_ERRORS
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".npy")
 BLOCK_SIZE = 512
@@ -104,7 +105,7 @@ def load_array(path: Path) -> NDArray[Any]:
     """A .npy file as (band, row, col), left on disk until it is read."""
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except ARRAY_ERRORS as error:
         raise InputError(f"{path}: not an array that can be read ({error})") from error
     if values.ndim not in (2, 3):
         raise InputError(f"{path}: has {values.ndim} axes; it must be (row, col) or (band, row, col)")

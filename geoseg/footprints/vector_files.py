@@ -173,7 +173,7 @@ def explain_read_errors(name: str) -> Iterator[None]:
     try:
         with ignore_ring_warnings():
             yield
-    except (*READ_ERRORS, pyarrow.ArrowInvalid) as error:
+    except (*READ_ERRORS, pyarrow.ArrowException) as error:
         raise InputError(f"{name}: not a vector file that can be read ({error})") from error
 
 

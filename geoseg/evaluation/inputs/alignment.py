@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import numpy as np
 import rasterio.shutil
 from affine import Affine
 from pyproj import CRS
@@ -16,6 +15,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 
+from geoseg.datasets.images import load_array
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
 from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, make_rasterio_crs, open_raster
@@ -42,7 +42,7 @@ def is_georeferenced(path: Path) -> bool:
 def read_shape(path: Path) -> tuple[int, int]:
     """Height and width of a raster or an array."""
     if path.suffix == ARRAY:
-        height, width = np.load(path, mmap_mode="r").shape[-2:]
+        height, width = load_array(path).shape[-2:]
         return int(height), int(width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -83,8 +83,7 @@ def write_vrt(path: Path, out: Path) -> Path:
 
 def write_array_raster(path: Path, out: Path) -> Path:
     """A GeoTIFF of a NumPy array (band, row, col) or (row, col)."""
-    values = np.load(path)
-    values = values if values.ndim == 3 else values[None]
+    values = load_array(path)
     out = out.with_name(f"{out.name}.tif")
     count, height, width = values.shape
     profile = {
