@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -211,4 +211,15 @@ def lock_private_folder(folder: Path) -> Iterator[None]:
         make_private_folder(folder)
     with lock_folder(folder):
         sweep_staging_folders(folder)
-        yield
+        try:
+            yield
+        except BaseException:
+            remove_if_bare(folder)
+            raise
+
+
+def remove_if_bare(folder: Path) -> None:
+    """Take a folder away in which there is nothing but locks."""
+    with suppress(OSError):
+        if all(path.name.endswith(LOCK_FILE) for path in folder.iterdir()):
+            remove_folder(folder)

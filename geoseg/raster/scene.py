@@ -214,6 +214,7 @@ def open_scene(
         refuse_empty(dataset, name)
         refuse_unusable_colors(dataset, name)
         grid = read_grid(dataset, name, assume_crs, pixel)
+        refuse_sizeless(grid, name)
         return describe_scene(dataset, source, name, files, grid, on_read_error)
 
 
@@ -274,6 +275,15 @@ def list_parts(dataset: Any) -> tuple[str, ...]:
     if dataset.driver != "VRT" or dataset.name.startswith("<"):
         return ()
     return tuple(each for each in dataset.files if not each.endswith(NOTES_SUFFIX))
+
+
+def refuse_sizeless(grid: Grid, name: str) -> None:
+    """Refuse a place where pixels have no size: there is no such place, or a scale that no number holds."""
+    if not 0 < grid.gsd_m < float("inf"):
+        raise InputError(
+            f"{name}: its pixels are {grid.gsd_m:g} m large where it says that it lies; its georeference is wrong: set it anew "
+            "with rio edit-info --transform"
+        )
 
 
 def refuse_empty(dataset: Any, name: str) -> None:

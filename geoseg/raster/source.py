@@ -92,7 +92,12 @@ def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
         reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
         raise InputError(f"{name}: not a raster that can be read {reason}") from error
     with dataset:
-        yield dataset
+        try:
+            yield dataset
+        except (RasterioError, CPLE_BaseError) as error:
+            raise InputError(
+                f"{name}: cannot be read ({describe_gdal_error(error)}); the file is damaged: get it again"
+            ) from error
 
 
 def open_quietly(source: str | Path, **options: Any) -> Any:
@@ -183,7 +188,7 @@ def read_camera(dataset: Any, name: str) -> PixelSize | None:
     return PixelSize(metres, is_known=True)
 
 
-def read_crs(dataset: Any, name: str, assume_crs: str | None) -> CRS:
+def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
     if assume_crs is not None:
         return parse_crs(assume_crs, "`assume_crs`")
     if dataset.crs is None or not dataset.crs.to_wkt():

@@ -267,14 +267,17 @@ def make_sortable(
     columns["source_id"], columns[SOURCE] = numbers, [Path(file.name).name] * len(frame)
     columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
     columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
-    return pa.table([make_column(columns[field.name], field.type) for field in spooled], schema=spooled)
+    return pa.table([make_column(columns[field.name], field, file.name) for field in spooled], schema=spooled)
 
 
-def make_column(values: Any, kind: pa.DataType) -> pa.Array:
+def make_column(values: Any, field: pa.Field, file: str) -> pa.Array:
     """Values in the type of their column."""
-    if isinstance(values, pa.Array):
-        return values.cast(kind) if values.type != kind else values
-    return pa.array(values, type=kind, from_pandas=True)
+    try:
+        if isinstance(values, pa.Array):
+            return values.cast(field.type) if values.type != field.type else values
+        return pa.array(values, type=field.type, from_pandas=True)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise InputError(f"{file}: its column {field.name} does not hold {field.type} ({error})") from error
 
 
 def write_rows(rows: Iterator[pa.Table], file: PublishedFile, schema: PublishedSchema) -> None:

@@ -208,7 +208,7 @@ def work(task: dict) -> int:
 
 def redirect(log: str) -> None:
     """Let all that is said go to a file, and nothing be heard."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(file, 1)
     os.dup2(file, 2)
