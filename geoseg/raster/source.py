@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
+from geoseg.io.addresses import BUSY_CODES, PATIENCE_S, WAITS_S, is_remote
 from geoseg.io.atomic import replace_file
 from geoseg.io.trust import (
     RASTER_DRIVERS,
@@ -42,6 +44,16 @@ from geoseg.raster.grid import PICTURE_TRANSFORM, Grid, PixelSize, Window, make_
 log = logging.getLogger(__name__)
 
 OPENING = Lock()
+
+WEB_OPTIONS = {
+    "GDAL_HTTP_MAX_RETRY": str(len(WAITS_S)),
+    "GDAL_HTTP_RETRY_DELAY": str(WAITS_S[0]),
+    "GDAL_HTTP_RETRY_CODES": ",".join(map(str, BUSY_CODES)),
+    "GDAL_HTTP_CONNECTTIMEOUT": str(PATIENCE_S),
+    "GDAL_HTTP_LOW_SPEED_TIME": str(PATIENCE_S),
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
+}
+"""GDAL by itself asks once, and waits for ever; a line of less than 100 bytes a second is broken."""
 
 # What rasterio raises when GDAL fails; a failed write comes as any of these.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, OSError)
@@ -84,20 +96,33 @@ def list_harmless_drivers() -> tuple[str, ...]:
 @contextmanager
 def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
     """Open a raster, or say in one line why it cannot be. That it lies nowhere is for the caller to judge."""
-    try:
-        dataset = open_quietly(source, **options)
-    except RasterioError as error:
-        if "HTTP" in str(error) or "Could not resolve" in str(error):
-            raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
-        reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
-        raise InputError(f"{name}: not a raster that can be read {reason}") from error
-    with dataset:
+    with rasterio.Env(**list_web_options(source)):
         try:
+            dataset = open_quietly(source, **options)
+        except RasterioError as error:
+            if "HTTP" in str(error) or "Could not resolve" in str(error):
+                raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
+            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
+            raise InputError(f"{name}: not a raster that can be read {reason}") from error
+        with dataset, explain_read_errors(name):
             yield dataset
-        except (RasterioError, CPLE_BaseError) as error:
-            raise InputError(
-                f"{name}: cannot be read ({describe_gdal_error(error)}); the file is damaged: get it again"
-            ) from error
+
+
+@contextmanager
+def explain_read_errors(name: str) -> Iterator[None]:
+    """Say in one line that an open raster could not be read."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise InputError(
+            f"{name}: cannot be read ({describe_gdal_error(error)}); the file is damaged: get it again"
+        ) from error
+
+
+def list_web_options(source: str) -> dict[str, str]:
+    """How patient GDAL is with the server of a source, where the environment does not say it."""
+    asked = WEB_OPTIONS if is_remote(source) else {}
+    return {name: value for name, value in asked.items() if name not in os.environ}
 
 
 def open_quietly(source: str | Path, **options: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -66,6 +67,7 @@ def list_differences(found: dict[str, str], expected: dict[str, str]) -> Iterato
             yield f"{name} differs"
 
 
+PAGE = 4096
 Disturb = Callable[["Attempt"], None]
 
 
@@ -216,11 +218,34 @@ def take_folder_away(attempt: Attempt) -> None:
     attempt.finish(run)
 
 
+def fill_disk(attempt: Attempt) -> None:
+    """A real file system, smaller than what is to be written; for the next run it is large enough."""
+    size = attempt.pick(2 * attempt.expected.largest_bytes) // PAGE * PAGE + PAGE
+    brought = attempt.folder / "brought"
+    attempt.out.rename(brought)
+    attempt.out.mkdir()
+    mount(attempt.out, f"size={size + sum(path.stat().st_size for _, path in list_files(brought))}")
+    try:
+        shutil.copytree(brought, attempt.out, dirs_exist_ok=True)
+        run = attempt.start()
+        code = attempt.judge(run)
+        mount(attempt.out, "remount,size=1g")
+        if code:
+            attempt.finish(run)
+    finally:
+        subprocess.run(["umount", "-l", attempt.out], check=True)
+
+
+def mount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, capture_output=True)
+
+
 FAULTS: dict[str, Disturb] = {
     "killed at a moment": send(signal.SIGKILL),
     "killed at a change of a file": inject("kill"),
     "terminated at a moment": send(signal.SIGTERM),
     "disk full": inject("full"),
+    "a small disk": fill_disk,
     "a write fails": inject("broken"),
     "a read fails": inject("unreadable"),
     "files limited in size": limit_file_size,

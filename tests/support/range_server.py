@@ -1,14 +1,20 @@
-"""Serves a folder over HTTP with byte ranges, as cloud storage does: python range_server.py FOLDER.
+"""Serves a folder over HTTP with byte ranges, as cloud storage does: python range_server.py FOLDER [FAULT FIRST LAST].
 
-A process of its own, because GDAL keeps Python's lock while it opens a web address.
+A process of its own, because GDAL keeps Python's lock while it opens a web address. From the FIRST to the LAST request for
+bytes it is at fault: slow (half a second), dropped (no answer), cut (half of the bytes), busy (503).
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
+
+SLOW_S = 0.5
+REQUESTS = count(1)
 
 
 class Ranges(BaseHTTPRequestHandler):
@@ -33,6 +39,17 @@ class Ranges(BaseHTTPRequestHandler):
         if wanted:
             start, _, stop = wanted.removeprefix("bytes=").partition("-")
             first, last = int(start), min(int(stop or last), last)
+        fault = self.find_fault() if with_body and path.suffix in (".tif", ".vrt") else ""
+        if fault == "slow":
+            time.sleep(SLOW_S)
+        if fault == "dropped":
+            self.close_connection = True
+            return
+        if fault == "busy":
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.send_response(206 if wanted else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
@@ -40,7 +57,16 @@ class Ranges(BaseHTTPRequestHandler):
         self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         self.end_headers()
         if with_body:
-            self.wfile.write(content[first : last + 1])
+            body = content[first : last + 1]
+            self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+            self.close_connection = fault == "cut"
+
+    def find_fault(self) -> str:
+        """What is wrong with this request, if anything."""
+        if len(sys.argv) == 2:
+            return ""
+        fault, first, last = sys.argv[2], *map(int, sys.argv[3:5])
+        return fault if first <= next(REQUESTS) <= last else ""
 
     def log_message(self, *arguments: object) -> None:
         pass
