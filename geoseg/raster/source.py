@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
 from geoseg.io.addresses import BUSY_CODES, PATIENCE_S, WAITS_S, is_remote
 from geoseg.io.atomic import replace_file
 from geoseg.io.trust import (
@@ -261,7 +262,14 @@ def replace_raster(path: Path) -> Iterator[Path]:
     """
     with replace_file(path) as unfinished:
         yield unfinished
-        read_back(unfinished)
+        try:
+            read_back(unfinished)
+        except GDAL_ERRORS as error:
+            free = shutil.disk_usage(path.parent).free
+            raise GeosegError(
+                f"{path} could not be written: not all of it can be read back, most likely since no space is left on the disk "
+                f"({free / 1e6:,.0f} MB free); make room and run again"
+            ) from error
 
 
 def read_back(path: Path) -> None:

@@ -51,6 +51,7 @@ WEIRD_VALUES = (
 NUMBER = re.compile(rb"-?\d+(\.\d+)?(e[+-]?\d+)?")
 QUOTED = re.compile(rb"\"[^\"\n]*\"")
 TOML_VALUE = re.compile(rb"(?<== ).+$", re.MULTILINE)
+WEIRD_NAMES = ("../outside.xml", "/outside.xml", "a" * 300, "images/", "annotations.xml", "a\\..\\b")
 HERE = "\x01here\x01"
 
 
@@ -203,25 +204,12 @@ def change_archive(content: bytes, chance: Generator) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(packed, "w") as target:
         chosen = pick(chance, source.namelist())
         for name in source.namelist():
-            inside = source.read(name)
-            if name == chosen:
-                how = int(chance.integers(6))
-                if how < 4:
-                    inside = pick(chance, TEXT)(inside, chance)
-                else:
-                    name = pick(
-                        chance,
-                        (
-                            "../outside.xml",
-                            "/outside.xml",
-                            "a" * 300,
-                            "images/",
-                            "annotations.xml",
-                            "a\\..\\b",
-                        ),
-                    )  # noqa: PLW2901
-            with suppress(UserWarning):
-                target.writestr(name, inside)
+            inside, called = source.read(name), name
+            if name == chosen and chance.integers(3):
+                inside = pick(chance, TEXT)(inside, chance)
+            elif name == chosen:
+                called = pick(chance, WEIRD_NAMES)
+            target.writestr(called, inside)
     return packed.getvalue()
 
 

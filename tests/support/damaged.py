@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import zipfile
@@ -17,9 +18,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import rasterio
 import rasterio.shutil
 from click.testing import CliRunner
@@ -86,6 +89,7 @@ class Kind:
         return str(path.relative_to(Path(self.folder).parent)) if self.folder else path.name
 
 
+# ruff: noqa: E501 - commands, as they are typed
 KINDS = (
     Kind("scene.tif", TIFF, (
         f"{INFER} {BRIGHT}", f"{INFER} --on-read-error nodata {BRIGHT}", "plot {} --width 300 --out out/p.png",
@@ -155,7 +159,8 @@ def furnish_sound(given: Path) -> None:
         (given / folder).mkdir(parents=True)
     frame.to_file(given / "b.fgb")
     frame.to_parquet(given / "b.parquet")
-    frame.assign(geometry=frame.to_crs(4326).to_wkt()["geometry"]).to_csv(given / "b.csv", index=False)
+    table = pd.DataFrame(frame.drop(columns="geometry")).assign(geometry=frame.geometry.to_crs(4326).to_wkt())
+    table.to_csv(given / "b.csv", index=False)
     frame[["id", "class", "geometry"]].to_file(given / "shape" / "b.shp")
     array_set(given / "arrays", side=64)
     write_lists(given)
@@ -333,12 +338,37 @@ def limited_time() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
+def run_cases(given: Path, folder: Path, first: int, last: int) -> list[Outcome]:
+    """Run cases in a process of their own; one that the process did not survive is told as ended by a signal."""
+    command = [sys.executable, __file__, str(given), str(folder), str(first), str(last)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    outcomes = [
+        Outcome(**{name: freeze(value) for name, value in each.items()}) for each in told if "case" in each
+    ]
+    if told and "begun" in told[-1]:
+        words = (done.stderr[-300:],)
+        outcomes.append(
+            Outcome(told[-1]["begun"], "", "", "", done.returncode, 0, words, (), "the process has died")
+        )
+    return outcomes
+
+
+def freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def tell(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     given, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     for case in range(int(sys.argv[3]), int(sys.argv[4])):
-        print(json.dumps({"begun": case}), flush=True)
-        print(json.dumps(asdict(run_case(case, given, folder))), flush=True)
+        tell({"begun": case})
+        tell(asdict(run_case(case, given, folder)))
 
 
 if __name__ == "__main__":

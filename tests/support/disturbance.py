@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from launcher import Fault, Launched, Launcher
+from launcher import NONE, Fault, Launched, Launcher
 from numpy.random import Generator
 from undertakings import Undertaking, list_files
 
@@ -87,7 +87,7 @@ class Attempt:
         self.complaints: list[str] = []
         self.detail = ""
 
-    def start(self, fault: Fault = Fault(), first: int = 0) -> Launched:
+    def start(self, fault: Fault = NONE, first: int = 0) -> Launched:
         return self.bench.launcher.start(self.undertaking.commands[first:], self.folder, fault)
 
     def pick(self, most: int) -> int:
@@ -253,6 +253,20 @@ FAULTS: dict[str, Disturb] = {
     "two runs": run_twice,
     "folder taken away": take_folder_away,
 }
+
+
+INJECTED = ("killed at a change of a file", "disk full", "a write fails", "a read fails")
+
+
+def can_happen(bench: Bench, undertaking: Undertaking, fault: str) -> str:
+    """Why a fault cannot happen to an undertaking here; nothing where it can."""
+    if fault == "a worker killed" and not undertaking.is_slow:
+        return "it has no workers"
+    if fault in INJECTED and bench.launcher.library is None:
+        return "there is no compiler"
+    if fault == "a small disk" and (os.geteuid() or shutil.which("mount") is None):
+        return "only root may mount"
+    return ""
 
 
 def disturb(bench: Bench, undertaking: Undertaking, fault: str, seed: int) -> Attempt:

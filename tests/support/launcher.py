@@ -54,6 +54,9 @@ class Fault:
     memory_bytes: int = 0
 
 
+NONE = Fault()
+
+
 class Launcher:
     """The process that forks; it ends with the block."""
 
@@ -83,7 +86,7 @@ class Launcher:
     ) -> None:
         self._server.communicate()
 
-    def start(self, commands: Sequence[str], folder: Path, fault: Fault = Fault()) -> Launched:
+    def start(self, commands: Sequence[str], folder: Path, fault: Fault = NONE) -> Launched:
         """Start commands, one after the other, in a folder."""
         self._started += 1
         log = self.folder / f"log{self._started}.txt"

@@ -78,6 +78,7 @@ def list_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 REPORT_TIMES = r"\d+:\d\d:\d\d(?= for )"
 
+# ruff: noqa: ISC004 - commands, as they are typed
 UNDERTAKINGS = (
     Undertaking(
         "infer",
