@@ -16,7 +16,8 @@ from geoseg.comparison.layers import ComparedLayer, Flags, Polygons
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
-from geoseg.io.layers import is_vector_file, parse_layer_crs, parse_layer_path, read_layer
+from geoseg.io.addresses import is_vector_file, parse_layer_path
+from geoseg.io.layers import parse_layer_crs, read_layer
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid, find_transformer
 from geoseg.raster.mask import open_mask

@@ -23,11 +23,11 @@ from pyproj import CRS, Transformer
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
+from geoseg.io.addresses import parse_layer_path
 from geoseg.io.layers import (
     ignore_ring_warnings,
     list_vector_errors,
     parse_layer_crs,
-    parse_layer_path,
     refuse_far_coordinates,
 )
 from geoseg.io.trust import check_vector_source

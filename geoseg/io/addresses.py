@@ -1,4 +1,4 @@
-"""Where pixels come from, on disk or on the web, and the state of the file there."""
+"""Where pixels and polygons come from: files on disk and layers in them, addresses on the web, and the state of a file there."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ BUSY_CODES = (429, 500, 502, 503, 504)
 REMOTE = re.compile(
     r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)[/?]|(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE
 )
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
 STATE_HEADERS = ("ETag", "Last-Modified", "Content-Range", "Content-Length")
 
 
@@ -91,3 +92,17 @@ def ask_server(address: str) -> Sequence[str]:
         return call_patiently(ask, may_server_recover)
     except (OSError, HTTPException, ValueError):
         return []
+
+
+def is_vector_file(source: str) -> bool:
+    """Whether a file (or `file:layer`) holds polygons, by its name."""
+    return parse_layer_path(source)[0].suffix.lower() in VECTOR_SUFFIXES
+
+
+def parse_layer_path(source: str) -> tuple[Path, str | None]:
+    """The two halves of `file:layer`; the layer is none if the whole is a file."""
+    whole, (file, _, layer) = Path(source), source.rpartition(":")
+    # The colon of a drive (C:) or an address (https://host:80/) follows no file's name, or a path follows it.
+    if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
+        return whole, None
+    return Path(file), layer

@@ -19,26 +19,9 @@ from shapely.errors import ShapelyError
 from geoseg.errors import InputError
 from geoseg.io.trust import check_vector_source
 
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
-
-
 DAY_LETTERS = len("2026-05-04")
 FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
-
-
-def is_vector_file(source: str) -> bool:
-    """Whether a file (or `file:layer`) holds polygons, by its name."""
-    return parse_layer_path(source)[0].suffix.lower() in VECTOR_SUFFIXES
-
-
-def parse_layer_path(source: str) -> tuple[Path, str | None]:
-    """The two halves of `file:layer`; the layer is none if the whole is a file."""
-    whole, (file, _, layer) = Path(source), source.rpartition(":")
-    # The colon of a drive (C:) or an address (https://host:80/) follows no file's name, or a path follows it.
-    if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
-        return whole, None
-    return Path(file), layer
 
 
 def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDataFrame:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from geoseg.errors import InputError, shorten_error
 from geoseg.records import parse_json
 
-PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
+PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".npy")
 LIST_SUFFIXES = (".txt", ".json")
 WILD = set("*?[")
 IMAGE_KEYS = ("image", "visual", "data", "analytic")

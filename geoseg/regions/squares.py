@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray, Georeferenced, Polygons
@@ -164,7 +164,7 @@ class MarkedSquares:
             return 0.0
         degrees = np.array([max(int(chosen.sum()) - 1, 1) for chosen in strata])
         together = variances.sum() ** 2 / (variances**2 / degrees).sum()
-        return float(student.ppf(1 - TAIL, together) * np.sqrt(variances.sum()))
+        return float(stdtrit(together, 1 - TAIL) * np.sqrt(variances.sum()))
 
     def _estimate_variance(self, chosen: NDArray[np.bool_], rests: FloatArray) -> float:
         """What the squares of a stratum add to the variance of the number of buildings."""

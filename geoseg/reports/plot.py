@@ -136,7 +136,7 @@ def draw_layers(axes: Axes, layers: Sequence[Layer], view: View, options: PlotOp
         if axes.get_position().width == 1
         else view.height / view.width * (east - west) / (north - south)
     )
-    furnish(axes, view, legend, options, find_attribution(layers, options))
+    add_surroundings(axes, view, legend, options, find_attribution(layers, options))
 
 
 def draw_polygons(axes: Axes, layer: ShapeLayer, view: View, options: PlotOptions) -> Mapping[str, str]:
@@ -207,7 +207,7 @@ def find_attribution(layers: Sequence[Layer], options: PlotOptions) -> str:
     return next((layer.attribution for layer in layers if isinstance(layer, RasterLayer)), "")
 
 
-def furnish(
+def add_surroundings(
     axes: Axes, view: View, legend: Mapping[str, str], options: PlotOptions, attribution: str
 ) -> None:
     """What is read rather than looked at: scale bar, north arrow, legend, title and attribution."""

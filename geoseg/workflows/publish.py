@@ -26,6 +26,7 @@ from geoseg.footprints.write.formats import fix_date
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.access import Output, check_folder, check_outputs
+from geoseg.io.addresses import VECTOR_SUFFIXES, parse_layer_path
 from geoseg.io.atomic import (
     Delivery,
     describe_command,
@@ -34,7 +35,7 @@ from geoseg.io.atomic import (
     replace_file,
     replace_files,
 )
-from geoseg.io.layers import VECTOR_SUFFIXES, parse_layer_crs, parse_layer_path, read_days, read_layer
+from geoseg.io.layers import parse_layer_crs, read_days, read_layer
 from geoseg.progress import track
 from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_duplicates
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import rasterio
 from affine import Affine
 from crops import run_to_the_end, write_crop
+from PIL import Image
 
 from geoseg.app.downloads import DOWNLOADS, Shown
 from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, make_images, make_map
@@ -144,3 +147,41 @@ def test_a_picture_works_in_pixels_or_in_metres(tmp_path: Path, gsd: object, col
     shown = Shown(run.finished, view, None, tmp_path / "files")
     for download in DOWNLOADS:
         assert download.write(shown).stat().st_size > 100
+
+
+def test_a_model_of_several_classes_is_shown_in_its_colours(
+    roofs: Path, color_model: Path, tmp_path: Path
+) -> None:
+    scene = look_at_scene(roofs, roofs.name, "upload", AppOptions())
+    run = run_to_the_end(scene, tmp_path / "run", model=str(color_model)).finished
+    assert run
+    views = Views(run)
+    assert views.own.threshold is None
+    numbers = views.summarize(views.find(views.own))
+    assert numbers["outlines"] == "6"
+    assert "buildings" not in numbers
+    for entry in run.card.classes[1:]:
+        assert float(numbers[entry.name].split()[0]) == pytest.approx((30 * 50 + 64) * 0.09, rel=0.01)
+    large = views.find(ViewRequest(None, 50.0))
+    data = make_map("key", 1, large, None, [], run.card.classes[1:])["map"]
+    assert data["coloring"] == "class"
+    assert data["buildings"]["classes"] == ["red roof", "green roof", "blue roof"]
+    assert data["classColors"][:3] == [entry.color for entry in run.card.classes[1:]]
+    assert sorted(data["buildings"]["class"]) == [0, 1, 2]
+
+
+def test_a_picture_of_many_outlines_has_the_colours_of_their_classes(
+    roofs: Path, color_model: Path, tmp_path: Path
+) -> None:
+    scene = look_at_scene(roofs, roofs.name, "upload", AppOptions())
+    run = run_to_the_end(scene, tmp_path / "run", model=str(color_model)).finished
+    assert run
+    views = Views(run)
+    picture = draw_footprints(views.find(views.own).buildings, run.card.classes[1:])
+    pixels = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(picture.url.partition(",")[2]))).convert("RGBA")
+    )
+    shown = pixels[pixels[..., 3] > 0][:, :3].astype(int)
+    for entry in run.card.classes[1:]:
+        near = np.abs(shown - np.array(entry.rgb)).max(axis=1) < 40
+        assert 0.2 < near.mean() < 0.45

@@ -17,12 +17,12 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
 from rasterio.crs import CRS
 from rasterio.features import shapes
 from rasterio.windows import Window
 from shapely.geometry import shape
 
+from geoseg.datasets.images import read_window
 from geoseg.models.store import find_model
 from geoseg.raster.grid import Grid
 from geoseg.raster.mask import Probability, open_probability, read_raster_grid
@@ -120,8 +120,8 @@ def copy_scene(place: str, image: Path, mask: Path, gsd_m: float, scratch: Path)
     """An image and its mask on a grid of square pixels that lies nowhere in particular."""
     out, transform = scratch / f"{place}-{image.stem}.tif", ORIGIN @ Affine.scale(gsd_m, -gsd_m)
     if not out.exists():
-        write_scene(out, stretch_to_bytes(read_pixels(image)), transform, NOWHERE)
-    buildings = draw_outlines(read_pixels(mask)[0] > 0, transform)
+        write_scene(out, stretch_to_bytes(read_window(image)[:3]), transform, NOWHERE)
+    buildings = draw_outlines(read_window(mask)[0] > 0, transform)
     return Scene(place, "far", out, Truth(buildings, False, buildings[:0]))
 
 
@@ -130,14 +130,6 @@ def write_scene(out: Path, pixels: Pixels, transform: Affine, crs: str | CRS) ->
     profile = {"driver": "GTiff", "dtype": "uint8", "count": bands, "crs": crs, "transform": transform}
     with rasterio.open(out, "w", height=height, width=width, compress="deflate", **profile) as file:
         file.write(pixels)
-
-
-def read_pixels(path: Path) -> NDArray[np.generic]:
-    """Up to three bands (band, row, col)."""
-    if path.suffix in (".tif", ".tiff"):
-        with rasterio.open(path) as raster:
-            return np.asarray(raster.read()[:3])
-    return np.atleast_3d(np.array(Image.open(path)))[..., :3].transpose(2, 0, 1)
 
 
 def stretch_to_bytes(pixels: NDArray[np.generic]) -> Pixels:

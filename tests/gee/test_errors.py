@@ -103,56 +103,56 @@ def test_workers_that_are_none(workers):
         RateLimiter(workers)
 
 
-def busy(gate, times=1):
+def busy(limiter, times=1):
     for _ in range(times):
-        with pytest.raises(BusyError), gate.hold_slot():
+        with pytest.raises(BusyError), limiter.hold_slot():
             raise BusyError("busy")
 
 
 def test_a_refusal_halves_the_gate_and_answers_open_it_again():
-    gate = RateLimiter(16)
-    busy(gate)
-    assert gate.limit == 8
+    limiter = RateLimiter(16)
+    busy(limiter)
+    assert limiter.limit == 8
     for _ in range(9):
-        with gate.hold_slot():
+        with limiter.hold_slot():
             pass
-    assert 8.9 < gate.limit < 9.2, "one more after a round of answers"
+    assert 8.9 < limiter.limit < 9.2, "one more after a round of answers"
 
 
 def test_the_gate_never_closes_nor_opens_beyond_its_most():
-    gate = RateLimiter(4)
-    busy(gate, 20)
-    assert gate.limit == 1
+    limiter = RateLimiter(4)
+    busy(limiter, 20)
+    assert limiter.limit == 1
     for _ in range(100):
-        with gate.hold_slot():
+        with limiter.hold_slot():
             pass
-    assert gate.limit == 4
+    assert limiter.limit == 4
 
 
 def test_refusals_of_one_round_count_once():
-    gate = RateLimiter(16)
-    rounds = [gate.enter() for _ in range(10)]
+    limiter = RateLimiter(16)
+    rounds = [limiter.enter() for _ in range(10)]
     for entered in rounds:
-        gate.leave(busy_since=entered)
-    assert gate.limit == 8
+        limiter.leave(busy_since=entered)
+    assert limiter.limit == 8
 
 
 def test_other_failures_leave_the_gate_as_it_is():
-    gate = RateLimiter(8)
-    with pytest.raises(FlakyError), gate.hold_slot():
+    limiter = RateLimiter(8)
+    with pytest.raises(FlakyError), limiter.hold_slot():
         raise FlakyError("lost")
-    assert (gate.limit, gate.inside) == (8, 0)
+    assert (limiter.limit, limiter.inside) == (8, 0)
 
 
 def test_no_more_than_the_limit_are_inside_at_once():
-    gate, most, lock = RateLimiter(3), [0], threading.Lock()
+    limiter, most, lock = RateLimiter(3), [0], threading.Lock()
     together = threading.Barrier(3)
 
     def work():
         for _ in range(4):
-            with gate.hold_slot():
+            with limiter.hold_slot():
                 with lock:
-                    most[0] = max(most[0], gate.inside)
+                    most[0] = max(most[0], limiter.inside)
                 together.wait(timeout=5)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
@@ -164,12 +164,12 @@ def test_no_more_than_the_limit_are_inside_at_once():
 
 
 def test_a_narrowed_gate_stays_narrow():
-    gate = RateLimiter(16)
-    gate.narrow(2)
+    limiter = RateLimiter(16)
+    limiter.narrow(2)
     for _ in range(50):
-        with gate.hold_slot():
+        with limiter.hold_slot():
             pass
-    assert gate.limit == 2
+    assert limiter.limit == 2
 
 
 def test_what_is_waited_for_is_told_but_not_each_time(heard):

@@ -254,3 +254,9 @@ def test_footprints_in_pixels_are_coloured_by_their_area(houses: gpd.GeoDataFram
     first, second = figure.axes[0].collections[0].get_facecolors()
     assert tuple(first) != tuple(second)
     assert open_layer(tmp_path / "b.geojson").crs is None
+
+
+@pytest.mark.parametrize("source", [["scene.tif", "buildings.gpkg"], None, 7])
+def test_what_is_no_layer_is_refused_in_one_line(source: object) -> None:
+    with pytest.raises(InputError, match="give several one after the other"):
+        geoseg.plot(source)  # type: ignore[arg-type]

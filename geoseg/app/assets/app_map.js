@@ -78,7 +78,7 @@ function build(component) {
   if (address.colors && [...colors.options].some((option) => option.value === address.colors)) { colors.value = address.colors; view.color(address.colors); }
   if (address.place) map.setView(address.place.slice(0, 2), address.place[2], { animate: false });
   switches.addEventListener("change", () => writeAddress({
-    [KEYS.colors]: colors.value === "one" ? null : colors.value,
+    [KEYS.colors]: colors.value === data.map.coloring ? null : colors.value,
     [KEYS.off]: boxes.filter((box) => !box.checked).map((box) => box.dataset.layer.replace(" ", "-")).join(".") || ".",
   }));
   map.on("moveend", () => {

@@ -24,7 +24,6 @@ from pyproj import CRS
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.write import spool
 from geoseg.footprints.write.formats import check_arrived, check_index, check_table
 from geoseg.footprints.write.geopackage import FootprintWriter, add_region_layer
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
@@ -76,10 +75,7 @@ def test_every_format_gives_back_what_was_written(tmp_path: Path, suffix: str) -
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_batches_and_reruns_give_the_same_bytes(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "ROWS", 64)
+def test_batches_and_reruns_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
     frame = footprints(scattered())
     regions = region_table(frame)
 
@@ -87,7 +83,9 @@ def test_batches_and_reruns_give_the_same_bytes(
         folder = tmp_path / name
         folder.mkdir()
         for _ in range(2):
-            with FootprintWriter(folder / f"out.{suffix}", UTM33, ["building"], overwrite=True) as writer:
+            with FootprintWriter(
+                folder / f"out.{suffix}", UTM33, ["building"], overwrite=True, batch_rows=64
+            ) as writer:
                 for start in range(0, len(frame), batch):
                     writer.append(frame.iloc[start : start + batch])
                 writer.add_regions(regions)
