@@ -143,7 +143,8 @@ class ParquetFile(VectorFile):
 
 
 def build_frame(rows: Any, geometry: str, columns: Sequence[str], crs: CRS) -> geopandas.GeoDataFrame:
-    """A table of pyarrow's as one of geopandas'."""
+    """A table of pyarrow's as one of geopandas'; text that is none is noticed here, rather than where it is used."""
+    rows.validate(full=True)
     shapes = shapely.from_wkb(rows.column(geometry).to_numpy(zero_copy_only=False))
     return geopandas.GeoDataFrame(rows.select(list(columns)).to_pandas(), geometry=shapes, crs=crs)
 

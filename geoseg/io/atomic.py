@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -104,6 +105,7 @@ def replace_files(path: Path, delivery: Delivery | None = None) -> Iterator[Path
     it, and what was there before is untouched.
     """
     check_writable(path)
+    sweep_once(path.parent)
     with ExitStack() as stack:
         with explain_write_errors(path):
             folder = stack.enter_context(make_staging_folder(path))
@@ -118,6 +120,12 @@ def replace_files(path: Path, delivery: Delivery | None = None) -> Iterator[Path
             delivery.take(staged, stack.pop_all())
         else:
             rename_files(staged)
+
+
+@cache
+def sweep_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder, the first time that this process writes there."""
+    sweep_staging_folders(folder)
 
 
 @contextmanager

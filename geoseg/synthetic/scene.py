@@ -13,7 +13,7 @@ from affine import Affine
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.write.formats import fix_date
+from geoseg.footprints.write.formats import check_arrived, check_index, fix_date
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_file
 from geoseg.progress import track
@@ -111,4 +111,6 @@ def _write_truth(scene: SyntheticScene, path: Path) -> int:
     buildings = geopandas.GeoDataFrame({"kind": [kind for kind, _ in truth]}, geometry=places)
     with fix_date():
         pyogrio.write_dataframe(buildings, path, layer=LAYER, driver="GPKG", geometry_type="Polygon")
+    check_arrived(path, LAYER, len(buildings))
+    check_index(path, LAYER)
     return len(buildings)

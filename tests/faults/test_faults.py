@@ -36,8 +36,8 @@ def test_some_faults(bench: Bench, undertaking: Undertaking, fault: str) -> None
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("undertaking", UNDERTAKINGS, ids=lambda each: each.name)
-def test_faults(bench: Bench, undertaking: Undertaking, fault: str, seed: int) -> None:
-    check(bench, undertaking, fault, seed)
+def test_faults(bench: Bench, undertaking: Undertaking, fault: str) -> None:
+    for seed in SEEDS:
+        check(bench, undertaking, fault, seed)

@@ -262,6 +262,8 @@ def can_happen(bench: Bench, undertaking: Undertaking, fault: str) -> str:
     """Why a fault cannot happen to an undertaking here; nothing where it can."""
     if fault == "a worker killed" and not undertaking.is_slow:
         return "it has no workers"
+    if fault == "two runs" and undertaking.brought:
+        return "each of two runs changes what the other has left"
     if fault in INJECTED and bench.launcher.library is None:
         return "there is no compiler"
     if fault == "a small disk" and (os.geteuid() or shutil.which("mount") is None):
