@@ -118,14 +118,16 @@ def publish_footprints(sources: Sequence[str], out: Path, options: PublishOption
 
 @contextmanager
 def make_folder(folder: Path) -> Iterator[None]:
-    """Have a folder, which goes again with an error if nothing lies in it."""
+    """Have a folder; one that is made for this goes again with an error if nothing lies in it."""
+    is_there = folder.is_dir()
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
         with suppress(OSError):
-            folder.rmdir()
+            if not is_there:
+                folder.rmdir()
         raise
 
 
