@@ -23,6 +23,8 @@ from geoseg.footprints.write.project import QgisProject, write_project
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics
+from geoseg.workflows.compare import compare_footprints
+from geoseg.workflows.options import CompareOptions
 
 PROBE = Path(__file__).parents[2] / "support" / "qgis_probe.py"
 SIZES = [
@@ -171,3 +173,35 @@ def test_a_folder_may_be_moved(tmp_path: Path) -> None:
         tmp_path / "after" / "out.gpkg", project=str(tmp_path / "after" / "out.qgz"), picture="/dev/null"
     )
     assert all(layer["valid"] for layer in found["project"]["layers"])
+
+
+def test_changes_of_two_layers_open_with_their_styles(tmp_path: Path) -> None:
+    shapes = scattered()
+    gone, new, larger = (
+        shapes[:5],
+        shapely.transform(shapes[5:10], move_aside),
+        shapely.buffer(shapes[10:15], 4),
+    )
+    write(tmp_path / "a.gpkg", footprints(np.concatenate([gone, shapes[10:]])))
+    write(tmp_path / "b.gpkg", footprints(np.concatenate([new, larger, shapes[15:]])))
+    out, project, picture = (tmp_path / name for name in ("changes.gpkg", "changes.qgz", "picture.png"))
+    options = CompareOptions(regions="grid:200m", qgis_project=project, same_iou=0.8)
+    result = compare_footprints(str(tmp_path / "a.gpkg"), str(tmp_path / "b.gpkg"), out, options)
+    found = seen(out, "changes", "changes_by_region", project=str(project), picture=str(picture))
+    for table in ("changes", "changes_by_region"):
+        layer = found[table]
+        assert (table, layer["valid"], layer["indexed"], layer["crs"]) == (table, True, True, "EPSG:32633")
+        assert layer["title"]
+        assert all(alias for name, alias in layer["aliases"].items() if name != "fid")
+    assert found["changes"]["features"] == sum(result.counts.values())
+    assert found["changes"]["renderer"] == "categorizedSymbol"
+    assert len(found["changes"]["legend"]) == len(result.counts)
+    opened = found["project"]
+    assert opened["read"]
+    assert all(layer["valid"] for layer in opened["layers"])
+    assert {layer["name"] for layer in opened["layers"]} >= {"Changes", "A", "B"}
+    assert len(Image.open(picture).convert("RGB").getcolors(10**6)) > 20
+
+
+def move_aside(places: np.ndarray) -> np.ndarray:
+    return places + np.array([3.0, -7.0])
