@@ -76,6 +76,7 @@ LARGE_BYTES = 4 * 2**20
 TRIMMED_BYTES = 32 * 2**20
 """What may lie free at the end of a thread's memory. Of the 128 KB that glibc has where the threshold is fixed, each patch would give its
 pages back and take new ones."""
+KEPT_BYTES = 2**31 - 1
 
 
 def return_large_buffers() -> None:
