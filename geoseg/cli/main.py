@@ -72,11 +72,10 @@ def main() -> None:
 
 # glibc's name for the size from which a buffer gets pages of its own, and a size between a patch and a strip.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
-LARGE_BYTES = 16 * 2**20
+LARGE_BYTES = 4 * 2**20
 TRIMMED_BYTES = 32 * 2**20
 """What may lie free at the end of a thread's memory. Of the 128 KB that glibc has where the threshold is fixed, each patch would give its
-pages back and take new ones. So would GDAL, which takes some 10 MB for each tile that a thread packs, if those were large: nine
-seconds of processor time in a mask of 8,192 x 8,192 pixels."""
+pages back and take new ones."""
 KEPT_BYTES = 2**31 - 1
 
 
