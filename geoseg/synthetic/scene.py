@@ -13,7 +13,7 @@ from affine import Affine
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.write.formats import check_arrived, check_index, fix_date
+from geoseg.footprints.write.formats import check_arrived, check_index, set_gdal_options
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_file
 from geoseg.progress import track
@@ -109,7 +109,7 @@ def _write_truth(scene: SyntheticScene, path: Path) -> int:
     outlines = geopandas.GeoSeries([outline for _, outline in truth], crs=scene.grid.crs)
     places = outlines.affine_transform(scene.grid.transform.to_shapely())
     buildings = geopandas.GeoDataFrame({"kind": [kind for kind, _ in truth]}, geometry=places)
-    with fix_date():
+    with set_gdal_options():
         pyogrio.write_dataframe(buildings, path, layer=LAYER, driver="GPKG", geometry_type="Polygon")
     check_arrived(path, LAYER, len(buildings))
     check_index(path, LAYER)

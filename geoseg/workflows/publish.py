@@ -22,7 +22,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
-from geoseg.footprints.write.formats import fix_date
+from geoseg.footprints.write.formats import set_gdal_options
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.access import Output, check_folder, check_outputs
@@ -358,7 +358,7 @@ def write_tiles(files: Sequence[Path], out: Path, delivery: Delivery) -> None:
         [*(pq.read_schema(files[0]).field(name) for name in names),
          pa.field(GEOMETRY, pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})]
     )  # fmt: skip
-    with replace_file(out, delivery) as unfinished, fix_date():
+    with replace_file(out, delivery) as unfinished, set_gdal_options():
         write_arrow(
             pa.RecordBatchReader.from_batches(schema, read()),
             str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",

@@ -32,7 +32,7 @@ LONG = [
 
 @contextmanager
 def serving(folder: Path, fault: str, first: int, last: int) -> Iterator[str]:
-    command = [sys.executable, str(SERVER), str(folder), fault, str(first), str(last)]
+    command = [sys.executable, str(SERVER), str(folder), "--fault", fault, str(first), str(last)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     with subprocess.Popen(command, **pipes) as server:
         assert server.stdout

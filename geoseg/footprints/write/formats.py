@@ -34,6 +34,13 @@ FIXED_DATE = (
     "2000-01-01T00:00:00.000Z"  # files say when they were written; ours must not, to be the same every time
 )
 
+GDAL_OPTIONS = {
+    "OGR_CURRENT_DATE": FIXED_DATE,
+    # A file is put on disk as a whole before it gets its name, so SQLite need not wait for the disk in between.
+    "OGR_SQLITE_SYNCHRONOUS": "OFF",
+    "OGR_SQLITE_CACHE": "64",  # MB; with 200 it is no faster
+}
+
 
 @dataclass(frozen=True)
 class VectorLayer:
@@ -156,7 +163,7 @@ def write_by_gdal(
     batches = (
         pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields)) for batch in spool.reader()
     )
-    with fix_date(), warnings.catch_warnings():
+    with set_gdal_options(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         write_arrow(
             pa.RecordBatchReader.from_batches(pa.schema(fields), batches),
@@ -182,11 +189,11 @@ def check_arrived(path: Path, layer: str | None, rows: int) -> None:
 
 
 @contextmanager
-def fix_date() -> Iterator[None]:
-    """Let GDAL write a date that is always the same, so that equal input gives equal bytes."""
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": FIXED_DATE})
+def set_gdal_options() -> Iterator[None]:
+    """Let GDAL write as `GDAL_OPTIONS` say."""
+    before = {name: pyogrio.get_gdal_config_option(name) for name in GDAL_OPTIONS}
+    pyogrio.set_gdal_config_options(GDAL_OPTIONS)
     try:
         yield
     finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+        pyogrio.set_gdal_config_options(before)
