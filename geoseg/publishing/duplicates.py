@@ -25,6 +25,7 @@ from geoseg.scores.outlines import FootprintOutlines, OutlineOverlaps
 
 Ints = NDArray[np.int64]
 CUT = ("touches_edge", "touches_nodata")
+TRUE = ("true", "1", "1.0")
 SURE = "confidence"
 
 
@@ -115,9 +116,17 @@ def read_ranked(scene: ScannedFile, number: int, box: FloatArray, plane: CRS) ->
 def rank_footprints(frame: gpd.GeoDataFrame, number: int) -> FloatArray:
     """Whether each may be cut, how unsure it is, and its file: the lowest stays."""
     none = np.zeros(len(frame))
-    cut = sum((frame[name].fillna(False).to_numpy(np.float64) for name in CUT if name in frame), start=none)
-    sure = pd.to_numeric(frame[SURE]).fillna(-1).to_numpy(np.float64) if SURE in frame else none
+    cut = sum((find_true(frame[name]) for name in CUT if name in frame), start=none)
+    sure = none
+    if SURE in frame:
+        sure = pd.to_numeric(frame[SURE], errors="coerce").fillna(-1).to_numpy(np.float64)
     return np.column_stack([cut > 0, -sure, none + number])
+
+
+def find_true(column: pd.Series) -> FloatArray:
+    """1 where a column says yes, as a truth value, a number, or in words, as CSV files do."""
+    words = column.astype(str).str.lower()
+    return np.asarray(words.isin(TRUE), dtype=np.float64)
 
 
 def find_losers(one: RankedOutlines, other: RankedOutlines) -> tuple[Ints, Ints]:
