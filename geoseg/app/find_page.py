@@ -13,8 +13,8 @@ import streamlit as st
 
 from geoseg.app.downloads import DOWNLOADS, Download, Shown
 from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
-from geoseg.app.map_component import show_map
-from geoseg.app.maps import make_images, make_map
+from geoseg.app.map_component import ask_known, show_map
+from geoseg.app.maps import leave_out_images, make_images, make_map
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.regions import (
     AREA_ALIASES,
@@ -31,7 +31,7 @@ from geoseg.app.scenes import (
     UPLOAD_SUFFIXES,
     SceneFile,
     describe_scene,
-    draw_example,
+    find_example,
     open_allowed_path,
     store_upload,
 )
@@ -84,7 +84,7 @@ def show_source(state: PageState, options: AppOptions) -> None:
     choices = [EXAMPLE, UPLOAD, *([PATH] if options.allow else [])]
     source = st.radio("Image", choices, format_func=SOURCES.__getitem__, key="source", bind="query-params")
     if source == EXAMPLE:
-        take_source(state, EXAMPLE, draw_example)
+        take_source(state, EXAMPLE, find_example)
     elif source == UPLOAD:
         file = st.file_uploader(
             f"GeoTIFF, JPEG or PNG, up to {options.upload_mb:,} MB and {options.most_mpx:,} megapixels",
@@ -217,7 +217,8 @@ def show_results(state: PageState) -> None:
     regions = "" if table is None else f"{len(table)} {table.total_bounds}"
     shown = f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}"
     version, classes = state.count_version(shown), run.card.classes[1:]
-    show_map(make_map(state.run.folder.name, version, view, table, state.images, classes), "map")
+    data = make_map(state.run.folder.name, version, view, table, state.images, classes)
+    show_map(leave_out_images(data, ask_known("map")), "map")
     if state.regions_error:
         st.error(state.regions_error)
     show_regions(state, table)
@@ -229,12 +230,11 @@ def show_results(state: PageState) -> None:
 
 def show_interval(state: PageState, views: Views, view: FootprintView) -> None:
     """The built-up area by the points that were answered, where there are some, or how to come by it."""
-    survey = state.survey
-    if survey is None or not survey.done:
+    survey = state.own_survey
+    if survey is None:
         if not views.has_interval:
-            st.caption(
-                "No interval of the area: the model's card holds no sample of its errors. *Sample points* (above) gives one."
-            )
+            remedy = " *Sample points* (above) gives one." if views.run.scene.is_placed else ""
+            st.caption(f"No interval of the area: the model's card holds no sample of its errors.{remedy}")
         return
     try:
         numbers = describe_estimate(views.run, view, survey)
@@ -272,7 +272,8 @@ def find_regions(state: PageState, view: FootprintView, run: FinishedRun) -> gpd
         path = write_drawn_regions(rings, state.session.folder)
     if path is None:
         return None
-    samples = state.survey.path if state.survey and state.survey.is_complete else None
+    survey = state.own_survey
+    samples = survey.path if survey and survey.is_complete else None
     try:
         return count_in_regions(view, path, run, samples)
     except GeosegError as error:

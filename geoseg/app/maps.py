@@ -71,9 +71,16 @@ def make_map(
             "> base map", "> base map <small>(asks openstreetmap.org)</small>"
         )
     return {
-        "id": f"{key}-{pictured}", "version": version, "map": data, "switches": switches, "pictured": pictured,
+        "id": f"{key}-{pictured}", "partial": False, "version": version, "map": data, "switches": switches, "pictured": pictured,
         "note": describe_map(len(buildings), pictured),
     }  # fmt: skip
+
+
+def leave_out_images(data: dict[str, Any], known: str | None) -> dict[str, Any]:
+    """What the component draws, without the images of the map that the browser has already: they are most of it."""
+    if data["id"] != known or data["pictured"]:
+        return data
+    return data | {"partial": True, "map": data["map"] | {"images": []}}
 
 
 def describe_map(count: int, pictured: bool) -> str:

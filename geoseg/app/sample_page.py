@@ -12,6 +12,7 @@ from geoseg.app.forms import show_labels
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.runs import FinishedRun
 from geoseg.app.samples import MOST_POINTS, PointSurvey, describe_estimate, draw_points, store_points
+from geoseg.app.scenes import draw_example
 from geoseg.app.state import PageState, find_state
 from geoseg.app.widgets import TIGHT, show_numbers
 from geoseg.errors import GeosegError
@@ -63,6 +64,7 @@ def show_sources(state: PageState, options: AppOptions) -> None:
     file = st.file_uploader("Or answer points of geoseg sample that lie in this image", type=["gpkg"])
     if file:
         path = store_points(file.name, file, state.session.make_folder("points"), options.upload_mb)
+        draw_example(state.scene)
         state.survey = PointSurvey(path, state.scene.path)
         st.rerun()
     if state.survey_error:
@@ -114,7 +116,7 @@ def take_answer(state: PageState, survey: PointSurvey) -> None:
 def show_figures(state: PageState, survey: PointSurvey) -> None:
     """The built-up area by the answers so far, when it is asked for: it takes a second."""
     run, views = state.finished, state.views
-    if run is None or views is None or not survey.done:
+    if run is None or views is None or state.own_survey is None:
         return
     if st.toggle("Show the built-up area by these points"):
         try:

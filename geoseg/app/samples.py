@@ -152,7 +152,7 @@ def estimate_built_area(
     """The area of buildings on the ground and both ends of its 95 % interval, by what was answered so far."""
     grid = read_raster_grid(str(run.mask))
     whole = gpd.GeoDataFrame({"name": ["all"]}, geometry=[draw_outline(grid)], crs=grid.crs)
-    regions = survey.path.with_name("whole.fgb")
+    regions = run.folder / "whole.fgb"
     whole.to_file(regions, driver="FlatGeobuf")
     asked = StatsOptions(mask=run.mask, samples=survey.path)
     told = compute_statistics(FootprintLayer.open(view.file), str(regions), asked).accuracy

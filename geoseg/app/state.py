@@ -48,6 +48,12 @@ class PageState:
     def finished(self) -> FinishedRun | None:
         return self.run.finished if self.run else None
 
+    @property
+    def own_survey(self) -> PointSurvey | None:
+        """Sample points over the image that the map is of, where some are answered."""
+        is_own = self.survey and self.scene and self.survey.image == self.scene.path
+        return self.survey if is_own and self.survey and self.survey.done else None
+
     def forget_survey(self) -> None:
         """Let sample points go."""
         self.survey, self.survey_error = None, ""

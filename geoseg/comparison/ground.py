@@ -113,6 +113,10 @@ def open_ground(source: str, plane: CRS) -> Ground:
     frame = read_layer(path, layer)
     shapes = make_valid_polygons(np.asarray(frame.geometry.array), Path(source))
     shapes = transform_polygons(shapes, parse_layer_crs(frame.crs, path), plane)
+    if not np.isfinite(shapely.get_coordinates(shapes)).all():
+        raise InputError(
+            f"`area` {source}: reaches beyond what can be measured beside the footprints; is its CRS right?"
+        )
     parts = shapely.get_parts(mend_polygons(shapes))
     if not len(parts):
         raise InputError(f"`area` {source}: holds no polygon, so there is no ground to compare on")

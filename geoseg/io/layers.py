@@ -37,8 +37,16 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
                 path, layer=layer or find_only_layer(path, preferred), force_2d=True
             )
         return refuse_far_coordinates(found, str(path))
-    except (DataSourceError, DataLayerError, FeatureError, ShapelyError, ValueError) as error:
+    except list_vector_errors() as error:
         raise InputError(f"{path} cannot be read as polygons: {error}") from None
+
+
+def list_vector_errors() -> tuple[type[Exception], ...]:
+    """What the libraries raise that read vector files, for one that is damaged."""
+    import pyarrow
+
+    gdal = (DataSourceError, DataLayerError, FeatureError)
+    return (*gdal, ShapelyError, pyarrow.ArrowException, OSError, EOFError, ValueError)
 
 
 def refuse_far_coordinates(frame: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:

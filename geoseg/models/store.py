@@ -27,6 +27,7 @@ from geoseg.models.architecture import read_architecture
 from geoseg.models.card import Card
 from geoseg.models.onnx_card import read_onnx_card
 from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
+from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Model:
             return None
         try:
             patches: NDArray[Any] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        except ARRAY_ERRORS as error:
             raise InputError(
                 f"{path}: cannot be read ({shorten_error(error)}); delete it or get it again"
             ) from error

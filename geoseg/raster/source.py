@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +29,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
+from geoseg.io.addresses import BUSY_CODES, PATIENCE_S, WAITS_S, is_remote
 from geoseg.io.atomic import replace_file
 from geoseg.io.trust import (
     RASTER_DRIVERS,
@@ -39,6 +42,7 @@ from geoseg.io.trust import (
 )
 from geoseg.raster.exif import CameraTags, read_exif
 from geoseg.raster.grid import PICTURE_TRANSFORM, Grid, PixelSize, Window, make_picture_grid, parse_crs
+from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,16 @@ GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
     "float32": "Float32", "float64": "Float64",
 }  # fmt: skip
+
+WEB_OPTIONS = {
+    "GDAL_HTTP_MAX_RETRY": str(len(WAITS_S)),
+    "GDAL_HTTP_RETRY_DELAY": str(WAITS_S[0]),
+    "GDAL_HTTP_RETRY_CODES": ",".join(map(str, BUSY_CODES)),
+    "GDAL_HTTP_CONNECTTIMEOUT": str(PATIENCE_S),
+    "GDAL_HTTP_LOW_SPEED_TIME": str(PATIENCE_S),
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
+}
+"""GDAL by itself asks once, and waits for ever; a line of less than 100 bytes a second is broken."""
 
 # What rasterio raises when GDAL fails; a failed write comes as any of these.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, OSError)
@@ -100,7 +114,7 @@ def load_array(path: Path) -> Any:
     """A .npy file as (band, row, col), left on disk until it is read."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except ARRAY_ERRORS as error:
         raise InputError(f"{path}: not an array that can be read ({error})") from error
     if values.ndim not in (2, 3):
         raise InputError(f"{path}: has {values.ndim} axes; it must be (row, col) or (band, row, col)")
@@ -130,15 +144,33 @@ def list_harmless_drivers() -> tuple[str, ...]:
 @contextmanager
 def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
     """Open a raster, or say in one line why it cannot be. That it lies nowhere is for the caller to judge."""
+    with rasterio.Env(**list_web_options(source)):
+        try:
+            dataset = open_quietly(source, **options)
+        except RasterioError as error:
+            if "HTTP" in str(error) or "Could not resolve" in str(error):
+                raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
+            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
+            raise InputError(f"{name}: not a raster that can be read {reason}") from error
+        with dataset, explain_read_errors(name):
+            yield dataset
+
+
+@contextmanager
+def explain_read_errors(name: str) -> Iterator[None]:
+    """Say in one line that an open raster could not be read."""
     try:
-        dataset = open_quietly(source, **options)
-    except RasterioError as error:
-        if "HTTP" in str(error) or "Could not resolve" in str(error):
-            raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
-        reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
-        raise InputError(f"{name}: not a raster that can be read {reason}") from error
-    with dataset:
-        yield dataset
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise InputError(
+            f"{name}: cannot be read ({describe_gdal_error(error)}); the file is damaged: get it again"
+        ) from error
+
+
+def list_web_options(source: str) -> dict[str, str]:
+    """How patient GDAL is with the server of a source, where the environment does not say it."""
+    asked = WEB_OPTIONS if is_remote(source) else {}
+    return {name: value for name, value in asked.items() if name not in os.environ}
 
 
 def open_quietly(source: str | Path, **options: Any) -> Any:
@@ -240,7 +272,7 @@ def read_tags(dataset: Any) -> dict[str, str]:
         return {**read_exif(path), **tags}
 
 
-def read_crs(dataset: Any, name: str, assume_crs: str | None) -> CRS:
+def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
     if assume_crs is not None:
         return parse_crs(assume_crs, "`assume_crs`")
     if dataset.crs is None or not dataset.crs.to_wkt():
@@ -288,7 +320,14 @@ def replace_raster(path: Path) -> Iterator[Path]:
     """
     with replace_file(path) as unfinished:
         yield unfinished
-        read_back(unfinished)
+        try:
+            read_back(unfinished)
+        except GDAL_ERRORS as error:
+            free = shutil.disk_usage(path.parent).free
+            raise GeosegError(
+                f"{path} could not be written: not all of it can be read back, most likely since no space is left on the disk "
+                f"({free / 1e6:,.0f} MB free); make room and run again"
+            ) from error
 
 
 def read_back(path: Path) -> None:

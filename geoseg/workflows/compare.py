@@ -28,7 +28,7 @@ from geoseg.comparison.write import (
     list_compared_layers,
 )
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs, Extent
+from geoseg.footprints.measure import AreaCrs, Extent, make_sample_points
 from geoseg.footprints.write.formats import check_format
 from geoseg.footprints.write.geopackage import CHANGES, REGION_CHANGES, check_replaceable
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, write_layers
@@ -36,6 +36,7 @@ from geoseg.footprints.write.reading import read_written_layer
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
+from geoseg.raster.grid import find_transformer
 from geoseg.regions.change import OUTSIDE, AreaChange, estimate_change, pair_answers
 from geoseg.regions.points import read_points
 from geoseg.regions.polygons import read_regions
@@ -218,10 +219,19 @@ def make_region_changes(comparison: LayerComparison, options: CompareOptions) ->
     """What adds up changes per region, where regions are given."""
     if options.regions is None:
         return None
-    a, b = comparison.a, comparison.b
-    place = Extent.around(a.plane, (layer.bounds for layer in (a, b) if len(layer)))
+    place = find_compared_place(comparison)
     regions = read_regions(options.regions, place, options.region_id)
-    return RegionChanges(regions, place, AreaCrs(a.plane))
+    return RegionChanges(regions, place, AreaCrs(comparison.a.plane))
+
+
+def find_compared_place(comparison: LayerComparison) -> Extent:
+    """The box around both layers in the CRS of the rows: squares of a grid are then those of `geoseg stats`."""
+    plane = comparison.a.plane
+    layers = [layer for layer in (comparison.a, comparison.b) if len(layer)]
+    flat = Extent.around(plane, (layer.bounds for layer in layers))
+    points = make_sample_points(flat, count=33)
+    x, y = find_transformer(plane, comparison.crs).transform(*points)
+    return Extent(comparison.crs, (float(x.min()), float(y.min()), float(x.max()), float(y.max())))
 
 
 def describe_comparison(comparison: LayerComparison) -> str:

@@ -145,7 +145,10 @@ def estimate_scene(batch: SceneBatch, scene: str, name: str, timer: PatchTimer) 
         if first.parent.is_dir():
             check_scene_outputs(batch, scene, outputs, record is not None)
         job = plan_like_parts([scene], first, batch.scene_options, batch.loaded)
-        return SceneEstimate(scene, estimate_job(job, Journal.beside(first, job.key), timer))
+        journal = Journal.beside(
+            first, job.key, classes_alone=True
+        )  # which are the last of a strip to be written
+        return SceneEstimate(scene, estimate_job(job, journal, timer))
     except GeosegError as error:
         return SceneEstimate(scene, problem=shorten_failure(scene, str(error)))
 

@@ -163,9 +163,15 @@ def infer_scene(
 
 def plan_work(job: Job, first: Path, out: Path | None, options: InferOptions) -> SceneWork:
     """What is to be done, and where its parts are until the outputs are whole."""
-    journal = Journal.beside(first, job.key)
+    journal = find_journal(job, first, out, options)
     parts = choose_parts(job, journal, options) if wants_footprints(out, options) else None
     return SceneWork(job, journal, options, parts)
+
+
+def find_journal(job: Job, first: Path, out: Path | None, options: InferOptions) -> Journal:
+    """Where finished strips are kept; with probabilities only for who needs them, and in shares of whatever is made of them."""
+    asked = wants_footprints(out, options) or options.probability or options.all_outputs or options.shard
+    return Journal.beside(first, job.key, classes_alone=not asked)
 
 
 def write_outputs(
@@ -222,7 +228,7 @@ def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions
     """Tell what `infer_scene` would do, and what it would take."""
     outputs = check_infer_outputs(scene, out, options, describe_infer(scene, out, options))
     job = plan_like_parts(scene, outputs[0], options)
-    return estimate_job(job, Journal.beside(outputs[0], job.key), PatchTimer())
+    return estimate_job(job, find_journal(job, outputs[0], out, options), PatchTimer())
 
 
 def refuse_changed_scene(job: Job, journal: Journal) -> None:

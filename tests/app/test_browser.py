@@ -73,6 +73,10 @@ def test_from_the_upload_to_a_file(browser: Any, address: str, crop: Path, tmp_p
         assert ask_map(page, "view.count()") != count or page.locator("ul.numbers").inner_text() != totals
         assert "shown_threshold=" in page.url
 
+        # Only polygons came: the image is the one that was there.
+        assert ask_map(page, "root.geoseg.component.data.partial")
+        assert page.locator(".geoseg-map img.pixels").count() == 1
+
         # A region that is drawn is counted.
         ask_map(
             page, "view.map.closePopup().fitBounds(root.geoseg.component.data.map.bounds, {animate: false})"

@@ -115,6 +115,7 @@ def test_the_area_by_the_points_is_that_of_the_command(
         [row["adjusted_area_m2"], row["adjusted_low_m2"], row["adjusted_high_m2"]]
     )
     assert area < own.area
+    assert [path.name for path in survey.path.parent.iterdir() if "whole" in path.name] == ["whole.gpkg"]
     assert list(describe_estimate(finished, own, survey)) == [
         "built-up, by 60 points",
         "at least, at most (95 % interval)",

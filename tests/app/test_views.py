@@ -16,7 +16,7 @@ from crops import run_to_the_end, write_crop
 from PIL import Image
 
 from geoseg.app.downloads import DOWNLOADS, Shown
-from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, make_images, make_map
+from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, leave_out_images, make_images, make_map
 from geoseg.app.options import AppOptions
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import look_at_scene
@@ -185,3 +185,15 @@ def test_a_picture_of_many_outlines_has_the_colours_of_their_classes(
     for entry in run.card.classes[1:]:
         near = np.abs(shown - np.array(entry.rgb)).max(axis=1) < 40
         assert 0.2 < near.mean() < 0.45
+
+
+def test_images_that_the_browser_has_are_not_sent_again(views: Views) -> None:
+    view, images = views.find(views.own), make_images(views.run)
+    first = make_map("key", 1, view, None, images)
+    again = leave_out_images(make_map("key", 2, view, None, images), first["id"])
+    assert len(first["map"]["images"]) == len(images)
+    assert again["map"]["images"] == []
+    assert again["map"]["bounds"] == first["map"]["bounds"]
+    assert again["switches"] == first["switches"]
+    other = leave_out_images(make_map("other", 2, view, None, images), first["id"])
+    assert len(other["map"]["images"]) == len(images)

@@ -53,7 +53,7 @@ def write_cog(path: Path, size: int, options: dict[str, object]) -> None:
 
 @contextmanager
 def serve(folder: Path, latency_s: float, rate: float) -> Iterator[str]:
-    command = [sys.executable, str(SERVER), str(folder), str(latency_s), str(rate)]
+    command = [sys.executable, str(SERVER), str(folder), "--line", str(latency_s), str(rate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout

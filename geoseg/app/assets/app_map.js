@@ -117,8 +117,10 @@ export default function (component) {
   let state = root.geoseg;
   if (!data || !data.map) return;
   if (!state || state.id !== data.id) {
+    if (data.partial) return component.setStateValue("known", null);  // the images went with an element that is no more
     if (state) state.view.map.remove();
     state = build(component);
+    component.setStateValue("known", data.id);
   } else if (state.version !== data.version) {
     state.view.replace(data.map);
     if (data.pictured) state.view.replaceImages(data.map.images);
