@@ -91,6 +91,7 @@ class BatchTask:
     name: str
     sha256: str
     destination: Destination
+    file_side: int = FILE_SIDE
 
     @property
     def description(self) -> str:
@@ -126,7 +127,7 @@ class BatchTask:
             policy = {".default": "mean" if self.form.is_picture else "mode"}
             return ee.batch.Export.image.toAsset(**common, assetId=asset, pyramidingPolicy=policy)
         files: dict[str, Any] = {
-            "fileDimensions": FILE_SIDE,
+            "fileDimensions": self.file_side,
             "shardSize": SHARD_SIDE,
             "formatOptions": {"cloudOptimized": True, "noData": self.form.pixels.nodata},
         }
@@ -199,8 +200,8 @@ def watch_task(session: Session, name: str) -> Mapping[str, Any]:
             progress = 100 * float(operation["metadata"].get("progress", 0))
             advance(progress - done)
             done = progress
-            session.patience.pause(
-                session.patience.draw.uniform(0.5, 1) * poll_s, f"{name} is {read_state(operation)}"
+            session.retries.pause(
+                session.retries.draw.uniform(0.5, 1) * poll_s, f"{name} is {read_state(operation)}"
             )
             poll_s = min(LONGEST_POLL_S, poll_s * 1.5)
         advance(100 - done)
@@ -238,7 +239,7 @@ def fetch_file(session: Session, file: storage.Blob, parts: TileFolder) -> None:
     """Bring one file, unless it is there from an earlier run."""
     corner = parse_corner(file.name)
     if all((tile.row, tile.col) != corner for tile in parts.finished()):
-        keep_file(session.patience.call_with_retries(lambda: download_blob(file)), corner, parts)
+        keep_file(session.retries.call_with_retries(lambda: download_blob(file)), corner, parts)
 
 
 def make_bucket_client(session: Session) -> storage.Client:

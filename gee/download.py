@@ -18,7 +18,7 @@ from typing import Any
 import ee
 import shapely
 
-from gee.batch import BatchTask, Destination, fetch_task_files, start_task, watch_task
+from gee.batch import FILE_SIDE, BatchTask, Destination, fetch_task_files, start_task, watch_task
 from gee.errors import TooLargeError
 from gee.expressions import encode_grid
 from gee.geotiff import HASH_TAG, GeoTiffFormat, TileFolder, assemble_tiles, check_tile
@@ -75,13 +75,13 @@ class TileDownload:
             try:
                 self.drain(waiting, pool, statistics)
             except BaseException:
-                self.session.patience.stopped.set()
+                self.session.retries.stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
         return statistics
 
     def drain(self, waiting: deque[Window], pool: ThreadPoolExecutor, statistics: DownloadStatistics) -> None:
-        """Keep as many tiles under way as the gate may let in, until none is left."""
+        """Keep as many tiles under way as the limiter may let in, until none is left."""
         under_way: dict[Future[None], Window] = {}
         while waiting or under_way:
             while waiting and len(under_way) < self.session.limiter.most:
@@ -121,7 +121,7 @@ class TileDownload:
             check_tile(content, form)
             return content
 
-        self.parts.keep(window, self.session.patience.call_with_retries(ask))
+        self.parts.keep(window, self.session.retries.call_with_retries(ask))
 
 
 def make_pixel_request(image: ee.Image, form: GeoTiffFormat) -> dict[str, Any]:
@@ -259,6 +259,7 @@ class LayerDownload:
     earth: Session
     destination: Destination
     out: Path
+    most_side: int | None = None
 
     @property
     def sha256(self) -> str:
@@ -276,7 +277,8 @@ class LayerDownload:
 
     @property
     def task(self) -> BatchTask:
-        return BatchTask(self.image, self.form, self.layer.name, self.sha256, self.destination)
+        side = self.most_side or FILE_SIDE
+        return BatchTask(self.image, self.form, self.layer.name, self.sha256, self.destination, side)
 
     def fetch_to_file(self, tiles: Sequence[Window]) -> dict[str, Any]:
         """Fetch the layer and leave it as one file with its record."""
@@ -307,9 +309,9 @@ class LayerDownload:
                 f"{self.layer.name} takes {len(tiles)} requests; Earth Engine exports large areas faster by itself: "
                 "--via gcs or --via drive"
             )
-        appetite = TileSizer(self.layer.first_side)
+        sizer = TileSizer(self.layer.choose_side(self.most_side))
         with track(self.layer.name, count_megapixels(tiles), "MP") as progress:
-            return TileDownload(self.earth, self.image, self.form, self.parts, appetite, progress).run(tiles)
+            return TileDownload(self.earth, self.image, self.form, self.parts, sizer, progress).run(tiles)
 
     def fetch_from_bucket(self) -> dict[str, Any]:
         """Let Earth Engine export to a bucket, and bring the files from there."""

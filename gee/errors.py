@@ -184,7 +184,7 @@ class RetryPolicy:
         """Say what is waited for, at most once in a while: thousands of requests may be refused alike."""
         if time.monotonic() - self.told > REPORT_INTERVAL_S:
             self.told = time.monotonic()
-            log.info(f"{refusal}; asking again, with patience")
+            log.info(f"{refusal}; asking again")
 
     def pause(self, seconds: float, reason: str) -> None:
         """Sleep, unless the deadline would pass first or somebody stops the work meanwhile."""
@@ -213,7 +213,7 @@ class RateLimiter:
 
     @contextmanager
     def hold_slot(self) -> Iterator[None]:
-        """Wait to be let in, then hold a place; the gate learns from how it ends."""
+        """Wait to be let in, then hold a place; the limiter learns from how it ends."""
         round_entered = self.enter()
         try:
             yield

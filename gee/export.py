@@ -12,7 +12,7 @@ from typing import Any
 
 import shapely
 
-from gee.batch import Destination
+from gee.batch import FILE_SIDE, Destination
 from gee.catalogue import ESM, IMAGERY, LABELS, SENTINEL2_LATTICE_M, Imagery, Label
 from gee.download import (
     LayerDownload,
@@ -116,6 +116,8 @@ class ExportRequest:
 
 
 MOST_PIXELS = 10_000_000_000
+LEAST_SIDE = 16
+"""Smaller tiles are little but requests."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,12 @@ class TransferOptions:
     workers: int = 8
     hours: float = 12.0
     overwrite: bool = False
+    most_side: int | None = None
+    """The largest side of a tile, and of a file that a batch task writes."""
+
+    def __post_init__(self) -> None:
+        if self.most_side is not None and not LEAST_SIDE <= self.most_side <= FILE_SIDE:
+            raise InputError(f"--tile {self.most_side}: must be from {LEAST_SIDE} to {FILE_SIDE} pixels")
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ class Export:
         shapely.prepare(shape)
         return [
             window
-            for window in plan_tiles(self.grid, layer.first_side)
+            for window in plan_tiles(self.grid, layer.choose_side(self.options.most_side))
             if touches_shape(self.grid, shape, window)
         ]
 
@@ -169,7 +177,7 @@ class Export:
             "bands": layer.names,
             "dtype": layer.pixels.dtype,
             "tiles": len(tiles),
-            "tile_side": layer.first_side,
+            "tile_side": layer.choose_side(self.options.most_side),
             "requests": len(tiles),
             "bytes": sum(count_request_bytes(tile, layer.dtypes) for tile in tiles),
         }
@@ -195,7 +203,7 @@ class Export:
         form = replace(self.form(layer), tags=make_tags(layer, sha256))
         facts = make_origin_fields(earth, layer, expression, sha256)
         destination = self.options.destination
-        return LayerDownload(layer, image, form, facts, earth, destination, self.out)
+        return LayerDownload(layer, image, form, facts, earth, destination, self.out, self.options.most_side)
 
     def is_there(self, path: Path, sha256: str) -> bool:
         """Whether a finished file was made with the same settings; one of other settings is not overwritten."""

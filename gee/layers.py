@@ -39,6 +39,7 @@ RETIRED_ASSETS = {"COPERNICUS/S2_SR": "sentinel2", "COPERNICUS/S2": "sentinel2-l
 
 
 COMPOSITE_SIDE = 1024
+"""Larger tiles of composites are often refused, for what they cost the service in memory."""
 FIRST_DAY = date(1972, 1, 1)
 
 
@@ -83,12 +84,11 @@ class ExportLayer:
     def dtypes(self) -> list[str]:
         return [self.pixels.dtype] * len(self.bands)
 
-    @property
-    def first_side(self) -> int:
+    def choose_side(self, most: int | None = None) -> int:
         """The tile to begin with: composites cost memory on the service, stored pixels only bytes."""
-        side = compute_largest_side(self.dtypes)
         is_composite = isinstance(self.source, Imagery) and self.source.is_cloudy
-        return min(side, COMPOSITE_SIDE) if is_composite else side
+        limits = (compute_largest_side(self.dtypes), most, COMPOSITE_SIDE if is_composite else None)
+        return min(filter(None, limits))
 
     @property
     def is_picture(self) -> bool:

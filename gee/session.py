@@ -314,13 +314,13 @@ class Access:
 class Session:
     """What may be asked of Earth Engine. One at a time in a process: the client keeps its state globally."""
 
-    def __init__(self, url: str, identity: Identity, gate: RateLimiter, patience: RetryPolicy) -> None:
+    def __init__(self, url: str, identity: Identity, limiter: RateLimiter, retries: RetryPolicy) -> None:
         self.url = url
         self.identity = identity
         self.project = identity.project
-        self.limiter = gate
-        self.patience = patience
-        self.transport = Transport(gate.most + 4, through_proxies=not is_loopback(url))
+        self.limiter = limiter
+        self.retries = retries
+        self.transport = Transport(limiter.most + 4, through_proxies=not is_loopback(url))
 
     def connect(self) -> None:
         """Load what the service can do."""
@@ -345,8 +345,8 @@ class Session:
         return content
 
     def call_with_retries(self, call: Callable[[], Answer]) -> Answer:
-        """The answer to a call, asked again as patience has it."""
-        return self.patience.call_with_retries(lambda: self.ask(call))
+        """The answer to a call, asked again as long as the policy of retries has it."""
+        return self.retries.call_with_retries(lambda: self.ask(call))
 
     def ask(self, call: Callable[[], Answer]) -> Answer:
         """The answer to a call, or the refusal that the client's exception means."""
@@ -368,9 +368,9 @@ def skip_deprecation_notices() -> None:
 
 
 @contextmanager
-def open_session(access: Access, workers: int, patience: RetryPolicy) -> Iterator[Session]:
+def open_session(access: Access, workers: int, retries: RetryPolicy) -> Iterator[Session]:
     """Sign in and load what the service can do; says once if the project's quota is restricted."""
-    opened = Session(access.url, access.identity(), RateLimiter(workers), patience)
+    opened = Session(access.url, access.identity(), RateLimiter(workers), retries)
     opened.call_with_retries(opened.connect)
     log.info(
         f"Earth Engine at {opened.url}, project {opened.project}, signed in by: {opened.identity.origin}"

@@ -57,6 +57,8 @@ def compare(
     out: File | None = None,
     *,
     area: Sequence[str] = (),
+    samples_a: File | None = None,
+    samples_b: File | None = None,
     same_iou: float = 0.5,
     shift: bool = True,
     regions: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,

@@ -50,6 +50,7 @@ class InputError(GeosegError):
 TORCH_PACKAGES = {"torch", "segmentation_models_pytorch", "timm", "onnx", "onnxscript"}
 """What a GPU, training and converting models need, and running them on a CPU does not."""
 INSTALL_TORCH = 'pip install "geoseg[torch]"'
+INSTALL_HUB = 'pip install "geoseg[hub]"'
 
 
 @contextmanager

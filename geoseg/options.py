@@ -54,11 +54,23 @@ LOOKS = "How it looks"
 RESOURCES = "Resources"
 MESSAGES = "Messages"
 LABELS = "Images and labels"
+COMPOSITES = "How scenes become one image"
+PAIRS = "Training pairs"
+NETWORK = "The network"
+PATCHES = "Patches"
+LOSSES = "The loss"
+STEPS = "Steps and validation"
 PLACES = "Places and splits"
 GROUPS = (
     INPUTS,
     OUTPUTS,
     LABELS,
+    COMPOSITES,
+    PAIRS,
+    NETWORK,
+    PATCHES,
+    LOSSES,
+    STEPS,
     PLACES,
     MODEL,
     FOOTPRINTS,

@@ -94,3 +94,8 @@ def list_names(names: Sequence[str]) -> str:
     """Names in a line, the first few of many."""
     more = f" and {len(names) - LONGEST_LIST} more" if len(names) > LONGEST_LIST else ""
     return ", ".join(names[:LONGEST_LIST]) + more
+
+
+def format_count(number: int, noun: str) -> str:
+    """How many there are of something: 1 scene, 2,000 scenes."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

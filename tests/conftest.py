@@ -15,7 +15,7 @@ import pytest
 import rasterio
 from heard import Heard, listening
 from hypothesis import settings
-from made import HERE, UTM33, RasterWriter, card, photo
+from made import HERE, UTM33, RasterWriter, write_tiny_model
 from numpy.typing import NDArray
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each processor, so one thread in each
@@ -79,19 +79,8 @@ def write_raster(tmp_path: Path) -> RasterWriter:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real U-Net with random weights, small enough for any test, in a model folder."""
-    torch = pytest.importorskip("torch")
-    import segmentation_models_pytorch as smp
-
-    from geoseg.models.export import write_model_onnx
-    from geoseg.models.store import ONNX_FILE, save_model
-
-    torch.manual_seed(0)
-    network = smp.Unet(
-        "resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(16, 8, 8), classes=1
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_model_onnx(save_model(folder, network, card(), photo(64, 64)[None]), folder / ONNX_FILE)
-    return folder
+    pytest.importorskip("torch")
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

@@ -128,6 +128,13 @@ def test_training_machines_need_no_rasterio(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_mask_needs_nothing_that_makes_footprints() -> None:
+    """They take half a second to load, and 190 MiB."""
+    code = "import sys, geoseg.workflows.infer; print(sorted({'geopandas', 'pandas', 'scipy'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]", out.stderr
+
+
 def test_no_class_name_stands_twice() -> None:
     """Where two rooms have a class of one name, a reader of one takes it for the other."""
     names = Counter(

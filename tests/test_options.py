@@ -166,3 +166,20 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     run = CliRunner().invoke(geoseg, [*path, "--help"])
     assert run.exit_code == 0, run.output
     assert "--quiet" in run.output
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["infr"], "infer"), (["models", "shwo"], "show"), (["infer", "--otu", "x"], "--out")],
+)
+def test_a_mistyped_name_gets_the_nearest(words: list[str], meant: str) -> None:
+    result = CliRunner().invoke(geoseg, words)
+    assert result.exit_code == 2
+    assert "Did you mean" in result.output
+    assert meant in result.output.splitlines()[-1]
+
+
+def test_the_list_of_commands_gives_whole_sentences() -> None:
+    _, _, output = CliRunner().invoke(geoseg, ["--help"]).output.partition("[ARGS]...")
+    assert "..." not in output
+    assert all(f"\n  {name} " in output for name in COMMANDS)

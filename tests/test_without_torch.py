@@ -110,3 +110,10 @@ def test_what_is_asked_for_and_not_there_is_named(
 )
 def test_looking_around_needs_none_of_it(arguments: tuple[str, ...]) -> None:
     assert geoseg(*arguments).returncode == 0
+
+
+def test_a_name_of_the_hub_says_what_brings_its_client() -> None:
+    done = geoseg("models", "show", "owner/model", missing=("huggingface_hub",))
+    assert done.returncode == 2
+    assert "neither a folder nor built in (default, sentinel2-builtup)" in done.stderr
+    assert done.stderr.strip().endswith('the hub is asked with huggingface_hub: pip install "geoseg[hub]"')

@@ -13,8 +13,8 @@ import streamlit as st
 
 from geoseg.app.downloads import DOWNLOADS, Download, Shown
 from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
-from geoseg.app.map_component import show_map
-from geoseg.app.maps import make_images, make_map
+from geoseg.app.map_component import ask_known, show_map
+from geoseg.app.maps import leave_out_images, make_images, make_map
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.regions import (
     AREA_ALIASES,
@@ -26,40 +26,32 @@ from geoseg.app.regions import (
     write_drawn_regions,
 )
 from geoseg.app.runs import FinishedRun, Run
+from geoseg.app.samples import describe_estimate
 from geoseg.app.scenes import (
     UPLOAD_SUFFIXES,
     SceneFile,
     describe_scene,
-    draw_example,
+    find_example,
     open_allowed_path,
     store_upload,
 )
 from geoseg.app.state import PageState, find_state
 from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds
-from geoseg.app.widgets import show_fields
+from geoseg.app.widgets import STYLE, TIGHT, show_fields, show_numbers
 from geoseg.errors import GeosegError
-from geoseg.reports.report import write_charts, write_numbers
+from geoseg.reports.report import write_charts
 from geoseg.workflows.options import InferOptions
 
 EXAMPLE, UPLOAD, PATH = "example", "upload", "path"
 SOURCES = {EXAMPLE: "The example", UPLOAD: "My own image", PATH: "A path on this server"}
+KEPT_FIELDS = ("source", "path", *FIRST_FIELDS, *MORE_FIELDS)
 REFRESH_S = 0.5
-STYLE = """<style>
-.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(135px, 1fr)); gap: 0.6rem; list-style: none; }
-ul.numbers, ul.numbers li { margin: 0 !important; padding: 0 !important; }
-ul.numbers li { background: rgba(128, 128, 128, 0.12); border-radius: 10px; padding: 0.6rem 0.8rem !important; }
-.numbers strong { display: block; font-size: 1.25rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.numbers span { font-size: 0.8rem; opacity: 0.8; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 1rem; }
-.charts figure { margin: 0; } .charts figcaption { font-weight: 600; }
-.charts text { fill: currentColor; font-size: 11px; } .charts rect { fill: #3b82c4; }
-</style>"""
-TIGHT = "<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem; } h1 { padding: 0 !important; }</style>"
 
 
 def show_page() -> None:
     """Everything, from top to bottom."""
     state, options = find_state(), read_app_options()
+    restore_fields(state)
     st.html(TIGHT)
     st.title("Find buildings")
     left, right = st.columns([1, 2.4], gap="large")
@@ -76,6 +68,15 @@ def show_page() -> None:
             show_results(state)
         else:
             show_outcome(state)
+    state.fields = {name: st.session_state[name] for name in KEPT_FIELDS if name in st.session_state}
+
+
+def restore_fields(state: PageState) -> None:
+    """Give the fields what they held before another page was shown."""
+    if state.is_away:
+        state.is_away, state.has_returned = False, True
+        for name, value in state.fields.items():
+            st.session_state.setdefault(name, value)
 
 
 def show_source(state: PageState, options: AppOptions) -> None:
@@ -83,7 +84,7 @@ def show_source(state: PageState, options: AppOptions) -> None:
     choices = [EXAMPLE, UPLOAD, *([PATH] if options.allow else [])]
     source = st.radio("Image", choices, format_func=SOURCES.__getitem__, key="source", bind="query-params")
     if source == EXAMPLE:
-        take_source(state, EXAMPLE, draw_example)
+        take_source(state, EXAMPLE, find_example)
     elif source == UPLOAD:
         file = st.file_uploader(
             f"GeoTIFF, JPEG or PNG, up to {options.upload_mb:,} MB and {options.most_mpx:,} megapixels",
@@ -107,7 +108,10 @@ def show_source(state: PageState, options: AppOptions) -> None:
 
 
 def take_upload(state: PageState, file: Any, options: AppOptions) -> None:
-    """Keep an upload; none lets the one before it go."""
+    """Keep an upload; none lets the one before it go, but for the empty field of a page that was left and shown again."""
+    state.has_returned &= file is None
+    if state.has_returned and state.source_key.startswith(UPLOAD):
+        return
     key = f"{UPLOAD} {file.file_id}" if file else ""
     take_source(state, key, lambda folder: store_upload(file.name, file, folder, options))
 
@@ -142,6 +146,7 @@ def forget_run(state: PageState) -> None:
         state.run.wait()
         shutil.rmtree(state.run.folder, ignore_errors=True)
     state.run, state.views, state.images = None, None, ()
+    state.forget_survey()
 
 
 def show_options(options: AppOptions) -> InferOptions | None:
@@ -206,16 +211,14 @@ def show_results(state: PageState) -> None:
     if not len(view.buildings):
         st.info("No building at this threshold and minimum area.")
     else:
-        st.html(
-            STYLE + f'<ul class="numbers" aria-label="Totals">{write_numbers(views.summarize(view))}</ul>'
-        )
-        if not views.has_interval:
-            st.caption("No interval of the area: the model's card holds no sample of its errors.")
+        show_numbers(views.summarize(view), "Totals")
+        show_interval(state, views, view)
     table = find_regions(state, view, run)
     regions = "" if table is None else f"{len(table)} {table.total_bounds}"
-    version = state.count_version(f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}")
-    data = make_map(state.run.folder.name, version, view, table, state.images)
-    show_map(data, "map")
+    shown = f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}"
+    version, classes = state.count_version(shown), run.card.classes[1:]
+    data = make_map(state.run.folder.name, version, view, table, state.images, classes)
+    show_map(leave_out_images(data, ask_known("map")), "map")
     if state.regions_error:
         st.error(state.regions_error)
     show_regions(state, table)
@@ -223,6 +226,22 @@ def show_results(state: PageState) -> None:
     if len(view.buildings):
         with st.expander("Distribution of sizes and confidence"):
             st.html(STYLE + write_charts(view.buildings))
+
+
+def show_interval(state: PageState, views: Views, view: FootprintView) -> None:
+    """The built-up area by the points that were answered, where there are some, or how to come by it."""
+    survey = state.own_survey
+    if survey is None:
+        if not views.has_interval:
+            remedy = " *Sample points* (above) gives one." if views.run.scene.is_placed else ""
+            st.caption(f"No interval of the area: the model's card holds no sample of its errors.{remedy}")
+        return
+    try:
+        numbers = describe_estimate(views.run, view, survey)
+    except GeosegError as error:
+        st.caption(survey.explain(error))
+        return
+    show_numbers(numbers, "By sample points")
 
 
 def ask_view(views: Views) -> ViewRequest:
@@ -253,8 +272,10 @@ def find_regions(state: PageState, view: FootprintView, run: FinishedRun) -> gpd
         path = write_drawn_regions(rings, state.session.folder)
     if path is None:
         return None
+    survey = state.own_survey
+    samples = survey.path if survey and survey.is_complete else None
     try:
-        return count_in_regions(view, path, run)
+        return count_in_regions(view, path, run, samples)
     except GeosegError as error:
         state.regions_error = show_labels(str(error))
         return None

@@ -24,8 +24,20 @@ def show_map(data: dict[str, Any], key: str) -> object:
         css="\n".join([read_asset("leaflet.css"), read_asset("map.css"), read_own_asset("app_map.css")]),
         js="\n".join([read_asset("leaflet.js"), read_asset("map.js"), read_own_asset("app_map.js")]),
     )
-    return mount(data=data, key=key, default={"drawn": []}, on_drawn_change=ignore).drawn
+    return mount(
+        data=data,
+        key=key,
+        default={"drawn": [], "known": None},
+        on_drawn_change=ignore,
+        on_known_change=ignore,
+    ).drawn
+
+
+def ask_known(key: str) -> str | None:
+    """The map whose images the browser has."""
+    known = getattr(st.session_state.get(key), "known", None)
+    return known if isinstance(known, str) else None
 
 
 def ignore() -> None:
-    """What is drawn is read when the page runs again, which it does by itself."""
+    """What the map tells is read when the page runs again, which it does by itself."""

@@ -8,10 +8,12 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 from rasterio.features import rasterize
 
 from geoseg.app.runs import FinishedRun
 from geoseg.app.views import FootprintView
+from geoseg.raster.palette import ClassEntry
 from geoseg.reports.layers import open_raster_layer, to_rgb
 from geoseg.reports.plot import FOOTPRINT_COLOR
 from geoseg.reports.report import MOST_FOOTPRINTS, write_switch, write_switches
@@ -47,14 +49,19 @@ def make_images(run: FinishedRun) -> list[WebImage]:
 
 
 def make_map(
-    key: str, version: int, view: FootprintView, regions: gpd.GeoDataFrame | None, images: Sequence[WebImage]
+    key: str,
+    version: int,
+    view: FootprintView,
+    regions: gpd.GeoDataFrame | None,
+    images: Sequence[WebImage],
+    classes: Sequence[ClassEntry] = (),
 ) -> dict[str, Any]:
     """All that the component draws. Where `key` is a new one it begins anew; where `version` is, it changes polygons."""
     buildings = view.buildings
     pictured = len(buildings) > MOST_FOOTPRINTS
     if pictured:
-        images = [*images, draw_footprints(buildings)]
-    data = make_map_data(buildings.iloc[:0] if pictured else buildings, regions, images, "")
+        images = [*images, draw_footprints(buildings, classes)]
+    data = make_map_data(buildings.iloc[:0] if pictured else buildings, regions, images, "", classes)
     placed = buildings.crs is not None
     if placed:
         data["baseMap"] = BASE_MAP
@@ -64,9 +71,16 @@ def make_map(
             "> base map", "> base map <small>(asks openstreetmap.org)</small>"
         )
     return {
-        "id": f"{key}-{pictured}", "version": version, "map": data, "switches": switches, "pictured": pictured,
+        "id": f"{key}-{pictured}", "partial": False, "version": version, "map": data, "switches": switches, "pictured": pictured,
         "note": describe_map(len(buildings), pictured),
     }  # fmt: skip
+
+
+def leave_out_images(data: dict[str, Any], known: str | None) -> dict[str, Any]:
+    """What the component draws, without the images of the map that the browser has already: they are most of it."""
+    if data["id"] != known or data["pictured"]:
+        return data
+    return data | {"partial": True, "map": data["map"] | {"images": []}}
 
 
 def describe_map(count: int, pictured: bool) -> str:
@@ -79,8 +93,11 @@ def describe_map(count: int, pictured: bool) -> str:
     )
 
 
-def draw_footprints(buildings: gpd.GeoDataFrame) -> WebImage:
-    """A picture of footprints, for where there are too many to be drawn one by one."""
+def draw_footprints(buildings: gpd.GeoDataFrame, classes: Sequence[ClassEntry] = ()) -> WebImage:
+    """A picture of footprints, for where there are too many to be drawn one by one; several classes in their colours."""
+    several = {entry.name: entry.color for entry in classes} if len(classes) > 1 else {}
+    palette = [FOOTPRINT_COLOR, *several.values()]
+    kinds = pd.Index(several).get_indexer(buildings["class"]) + 2  # 1 is what has no colour of its own
     frame = buildings if buildings.crs is None else buildings.to_crs(WEB_MERCATOR)
     west, south, east, north = map(float, frame.total_bounds)
     bounds: Bounds = (west, south, east, north)
@@ -88,10 +105,12 @@ def draw_footprints(buildings: gpd.GeoDataFrame) -> WebImage:
     picture = View.of(frame.crs and WEB_MERCATOR, bounds, max(1, side))
     shape = picture.height, picture.width
     covered = rasterize(
-        frame.geometry, out_shape=shape, transform=picture.transform, dtype="uint8", default_value=1
+        zip(frame.geometry, kinds.tolist(), strict=True),
+        out_shape=shape,
+        transform=picture.transform,
+        dtype="uint8",
     )
-    colors = np.zeros((*shape, 4), np.uint8)
-    colors[..., :3] = to_rgb(FOOTPRINT_COLOR)
-    colors[..., 3] = covered * PICTURE_OPACITY
+    clear = np.array([(0, 0, 0, 0), *((*to_rgb(color), PICTURE_OPACITY) for color in palette)], np.uint8)
+    colors = clear[covered]
     corners = find_corners(picture.crs, bounds)
     return WebImage("footprints", write_data_url(colors), corners)

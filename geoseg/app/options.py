@@ -41,6 +41,16 @@ class AppOptions(Options):
     model: tuple[str, ...] = define_option(
         (), "Offer this model beside the built-in ones; once for each.", group=MODEL, metavar="MODEL"
     )
+    points: str | None = define_option(
+        None,
+        "Let people answer these points of geoseg sample (.gpkg); what they say is written into the file at once. "
+        "Give --image, too.",
+        group=INPUTS,
+        metavar="POINTS.gpkg",
+    )
+    image: str | None = define_option(
+        None, "The image that lies below the points.", group=INPUTS, metavar="IMAGE"
+    )
     port: int = define_option(
         8501, "Port of the page.", Limits("1 to 65535", 1, 65_535), group=RESOURCES, metavar="PORT"
     )

@@ -96,9 +96,11 @@ def parse_rings(value: object) -> list[Ring]:
     return rings[:MOST_REGIONS]
 
 
-def count_in_regions(view: FootprintView, regions: Path, run: FinishedRun) -> gpd.GeoDataFrame:
-    """A row of geoseg's statistics for each region and class."""
-    options = StatsOptions(mask=run.mask)
+def count_in_regions(
+    view: FootprintView, regions: Path, run: FinishedRun, samples: Path | None = None
+) -> gpd.GeoDataFrame:
+    """A row of geoseg's statistics for each region and class, corrected by sample points where there are some."""
+    options = StatsOptions(mask=run.mask, samples=samples)
     table = compute_statistics(FootprintLayer.open(view.file), str(regions), options).regions
     if table["region"].nunique() > MOST_REGIONS:
         raise InputError(f"{regions.name}: has more than {MOST_REGIONS:,} regions; use geoseg stats for them")

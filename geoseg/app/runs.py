@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from geoseg.app.forms import show_labels
-from geoseg.app.scenes import SceneFile
+from geoseg.app.scenes import SceneFile, draw_example
 from geoseg.errors import GeosegError
 from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.inference.options import PredictOptions
@@ -162,6 +162,9 @@ class Run:
             self._give_up("failed")
 
     def _find_buildings(self) -> None:
+        if self.scene.origin == "example":
+            self.progress = Progress("Drawing the example")
+            draw_example(self.scene)
         self.progress = Progress("Loading the model")
         loaded = load_once(self.options.model)
         kept = self.folder / "outputs.tif" if loaded.model.card.separators else None

@@ -48,12 +48,17 @@ class SceneFile:
         return self.width * self.height / 1e6
 
 
-def draw_example(folder: Path) -> SceneFile:
-    """A drawn place, for those who have no image at hand."""
+def find_example(folder: Path) -> SceneFile:
+    """A drawn place, for those who have no image at hand; it is drawn when it is looked at, since most have one."""
     path = folder / f"{EXAMPLE_NAME}.tif"
-    scene = SyntheticScene(Layout(EXAMPLE_SEED), EXAMPLE_SIDE, EXAMPLE_SIDE)
-    write_scene(scene, path, folder / "truth.gpkg")
     return SceneFile(path, EXAMPLE_NAME, "example", EXAMPLE_SIDE, EXAMPLE_SIDE, True)
+
+
+def draw_example(scene: SceneFile) -> None:
+    """Draw the example, unless it is there."""
+    if scene.origin == "example" and not scene.path.exists():
+        drawn = SyntheticScene(Layout(EXAMPLE_SEED), scene.height, scene.width)
+        write_scene(drawn, scene.path, scene.path.with_name("truth.gpkg"))
 
 
 def store_upload(name: str, content: IO[bytes], folder: Path, options: AppOptions) -> SceneFile:

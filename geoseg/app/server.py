@@ -10,6 +10,7 @@ from pathlib import Path
 from streamlit.web import bootstrap
 
 from geoseg.app.options import OPTIONS_VARIABLE, AppOptions
+from geoseg.app.samples import PointSurvey
 from geoseg.app.state import open_workspace
 from geoseg.errors import InputError
 from geoseg.io.trust import is_trusted
@@ -44,6 +45,12 @@ def check_options(options: AppOptions) -> None:
             raise InputError(f"`allow` {folder}: no such folder")
     for model in options.model:
         find_model(model)
+    if bool(options.points) != bool(options.image):
+        raise InputError(
+            "`points` and `image` belong together: the points, and the image that lies below them"
+        )
+    if options.points and options.image:
+        PointSurvey(Path(options.points), Path(options.image))
 
 
 def make_settings(options: AppOptions) -> dict[str, object]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from geoseg.app.runs import FinishedRun, Run
+from geoseg.app.samples import PointSurvey
 from geoseg.app.scenes import SceneFile
 from geoseg.app.views import Views
 from geoseg.app.workspace import BrowserSession, Workspace, start_sweeper
@@ -35,10 +37,26 @@ class PageState:
     regions: Path | None = None
     regions_error: str = ""
     versions: dict[str, int] = field(default_factory=dict)
+    survey: PointSurvey | None = None
+    survey_error: str = ""
+    is_away: bool = False
+    """Whether another page was shown since: its fields are empty then, and are given what they held."""
+    has_returned: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> FinishedRun | None:
         return self.run.finished if self.run else None
+
+    @property
+    def own_survey(self) -> PointSurvey | None:
+        """Sample points over the image that the map is of, where some are answered."""
+        is_own = self.survey and self.scene and self.survey.image == self.scene.path
+        return self.survey if is_own and self.survey and self.survey.done else None
+
+    def forget_survey(self) -> None:
+        """Let sample points go."""
+        self.survey, self.survey_error = None, ""
 
     def count_version(self, key: str) -> int:
         """A number for each different thing that the map has shown."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
@@ -25,7 +26,7 @@ from geoseg.parallel import Threads, count_processors
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.mask import Mask, open_mask, open_probability
-from geoseg.reports.layers import find_area_column
+from geoseg.reports.layers import AREA_UNITS, find_area_column
 from geoseg.reports.report import format_area, summarize
 from geoseg.workflows.infer import read_confusion
 from geoseg.workflows.vectorize import vectorize_mask
@@ -34,6 +35,13 @@ MOST_VIEWS = 8
 BLOCK_ROWS = 512
 """Rows of a block of the rasters: strips begin where one does, or blocks are read twice."""
 MOST_THREADS = 4
+TWO = 2
+"""The background and what is sought: with more classes, not every outline is a building."""
+CLASS_WORDS = {
+    "buildings": "outlines",
+    "built-up area": "area of all classes",
+    "of the image is built up": "of the image is covered",
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,19 @@ class Views:
         numbers = summarize(view.buildings, None)
         if self.seen_area > 0:
             numbers["of the image is built up"] = f"{view.area / self.seen_area:.1%}"
+        if len(self.run.card.classes) > TWO:
+            return rename_for_classes(numbers) | self._describe_classes(view)
         return numbers | self._describe_interval(view)
+
+    def _describe_classes(self, view: FootprintView) -> dict[str, str]:
+        """The area of each class that the model knows, in its order."""
+        column = find_area_column(view.buildings)
+        assert column
+        areas, unit = view.buildings.groupby("class")[column].sum(), AREA_UNITS[column]
+        return {
+            entry.name: format_area(float(areas.get(entry.name, 0.0)), unit)
+            for entry in self.run.card.classes[1:]
+        }
 
     def _describe_interval(self, view: FootprintView) -> dict[str, str]:
         """The area corrected by the model's known errors, which hold at the run's own values alone."""
@@ -122,6 +142,11 @@ class Views:
     @property
     def has_interval(self) -> bool:
         return read_confusion(self.run.card) is not None
+
+
+def rename_for_classes(numbers: Mapping[str, str]) -> dict[str, str]:
+    """The same numbers where outlines are not only of buildings."""
+    return {CLASS_WORDS.get(name, name): value for name, value in numbers.items()}
 
 
 def vectorize_view(run: FinishedRun, request: ViewRequest, out: Path) -> None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from geoseg.app.forms import OPEN_CHOICES, format_label, list_fields
 from geoseg.options import Option
+from geoseg.reports.report import write_numbers
 
 LARGEST = 1e9
+STYLE = """<style>
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(135px, 1fr)); gap: 0.6rem; list-style: none; }
+ul.numbers, ul.numbers li { margin: 0 !important; padding: 0 !important; }
+ul.numbers li { background: rgba(128, 128, 128, 0.12); border-radius: 10px; padding: 0.6rem 0.8rem !important; }
+.numbers strong { display: block; font-size: 1.25rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.numbers span { font-size: 0.8rem; opacity: 0.8; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 1rem; }
+.charts figure { margin: 0; } .charts figcaption { font-weight: 600; }
+.charts text { fill: currentColor; font-size: 11px; } .charts rect { fill: #3b82c4; }
+</style>"""
+
+TIGHT = "<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem; } h1 { padding: 0 !important; }</style>"
 
 
 def show_fields(names: Sequence[str], models: Sequence[str]) -> dict[str, Any]:
@@ -52,3 +65,8 @@ def parse_text(text: str | None) -> str | float | None:
         return float(text or "")
     except ValueError:
         return text or None
+
+
+def show_numbers(numbers: Mapping[str, str], label: str) -> None:
+    """Figures side by side, each with what it is below it."""
+    st.html(STYLE + f'<ul class="numbers" aria-label="{label}">{write_numbers(numbers)}</ul>')

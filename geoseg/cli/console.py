@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, ParamSpec
@@ -25,6 +25,8 @@ from geoseg.progress import SILENT, Advance, use_reporter
 BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {n:,.1f}/{total:,.1f} {unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
 SECONDS_PER_LINE = 30.0
 MANY = 100
+LONGEST_SENTENCE = 200
+"""Of what a command is for, in the list of commands."""
 
 
 def print_line(text: str) -> None:
@@ -68,8 +70,10 @@ def advance_bar(moving: Any, amount: float) -> None:
 
 
 @contextmanager
-def show_lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[Advance]:
-    """A plain line at most every half minute."""
+def show_lines(
+    what: str, total: float, unit: str, done: float = 0, pause_s: float = SECONDS_PER_LINE
+) -> Iterator[Advance]:
+    """A plain line now and then."""
     written = started = time.monotonic()
     first, whole = done, total
 
@@ -77,7 +81,7 @@ def show_lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[
         nonlocal done, whole, written
         done, whole = done + amount, total or whole
         now = time.monotonic()
-        if now - written >= SECONDS_PER_LINE and done > first:
+        if now - written >= pause_s and done > first:
             written = now
             rate = (done - first) / (now - started)
             click.echo(format_progress(what, unit, (min(done, whole), whole), rate, note), err=True)
@@ -88,7 +92,7 @@ def show_lines(what: str, total: float, unit: str, done: float = 0) -> Iterator[
 def format_progress(what: str, unit: str, parts: tuple[float, float], rate: float, note: str) -> str:
     """How a task stands, in a line."""
     done, whole = parts
-    digits = 0 if whole >= MANY else 1
+    digits = 0 if whole >= MANY or done % 1 == whole % 1 == 0 else 1
     amounts = f"{done:,.{digits}f} of {whole:,.{digits}f} {unit}, {rate:,.2f} {unit}/s"
     left = timedelta(seconds=round((whole - done) / rate))
     return f"{what}: {done / whole:.0%}, {amounts}, {left} left" + (f", {note}" if note else "")
@@ -110,6 +114,13 @@ class GroupedOption(click.Option):
         self.group = group
 
 
+def add_option(
+    group: str, *flags: str, **attributes: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option of a command below a heading of its help."""
+    return click.option(*flags, cls=GroupedOption, group=group, **attributes)
+
+
 class GroupedCommand(click.Command):
     """A command whose help lists its options in groups, in the same order everywhere."""
 
@@ -126,6 +137,27 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(groups[heading])
 
 
+class CommandGroup(click.Group):
+    """A group whose help gives the whole first sentence of each command."""
+
+    def list_sections(self, ctx: click.Context) -> Mapping[str, Sequence[str]]:
+        """The commands by heading."""
+        return {"Commands": self.list_commands(ctx)}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each heading."""
+        for heading, names in self.list_sections(ctx).items():
+            commands = [self.get_command(ctx, name) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (each.name or "", each.get_short_help_str(LONGEST_SENTENCE))
+                        for each in commands
+                        if each
+                    ]
+                )
+
+
 class ConsoleHandler(logging.Handler):
     """Writes what geoseg says to stderr, a line each, above the bar where there is one."""
 
@@ -138,9 +170,14 @@ class ConsoleHandler(logging.Handler):
 class ConsoleReporter:
     """Shows tasks on stderr: as a bar on a terminal, else as plain lines."""
 
+    def __init__(self, pause_s: float = SECONDS_PER_LINE) -> None:
+        self.pause_s = pause_s
+
     def task(self, what: str, total: float, unit: str, done: float) -> AbstractContextManager[Advance]:
-        show = show_bar if sys.stderr.isatty() else show_lines
-        return show(what, total, unit, done)
+        """Show a task that begins."""
+        if sys.stderr.isatty():
+            return show_bar(what, total, unit, done)
+        return show_lines(what, total, unit, done, self.pause_s)
 
 
 @contextmanager
@@ -187,7 +224,7 @@ def stop_when_terminated() -> Iterator[None]:
 
 def print_result(summary: Mapping[str, Any], as_json: bool, lines: str) -> None:
     """Give the outcome of a command on stdout: `lines` for people, the summary for programs."""
-    click.echo(json.dumps(summary, indent=2) if as_json else lines)
+    click.echo(json.dumps(summary, indent=2) if as_json else show_flags(lines, list_flags()))
 
 
 def wrap_command(run: Callable[P, None]) -> Callable[..., None]:

@@ -6,21 +6,33 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.errors import InputError
+from geoseg.options import OUTPUTS
 
 
-@click.command("demo-scene")
+@click.command("demo-scene", cls=GroupedCommand)
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--size", default="1024", show_default=True, help="Pixels: WIDTHxHEIGHT, or one number for a square."
+@add_option(
+    OUTPUTS,
+    "--size",
+    default="1024",
+    show_default=True,
+    help="Pixels: WIDTHxHEIGHT, or one number for a square.",
 )
-@click.option(
-    "--seed", default=0, show_default=True, help="Which place to draw: its plan, its houses, its light."
+@add_option(
+    OUTPUTS,
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Which place to draw: its plan, its houses, its light.",
 )
-@click.option("--gsd", "gsd_m", default=0.3, show_default=True, help="Metres on the ground per pixel.")
-@click.option(
-    "--truth", type=click.Path(path_type=Path), help="Where the buildings go.  [default: OUT.truth.gpkg]"
+@add_option(OUTPUTS, "--gsd", "gsd_m", default=0.3, show_default=True, help="Metres on the ground per pixel.")
+@add_option(
+    OUTPUTS,
+    "--truth",
+    type=click.Path(path_type=Path),
+    help="Where the buildings go.  [default: OUT.truth.gpkg]",
 )
 @wrap_command
 def command(*, out: Path, size: str, seed: int, gsd_m: float, truth: Path | None, as_json: bool) -> None:
@@ -28,6 +40,11 @@ def command(*, out: Path, size: str, seed: int, gsd_m: float, truth: Path | None
 
     The same seed and size give the same bytes, and a larger scene of the same seed holds the smaller one in its
     upper left corner.
+
+    \b
+    Examples:
+      geoseg demo-scene town.tif
+      geoseg demo-scene large.tif --size 4000x3000 --seed 7 --gsd 0.5 --truth houses.gpkg
     """
     width, height = parse_size(size)
     from geoseg.synthetic.landscape import Layout

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.console import print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.errors import InputError
+from geoseg.options import COMPOSITES, INPUTS, LABELS, OUTPUTS, PAIRS, RESOURCES
 
 if TYPE_CHECKING:
     from gee.catalogue import Imagery, Label, Source
@@ -50,43 +51,71 @@ def format_years(source: Source) -> str:
     return str(source.first.year) if last == str(source.first.year) else f"{source.first.year}-{last}"
 
 
-@click.command("export")
-@click.option(
-    "--aoi", type=click.Path(path_type=Path), help="Area: GeoJSON or any vector file with polygons."
+@click.command("export", cls=GroupedCommand)
+@add_option(
+    INPUTS, "--aoi", type=click.Path(path_type=Path), help="Area: GeoJSON or any vector file with polygons."
 )
-@click.option("--bbox", metavar="W,S,E,N", help="Area: a box in degrees (W > E crosses the antimeridian).")
-@click.option("--point", metavar="LON,LAT", help="Area: a square around a point, with --size.")
-@click.option("--size", "size_m", type=float, metavar="METRES", help="Side of the square around --point.")
-@click.option("--source", default="sentinel2", show_default=True, help="Imagery, see --list; or `none`.")
-@click.option(
-    "--label", "labels", multiple=True, help="Label, see --list; `esm:PATH` or `esm:projects/..`. Repeatable."
+@add_option(
+    INPUTS, "--bbox", metavar="W,S,E,N", help="Area: a box in degrees (W > E crosses the antimeridian)."
 )
-@click.option("--asset", help="Any other image or image collection by its id, in place of --source.")
-@click.option("--bands", metavar="B2,B3,..", help="Bands of the source or asset, in this order.")
-@click.option("--start", type=DAY, help="First day.  [default: 1 January of last year]")
-@click.option("--end", type=DAY, help="Last day, included.  [default: 31 December of that year]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="export", show_default=True, help="Folder to fill."
+@add_option(INPUTS, "--point", metavar="LON,LAT", help="Area: a square around a point, with --size.")
+@add_option(
+    INPUTS, "--size", "size_m", type=float, metavar="METRES", help="Side of the square around --point."
 )
-@click.option(
-    "--composite", help="median, least-cloudy, latest, or p1 to p99.  [default: median; photos: latest]"
+@add_option(
+    INPUTS, "--source", default="sentinel2", show_default=True, help="Imagery, see --list; or `none`."
 )
-@click.option("--mask", metavar="METHOD[:T]", help="Clouds: csplus[:0.6], scl, s2cloudless[:40] or none.")
-@click.option(
-    "--max-cloud", type=click.FloatRange(0, 100), metavar="PERCENT", help="Leave out cloudier scenes."
+@add_option(
+    LABELS,
+    "--label",
+    "labels",
+    multiple=True,
+    help="Label, see --list; `esm:PATH` or `esm:projects/..`. Repeatable.",
 )
-@click.option(
-    "--bilinear", is_flag=True, help="Resample each scene bilinearly rather than by the nearest pixel."
+@add_option(INPUTS, "--asset", help="Any other image or image collection by its id, in place of --source.")
+@add_option(INPUTS, "--bands", metavar="B2,B3,..", help="Bands of the source or asset, in this order.")
+@add_option(INPUTS, "--start", type=DAY, help="First day.  [default: 1 January of last year]")
+@add_option(INPUTS, "--end", type=DAY, help="Last day, included.  [default: 31 December of that year]")
+@add_option(
+    OUTPUTS,
+    "--out",
+    type=click.Path(path_type=Path),
+    default="export",
+    show_default=True,
+    help="Folder to fill.",
 )
-@click.option("--looks", is_flag=True, help="Also write how many clear looks each pixel has.")
-@click.option(
+@add_option(
+    COMPOSITES,
+    "--composite",
+    help="median, least-cloudy, latest, or p1 to p99.  [default: median; photos: latest]",
+)
+@add_option(
+    COMPOSITES, "--mask", metavar="METHOD[:T]", help="Clouds: csplus[:0.6], scl, s2cloudless[:40] or none."
+)
+@add_option(
+    COMPOSITES,
+    "--max-cloud",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Leave out cloudier scenes.",
+)
+@add_option(
+    COMPOSITES,
+    "--bilinear",
+    is_flag=True,
+    help="Resample each scene bilinearly rather than by the nearest pixel.",
+)
+@add_option(OUTPUTS, "--looks", is_flag=True, help="Also write how many clear looks each pixel has.")
+@add_option(
+    LABELS,
     "--label-values",
     type=click.Choice(["mask", "own"]),
     default="mask",
     show_default=True,
     help="Labels as 0/1 masks of buildings, or in their own values.",
 )
-@click.option(
+@add_option(
+    LABELS,
     "--built-from",
     type=float,
     default=50.0,
@@ -94,33 +123,49 @@ def format_years(source: Source) -> str:
     metavar="PERCENT",
     help="Share of a pixel from which a mask says built.",
 )
-@click.option(
+@add_option(
+    LABELS,
     "--esm-codes",
     default="nodata=0 other=1 built=250,255",
     show_default=True,
     help="What the codes of ESM files mean.",
 )
-@click.option("--crs", help="CRS of the grid, such as EPSG:3035.  [default: the UTM zone of the area]")
-@click.option(
-    "--scale", "scale_m", type=float, metavar="METRES", help="Pixel size.  [default: the source's own]"
+@add_option(OUTPUTS, "--crs", help="CRS of the grid, such as EPSG:3035.  [default: the UTM zone of the area]")
+@add_option(
+    OUTPUTS,
+    "--scale",
+    "scale_m",
+    type=float,
+    metavar="METRES",
+    help="Pixel size.  [default: the source's own]",
 )
-@click.option("--split-zones", is_flag=True, help="One export for each UTM zone, in a folder of its own.")
-@click.option(
+@add_option(
+    OUTPUTS, "--split-zones", is_flag=True, help="One export for each UTM zone, in a folder of its own."
+)
+@add_option(
+    OUTPUTS,
     "--via",
     type=click.Choice(["direct", "drive", "gcs", "asset"]),
     default="direct",
     show_default=True,
     help="Fetch tile by tile, or let Earth Engine export to Drive, Cloud Storage or an asset.",
 )
-@click.option("--to", default="", help="Drive folder, bucket[/folder], or asset folder for --via.")
-@click.option(
-    "--pairs", type=int, metavar="N", help="Write N image/label chips for training instead of whole layers."
+@add_option(OUTPUTS, "--to", default="", help="Drive folder, bucket[/folder], or asset folder for --via.")
+@add_option(
+    PAIRS,
+    "--pairs",
+    type=int,
+    metavar="N",
+    help="Write N image/label chips for training instead of whole layers.",
 )
-@click.option("--chip", type=int, default=300, show_default=True, metavar="PIXELS", help="Side of a chip.")
-@click.option(
-    "--built", default="17,85", show_default=True, metavar="LOW,HIGH", help="Percent built in a chip."
+@add_option(
+    PAIRS, "--chip", type=int, default=300, show_default=True, metavar="PIXELS", help="Side of a chip."
 )
-@click.option(
+@add_option(
+    PAIRS, "--built", default="17,85", show_default=True, metavar="LOW,HIGH", help="Percent built in a chip."
+)
+@add_option(
+    PAIRS,
     "--validation",
     type=float,
     default=20.0,
@@ -128,23 +173,50 @@ def format_years(source: Source) -> str:
     metavar="PERCENT",
     help="Pairs kept for validation, from places apart.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the same pairs again.")
-@click.option(
-    "--project", default="", help="Google Cloud project.  [default: EE_PROJECT_ID, or the credentials' own]"
+@add_option(PAIRS, "--seed", type=int, default=0, show_default=True, help="Draws the same pairs again.")
+@add_option(
+    RESOURCES,
+    "--project",
+    default="",
+    help="Google Cloud project.  [default: EE_PROJECT_ID, or the credentials' own]",
 )
-@click.option(
-    "--credentials", type=click.Path(path_type=Path), help="A service account's key, or authorized_user."
+@add_option(
+    RESOURCES,
+    "--credentials",
+    type=click.Path(path_type=Path),
+    help="A service account's key, or authorized_user.",
 )
-@click.option(
-    "--endpoint", default="", metavar="URL", help="standard, high-volume, or a URL.  [env: GEOSEG_EE_URL]"
+@add_option(
+    RESOURCES,
+    "--endpoint",
+    default="",
+    metavar="URL",
+    help="standard, high-volume, or a URL.  [env: GEOSEG_EE_URL]",
 )
-@click.option("--workers", type=int, default=8, show_default=True, help="Requests at a time, at most 40.")
-@click.option(
-    "--deadline", "hours", type=float, default=12.0, show_default=True, metavar="HOURS", help="Give up after."
+@add_option(
+    RESOURCES, "--workers", type=int, default=8, show_default=True, help="Requests at a time, at most 40."
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that were made with other settings.")
-@click.option("--dry-run", is_flag=True, help="Only say what it would take: tiles, bytes, requests.")
-@click.option(
+@add_option(
+    RESOURCES,
+    "--deadline",
+    "hours",
+    type=float,
+    default=12.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Give up after.",
+)
+@add_option(
+    RESOURCES,
+    "--tile",
+    type=int,
+    metavar="PIXELS",
+    help="Largest side of a tile, or of a file of a batch task.  [default: 1024 for composites, 8192 for tasks]",
+)
+@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace files that were made with other settings.")
+@add_option(OUTPUTS, "--dry-run", is_flag=True, help="Only say what it would take: tiles, bytes, requests.")
+@add_option(
+    INPUTS,
     "--list",
     is_flag=True,
     is_eager=True,
@@ -161,11 +233,9 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
     given again.
 
     \b
-    A summer's Sentinel-2 composite with a mask of built-up ground:
+    Examples:
       geoseg export --aoi region.geojson --label ghsl --start 2023-05-01 --end 2023-09-30 --out region
-    One kilometre of Berlin at 20 cm:
       geoseg export --point 13.386,52.508 --size 1000 --source brandenburg --out berlin
-    Training pairs with the European Settlement Map:
       geoseg export --aoi region.geojson --label esm:ESM_FOLDER --pairs 700 --out pairs
     """
     from gee.export import estimate_exports as estimated
@@ -336,6 +406,7 @@ def plan_exports(options: dict[str, Any], request: ExportRequest) -> list[Export
         options["workers"],
         options["hours"],
         options["overwrite"],
+        options["tile"],
     )
     areas = list(area.zones.values()) if options["split_zones"] else [area]
     exports = []

@@ -48,6 +48,7 @@ def command(
       geoseg infer sentinel.tif --bands B4,B3,B2,B8 --model sentinel2-builtup --mask built.tif
     """
     from geoseg.cli.main import return_large_buffers
+    from geoseg.workflows.estimates import estimate_scenes
     from geoseg.workflows.infer import estimate_infer, infer_scene
     from geoseg.workflows.scenes import infer_scenes, wants_folder
     from geoseg.workflows.shares import infer_share
@@ -55,7 +56,11 @@ def command(
     return_large_buffers()
     file = None if out is None else Path(out)
     if wants_folder(out, options):
-        results = infer_scenes(scene, out, options, dry_run)
+        if dry_run:
+            needs = estimate_scenes(scene, out, options)
+            print_result(needs.summary, as_json, str(needs))
+            raise SystemExit(1 if needs.summary["failed"] else 0)
+        results = infer_scenes(scene, out, options)
         print_result(results.summary, as_json, str(results))
         raise SystemExit(1 if results.failed else 0)
     if dry_run:

@@ -7,40 +7,33 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import click
 
 from geoseg import __version__
+from geoseg.cli.console import CommandGroup
 
-COMMANDS = (
-    "infer",
-    "vectorize",
-    "stats",
-    "sample",
-    "compare",
-    "publish",
-    "plot",
-    "report",
-    "app",
-    "evaluate",
-    "prepare",
-    "train",
-    "calibrate",
-    "runs",
-    "models",
-    "demo-scene",
-    "export",
-    "doctor",
-)
+SECTIONS = {
+    "Find buildings": ("infer", "vectorize", "app"),
+    "See them": ("plot", "report"),
+    "Count and compare them": ("stats", "sample", "compare", "publish"),
+    "Images and labels": ("export", "prepare", "demo-scene"),
+    "Models": ("models", "train", "runs", "evaluate", "calibrate"),
+    "This machine": ("doctor",),
+}
+COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group whose commands are found by module name, so that `--help` imports nothing heavy."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def list_sections(self, ctx: click.Context) -> Mapping[str, Sequence[str]]:
+        return SECTIONS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -49,13 +42,27 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click looks for similar names among loaded commands only
+            raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
+
 
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, prog_name="geoseg")
 def geoseg() -> None:
-    """Building footprints and trustworthy areas from large GeoTIFFs."""
+    """Building footprints and trustworthy areas from large GeoTIFFs.
+
+    \b
+    Examples:
+      geoseg infer scene.tif --out buildings.gpkg
+      geoseg app
+    """
 
 
 def main() -> None:
@@ -65,13 +72,17 @@ def main() -> None:
 
 # glibc's name for the size from which a buffer gets pages of its own, and a size between a patch and a strip.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
-LARGE_BYTES = 4 * 2**20
+LARGE_BYTES = 16 * 2**20
+TRIMMED_BYTES = 32 * 2**20
+"""What may lie free at the end of a thread's memory. Of the 128 KB that glibc has where the threshold is fixed, each patch would give its
+pages back and take new ones. So would GDAL, which takes some 10 MB for each tile that a thread packs, if those were large: nine
+seconds of processor time in a mask of 8,192 x 8,192 pixels."""
 KEPT_BYTES = 2**31 - 1
 
 
 def return_large_buffers() -> None:
     """Keep glibc from raising its threshold as it goes, which would keep some 200 MB more in use."""
-    set_malloc_options({M_MMAP_THRESHOLD: LARGE_BYTES})
+    set_malloc_options({M_MMAP_THRESHOLD: LARGE_BYTES, M_TRIM_THRESHOLD: TRIMMED_BYTES})
 
 
 def keep_large_buffers() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.console import print_result, wrap_command
+from geoseg.cli.console import CommandGroup, GroupedCommand, add_option, print_result, wrap_command
 from geoseg.errors import explain_missing_torch
+from geoseg.options import OUTPUTS
 
 if TYPE_CHECKING:
     from geoseg.models.card import Card
@@ -27,28 +28,45 @@ SCALINGS = {
 }
 
 
-@click.group("models")
+@click.group("models", cls=CommandGroup)
 def command() -> None:
-    """List models, show what a model expects, export it as ONNX."""
+    """List models, show what a model expects, export it as ONNX.
+
+    \b
+    Examples:
+      geoseg models list
+      geoseg models show default
+    """
 
 
-@command.command("list")
+@command.command("list", cls=GroupedCommand)
 @wrap_command
 def list_models(*, as_json: bool) -> None:
-    """List the built-in models, one a line."""
+    """List the built-in models, one a line.
+
+    \b
+    Examples:
+      geoseg models list
+      geoseg models list --json
+    """
     from geoseg.models.store import find_model, list_builtin_models
 
     models = [find_model(name) for name in list_builtin_models()]
     print_result({"models": [summarize_model(model) for model in models]}, as_json, format_models(models))
 
 
-@command.command("show")
+@command.command("show", cls=GroupedCommand)
 @click.argument("model")
 @wrap_command
 def show_model(*, model: str, as_json: bool) -> None:
     """Show a model's card: what it is for, what it expects of a scene, and what is known about it.
 
     MODEL is a built-in name, a folder, an .onnx file or a hub name. --json gives the card as card.json has it.
+
+    \b
+    Examples:
+      geoseg models show default
+      geoseg models show runs/roofs --json
     """
     from geoseg.models.store import find_model
 
@@ -56,10 +74,12 @@ def show_model(*, model: str, as_json: bool) -> None:
     print_result(json.loads(card.to_json()), as_json, "\n".join(format_card(card)))
 
 
-@command.command("export")
+@command.command("export", cls=GroupedCommand)
 @click.argument("model")
-@click.option("--to", "out", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@add_option(
+    OUTPUTS, "--to", "out", type=click.Path(path_type=Path), required=True, help="The .onnx file to write."
+)
+@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace a file that exists.")
 @wrap_command
 def export_model(*, model: str, out: Path, overwrite: bool, as_json: bool) -> None:
     """Write MODEL as an ONNX file that geoseg and the QGIS plugin Deepness run.
@@ -67,8 +87,9 @@ def export_model(*, model: str, out: Path, overwrite: bool, as_json: bool) -> No
     The file is checked against the model before it gets its name. The card travels inside.
 
     \b
-    Example:
+    Examples:
       geoseg models export default --to buildings.onnx
+      geoseg models export runs/roofs --to roofs.onnx --overwrite
     """
     from geoseg.models.store import find_model
 

@@ -7,17 +7,24 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, print_result, wrap_command
+from geoseg.cli.console import CommandGroup, GroupedCommand, add_option, print_result, wrap_command
 from geoseg.cli.options import PATH, add_out_option, take_options
 from geoseg.datasets.options import KINDS, DatasetOptions
+from geoseg.options import INPUTS, OUTPUTS, RESOURCES
 
 NOWHERE = Path()
 """The source of places that are drawn."""
 
 
-@click.group("prepare")
+@click.group("prepare", cls=CommandGroup)
 def command() -> None:
-    """Turn images and labels of many kinds into training sets, and audit them."""
+    """Turn images and labels of many kinds into training sets, and audit them.
+
+    \b
+    Examples:
+      geoseg prepare vectors scenes --images '*.tif' --footprints osm.gpkg --out town-set
+      geoseg prepare audit town-set
+    """
 
 
 def add_kind(kind: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -92,6 +99,11 @@ def inria() -> None:
     """The Inria Aerial Image Labeling data set, as it comes out of its archive.
 
     The first five images of every city validate, as in the data set's own paper; with --by-city whole cities do.
+
+    \b
+    Examples:
+      geoseg prepare inria AerialImageDataset --out inria-set
+      geoseg prepare inria AerialImageDataset --by-city --out inria-cities
     """
 
 
@@ -100,6 +112,11 @@ def cvat() -> None:
     """What CVAT exported as "CVAT for images 1.1" or as COCO: a folder, a zip archive or annotations.xml itself.
 
     Polygons, boxes, ellipses and masks become pixels; the label ignore marks ground that nobody labelled.
+
+    \b
+    Examples:
+      geoseg prepare cvat task_12.zip --gsd 0.2 --out corrected
+      geoseg prepare cvat exported/annotations.xml --gsd 0.2 --overwrite --out corrected
     """
 
 
@@ -124,7 +141,7 @@ def export() -> None:
     wrote are a data set already.
 
     \b
-    Example:
+    Examples:
       geoseg export --bbox 15,48,15.1,48.1 --label ghsl --out vienna-west
       geoseg prepare export vienna-west --out vienna-set
     """
@@ -132,19 +149,31 @@ def export() -> None:
 
 @add_kind("demo")
 def demo() -> None:
-    """Made-up places with the exact truth about their buildings, to try everything without any download."""
+    """Made-up places with the exact truth about their buildings, to try everything without any download.
+
+    \b
+    Examples:
+      geoseg prepare demo --out demo-set
+      geoseg prepare demo --scenes 20 --seed 3 --out larger-set
+    """
 
 
-@command.command("cvat-export")
+@command.command("cvat-export", cls=GroupedCommand)
 @click.argument("scene", type=PATH)
 @click.argument("footprints", type=PATH)
-@click.option("--out", "-o", required=True, type=PATH, help="Folder for images and annotations.xml.")
-@click.option(
-    "--probability", type=PATH, help="What geoseg infer wrote: finds where the model is least sure."
+@add_option(OUTPUTS, "--out", "-o", required=True, type=PATH, help="Folder for images and annotations.xml.")
+@add_option(
+    INPUTS, "--probability", type=PATH, help="What geoseg infer wrote: finds where the model is least sure."
 )
-@click.option("--count", type=click.IntRange(1), default=20, show_default=True, help="How many pieces.")
-@click.option("--size", type=click.IntRange(32), default=512, show_default=True, help="Pixels along a side.")
-@click.option("--label", default="building", show_default=True, help="What CVAT is to call the footprints.")
+@add_option(
+    OUTPUTS, "--count", type=click.IntRange(1), default=20, show_default=True, help="How many pieces."
+)
+@add_option(
+    OUTPUTS, "--size", type=click.IntRange(32), default=512, show_default=True, help="Pixels along a side."
+)
+@add_option(
+    OUTPUTS, "--label", default="building", show_default=True, help="What CVAT is to call the footprints."
+)
 @wrap_command
 def cvat_export(
     *, scene: Path, footprints: Path, out: Path, probability: Path | None, count: int, size: int, label: str,
@@ -154,6 +183,11 @@ def cvat_export(
 
     Make a task of OUT/images, upload OUT/annotations.xml as CVAT 1.1, correct it, export it as CVAT for images 1.1 and
     bring it back with geoseg prepare cvat.
+
+    \b
+    Examples:
+      geoseg prepare cvat-export scene.tif buildings.gpkg --out to-correct
+      geoseg prepare cvat-export scene.tif buildings.gpkg --probability probability.tif --count 50 --out to-correct
     """
     from geoseg.datasets.cvat.export import CvatExportOptions, export_tiles
 
@@ -161,13 +195,19 @@ def cvat_export(
     print_result({"out": str(out), "shapes": shapes}, as_json, f"{out}: {shapes:,} shapes")
 
 
-@command.command("audit")
+@command.command("audit", cls=GroupedCommand)
 @click.argument("dataset", type=PATH)
-@click.option("--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes.")
+@add_option(OUTPUTS, "--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")
+@add_option(RESOURCES, "--workers", type=click.IntRange(0), metavar="N", help="Worker processes.")
 @wrap_command
 def audit(*, dataset: Path, fix: bool, workers: int | None, as_json: bool) -> None:
-    """Look for what spoils training: duplicates, shared ground between splits, shifted or empty labels."""
+    """Look for what spoils training: duplicates, shared ground between splits, shifted or empty labels.
+
+    \b
+    Examples:
+      geoseg prepare audit town-set
+      geoseg prepare audit town-set --fix --workers 4
+    """
     from geoseg.datasets.audit.run import audit_dataset, fix_dataset
     from geoseg.datasets.schema import read_dataset
 

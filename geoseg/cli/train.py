@@ -6,24 +6,30 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.cli.options import take_options
 from geoseg.errors import explain_missing_torch
+from geoseg.options import OUTPUTS
 from geoseg.training.options import TrainOptions
 
 
 @click.command("train", cls=GroupedCommand)
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), help="Folder of the run, and of the model at its end."
+@add_option(
+    OUTPUTS,
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Folder of the run, and of the model at its end.",
 )
-@click.option(
+@add_option(
+    OUTPUTS,
     "--show-samples",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
     help="Write a picture of patches as they are shown, and stop.",
 )
-@click.option("--overwrite", is_flag=True, help="Start over, also where the folder holds a model.")
+@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Start over, also where the folder holds a model.")
 @wrap_command
 @take_options(TrainOptions)
 def command(

@@ -16,7 +16,8 @@ from geoseg.comparison.layers import ComparedLayer, Flags, Polygons
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
-from geoseg.io.layers import is_vector_file, parse_layer_crs, parse_layer_path, read_layer
+from geoseg.io.addresses import is_vector_file, parse_layer_path
+from geoseg.io.layers import parse_layer_crs, read_layer
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid, find_transformer
 from geoseg.raster.mask import open_mask
@@ -112,6 +113,10 @@ def open_ground(source: str, plane: CRS) -> Ground:
     frame = read_layer(path, layer)
     shapes = make_valid_polygons(np.asarray(frame.geometry.array), Path(source))
     shapes = transform_polygons(shapes, parse_layer_crs(frame.crs, path), plane)
+    if not np.isfinite(shapely.get_coordinates(shapes)).all():
+        raise InputError(
+            f"`area` {source}: reaches beyond what can be measured beside the footprints; is its CRS right?"
+        )
     parts = shapely.get_parts(mend_polygons(shapes))
     if not len(parts):
         raise InputError(f"`area` {source}: holds no polygon, so there is no ground to compare on")

@@ -211,7 +211,7 @@ def classify_groups(
     groups: Groups, areas_a: FloatArray, areas_b: FloatArray, overlap: FloatArray, same_iou: float
 ) -> Ints:
     """What became of each group, by how many footprints of either layer count in it."""
-    largest = np.zeros(groups.number)
+    largest = np.zeros(groups.number + 1)  # the last one is for footprints of no group (-1)
     sides = ((groups.of_a, areas_a), (groups.of_b, areas_b))
     for of, areas in sides:
         np.maximum.at(largest, of[of >= 0], areas[of >= 0])

@@ -42,7 +42,7 @@ class LayerComparison:
     a: ComparedLayer
     b: ComparedLayer
     shift: LayerShift
-    ground: str
+    ground: Ground
     groups: Groups
     figures: GroupFigures
     keeps: Kept = "a"
@@ -176,4 +176,4 @@ def compare_layers(
     held[groups.of_b[ground.holds(b.points)]] = True
     groups = groups.select(held)
     figures = measure_groups(groups, overlaps, a, b, same_iou)
-    return LayerComparison(a, b, shift, ground.name, groups, figures, keeps)
+    return LayerComparison(a, b, shift, ground, groups, figures, keeps)

@@ -29,8 +29,8 @@ from geoseg.footprints.write.styles import (
     format_style,
     make_share_legend,
 )
+from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
-from geoseg.io.layers import parse_layer_path
 
 SHOWN_SUFFIXES = (".gpkg", ".fgb", ".geojson", ".shp")
 COLOURS: Mapping[str, Category] = {

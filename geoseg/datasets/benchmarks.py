@@ -17,6 +17,7 @@ from geoseg.datasets.masks import MaskOptions, prepare_masks
 from geoseg.datasets.schema import Dataset, refuse_repeated
 from geoseg.datasets.vectors import VectorOptions, prepare_vectors
 from geoseg.errors import InputError
+from geoseg.footprints.write.formats import set_gdal_options
 from geoseg.io.atomic import replace_files
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.scene import LAYER, SyntheticScene, write_scene
@@ -80,7 +81,8 @@ def move_scene(photo: Path, truth: Path, south_m: float) -> None:
         dataset.transform = Affine.translation(0, -south_m) @ dataset.transform
     buildings = pyogrio.read_dataframe(truth)
     buildings.geometry = buildings.translate(yoff=-south_m)
-    pyogrio.write_dataframe(buildings, truth, layer=LAYER, geometry_type="Polygon")
+    with set_gdal_options():
+        pyogrio.write_dataframe(buildings, truth, layer=LAYER, geometry_type="Polygon")
 
 
 SPACENET_IMAGES = ("**/PS-RGB/*.tif", "**/RGB-PanSharpen/*.tif", "**/PS-RGBNIR/*.tif")

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from geoseg.datasets.images import IMAGE_SUFFIXES
 from geoseg.datasets.options import Split
 from geoseg.datasets.schema import DATASET_FILE, Dataset, refuse_repeated, write_dataset
 from geoseg.errors import InputError
 from geoseg.io.access import lock_folder
+from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import replace_text
-from geoseg.io.layers import parse_layer_path
 from geoseg.io.staging import sweep_staging_folders
 from geoseg.parallel import WorkerPool, count_processors
 from geoseg.progress import track
+from geoseg.raster.lists import PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def match_files(source: Path, pattern: str) -> dict[str, Path]:
     files = [
         path
         for path in sorted(source.glob(pattern))
-        if path.is_file() and (path.suffix.lower() in IMAGE_SUFFIXES or not pattern.endswith("*"))
+        if path.is_file() and (path.suffix.lower() in PICTURE_SUFFIXES or not pattern.endswith("*"))
     ]
     names = [extract_key(path.relative_to(source).as_posix(), pattern) for path in files]
     refuse_repeated(map(flatten_name, names), f"{source}: an image or label that would be named")

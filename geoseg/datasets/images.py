@@ -26,9 +26,15 @@ from geoseg.datasets.schema import IGNORE
 from geoseg.errors import InputError
 from geoseg.raster.bands import Band, match_bands
 from geoseg.raster.grid import Grid, Window
-from geoseg.raster.source import describe_gdal_error, make_rasterio_crs, open_raster, replace_raster
+from geoseg.raster.source import (
+    ARRAY_SUFFIX,
+    describe_gdal_error,
+    load_array,
+    make_rasterio_crs,
+    open_raster,
+    replace_raster,
+)
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".npy")
 BLOCK_SIZE = 512
 WINDOW_SIZE = 2048
 
@@ -85,7 +91,7 @@ def read_image_info(path: Path) -> ImageInfo:
     """Find out what lies at a path."""
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    if path.suffix == ".npy":
+    if path.suffix == ARRAY_SUFFIX:
         return read_array_info(path)
     with open_image(path) as dataset:
         return ImageInfo(
@@ -100,17 +106,6 @@ def read_array_info(path: Path) -> ImageInfo:
     return ImageInfo(path, height, width, bands, values.dtype.name, None)
 
 
-def load_array(path: Path) -> NDArray[Any]:
-    """A .npy file as (band, row, col), left on disk until it is read."""
-    try:
-        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not an array that can be read ({error})") from error
-    if values.ndim not in (2, 3):
-        raise InputError(f"{path}: has {values.ndim} axes; it must be (row, col) or (band, row, col)")
-    return values if values.ndim == 3 else values[None]
-
-
 def read_grid(dataset: Any) -> Grid | None:
     """Where an open raster lies, if it says so."""
     if dataset.crs is None or dataset.transform == Affine.identity():
@@ -120,7 +115,7 @@ def read_grid(dataset: Any) -> Grid | None:
 
 def read_window(path: Path, window: Window | None = None) -> NDArray[Any]:
     """All bands (band, row, col) of a window, or of the whole file."""
-    if path.suffix == ".npy":
+    if path.suffix == ARRAY_SUFFIX:
         values = load_array(path)
         return np.asarray(values[(slice(None), *window.slices)] if window else values)
     with open_image(path) as dataset:

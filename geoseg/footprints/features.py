@@ -27,6 +27,7 @@ from geoseg.footprints.polygons import (
     join_parts,
     mend_polygons,
     simplify_clusters,
+    split_into_parts,
 )
 from geoseg.footprints.regularize.blocks import regularize_footprints
 from geoseg.footprints.regularize.edges import Box, fit_to_image
@@ -34,6 +35,9 @@ from geoseg.footprints.trace.rings import TracedFootprints
 from geoseg.footprints.write.spool import PIXEL_NAMES
 from geoseg.raster.coding import FINE_STEPS
 from geoseg.raster.grid import Grid
+
+ROUNDING_STEPS = 64
+"""Corners a pixel apart cannot change places by rounding where a pixel is larger than so many steps between numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,6 @@ class Footprints:
     def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Footprints:
         """Some of the footprints, by a mask or by their positions."""
         return Footprints(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def replace_polygons(self, rows: NDArray[np.bool_], polygons: NDArray[np.object_]) -> Footprints:
-        """Some footprints with their outlines as traced instead of straightened."""
-        mended = self.polygons.copy()
-        mended[rows] = polygons
-        return replace(self, polygons=mended, regularized=self.regularized & ~rows)
 
     def with_polygons(self, polygons: NDArray[np.object_]) -> Footprints:
         """The same footprints in another shape or plane."""
@@ -122,16 +120,11 @@ class FeatureBuilder:
         footprints, pixel_m2 = footprints.select(large), pixel_m2[large]
         flat = self._clean_polygons(footprints, pixel_m2)
         placed = self._transform_to_crs(flat.polygons)
-        # Rounding can make a shape that only just was valid cross itself on the map.
-        torn = np.isin(flat.cluster, flat.cluster[~shapely.is_valid(placed)])
-        if torn.any():
-            flat = flat.replace_polygons(torn, apply_affine(footprints.polygons[torn], self._plane))
-            placed = self._transform_to_crs(flat.polygons)
         areas_m2, perimeters_m = self.area.measure(placed, self.crs)
         stretch = np.sqrt(pixel_m2 / abs(self._plane.determinant))
         width_m, length_m, orientation_deg = measure_rectangles(flat.polygons)
         columns = {
-            "class": np.array([self.name(value) for value in flat.classes], dtype=object),
+            "class": self._name_classes(flat.classes),
             "area_m2": areas_m2,
             "perimeter_m": perimeters_m,
             "confidence": flat.confidence,
@@ -151,6 +144,10 @@ class FeatureBuilder:
     def name(self, value: int) -> str:
         """What a class of the mask is called."""
         return self.names.get(int(value), f"class {value}")
+
+    def _name_classes(self, classes: NDArray[np.uint8]) -> NDArray[np.object_]:
+        values, place = np.unique(classes, return_inverse=True)
+        return np.array([self.name(value) for value in values], dtype=object)[place]
 
     def _make_footprints(self, traced: TracedFootprints) -> Footprints:
         with np.errstate(invalid="ignore"):
@@ -194,8 +191,8 @@ class FeatureBuilder:
         return straighten_footprints(footprints.with_polygons(flat), self.grid.gsd_m, self._image)
 
     def _transform_to_crs(self, flat: Polygons) -> Polygons:
-        to_crs = self.grid.transform @ ~self._plane
-        return mend_polygons(transform_polygons(apply_affine(flat, to_crs), self.grid.crs, self.crs))
+        placed = transform_polygons(apply_affine(flat, self._to_grid_crs), self.grid.crs, self.crs)
+        return placed if self._keeps_order else mend_polygons(placed)
 
     @cached_property
     def _plane(self) -> Affine:
@@ -212,8 +209,20 @@ class FeatureBuilder:
     @cached_property
     def _turn_deg(self) -> float:
         """Where the plane's north points on the map, clockwise from the grid's."""
-        to_crs = self.grid.transform @ ~self._plane
-        return degrees(atan2(to_crs.b, to_crs.e))
+        return degrees(atan2(self._to_grid_crs.b, self._to_grid_crs.e))
+
+    @cached_property
+    def _to_grid_crs(self) -> Affine:
+        to_crs: Affine = self.grid.transform @ ~self._plane
+        return to_crs
+
+    @cached_property
+    def _keeps_order(self) -> bool:
+        """Whether outlines along pixels stay along the axes, and their corners in order: then no polygon can break."""
+        to_crs, bounds = self._to_grid_crs, np.abs(self.grid.bounds).max()
+        is_reshaped = self.regularize or self.simplify_m or self.crs != self.grid.crs
+        pixel = min(abs(self.grid.transform.a), abs(self.grid.transform.e))
+        return not is_reshaped and to_crs.b == to_crs.d == 0 and pixel > ROUNDING_STEPS * np.spacing(bounds)
 
 
 def convert_to_pixels(columns: Mapping[str, NDArray[Any]], pixel_m: float) -> dict[str, NDArray[Any]]:
@@ -235,7 +244,7 @@ def straighten_footprints(footprints: Footprints, resolution_m: float, image: Bo
     Those of several parts only where the parts still meet in points alone; those that the image's edge would tear keep
     their outlines as traced, and so do their neighbours.
     """
-    parts, owner = shapely.get_parts(footprints.polygons, return_index=True)
+    parts, owner = split_into_parts(footprints.polygons)
     shapes, done = regularize_footprints(parts, footprints.cluster[owner], resolution_m)
     shapes, broken = fit_to_image(shapes, parts, footprints.cluster[owner], image, resolution_m)
     straight = np.bincount(owner, weights=~done) == 0

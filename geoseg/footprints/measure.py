@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.polygons import Floats
+from geoseg.footprints.polygons import Floats, Ints, compute_cross_products, split_into_parts
 from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs, parse_crs
 
 log = logging.getLogger(__name__)
@@ -269,13 +269,20 @@ def transform_polygons(polygons: Polygons, source: CRS, target: CRS) -> Polygons
 
 def measure_ground_lengths(polygons: Polygons, crs: CRS) -> FloatArray:
     """Length in metres of each polygon's rings, as chords through space between neighbouring vertices."""
-    rings, owners = shapely.get_rings(polygons, return_index=True)
+    rings, owners = _list_rings(polygons)
     (x, y), ring_of = shapely.get_coordinates(rings).T, shapely.get_coordinates(rings, return_index=True)[1]
     lon, lat = find_transformer(crs, WGS84).transform(x, y)
     space = np.stack(find_transformer(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
     steps = np.sqrt((np.diff(space) ** 2).sum(axis=0))
     steps[np.diff(ring_of) != 0] = 0.0
     return np.bincount(owners[ring_of[1:]], weights=steps, minlength=len(polygons)).astype(np.float64)
+
+
+def _list_rings(polygons: Polygons) -> tuple[Polygons, Ints]:
+    """All rings of polygons and multipolygons, and the number of the one that each belongs to."""
+    parts, owner = split_into_parts(polygons)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    return rings, owner[part]
 
 
 SMALL_M = 500.0
@@ -311,7 +318,7 @@ def _transform_to_space(x: Floats, y: Floats, crs: CRS) -> Floats:
 
 
 def _measure_rings(polygons: PolygonArray, a: Floats, b: Floats, c: Floats) -> Floats:
-    rings, owner = shapely.get_rings(polygons, return_index=True)
+    rings, owner = _list_rings(polygons)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     inside = ring[1:] == ring[:-1]
     dx, dy = np.diff(points, axis=0)[inside].T
@@ -321,6 +328,8 @@ def _measure_rings(polygons: PolygonArray, a: Floats, b: Floats, c: Floats) -> F
 
 
 SQUARE_TOLERANCE = 1e-6
+SLIGHT_TURN_M2 = 1e-9
+"""Walls that turn inwards by less, as the area between two of them, may be one wall but for rounding."""
 
 
 def measure_rectangles(
@@ -342,7 +351,7 @@ def measure_rectangles(
 
 
 def _find_rectangle_sides(polygons: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    rectangles = shapely.oriented_envelope(_shift_to_origin(polygons))
+    rectangles = shapely.oriented_envelope(_list_outer_corners(polygons))
     corners = shapely.get_coordinates(rectangles).reshape(-1, 5, 2)
     return corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1]
 
@@ -353,8 +362,22 @@ def _compute_azimuths_deg(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(azimuth >= 180 - 1e-9, 0.0, azimuth)
 
 
-def _shift_to_origin(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Each polygon moved next to the origin: far coordinates would cost digits."""
-    coordinates, polygon = shapely.get_coordinates(polygons, return_index=True)
-    corner = shapely.bounds(polygons)[:, :2]
-    return np.asarray(shapely.set_coordinates(polygons.copy(), coordinates - corner[polygon]))
+def _list_outer_corners(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """The corners of each polygon that a shape around it may touch, next to the origin: far coordinates would cost digits.
+
+    Where an outline turns inwards, as at every other corner of stair steps, nothing around it touches it.
+    """
+    parts, owner = split_into_parts(polygons)
+    points, ring = shapely.get_coordinates(shapely.get_exterior_ring(parts), return_index=True)
+    owner = owner[ring]
+    points -= shapely.bounds(polygons)[owner, :2]
+    steps = np.diff(points, axis=0)
+    turns = np.zeros(len(points))
+    turns[1:-1] = compute_cross_products(steps[:-1], steps[1:])
+    turns[shapely.is_ccw(shapely.get_exterior_ring(parts))[ring] == 0] *= -1
+    inner = ring[1:] == ring[:-1]
+    outward = turns >= -SLIGHT_TURN_M2
+    outward[1:] |= ~inner
+    outward[:-1] |= ~inner
+    lines: NDArray[np.object_] = shapely.linestrings(points[outward], indices=owner[outward])
+    return lines

@@ -33,7 +33,7 @@ def number_items(counts: Ints) -> Ints:
     return np.arange(counts.sum()) - np.repeat(find_starts(counts), counts)
 
 
-def make_offsets(counts: Ints) -> Ints:
+def make_offsets(counts: Ints | Flags) -> Ints:
     """Row boundaries, one more than there are rows, as shapely's ragged arrays want them."""
     return np.concatenate([[0], np.cumsum(counts)])
 
@@ -120,8 +120,18 @@ def simplify_clusters(polygons: Polygons, clusters: Ints, tolerance: float) -> P
 
 def apply_to_parts(polygons: Polygons, clusters: Ints, change: OnPolygons) -> Polygons:
     """Apply a change made for polygons to footprints of which some have several parts."""
-    parts, owner = shapely.get_parts(polygons, return_index=True)
+    parts, owner = split_into_parts(polygons)
     return join_parts(change(parts, clusters[owner]), owner)
+
+
+def split_into_parts(polygons: Polygons) -> tuple[Polygons, Ints]:
+    """The polygons that polygons and multipolygons consist of, and the number of the one that each belongs to."""
+    if (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON).all():
+        return polygons, np.arange(
+            len(polygons)
+        )  # where there is nothing to split, copies would take a while
+    parts, owner = shapely.get_parts(polygons, return_index=True)
+    return parts, owner
 
 
 def join_parts(parts: Polygons, owner: Ints) -> Polygons:

@@ -19,13 +19,17 @@ import numpy as np
 import pandas
 import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS, Transformer
-from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.layers import ignore_ring_warnings, parse_layer_crs, parse_layer_path, refuse_far_coordinates
+from geoseg.io.addresses import parse_layer_path
+from geoseg.io.layers import (
+    ignore_ring_warnings,
+    list_vector_errors,
+    parse_layer_crs,
+    refuse_far_coordinates,
+)
 from geoseg.io.trust import check_vector_source
 from geoseg.raster.grid import WGS84, Grid, format_crs
 from geoseg.records import parse_json
@@ -139,7 +143,8 @@ class ParquetFile(VectorFile):
 
 
 def build_frame(rows: Any, geometry: str, columns: Sequence[str], crs: CRS) -> geopandas.GeoDataFrame:
-    """A table of pyarrow's as one of geopandas'."""
+    """A table of pyarrow's as one of geopandas'; text that is none is noticed here, rather than where it is used."""
+    rows.validate(full=True)
     shapes = shapely.from_wkb(rows.column(geometry).to_numpy(zero_copy_only=False))
     return geopandas.GeoDataFrame(rows.select(list(columns)).to_pandas(), geometry=shapes, crs=crs)
 
@@ -162,18 +167,13 @@ def transform_bounds(grid: Grid, crs: CRS, name: str) -> Box:
     return box
 
 
-READ_ERRORS = (DataSourceError, DataLayerError, FeatureError, ShapelyError, OSError, EOFError)
-
-
 @contextmanager
 def explain_read_errors(name: str) -> Iterator[None]:
     """Turn what the reading libraries complain about into a line of ours."""
-    import pyarrow
-
     try:
         with ignore_ring_warnings():
             yield
-    except (*READ_ERRORS, pyarrow.ArrowInvalid) as error:
+    except list_vector_errors() as error:
         raise InputError(f"{name}: not a vector file that can be read ({error})") from error
 
 
@@ -230,6 +230,8 @@ def choose_layer(address: str, wanted: str | None, path: Path) -> str | None:
     kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(address)}
     if wanted is not None and wanted not in kinds:
         raise InputError(f"{path}: has no layer {wanted}; it has {', '.join(kinds)}")
+    if not kinds:
+        raise InputError(f"{path}: holds no layer; the file is damaged or empty, get it again")
     polygons = [name for name, kind in kinds.items() if "Polygon" in kind] or list(kinds)
     choice = wanted or (BUILDINGS if BUILDINGS in polygons else polygons[0])
     if wanted is None and len(polygons) > 1 and choice != BUILDINGS:

@@ -19,13 +19,19 @@ class Blender:
 
     def __init__(self, plan: Plan, outputs: int, device: Device) -> None:
         self.plan = plan
-        self.outputs = outputs
         self.device = device
         self.ramp = device.upload(plan.ramp)
         self.tail: Array | None = None
+        width = (plan.patch_cols - 1) * plan.stride + plan.patch
+        self.canvas = device.xp.empty(
+            (outputs, plan.patch, width), dtype=device.xp.float32, device=device.name
+        )
 
     def add(self, patch_row: int, patches: Iterable[tuple[int, Array]]) -> Array:
-        """Add a row of patches, as (column, probabilities), and give the rows (class, row, col) that it finishes."""
+        """Add a row of patches, as (column, probabilities), and give the rows (class, row, col) that it finishes.
+
+        They stand where the next ones will.
+        """
         plan = self.plan
         rows = self.join_columns(patches)
         if self.tail is not None:
@@ -36,9 +42,8 @@ class Blender:
 
     def join_columns(self, patches: Iterable[tuple[int, Array]]) -> Array:
         """One row of patches as one wide image; where no patch was predicted it is zero."""
-        plan, xp = self.plan, self.device.xp
-        width = (plan.patch_cols - 1) * plan.stride + plan.patch
-        canvas = xp.zeros((self.outputs, plan.patch, width), dtype=xp.float32, device=self.device.name)
+        plan, canvas = self.plan, self.canvas
+        canvas[...] = 0
         for column, patch in patches:
             left = column * plan.stride
             place = canvas[:, :, left : left + plan.patch]

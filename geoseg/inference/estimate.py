@@ -13,6 +13,7 @@ from geoseg.errors import InputError
 from geoseg.inference.job import Job
 from geoseg.inference.resume import Journal
 from geoseg.models.backends.base import Runtime
+from geoseg.models.backends.host import count_streams
 from geoseg.parallel import find_memory_bytes
 from geoseg.progress import list_names
 
@@ -32,6 +33,7 @@ class Estimate:
     memory_bytes: int
     disk_bytes: int
     seconds: float
+    patches: int = 0
     strips: int = 0
     missing: tuple[int, ...] = ()
     """The strips that earlier runs and shares of the work have left to be done, numbered from 1 on."""
@@ -42,10 +44,19 @@ class Estimate:
         return asdict(self)
 
     def __str__(self) -> str:
+        memory, disk, time_taken = self.sizes
         return (
-            f"Memory  {self.memory_bytes / 2**30:.1f} GiB at most\n"
-            f"Disk    {self.disk_bytes / 2**30:.2f} GiB at most, while working\n"
-            f"Time    about {timedelta(seconds=round(self.seconds))}{self._list_missing()}"
+            f"Memory  {memory} at most\nDisk    {disk} at most, while working\n"
+            f"Time    about {time_taken}{self._list_missing()}"
+        )
+
+    @property
+    def sizes(self) -> tuple[str, str, str]:
+        """Memory, disk and time, as people read them."""
+        return (
+            f"{self.memory_bytes / 2**30:.1f} GiB",
+            f"{self.disk_bytes / 2**30:.2f} GiB",
+            str(timedelta(seconds=round(self.seconds))),
         )
 
     def _list_missing(self) -> str:
@@ -57,12 +68,27 @@ class Estimate:
         return f"\nStrips  {there:,} of {self.strips:,} are there{names}"
 
 
-def estimate_job(job: Job, journal: Journal) -> Estimate:
-    """Work out the sizes, and time the model on a patch or two; what the journal holds need not be done."""
+class PatchTimer:
+    """Times the network on a patch or two of each kind, however many scenes are made of them."""
+
+    def __init__(self) -> None:
+        self.timed: dict[tuple[tuple[int, ...], str], float] = {}
+
+    def estimate_seconds(self, job: Job) -> float:
+        """How long the network will take for a whole scene."""
+        shape, dtype = (1, len(job.scene.bands), job.plan.patch, job.plan.patch), job.scene.dtype
+        if (shape, dtype) not in self.timed:
+            runtime = job.open_runtime(job.kinds[0])
+            self.timed[shape, dtype] = time_patch(runtime, shape, dtype) / runtime.streams
+        return self.timed[shape, dtype] * job.plan.patches / len(job.kinds)
+
+
+def estimate_job(job: Job, journal: Journal, timer: PatchTimer) -> Estimate:
+    """Work out the sizes and the time; what the journal holds need not be done."""
     strips = job.plan.strips
     missing = tuple(strip.index + 1 for strip in strips if not journal.files(strip).exist)
-    seconds = estimate_seconds(job) * len(missing) / len(strips)
-    return Estimate(estimate_memory(job), estimate_disk(job), seconds, len(strips), missing)
+    seconds = timer.estimate_seconds(job) * len(missing) / len(strips)
+    return Estimate(estimate_memory(job), estimate_disk(job), seconds, job.plan.patches, len(strips), missing)
 
 
 def estimate_memory(job: Job) -> int:
@@ -77,11 +103,12 @@ def estimate_memory(job: Job) -> int:
 
 
 def estimate_network_memory(job: Job) -> int:
-    """What the layers of a network take of the machine's memory while it looks at a patch."""
+    """What the layers of a network take of the machine's memory while it looks at a patch in each stream."""
     kind, patch = job.kinds[0], job.plan.patch
     if kind.device != "cpu":
         return 0
-    return patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
+    streams = 1 if kind.engine == "torch" else count_streams(patch, job.raw_patches.many)
+    return streams * patch * patch * LAYER_BYTES // (1 if kind.precision == "fp32" else 2)
 
 
 def refuse_too_large_job(job: Job, processes: int = 1) -> None:
@@ -104,12 +131,6 @@ def refuse_too_large_job(job: Job, processes: int = 1) -> None:
 def estimate_disk(job: Job) -> int:
     """At most: every strip stored once beside the output and once in it, probabilities hardly compressing."""
     return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.decision.channels + 0.1))
-
-
-def estimate_seconds(job: Job) -> float:
-    runtime = job.open_runtime(job.kinds[0])
-    shape = (1, len(job.scene.bands), job.plan.patch, job.plan.patch)
-    return time_patch(runtime, shape, job.scene.dtype) * job.plan.patches / len(job.kinds)
 
 
 def time_patch(runtime: Runtime, shape: tuple[int, ...], dtype: str, least_seconds: float = 0.0) -> float:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +21,20 @@ from geoseg.inference.predictor import AugmentedRuntime, Decision
 from geoseg.io.addresses import read_source_state
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
-from geoseg.models.normalisation import Normalisation, fit_scene_normalisation
+from geoseg.models.normalisation import (
+    Normalisation,
+    fit_scene_normalisation,
+    make_fixed_normalisation,
+)
 from geoseg.models.runtime import describe_device
 from geoseg.models.store import Model, find_model, list_builtin_models
+from geoseg.parallel import count_threads
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
 from geoseg.raster.plan import Plan
 from geoseg.raster.scene import Scene, open_scene
+from geoseg.raster.source import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -194,9 +201,12 @@ class Job:
         everything = [parameters, files, place, self.scene.on_read_error, self.batch]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def raw_patches(self) -> RawPatches:
+        return make_raw_patches(self.scene, self.plan, self.normalisation)
+
     def open_runtime(self, kind: RuntimeKind) -> Runtime:
-        patches = RawPatches(self.plan.patch, self.scene.dtype, self.normalisation)
-        runtime = self.loaded.open_runtime(patches, kind)
+        runtime = self.loaded.open_runtime(self.raw_patches, kind)
         return runtime if self.tta == "none" else AugmentedRuntime(runtime, self.tta)
 
     def find_changed_source(self) -> str | None:
@@ -232,10 +242,12 @@ def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel 
         raise InputError(
             f"`threshold` {threshold:g}: {card.name} tells several classes apart, of which the likeliest counts; leave it out"
         )
-    loaded = loaded or load_model(model, options)
     states = [read_source_state(file) for file in scene.sources]
-    with scene.open() as reader:
-        look = reader.sample()
+    with ThreadPoolExecutor(1) as pool:
+        sampled = pool.submit(sample_scene, scene)
+        loaded = loaded or load_model(model, options)
+        open_likely_runtime(loaded, scene, plan)
+        look = sampled.result()
     normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
     sample_sha256 = hashlib.sha256(look.values.tobytes() + look.valid.tobytes()).hexdigest()
     image_date = parse_date(options.date) if options.date else find_image_date(paths, scene.files)
@@ -253,6 +265,29 @@ def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel 
     )
     report_job(job)
     return job
+
+
+def sample_scene(scene: Scene) -> Pixels:
+    with scene.open() as reader:
+        return reader.sample()
+
+
+LARGEST_LIKELY_PATCH = 1024
+"""Networks on larger patches are not loaded before it is known that the machine's memory holds them."""
+
+
+def open_likely_runtime(loaded: LoadedModel, scene: Scene, plan: Plan) -> None:
+    """Make ready what will run most scenes, those on the model's own scale, while this one is looked at."""
+    card, kind = loaded.model.card, loaded.kinds[0]
+    is_likely = card.scaling.stretch != "always" and plan.patch == card.patch <= LARGEST_LIKELY_PATCH
+    if is_likely and kind.device == "cpu" and not loaded.place:
+        loaded.open_runtime(make_raw_patches(scene, plan, make_fixed_normalisation(card)), kind)
+
+
+def make_raw_patches(scene: Scene, plan: Plan, normalisation: Normalisation) -> RawPatches:
+    """What a runtime is fed. Patches are many where no core waits long for the last ones."""
+    many = plan.patches >= 2 * count_threads()
+    return RawPatches(plan.patch, scene.dtype, normalisation, many)
 
 
 def match_model_bands(scene: Scene, card: Card) -> tuple[int, ...]:

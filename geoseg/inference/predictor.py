@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError
 from geoseg.inference.blend import Blender
 from geoseg.inference.options import Augmentation
 from geoseg.inference.threads import CancelToken
-from geoseg.models.backends.base import Array, Device, Runtime
+from geoseg.models.backends.base import Array, Device, DeviceMemoryError, Runtime
 from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
 from geoseg.raster.plan import Plan, Strip, reflect_indices
 
@@ -38,6 +43,10 @@ class AugmentedRuntime:
     def device(self) -> Device:
         return self.runtime.device
 
+    @property
+    def streams(self) -> int:
+        return self.runtime.streams
+
     def __call__(self, raw: Array) -> Array:
         xp, views = self.device.xp, VIEWS[self.augmentation]
         answers = [undo_view(xp, self.runtime(show_view(xp, raw, *view)), *view) for view in views]
@@ -54,10 +63,14 @@ def undo_view(xp: Any, patches: Array, turns: int, mirrored: bool) -> Array:
     return xp.rot90(turned, -turns, (2, 3)) if turns else turned
 
 
-CPU_BATCH, GPU_BATCH = 8, 64
+GPU_BATCH = 64
+CACHED_PIXELS = 2**16
+"""So many at a time that what is made of them on the way stays in a core's cache."""
+BATCHES_AHEAD = 2
+"""For each stream: the one it works on, and one that waits for it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StripPixels:
     """What the patches of a strip look at: raw values (band, row, col) and which pixels (row, col) are known.
 
@@ -83,6 +96,23 @@ class StripAnswer:
     probabilities: NDArray[np.uint8]
     known: int
     unanswered: int
+
+
+Start = Callable[[Callable[[], Array]], Callable[[], Array]]
+"""Sets out to do a call; the result waits for what the call returns."""
+
+
+@dataclass(frozen=True)
+class PatchBatch:
+    """Some patches of a row, by their columns, and what waits for the answer to them."""
+
+    pixels: StripPixels
+    patch_row: int
+    columns: Sequence[int]
+    wait: Callable[[], Array]
+
+    def patches(self) -> Iterator[tuple[int, Array]]:
+        yield from zip(self.columns, self.wait(), strict=True)
 
 
 @dataclass(frozen=True)
@@ -119,14 +149,13 @@ class Predictor:
     def run(self, strips: Iterable[StripPixels], token: CancelToken) -> Iterator[StripAnswer]:
         """The answers to consecutive strips. On a GPU the next strip is under way while one is handed out."""
         device = self.runtime.device
-        blender = Blender(self.plan, self.decision.channels, device)
         pending: tuple[Strip, int, Callable[[], NDArray[np.uint8]]] | None = None
-        for pixels in strips:
-            known = self.count_known_pixels(pixels)
-            begun = pixels.strip, known, device.download(self.begin(pixels, blender, token))
-            if pending:
-                yield make_answer(*pending)
-            pending = begun
+        with closing(self.start_batches(strips, token)) as batches:
+            for pixels, rows in groupby(self.join_batches(batches), itemgetter(0)):
+                layers = device.download(device.xp.concatenate([encoded for _, encoded in rows], 1))
+                if pending:
+                    yield make_answer(*pending)
+                pending = pixels.strip, self.count_known_pixels(pixels), layers
         if pending:
             yield make_answer(*pending)
 
@@ -135,19 +164,47 @@ class Predictor:
         top = pixels.strip.row - first_row
         return int(np.count_nonzero(pixels.valid[top : top + pixels.strip.height]))
 
-    def begin(self, pixels: StripPixels, blender: Blender, token: CancelToken) -> Array:
-        """Classes and, below them, probabilities of a strip's rows, on the device."""
-        device = self.runtime.device
-        image, known = self.upload(pixels), device.upload(pixels.valid)
-        first_row, _ = self.plan.rows_read(pixels.patch_rows)
-        answers = []
-        for patch_row in pixels.patch_rows:
-            patches = self.patches(patch_row, image, pixels, first_row)
-            rows = blender.add(patch_row, check_between(patches, token))
+    def join_batches(self, batches: Iterable[PatchBatch]) -> Iterator[tuple[StripPixels, Array]]:
+        """The strips' own rows, piece by piece: classes and, below them, probabilities, on the device."""
+        blender = Blender(self.plan, self.decision.channels, self.runtime.device)
+        for (pixels, patch_row), row in groupby(batches, attrgetter("pixels", "patch_row")):
+            rows = blender.add(patch_row, chain.from_iterable(map(PatchBatch.patches, row)))
             start, stop = self.plan.rows_finished(patch_row)
             if start >= pixels.strip.row:
-                answers.append(self.encode_rows(rows, known[start - first_row : stop - first_row]))
-        return device.xp.concatenate(answers, 1)
+                top, _ = self.plan.rows_read(pixels.patch_rows)
+                known = self.runtime.device.upload(pixels.valid[start - top : stop - top])
+                yield pixels, self.encode_rows(rows, known)
+
+    def start_batches(self, strips: Iterable[StripPixels], token: CancelToken) -> Generator[PatchBatch]:
+        """The batches of all strips in order, each with an answer that is under way.
+
+        On a CPU with several streams some more are under way than are asked for, so that none lies idle while finished ones
+        are joined, nor between strips.
+        """
+        streams = self.runtime.streams
+        if streams == 1:
+            yield from self.make_batches(strips, token, compute_now)
+            return
+        pool = ThreadPoolExecutor(streams)
+        try:
+            started = self.make_batches(strips, token, lambda call: pool.submit(call).result)
+            yield from run_ahead(started, BATCHES_AHEAD * streams)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def make_batches(
+        self, strips: Iterable[StripPixels], token: CancelToken, start: Start
+    ) -> Iterator[PatchBatch]:
+        """Cut strips into batches and start each; a row of patches without a known pixel has one that is empty."""
+        for pixels in strips:
+            image = self.upload(pixels)
+            for patch_row in pixels.patch_rows:
+                rows, seen = self.cut_row(patch_row, image, pixels)
+                for first in range(0, max(1, len(seen)), self.batch):
+                    token.check()
+                    columns = seen[first : first + self.batch]
+                    wait = start(partial(self.probabilities, rows, columns)) if columns else tuple
+                    yield PatchBatch(pixels, patch_row, columns, wait)
 
     def upload(self, pixels: StripPixels) -> Array:
         """The strip on the device, widened to the right for the last patches, unknown pixels made neutral."""
@@ -170,25 +227,33 @@ class Predictor:
             neutral = neutral.round().clip(limits.min, limits.max)
         return neutral.astype(dtype)[:, None, None]
 
-    def patches(
-        self, patch_row: int, image: Array, pixels: StripPixels, first_row: int
-    ) -> Iterator[tuple[int, Array]]:
-        """The predicted patches of a row, by column; patches without a known pixel are left out."""
+    def cut_row(self, patch_row: int, image: Array, pixels: StripPixels) -> tuple[Array, list[int]]:
+        """The rows that a row of patches looks at, and those of its columns that hold a known pixel."""
         plan = self.plan
+        first_row, _ = plan.rows_read(pixels.patch_rows)
         top = patch_row * plan.stride
         rows = image[:, top - first_row : top - first_row + plan.patch]
         if top + plan.patch > plan.height:
             mirrored = reflect_indices(top, top + plan.patch, plan.height) - first_row
             rows = image[:, self.runtime.device.upload(mirrored)]
         seen = plan.find_seen_patches(pixels.valid[top - first_row : top - first_row + plan.patch])
-        for start in range(0, len(seen), self.batch):
-            columns = seen[start : start + self.batch].tolist()
-            yield from zip(columns, self.probabilities(rows, columns), strict=True)
+        return rows, seen.tolist()
 
-    def probabilities(self, rows: Array, columns: list[int]) -> Array:
+    def probabilities(self, rows: Array, columns: Sequence[int]) -> Array:
         lefts = [column * self.plan.stride for column in columns]
         patches = [rows[:, :, left : left + self.plan.patch] for left in lefts]
-        return self.runtime(self.runtime.device.xp.stack(patches))[:, : self.decision.channels]
+        return self.predict(self.runtime.device.xp.stack(patches))[:, : self.decision.channels]
+
+    def predict(self, patches: Array) -> Array:
+        """The answers to a batch; to its halves, where another program has taken the GPU's memory meanwhile."""
+        half = len(patches) // 2
+        try:
+            return self.runtime(patches)
+        except DeviceMemoryError:
+            if not half:
+                raise
+        answers = [self.predict(patches[:half]), self.predict(patches[half:])]
+        return self.runtime.device.xp.concatenate(answers)
 
     def encode_rows(self, probabilities: Array, known: Array) -> Array:
         """Classes, then each probability in 250ths, as bytes; unknown pixels are nodata. The probabilities are used up.
@@ -196,21 +261,38 @@ class Predictor:
         What is no number is unknown, too.
         """
         device = self.runtime.device
-        xp, shape = device.xp, (1 + len(probabilities), *known.shape)
-        layers = xp.empty(shape, dtype=xp.uint8, device=device.name)
+        layers = device.xp.empty(
+            (1 + len(probabilities), *known.shape), dtype=device.xp.uint8, device=device.name
+        )
+        step = known.shape[0] if device.name != "cpu" else max(1, CACHED_PIXELS // known.shape[1])
+        for row in range(0, known.shape[0], step):
+            rows = slice(row, row + step)
+            self.encode_into(layers[:, rows], probabilities[:, rows], known[rows])
+        return layers
+
+    def encode_into(self, layers: Array, probabilities: Array, known: Array) -> None:
+        xp = self.runtime.device.xp
         known = known & ~xp.isnan(probabilities).any(0)
         layers[0] = self.decision(probabilities)
         probabilities *= PROBABILITY_STEPS
         with np.errstate(invalid="ignore"):
             layers[1:] = xp.round(probabilities, out=probabilities)
-        return xp.where(known, layers, NODATA)
+        layers[...] = xp.where(known, layers, NODATA)
 
 
-def check_between(items: Iterable[T], token: CancelToken) -> Iterator[T]:
-    """The same items, as long as they are wanted."""
+def compute_now(call: Callable[[], Array]) -> Callable[[], Array]:
+    answer = call()
+    return lambda: answer
+
+
+def run_ahead(items: Iterable[T], number: int) -> Iterator[T]:
+    """The same items, but so many more of them are made already whenever one is handed out."""
+    made: deque[T] = deque()
     for item in items:
-        token.check()
-        yield item
+        made.append(item)
+        if len(made) > number:
+            yield made.popleft()
+    yield from made
 
 
 def make_answer(strip: Strip, known: int, arrive: Callable[[], NDArray[np.uint8]]) -> StripAnswer:
@@ -220,23 +302,17 @@ def make_answer(strip: Strip, known: int, arrive: Callable[[], NDArray[np.uint8]
 
 
 def find_largest_batch(runtime: Runtime, plan: Plan, bands: int, dtype: str) -> int:
-    """How many patches at a time: on a GPU as many as its free memory holds, up to a row of them; else a few.
-
-    A CPU's engine takes them one by one, but its weights stay in the processor's cache between them.
-    """
+    """How many patches at a time: on a GPU as many as its free memory holds, up to a row of them; else one in each stream."""
     device = runtime.device
     if not device.name.startswith("cuda"):
-        return min(CPU_BATCH, plan.patch_cols)
-
-    def fits(batch: int) -> bool:
-        raw = np.zeros((batch, bands, plan.patch, plan.patch), dtype)
-        return device.has_memory_for(lambda: runtime(device.upload(raw)))
-
+        return 1
     batch = min(GPU_BATCH, plan.patch_cols)
-    while batch >= 1:
-        if fits(batch):
+    while True:
+        try:
+            runtime(device.upload(np.zeros((batch, bands, plan.patch, plan.patch), dtype)))
+        except DeviceMemoryError:
+            if batch == 1:
+                raise
+            batch //= 2
+        else:
             return batch
-        batch //= 2
-    raise GeosegError(
-        f"the GPU's memory does not hold one patch of {plan.patch} pixels; use a smaller `patch`"
-    )

@@ -23,19 +23,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StripFiles:
-    """Where a finished strip's classes are, and its probabilities with the separators behind them."""
+    """Where a finished strip's classes are, and its probabilities with the separators behind them, if anybody wants these."""
 
     strip: Strip
     classes: Path
     probabilities: Path
+    classes_alone: bool = False
+
+    @property
+    def wanted(self) -> tuple[Path, ...]:
+        return (self.classes,) if self.classes_alone else (self.classes, self.probabilities)
 
     @property
     def exist(self) -> bool:
-        return self.classes.exists() and self.probabilities.exists()
+        return all(path.exists() for path in self.wanted)
 
     def are_whole(self) -> bool:
-        """Whether both files are there and can be read; one that a failing disk has damaged is taken away."""
-        for path in (self.classes, self.probabilities):
+        """Whether its files are there and can be read; one that a failing disk has damaged is taken away."""
+        for path in self.wanted:
             if path.exists() and not is_readable(path):
                 log.warning(f"{path}: damaged, and predicted again")
                 path.unlink()
@@ -44,13 +49,17 @@ class StripFiles:
 
 @dataclass(frozen=True)
 class Journal:
-    """The folder of one job's finished strips. Its name carries the job's key: other parameters, other folder."""
+    """The folder of one job's finished strips. Its name carries the job's key: other parameters, other folder.
+
+    Where nobody asks for probabilities it keeps `classes_alone`.
+    """
 
     folder: Path
+    classes_alone: bool = False
 
     @classmethod
-    def beside(cls, out: Path, key: str) -> Journal:
-        return cls(out.with_name(f"{out.name}.{key}.parts"))
+    def beside(cls, out: Path, key: str, classes_alone: bool = False) -> Journal:
+        return cls(out.with_name(f"{out.name}.{key}.parts"), classes_alone)
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep a second run of the same job away."""
@@ -65,6 +74,7 @@ class Journal:
             strip,
             self.folder / f"classes-{strip.index:06}.tif",
             self.folder / f"probabilities-{strip.index:06}.tif",
+            self.classes_alone,
         )
 
     def find_missing_runs(self, strips: Sequence[Strip]) -> list[list[Strip]]:
@@ -72,10 +82,11 @@ class Journal:
         return split_into_runs([strip for strip in strips if not self.files(strip).are_whole()])
 
     def keep(self, answer: StripAnswer, grid: Grid) -> StripFiles:
-        """Write a finished strip; it counts once both files have their names."""
+        """Write a finished strip; it counts once its files have their names."""
         files = self.files(answer.strip)
         place = answer.strip.place(grid)
-        write_strip(files.probabilities, answer.probabilities, place)
+        if not self.classes_alone:
+            write_strip(files.probabilities, answer.probabilities, place)
         write_strip(files.classes, answer.classes[None], place)
         return files
 

@@ -1,20 +1,59 @@
-"""Where pixels come from, on disk or on the web, and the state of the file there."""
+"""Where pixels and polygons come from: files on disk and layers in them, addresses on the web, and the state of a file there."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from geoseg.errors import hide_secrets
 
 WEB_ADDRESS = re.compile(r"(?:/vsicurl/)?(?P<address>https?://.+)", re.IGNORECASE)
 PATIENCE_S = 20
+WAITS_S = (0.5, 1.0, 2.0, 4.0)
+"""Between asking a server again: one that is busy, or a line that breaks, is well after some seconds."""
+BUSY_CODES = (429, 500, 502, 503, 504)
+REMOTE = re.compile(
+    r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)[/?]|(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE
+)
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
 STATE_HEADERS = ("ETag", "Last-Modified", "Content-Range", "Content-Length")
+
+
+T = TypeVar("T")
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source, or the archive that it lies in, is on the web."""
+    return REMOTE.search(source) is not None
+
+
+def call_patiently(
+    call: Callable[[], T], may_pass: Callable[[Exception], bool], waits_s: Sequence[float] = WAITS_S
+) -> T:
+    """What a call gives, which is made again after errors that may pass."""
+    for wait_s in waits_s:
+        try:
+            return call()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            time.sleep(wait_s)
+    return call()
+
+
+def may_server_recover(error: Exception) -> bool:
+    """Whether a server was busy, or a line broke; nobody there at all, or a refusal, stays."""
+    if isinstance(error, HTTPError):
+        return error.code in BUSY_CODES
+    reason = getattr(error, "reason", error)
+    return isinstance(reason, (ConnectionResetError, TimeoutError, HTTPException))
 
 
 def read_source_state(source: str) -> list[Any]:
@@ -44,8 +83,26 @@ def ask_server(address: str) -> Sequence[str]:
     One byte is asked for, since signed addresses allow nothing else than reading.
     """
     request = Request(address, headers={"Range": "bytes=0-0"})  # noqa: S310 - checked by WEB_ADDRESS
-    try:
+
+    def ask() -> Sequence[str]:
         with urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
             return [f"{name}: {answer.headers[name]}" for name in STATE_HEADERS if answer.headers[name]]
+
+    try:
+        return call_patiently(ask, may_server_recover)
     except (OSError, HTTPException, ValueError):
         return []
+
+
+def is_vector_file(source: str) -> bool:
+    """Whether a file (or `file:layer`) holds polygons, by its name."""
+    return parse_layer_path(source)[0].suffix.lower() in VECTOR_SUFFIXES
+
+
+def parse_layer_path(source: str) -> tuple[Path, str | None]:
+    """The two halves of `file:layer`; the layer is none if the whole is a file."""
+    whole, (file, _, layer) = Path(source), source.rpartition(":")
+    # The colon of a drive (C:) or an address (https://host:80/) follows no file's name, or a path follows it.
+    if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
+        return whole, None
+    return Path(file), layer

@@ -5,13 +5,18 @@ No file may land outside the target folder, and no archive may fill the disk.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from geoseg.errors import InputError
+from geoseg.io.atomic import explain_write_errors
 
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
 HARMLESS_BYTES = 10**9
 MOST_TIMES = 100
 
@@ -25,18 +30,29 @@ def is_archive(path: Path) -> bool:
 
 def unpack_archive(archive: Path, folder: Path, harmless_bytes: int = HARMLESS_BYTES) -> Path:
     """The files of a zip archive in a folder, none of them outside it and not suspiciously large."""
-    try:
-        with zipfile.ZipFile(archive) as files:
-            for name in files.namelist():
-                refuse_escaping_path(name, archive)
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            size = sum(each.file_size for each in files.infolist())
-            refuse_oversized_archive(archive, size, folder, harmless_bytes)
+    with explain_broken_archive(archive), zipfile.ZipFile(archive) as files:
+        for name in files.namelist():
+            refuse_escaping_path(name, archive)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        size = sum(each.file_size for each in files.infolist())
+        refuse_oversized_archive(archive, size, folder, harmless_bytes)
+        with explain_write_errors(folder), explain_broken_archive(archive):
             files.extractall(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"{archive}: cannot be unpacked ({error}); get it again") from error
     return folder
+
+
+@contextmanager
+def explain_broken_archive(archive: Path) -> Iterator[None]:
+    """Say in one line that an archive is damaged; one that points before its own beginning is an invalid argument."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise InputError(f"{archive}: cannot be unpacked ({error}); get it again") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise InputError(f"{archive}: cannot be unpacked ({error}); get it again") from error
 
 
 def refuse_oversized_archive(archive: Path, size: int, folder: Path, harmless_bytes: int) -> None:

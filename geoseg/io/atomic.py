@@ -8,7 +8,8 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -104,6 +105,7 @@ def replace_files(path: Path, delivery: Delivery | None = None) -> Iterator[Path
     it, and what was there before is untouched.
     """
     check_writable(path)
+    sweep_once(path.parent)
     with ExitStack() as stack:
         with explain_write_errors(path):
             folder = stack.enter_context(make_staging_folder(path))
@@ -118,6 +120,12 @@ def replace_files(path: Path, delivery: Delivery | None = None) -> Iterator[Path
             delivery.take(staged, stack.pop_all())
         else:
             rename_files(staged)
+
+
+@cache
+def sweep_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder, the first time that this process writes there."""
+    sweep_staging_folders(folder)
 
 
 @contextmanager
@@ -211,4 +219,15 @@ def lock_private_folder(folder: Path) -> Iterator[None]:
         make_private_folder(folder)
     with lock_folder(folder):
         sweep_staging_folders(folder)
-        yield
+        try:
+            yield
+        except BaseException:
+            remove_if_bare(folder)
+            raise
+
+
+def remove_if_bare(folder: Path) -> None:
+    """Take a folder away in which there is nothing but locks."""
+    with suppress(OSError):
+        if all(path.name.endswith(LOCK_FILE) for path in folder.iterdir()):
+            remove_folder(folder)

@@ -19,26 +19,9 @@ from shapely.errors import ShapelyError
 from geoseg.errors import InputError
 from geoseg.io.trust import check_vector_source
 
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
-
-
 DAY_LETTERS = len("2026-05-04")
 FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
-
-
-def is_vector_file(source: str) -> bool:
-    """Whether a file (or `file:layer`) holds polygons, by its name."""
-    return parse_layer_path(source)[0].suffix.lower() in VECTOR_SUFFIXES
-
-
-def parse_layer_path(source: str) -> tuple[Path, str | None]:
-    """The two halves of `file:layer`; the layer is none if the whole is a file."""
-    whole, (file, _, layer) = Path(source), source.rpartition(":")
-    # The colon of a drive (C:) or an address (https://host:80/) follows no file's name, or a path follows it.
-    if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
-        return whole, None
-    return Path(file), layer
 
 
 def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDataFrame:
@@ -54,8 +37,16 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
                 path, layer=layer or find_only_layer(path, preferred), force_2d=True
             )
         return refuse_far_coordinates(found, str(path))
-    except (DataSourceError, DataLayerError, FeatureError, ShapelyError, ValueError) as error:
+    except list_vector_errors() as error:
         raise InputError(f"{path} cannot be read as polygons: {error}") from None
+
+
+def list_vector_errors() -> tuple[type[Exception], ...]:
+    """What the libraries raise that read vector files, for one that is damaged."""
+    import pyarrow
+
+    gdal = (DataSourceError, DataLayerError, FeatureError)
+    return (*gdal, ShapelyError, pyarrow.ArrowException, OSError, EOFError, ValueError)
 
 
 def refuse_far_coordinates(frame: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, InputError, shorten_error
+from geoseg.errors import INSTALL_HUB, GeosegError, InputError, shorten_error
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_text
 from geoseg.models.architecture import read_architecture
 from geoseg.models.card import Card
 from geoseg.models.onnx_card import read_onnx_card
 from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
+from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Model:
             return None
         try:
             patches: NDArray[Any] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        except ARRAY_ERRORS as error:
             raise InputError(
                 f"{path}: cannot be read ({shorten_error(error)}); delete it or get it again"
             ) from error
@@ -211,8 +212,13 @@ def refuse_contradiction(model: Model) -> None:
 
 def download_model(name: str) -> Path:
     """A model of the Hugging Face hub, in the local cache."""
-    from huggingface_hub import snapshot_download
-
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"model {name}: neither a folder nor built in ({', '.join(list_builtin_models())}); the hub is asked with "
+            f"huggingface_hub: {INSTALL_HUB}"
+        ) from error
     try:
         return Path(
             snapshot_download(

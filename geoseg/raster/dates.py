@@ -14,7 +14,7 @@ from typing import Any
 
 from geoseg.errors import InputError
 from geoseg.raster.lists import read_items
-from geoseg.raster.source import open_raster
+from geoseg.raster.source import open_raster, read_tags
 from geoseg.records import parse_json
 
 DAY = re.compile(r"\s*(\d{4})[-:/.]?(\d{2})[-:/.]?(\d{2})(?!\d{3})")
@@ -100,7 +100,7 @@ def read_item_date(item: Any) -> str | None:
 def read_file_date(file: str) -> str | None:
     """When an image was taken, as its own tags tell."""
     with open_raster(file, file) as dataset:
-        tags, imagery = dataset.tags(), dataset.tags(ns="IMAGERY")
+        tags, imagery = read_tags(dataset), dataset.tags(ns="IMAGERY")
     own = read_own_date(tags.get(OWN_TAG, ""))
     told = (imagery.get("ACQUISITIONDATETIME", ""), *(tags.get(name, "") for name in TAGS))
     return own or next(filter(None, map(parse_day, told)), None)

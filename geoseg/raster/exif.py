@@ -6,10 +6,15 @@ pixel.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import hypot
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
 
 FILM_DIAGONAL_MM = hypot(36, 24)
 """Of the 35 mm film by which focal lengths are compared: 43.27 mm."""
@@ -24,6 +29,15 @@ SHAPE_TOLERANCE = 0.01
 HEIGHT = re.compile(r'(?:RelativeAltitude|AboveGroundAltitude)(?:="|>)\s*([-+]?\d+(?:\.\d+)?)')
 PITCH = re.compile(r'GimbalPitchDegree(?:="|>)\s*([-+]?\d+(?:\.\d+)?)')
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+CAMERA_TAGS = 0x8769
+"""The tag that leads to what a camera wrote of itself."""
+TAG_NAMES = {
+    0x9003: "DateTimeOriginal", 0x9004: "DateTimeDigitized", 0x920A: "FocalLength", 0xA002: "PixelXDimension",
+    0xA003: "PixelYDimension", 0xA20E: "FocalPlaneXResolution", 0xA210: "FocalPlaneResolutionUnit",
+    0xA405: "FocalLengthIn35mmFilm",
+}  # fmt: skip
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -85,3 +99,30 @@ class CameraTags:
 def read_number(pattern: re.Pattern[str], text: str) -> float | None:
     found = pattern.search(text)
     return float(found[1]) if found else None
+
+
+def read_exif(path: Path) -> dict[str, str]:
+    """A camera's tags in a PNG or TIFF file, by the names that GDAL gives those of a JPEG; none where there are none."""
+    try:
+        with path.open("rb") as file:
+            exif = find_png_exif(file) if file.read(len(PNG_HEAD)) == PNG_HEAD else file
+            if exif is None:
+                return {}
+            exif.seek(0)
+            tags = Image.Exif()
+            tags.load_from_fp(exif)
+            told = tags.get_ifd(CAMERA_TAGS)
+            return {f"EXIF_{name}": str(told[number]) for number, name in TAG_NAMES.items() if number in told}
+    except Exception:  # noqa: BLE001
+        return {}  # damaged tags say as little as none
+
+
+def find_png_exif(file: BinaryIO) -> BinaryIO | None:
+    """The chunk of a PNG that holds what a TIFF has in front: found by going from chunk to chunk."""
+    file.seek(len(PNG_HEAD))
+    while len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4]), head[4:]
+        if kind == b"eXIf":
+            return io.BytesIO(file.read(length))
+        file.seek(length + 4, io.SEEK_CUR)
+    return None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from geoseg.errors import InputError, shorten_error
 from geoseg.records import parse_json
 
-PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
+PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".npy")
 LIST_SUFFIXES = (".txt", ".json")
 WILD = set("*?[")
 IMAGE_KEYS = ("image", "visual", "data", "analytic")
@@ -28,8 +28,14 @@ def expand_lists(paths: Sequence[str]) -> Iterator[str]:
         if Path(path).suffix.lower() in LIST_SUFFIXES and Path(path).is_file():
             yield from read_list(Path(path))
         else:
-            # Shells of Windows leave this to programs.
-            yield from sorted(glob(path)) if WILD & set(path) and not Path(path).exists() else [path]
+            # Shells of Windows leave this to programs; in a web address, a question mark is none.
+            yield from sorted(glob(path)) if is_pattern(path) else [path]
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path stands for all files that look like it."""
+    is_remote = "://" in path or path.startswith("/vsi")
+    return bool(WILD & set(path)) and not is_remote and not Path(path).exists()
 
 
 def list_single_scenes(paths: Sequence[str]) -> list[str]:

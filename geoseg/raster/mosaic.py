@@ -73,7 +73,9 @@ def write_mosaic(
     A QGIS style lies beside a GeoTIFF with a palette. A PNG holds its palette; a side file tells its place, if it has one.
     """
     with (
-        rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"),
+        rasterio.Env(
+            GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS", GDAL_TIFF_OVR_BLOCKSIZE=BLOCK
+        ),
         replace_file(out, delivery) as unfinished,
     ):
         if is_png(out):

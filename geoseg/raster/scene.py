@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError, hide_secrets
+from geoseg.io.addresses import WAITS_S, call_patiently, is_remote
 from geoseg.raster.bands import Band
 from geoseg.raster.grid import Grid, PixelSize, Window
 from geoseg.raster.lists import expand_lists, list_folder
@@ -34,6 +36,7 @@ from geoseg.raster.vrt import make_mosaic_vrt
 
 OnReadError = Literal["stop", "nodata"]
 
+DAMAGED = "the file is damaged: get it again"
 NOTES_SUFFIX = ".aux.xml"
 CACHE_BYTES = 16 * 2**20
 SAMPLE_PIXELS = 128
@@ -106,8 +109,9 @@ class SceneReader:
 
     def read(self, window: Window) -> Pixels:
         """The pixels of a window. NaN and infinite values count as unknown."""
+        waits_s = WAITS_S if is_remote(self.scene.source) else ()
         try:
-            return self.read_exactly(window)
+            return call_patiently(partial(self.read_exactly, window), is_gdal_error, waits_s)
         except RasterioError as error:
             return self.read_around_damage(window, error)
 
@@ -161,9 +165,12 @@ class SceneReader:
                 pixels = self.read(piece)
                 values[:, rows, cols], valid[rows, cols] = pixels.values, pixels.valid
         elif self.scene.on_read_error == "stop":
+            advice = (
+                "its server did not give it: run again later" if is_remote(self.scene.source) else DAMAGED
+            )
             raise InputError(
-                f"{self.scene.name}: cannot read {window} ({describe_gdal_error(error)}); the file is damaged: get it "
-                "again, or go on with `on_read_error` nodata"
+                f"{self.scene.name}: cannot read {window} ({describe_gdal_error(error)}); {advice}, or go on with "
+                "`on_read_error` nodata"
             ) from error
         return Pixels(values, valid)
 
@@ -187,6 +194,10 @@ class SceneReader:
             np.concatenate([pixels.values for pixels in samples], axis=1),
             np.concatenate([pixels.valid for pixels in samples]),
         )
+
+
+def is_gdal_error(error: Exception) -> bool:
+    return isinstance(error, RasterioError)
 
 
 def find_sample_starts(size: int) -> list[int]:
@@ -214,6 +225,7 @@ def open_scene(
         refuse_empty(dataset, name)
         refuse_unusable_colors(dataset, name)
         grid = read_grid(dataset, name, assume_crs, pixel)
+        refuse_sizeless(grid, name)
         return describe_scene(dataset, source, name, files, grid, on_read_error)
 
 
@@ -274,6 +286,15 @@ def list_parts(dataset: Any) -> tuple[str, ...]:
     if dataset.driver != "VRT" or dataset.name.startswith("<"):
         return ()
     return tuple(each for each in dataset.files if not each.endswith(NOTES_SUFFIX))
+
+
+def refuse_sizeless(grid: Grid, name: str) -> None:
+    """Refuse a place where pixels have no size: there is no such place, or a scale that no number holds."""
+    if not 0 < grid.gsd_m < float("inf"):
+        raise InputError(
+            f"{name}: its pixels are {grid.gsd_m:g} m large where it says that it lies; its georeference is wrong: set it anew "
+            "with rio edit-info --transform"
+        )
 
 
 def refuse_empty(dataset: Any, name: str) -> None:

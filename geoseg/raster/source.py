@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from math import isfinite
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -26,7 +29,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
+from geoseg.io.addresses import BUSY_CODES, PATIENCE_S, WAITS_S, is_remote
 from geoseg.io.atomic import replace_file
 from geoseg.io.trust import (
     RASTER_DRIVERS,
@@ -36,12 +40,28 @@ from geoseg.io.trust import (
     find_suffix,
     is_trusted,
 )
-from geoseg.raster.exif import CameraTags
+from geoseg.raster.exif import CameraTags, read_exif
 from geoseg.raster.grid import PICTURE_TRANSFORM, Grid, PixelSize, Window, make_picture_grid, parse_crs
+from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
 OPENING = Lock()
+ARRAY_SUFFIX = ".npy"
+GDAL_TYPES = {
+    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
+    "float32": "Float32", "float64": "Float64",
+}  # fmt: skip
+
+WEB_OPTIONS = {
+    "GDAL_HTTP_MAX_RETRY": str(len(WAITS_S)),
+    "GDAL_HTTP_RETRY_DELAY": str(WAITS_S[0]),
+    "GDAL_HTTP_RETRY_CODES": ",".join(map(str, BUSY_CODES)),
+    "GDAL_HTTP_CONNECTTIMEOUT": str(PATIENCE_S),
+    "GDAL_HTTP_LOW_SPEED_TIME": str(PATIENCE_S),
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
+}
+"""GDAL by itself asks once, and waits for ever; a line of less than 100 bytes a second is broken."""
 
 # What rasterio raises when GDAL fails; a failed write comes as any of these.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, SystemError, OSError)
@@ -57,8 +77,48 @@ def describe_gdal_error(error: BaseException) -> str:
 def open_dataset(source: str, **options: Any) -> Any:
     """Open a raster as what its name says that it is."""
     check_source(source)
+    if find_suffix(source) == ARRAY_SUFFIX and Path(source).is_file():
+        return open_array(source, **options)
     drivers = choose_drivers(source)
     return open_with_drivers(source, drivers, **options) if drivers else rasterio.open(source, **options)
+
+
+def open_array(source: str, **options: Any) -> Any:
+    """Open a NumPy array on disk like any other raster."""
+    # The virtual raster is our own, and names the file that was asked for.
+    with rasterio.Env(GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="ALL"):
+        return rasterio.open(make_array_vrt(Path(source)), **options)
+
+
+def make_array_vrt(path: Path) -> str:
+    """The text of a virtual raster that reads a NumPy array from where it lies."""
+    values = load_array(path)
+    if values.dtype.name not in GDAL_TYPES or 0 in values.shape:
+        raise InputError(
+            f"{path}: an array of {values.dtype.name} {values.shape} is no image; save whole or real numbers of at most 64 bits"
+        )
+    to_band, to_row, to_col = values.strides
+    kind, order = GDAL_TYPES[values.dtype.name], "MSB" if values.dtype.str.startswith(">") else "LSB"
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{band + 1}" subClass="VRTRawRasterBand">'
+        f'<SourceFilename relativeToVRT="0">{escape(str(path.resolve()))}</SourceFilename>'
+        f"<ImageOffset>{values.offset + band * to_band}</ImageOffset><PixelOffset>{to_col}</PixelOffset>"
+        f"<LineOffset>{to_row}</LineOffset><ByteOrder>{order}</ByteOrder></VRTRasterBand>"
+        for band in range(len(values))
+    )
+    height, width = values.shape[1:]
+    return f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">{bands}</VRTDataset>'
+
+
+def load_array(path: Path) -> Any:
+    """A .npy file as (band, row, col), left on disk until it is read."""
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ARRAY_ERRORS as error:
+        raise InputError(f"{path}: not an array that can be read ({error})") from error
+    if values.ndim not in (2, 3):
+        raise InputError(f"{path}: has {values.ndim} axes; it must be (row, col) or (band, row, col)")
+    return values if values.ndim == 3 else values[None]
 
 
 @ensure_env_with_credentials  # type: ignore[untyped-decorator]
@@ -84,15 +144,33 @@ def list_harmless_drivers() -> tuple[str, ...]:
 @contextmanager
 def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
     """Open a raster, or say in one line why it cannot be. That it lies nowhere is for the caller to judge."""
+    with rasterio.Env(**list_web_options(source)):
+        try:
+            dataset = open_quietly(source, **options)
+        except RasterioError as error:
+            if "HTTP" in str(error) or "Could not resolve" in str(error):
+                raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
+            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
+            raise InputError(f"{name}: not a raster that can be read {reason}") from error
+        with dataset, explain_read_errors(name):
+            yield dataset
+
+
+@contextmanager
+def explain_read_errors(name: str) -> Iterator[None]:
+    """Say in one line that an open raster could not be read."""
     try:
-        dataset = open_quietly(source, **options)
-    except RasterioError as error:
-        if "HTTP" in str(error) or "Could not resolve" in str(error):
-            raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
-        reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
-        raise InputError(f"{name}: not a raster that can be read {reason}") from error
-    with dataset:
-        yield dataset
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise InputError(
+            f"{name}: cannot be read ({describe_gdal_error(error)}); the file is damaged: get it again"
+        ) from error
+
+
+def list_web_options(source: str) -> dict[str, str]:
+    """How patient GDAL is with the server of a source, where the environment does not say it."""
+    asked = WEB_OPTIONS if is_remote(source) else {}
+    return {name: value for name, value in asked.items() if name not in os.environ}
 
 
 def open_quietly(source: str | Path, **options: Any) -> Any:
@@ -172,7 +250,7 @@ def is_picture(dataset: Any, size_is_known: bool = False) -> bool:
 def read_camera(dataset: Any, name: str) -> PixelSize | None:
     """The size of a photograph's pixels by what the camera wrote into it; none where it did not."""
     xmp = dataset.tags(ns="xml:XMP").get("xml:XMP", "")
-    camera = CameraTags(dataset.tags(), xmp, *dataset.shape)
+    camera = CameraTags(read_tags(dataset), xmp, *dataset.shape)
     metres = camera.find_pixel_size_m()
     if metres is None:
         return None
@@ -183,7 +261,18 @@ def read_camera(dataset: Any, name: str) -> PixelSize | None:
     return PixelSize(metres, is_known=True)
 
 
-def read_crs(dataset: Any, name: str, assume_crs: str | None) -> CRS:
+def read_tags(dataset: Any) -> dict[str, str]:
+    """What a raster says of itself; of PNG and TIFF files GDAL leaves out what the camera wrote."""
+    tags: dict[str, str] = dataset.tags()
+    path = Path(dataset.name)
+    if dataset.driver not in ("PNG", "GTiff") or not path.is_file():
+        return tags
+    with OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about damaged tags
+        return {**read_exif(path), **tags}
+
+
+def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
     if assume_crs is not None:
         return parse_crs(assume_crs, "`assume_crs`")
     if dataset.crs is None or not dataset.crs.to_wkt():
@@ -231,7 +320,14 @@ def replace_raster(path: Path) -> Iterator[Path]:
     """
     with replace_file(path) as unfinished:
         yield unfinished
-        read_back(unfinished)
+        try:
+            read_back(unfinished)
+        except GDAL_ERRORS as error:
+            free = shutil.disk_usage(path.parent).free
+            raise GeosegError(
+                f"{path} could not be written: not all of it can be read back, most likely since no space is left on the disk "
+                f"({free / 1e6:,.0f} MB free); make room and run again"
+            ) from error
 
 
 def read_back(path: Path) -> None:

@@ -17,16 +17,12 @@ from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 
 from geoseg.errors import InputError
-from geoseg.raster.source import is_picture, open_raster
+from geoseg.raster.source import GDAL_TYPES, is_picture, open_raster
 
 log = logging.getLogger(__name__)
 
 SPARSE_SHARE = 0.01
 """A strip of a hundred tiles from corner to corner is as sparse, and what is sparser is hardly one scene."""
-GDAL_TYPES = {
-    "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "float32": "Float32", "float64": "Float64",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, chi2
+from scipy.special import betaincinv, gammaincinv  # scipy.stats has the same, and takes half a second to load
 
 from geoseg.footprints.measure import FloatArray
 
@@ -90,8 +90,8 @@ class AnsweredPoints:
 def find_share_limits(share: FloatArray, points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The ends of Jeffreys' interval (Brown, Cai and DasGupta 2001): it holds for shares near 0 and 1, too."""
     hits = np.nan_to_num(share) * points
-    low = beta.ppf(TAIL, hits + LENT, points - hits + LENT)
-    high = beta.ppf(1 - TAIL, hits + LENT, points - hits + LENT)
+    low = betaincinv(hits + LENT, points - hits + LENT, TAIL)
+    high = betaincinv(hits + LENT, points - hits + LENT, 1 - TAIL)
     none, all_of_them = hits < SMALLEST, points - hits < SMALLEST
     return np.minimum(np.where(none, 0.0, low), share), np.maximum(np.where(all_of_them, 1.0, high), share)
 
@@ -113,7 +113,7 @@ def estimate_regional_spread(shares: FloatArray, points: FloatArray) -> FloatArr
         smooth = ((n * p).sum() + LENT) / (n.sum() + 2 * LENT)
         by_chance = smooth * (1 - smooth)
         q = (n * (p - mean) ** 2).sum() / by_chance
-        excess = max(0.0, q / chi2.ppf(RARELY, len(n) - 1) - 1) * (len(n) - 1)
+        excess = max(0.0, q / (2 * gammaincinv((len(n) - 1) / 2, RARELY)) - 1) * (len(n) - 1)
         spread[cell] = np.sqrt(excess * by_chance / (n.sum() - (n**2).sum() / n.sum()))
     return spread
 

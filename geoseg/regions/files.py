@@ -16,9 +16,7 @@ import geopandas as gpd
 import numpy as np
 import pyogrio
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from pyproj import CRS
-from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
@@ -28,6 +26,7 @@ from geoseg.footprints.write.geopackage import (
 from geoseg.io.layers import (
     find_only_layer,
     ignore_ring_warnings,
+    list_vector_errors,
     parse_layer_crs,
     refuse_far_bounds,
     refuse_far_coordinates,
@@ -68,7 +67,7 @@ class FootprintLayer:
                     if path.suffix.lower() == ".parquet"
                     else cls.open_with_gdal(path)
                 )
-        except (DataSourceError, DataLayerError, FeatureError, ShapelyError, OSError, ValueError) as error:
+        except list_vector_errors() as error:
             raise InputError(f"{path} cannot be read as footprints: {error}") from None
 
     @classmethod
@@ -115,7 +114,7 @@ class FootprintLayer:
         try:
             with ignore_ring_warnings():
                 found = pyogrio.read_dataframe(self.path, layer=self.name, **options)
-        except (ShapelyError, FeatureError) as error:
+        except list_vector_errors() as error:
             raise InputError(f"{self.path} cannot be read as footprints: {error}") from error
         return refuse_far_coordinates(found, str(self.path))
 

@@ -28,7 +28,8 @@ from geoseg.footprints.measure import (
     transform_polygons,
 )
 from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
-from geoseg.io.layers import parse_layer_crs, parse_layer_path, read_layer
+from geoseg.io.addresses import parse_layer_path
+from geoseg.io.layers import parse_layer_crs, read_layer
 from geoseg.raster.grid import WGS84, find_transformer
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray, Georeferenced, Polygons
@@ -164,7 +164,7 @@ class MarkedSquares:
             return 0.0
         degrees = np.array([max(int(chosen.sum()) - 1, 1) for chosen in strata])
         together = variances.sum() ** 2 / (variances**2 / degrees).sum()
-        return float(student.ppf(1 - TAIL, together) * np.sqrt(variances.sum()))
+        return float(stdtrit(together, 1 - TAIL) * np.sqrt(variances.sum()))
 
     def _estimate_variance(self, chosen: NDArray[np.bool_], rests: FloatArray) -> float:
         """What the squares of a stratum add to the variance of the number of buildings."""
@@ -213,7 +213,7 @@ def read_squares(path: Path, footprints: Iterable[Polygons], crs: CRS) -> Marked
 
 
 def read_square_layer(path: Path) -> gpd.GeoDataFrame:
-    """The squares as they were drawn; those moved, added by hand or there twice are left out."""
+    """The squares as they were drawn; those moved, resized, added by hand or there twice are left out."""
     frame = read_layer(path, SQUARES, SQUARES)
     parse_layer_crs(frame.crs, path)
     missing = [name for name in NEEDED if name not in frame]
@@ -222,13 +222,21 @@ def read_square_layer(path: Path) -> gpd.GeoDataFrame:
             f"{path}: holds no squares that geoseg drew (no column {missing[0]}); make some with geoseg sample"
         )
     drawn = frame[list(NEEDED)].drop(columns="done").notna().all(axis=1)
-    bounds = shapely.bounds(np.asarray(frame.geometry.array))
-    side = bounds[:, 2] - bounds[:, 0]
-    away = np.hypot(bounds[:, 0] - frame["left"], bounds[:, 1] - frame["bottom"])
-    kept = drawn & (away <= MOVED_SHARE * side) & ~frame["id"].duplicated()
+    left, bottom, right, top = shapely.bounds(np.asarray(frame.geometry.array)).reshape(-1, 4).T
+    side = np.nanmedian(right - left) if drawn.any() else np.nan  # all are drawn alike
+    places = np.stack(
+        [left - frame["left"], bottom - frame["bottom"], right - left - side, top - bottom - side]
+    )
+    in_place = drawn & (np.abs(places) <= MOVED_SHARE * side).all(axis=0)
+    kept = in_place & ~frame["id"].where(in_place).duplicated()
+    if not kept.any():
+        raise InputError(
+            f"{path}: no square lies where it was drawn, or the file is in another CRS than then; take the file that geoseg "
+            "sample wrote"
+        )
     if not kept.all():
         log.warning(
-            f"{path}: {int((~kept).sum())} squares were added, moved or copied by hand and are left out"
+            f"{path}: {int((~kept).sum())} squares were added, moved, resized or copied by hand and are left out"
         )
     if frame["map"][kept].nunique() > 1:
         raise InputError(f"{path}: holds squares drawn over two maps; give each sample a file of its own")

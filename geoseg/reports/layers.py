@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ from rasterio.windows import from_bounds
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.layers import is_vector_file, parse_layer_path, read_layer
+from geoseg.io.addresses import is_vector_file, parse_layer_path
+from geoseg.io.layers import read_layer
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.display import stretch_values
@@ -86,6 +88,10 @@ def open_layer(source: object) -> Layer:
     """A layer by its file, `file:layer`, or as geopandas holds it."""
     if isinstance(source, gpd.GeoDataFrame):
         return make_polygon_layer("polygons", source[source.geom_type.isin(POLYGON_TYPES)])
+    if not isinstance(source, str | PathLike):
+        raise InputError(
+            f"a layer is a file or a GeoDataFrame, not a {type(source).__name__}; give several one after the other"
+        )
     if is_vector_file(str(source)):
         path, layer = parse_layer_path(str(source))
         return make_polygon_layer(str(source), read_polygons(path, layer))

@@ -24,6 +24,7 @@ from matplotlib.text import OffsetFrom
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
+from geoseg.comparison.write import COLOURS
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import replace_file
@@ -37,7 +38,7 @@ from geoseg.reports.layers import (
     open_layer,
     read_colors,
 )
-from geoseg.reports.options import PlotOptions
+from geoseg.reports.options import TELLING_FILL, PlotOptions
 from geoseg.reports.view import View, choose_bar_length, format_length, parse_window
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
@@ -51,6 +52,8 @@ FOOTPRINT_COLOR, REGION_COLOR = "#ffd400", "#00e5ff"
 CLASS_COLORS = ("#ffd400", "#00e5ff", "#ff5e5b", "#76ff03", "#ff9100", "#e040fb")
 AREA_LIMITS_M2 = (10.0, 3000.0)
 """From a shed to a hall: outside these, colours no longer change."""
+CHANGE = "change"
+"""The column of `geoseg compare`; where there is one, colours tell what it says."""
 DEFAULT_OPTIONS = PlotOptions()
 
 
@@ -136,12 +139,16 @@ def draw_layers(axes: Axes, layers: Sequence[Layer], view: View, options: PlotOp
         if axes.get_position().width == 1
         else view.height / view.width * (east - west) / (north - south)
     )
-    furnish(axes, view, legend, options, find_attribution(layers, options))
+    add_surroundings(axes, view, legend, options, find_attribution(layers, options))
 
 
 def draw_polygons(axes: Axes, layer: ShapeLayer, view: View, options: PlotOptions) -> Mapping[str, str]:
     """Draw the polygons of a layer that lie in the view; returns the entries they add to the legend."""
     frame = select_in_view(layer, view)
+    if CHANGE in frame:
+        colors = choose_change_colors(frame)
+        draw_outlines(axes, frame, colors.each, TELLING_FILL if options.fill is None else options.fill, 1.2)
+        return colors.named
     if layer.are_regions:
         draw_outlines(axes, frame, [REGION_COLOR] * len(frame), fill=0.0, width=1.6)
         return {}
@@ -181,6 +188,14 @@ def make_path(polygon: Any) -> Outline:
     )
 
 
+def choose_change_colors(frame: gpd.GeoDataFrame) -> Colors:
+    """The colours that `geoseg compare` gives to what became of buildings; what does not occur is not in the legend."""
+    colors = {fate: "#{:02x}{:02x}{:02x}".format(*entry.colour) for fate, entry in COLOURS.items()}
+    occurring = [fate for fate in colors if (frame[CHANGE] == fate).any()]
+    named = {COLOURS[fate].label: colors[fate] for fate in occurring}
+    return Colors([colors.get(fate, FOOTPRINT_COLOR) for fate in frame[CHANGE]], named)
+
+
 def choose_colors(frame: gpd.GeoDataFrame, by: str) -> Colors:
     """The colour of each footprint by what it is to tell."""
     if by == "one":
@@ -207,7 +222,7 @@ def find_attribution(layers: Sequence[Layer], options: PlotOptions) -> str:
     return next((layer.attribution for layer in layers if isinstance(layer, RasterLayer)), "")
 
 
-def furnish(
+def add_surroundings(
     axes: Axes, view: View, legend: Mapping[str, str], options: PlotOptions, attribution: str
 ) -> None:
     """What is read rather than looked at: scale bar, north arrow, legend, title and attribution."""

@@ -200,7 +200,9 @@ def write_switches(images: Sequence[WebImage], data: Mapping[str, Any]) -> str:
     choices += ["confidence"] if data["buildings"]["confidence"] else []
     choices += ["class"] if len(data["buildings"]["classes"]) > 1 else []
     listed = "".join(
-        f'<option value="{each}">{"nothing" if each == "one" else each}</option>' for each in choices
+        f'<option value="{each}"{" selected" if each == data["coloring"] else ""}>'
+        f"{'nothing' if each == 'one' else each}</option>"
+        for each in choices
     )
     switches.append(f'<label>Colours tell <select id="color-by" data-colors>{listed}</select></label>')
     return "".join(switches)

@@ -6,6 +6,8 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from string import Template
 from typing import Any
 
 import geopandas as gpd
@@ -17,8 +19,10 @@ from PIL import Image
 from pyproj import CRS
 from rasterio.warp import transform_bounds
 
+from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs
 from geoseg.reports.layers import AREA_UNITS, Colors, RasterLayer, find_area_column, read_colors
+from geoseg.reports.page import read_asset, write_json
 from geoseg.reports.plot import AREA_LIMITS_M2, CLASS_COLORS
 from geoseg.reports.view import Bounds, View
 
@@ -30,6 +34,7 @@ PICTURE_SIDE = 2000
 WEBP_QUALITY, WEBP_METHOD = 80, 2
 """Twice as fast as Pillow's own method, and a fiftieth larger."""
 RAMP_COLORS = 9
+FRAME_HEIGHT = 480
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,14 @@ def encode_shapes(shapes: NDArray[np.object_], steps: float) -> list[list[list[l
     return encoded
 
 
-def describe_buildings(frame: gpd.GeoDataFrame) -> Mapping[str, Any]:
-    """Footprints as columns: rings, area, confidence and class."""
+def describe_buildings(frame: gpd.GeoDataFrame, known: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Footprints as columns: rings, area, confidence and class; `known` classes keep their order and colours.
+
+    Without them the classes that occur are put in order.
+    """
     shapes, steps = move_to_map(frame)
     kinds = frame["class"].astype(str) if "class" in frame else np.full(len(frame), "building")
-    classes = sorted(set(kinds))
+    classes = [*known, *sorted(set(kinds) - set(known))]
     confidence = None
     if "confidence" in frame and frame["confidence"].notna().any():
         confidence = [
@@ -143,8 +151,9 @@ def make_map_data(
     regions: gpd.GeoDataFrame | None,
     images: Sequence[WebImage],
     attribution: str,
+    classes: Sequence[ClassEntry] = (),
 ) -> dict[str, Any]:
-    """All that the map draws."""
+    """All that the map draws; `classes` that a model knows are shown in their own colours."""
     shapes, steps = move_to_map(buildings)
     bounds = images[0].corners if images else find_corners(LONLAT, find_bounds(shapes, regions))
     return {
@@ -152,11 +161,12 @@ def make_map_data(
         "scale": steps,
         "bounds": bounds,
         "images": [image.to_json() for image in images],
-        "buildings": describe_buildings(buildings),
+        "buildings": (described := describe_buildings(buildings, [entry.name for entry in classes])),
+        "coloring": "class" if len(described["classes"]) > 1 else "one",
         "regions": describe_regions(regions),
         "ramp": make_ramp(),
         "areas": AREA_LIMITS_M2,
-        "classColors": CLASS_COLORS,
+        "classColors": [*(entry.color for entry in classes), *CLASS_COLORS] if len(classes) > 1 else CLASS_COLORS,
         "attribution": attribution,
         "words": {
             "area": "Area", "confidence": "Confidence", "class": "Class", "corners": "Corners",
@@ -172,3 +182,23 @@ def find_bounds(shapes: NDArray[np.object_], regions: gpd.GeoDataFrame | None) -
             west, south, east, north = map(float, shapely.total_bounds(each))
             return west, south, east, north
     return -180.0, -85.0, 180.0, 85.0
+
+
+def make_map_frame(
+    buildings: gpd.GeoDataFrame,
+    regions: gpd.GeoDataFrame | None = None,
+    images: Sequence[WebImage] = (),
+    height: int = FRAME_HEIGHT,
+) -> str:
+    """The map of footprints in a page that is not ours, such as a notebook: a frame with all it needs in itself."""
+    page = Template(read_asset("frame.html")).substitute(
+        leaflet_css=read_asset("leaflet.css"),
+        leaflet_js=read_asset("leaflet.js"),
+        map_css=read_asset("map.css"),
+        map_js=read_asset("map.js"),
+        data=write_json(make_map_data(buildings, regions, images, "")),
+    )
+    return (
+        f'<iframe srcdoc="{escape(page)}" style="width:100%;height:{height}px;border:0;border-radius:8px" '
+        'sandbox="allow-scripts" title="Map of the buildings"></iframe>'
+    )

@@ -13,6 +13,7 @@ from affine import Affine
 from pyproj import CRS
 
 from geoseg.errors import InputError
+from geoseg.footprints.write.formats import check_arrived, check_index, set_gdal_options
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_file
 from geoseg.progress import track
@@ -26,7 +27,6 @@ LAYER = "buildings"
 LARGEST_SIDE = 200_000
 _CRS = CRS.from_epsg(32633)
 _LEFT, _TOP = 320_000.0, 5_400_000.0
-_NO_DATE = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,8 @@ def _write_truth(scene: SyntheticScene, path: Path) -> int:
     outlines = geopandas.GeoSeries([outline for _, outline in truth], crs=scene.grid.crs)
     places = outlines.affine_transform(scene.grid.transform.to_shapely())
     buildings = geopandas.GeoDataFrame({"kind": [kind for kind, _ in truth]}, geometry=places)
-    before = {name: pyogrio.get_gdal_config_option(name) for name in _NO_DATE}
-    pyogrio.set_gdal_config_options(_NO_DATE)
-    try:
+    with set_gdal_options():
         pyogrio.write_dataframe(buildings, path, layer=LAYER, driver="GPKG", geometry_type="Polygon")
-    finally:
-        pyogrio.set_gdal_config_options(before)
+    check_arrived(path, LAYER, len(buildings))
+    check_index(path, LAYER)
     return len(buildings)

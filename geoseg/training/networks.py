@@ -150,9 +150,9 @@ def create_pretrained(settings: TrainOptions, given: dict[str, Any]) -> nn.Modul
         except (KeyError, TypeError):
             raise
         except Exception as error:  # noqa: BLE001 - hubs fail in the ways of many libraries
+            reason = shorten_error(error)[:120].rstrip(" .")
             log.warning(
-                f"`weights` {settings.weights}: cannot be had for {settings.encoder} ({shorten_error(error)[:120]}); "
-                "from scratch"
+                f"`weights` {settings.weights}: cannot be had for {settings.encoder} ({reason}); from scratch"
             )
     return kind(settings.encoder, encoder_weights=None, **given)
 

@@ -129,7 +129,7 @@ class FullPrecisionDepthwise(nn.Conv2d):
     """A depthwise convolution that stays in full precision where its neighbours are in 16 bits.
 
     oneDNN's backward of depthwise convolutions takes up to 19 times as long in bf16 as in fp32, which is two thirds of
-    a step of EfficientNet-Lite0 (tests/benchmarks/training.py).
+    a step of EfficientNet-Lite0.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:

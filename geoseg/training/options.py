@@ -11,7 +11,13 @@ from geoseg.options import (
     AT_LEAST_ONE,
     BELOW_ONE,
     FINITE,
+    LOSSES,
+    NETWORK,
+    OUTPUTS,
+    PATCHES,
+    RESOURCES,
     SHARE,
+    STEPS,
     ZERO_OR_MORE,
     Options,
     define_option,
@@ -37,125 +43,153 @@ WARMUP_SHARE = 0.1
 class TrainOptions(Options):
     """How a model is trained. Every field can stand in the TOML file and be given as a flag."""
 
-    name: str = define_option("", "Name of the model. [default: the folder's]")
-    description: str = define_option("", "What the model is for, in a sentence, for its card.")
-    licence: str = define_option("", "Licence of the weights. [default: that of the data]")
+    name: str = define_option("", "Name of the model. [default: the folder's]", group=OUTPUTS)
+    description: str = define_option("", "What the model is for, in a sentence, for its card.", group=OUTPUTS)
+    licence: str = define_option("", "Licence of the weights. [default: that of the data]", group=OUTPUTS)
 
     architecture: str = define_option(
-        "unet", "unet-plain, or a name of segmentation_models_pytorch: unet, fpn..."
+        "unet", "unet-plain, or a name of segmentation_models_pytorch: unet, fpn...", group=NETWORK
     )
     encoder: str = define_option(
-        "resnet18", "Encoder of that library, e.g. resnet101 or tu-mobilenetv3_small_100."
+        "resnet18", "Encoder of that library, e.g. resnet101 or tu-mobilenetv3_small_100.", group=NETWORK
     )
     weights: str = define_option(
-        "imagenet", "Weights the encoder starts from: imagenet, none, or a file of them."
+        "imagenet", "Weights the encoder starts from: imagenet, none, or a file of them.", group=NETWORK
     )
     arguments: str = define_option(
-        "", "Further arguments of the architecture, as JSON: {'encoder_depth': 4}."
+        "", "Further arguments of the architecture, as JSON: {'encoder_depth': 4}.", group=NETWORK
     )
     start_from: str = define_option(
-        "", "A geoseg model to start from; it also gives the architecture.", flags=("--from", "--start-from")
+        "",
+        "A geoseg model to start from; it also gives the architecture.",
+        flags=("--from", "--start-from"),
+        group=NETWORK,
     )
     derived: str = define_option(
-        "", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'."
+        "", "Further bands by formula, e.g. 'ndvi; wet = (green - nir) / (green + nir)'.", group=NETWORK
     )
 
-    patch: int = define_option(256, "Side of a patch in pixels.", AT_LEAST_ONE)
+    patch: int = define_option(256, "Side of a patch in pixels.", AT_LEAST_ONE, group=PATCHES)
     gsd: float | None = define_option(
-        None, "Resolution to train at, in metres. [default: the data set's]", ABOVE_ZERO
+        None, "Resolution to train at, in metres. [default: the data set's]", ABOVE_ZERO, group=PATCHES
     )
     low: float | None = define_option(
-        None, "Raw value that becomes 0. [default: 0 for bytes, else the data's]", FINITE
+        None, "Raw value that becomes 0. [default: 0 for bytes, else the data's]", FINITE, group=PATCHES
     )
     high: float | None = define_option(
-        None, "Raw value that becomes 1. [default: 255 for bytes, else the data's]", FINITE
+        None, "Raw value that becomes 1. [default: 255 for bytes, else the data's]", FINITE, group=PATCHES
     )
-    stretch: Stretch = define_option("auto", "When an image's own percentiles replace low and high.")
-    oversample: str = define_option("", "Draw a class more often: auto, or e.g. building=3,road=2.")
+    stretch: Stretch = define_option(
+        "auto", "When an image's own percentiles replace low and high.", group=PATCHES
+    )
+    oversample: str = define_option(
+        "", "Draw a class more often: auto, or e.g. building=3,road=2.", group=PATCHES
+    )
     empty: float = define_option(
-        1.0, "How often ground with nothing but background is drawn, from 0 to 1.", SHARE
+        1.0, "How often ground with nothing but background is drawn, from 0 to 1.", SHARE, group=PATCHES
     )
-    place_balance: float = define_option(0.5, "0: places are drawn by their area; 1: all alike.", SHARE)
+    place_balance: float = define_option(
+        0.5, "0: places are drawn by their area; 1: all alike.", SHARE, group=PATCHES
+    )
     seams: Seams = define_option(
         "auto",
         "Where outlines touch, show a line of background one pixel wide, so that the model learns to part buildings; "
         f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m and the network has no outputs that part buildings. Masks "
         "and validation stay as they are.",
+        group=PATCHES,
     )
     separate: Separate = define_option(
         "auto",
         "Whether the network also learns where one building ends, as two further outputs: its boundary, and the distance "
         "to it. auto: with two classes, where there are outlines, or numbers of single buildings, to learn it from.",
+        group=PATCHES,
     )
     augment: Preset = define_option(
-        "strong", "How much patches are varied; flips: mirrored in both directions and nothing else."
+        "strong",
+        "How much patches are varied; flips: mirrored in both directions and nothing else.",
+        group=PATCHES,
     )
     workers: int | None = define_option(
-        None, f"Processes that read patches. [default: one a processor, at most {MOST_WORKERS}]", ZERO_OR_MORE
+        None,
+        f"Processes that read patches. [default: one a processor, at most {MOST_WORKERS}]",
+        ZERO_OR_MORE,
+        group=RESOURCES,
     )
 
-    loss: str = define_option("auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.")
+    loss: str = define_option(
+        "auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.", group=LOSSES
+    )
     boundary_weight: float = define_option(
-        0.7, "What the output boundary counts beside the loss of classes.", ZERO_OR_MORE
+        0.7, "What the output boundary counts beside the loss of classes.", ZERO_OR_MORE, group=LOSSES
     )
     distance_weight: float = define_option(
-        2.0, "What the output distance counts beside the loss of classes.", ZERO_OR_MORE
+        2.0, "What the output distance counts beside the loss of classes.", ZERO_OR_MORE, group=LOSSES
     )
     class_weights: str = define_option(
-        "", "Weights of the classes in losses of single pixels: auto, or e.g. 1,4,2."
+        "", "Weights of the classes in losses of single pixels: auto, or e.g. 1,4,2.", group=LOSSES
     )
     label_smoothing: float = define_option(
-        0.0, "Share of certainty taken from the labels in losses of single pixels.", BELOW_ONE
+        0.0, "Share of certainty taken from the labels in losses of single pixels.", BELOW_ONE, group=LOSSES
     )
 
-    steps: int = define_option(3000, "Steps of the optimizer.", AT_LEAST_ONE)
+    steps: int = define_option(3000, "Steps of the optimizer.", AT_LEAST_ONE, group=STEPS)
     minutes: float = define_option(
         0.0,
         "Minutes to train for, where the steps take longer; tuning on all validation patches comes after. The schedule "
         "then goes by the clock, so that no two runs are alike to the last bit. 0: no limit.",
         ZERO_OR_MORE,
+        group=STEPS,
     )
-    batch: int = define_option(8, "Patches a step, over all processes.", AT_LEAST_ONE)
+    batch: int = define_option(8, "Patches a step, over all processes.", AT_LEAST_ONE, group=STEPS)
     accumulate: int = define_option(
-        1, "Pieces a process cuts its share of a batch into, to need less memory.", AT_LEAST_ONE
+        1, "Pieces a process cuts its share of a batch into, to need less memory.", AT_LEAST_ONE, group=STEPS
     )
-    optimizer: Optimizer = define_option("adamw", "What moves the weights.")
-    learning_rate: float = define_option(1e-3, "Highest learning rate.", ABOVE_ZERO)
-    weight_decay: float = define_option(1e-2, "Pull of the weights to zero.", ZERO_OR_MORE)
-    momentum: float = define_option(0.9, "Momentum of sgd.", BELOW_ONE)
-    schedule: Schedule = define_option("cosine", "How the learning rate changes.")
+    optimizer: Optimizer = define_option("adamw", "What moves the weights.", group=STEPS)
+    learning_rate: float = define_option(1e-3, "Highest learning rate.", ABOVE_ZERO, group=STEPS)
+    weight_decay: float = define_option(1e-2, "Pull of the weights to zero.", ZERO_OR_MORE, group=STEPS)
+    momentum: float = define_option(0.9, "Momentum of sgd.", BELOW_ONE, group=STEPS)
+    schedule: Schedule = define_option("cosine", "How the learning rate changes.", group=STEPS)
     warmup: int | None = define_option(
         None,
         f"Steps until the learning rate is at its highest. [default: {WARMUP_STEPS}, at most a tenth of the run]",
         ZERO_OR_MORE,
+        group=STEPS,
     )
-    step_every: int = define_option(1000, "Steps between two drops of the schedule step.", AT_LEAST_ONE)
+    step_every: int = define_option(
+        1000, "Steps between two drops of the schedule step.", AT_LEAST_ONE, group=STEPS
+    )
     drop: float = define_option(
-        0.1, "What the learning rate is multiplied with at a drop (step, plateau).", ABOVE_ZERO
+        0.1, "What the learning rate is multiplied with at a drop (step, plateau).", ABOVE_ZERO, group=STEPS
     )
     patience: int = define_option(
-        3, "Validations without progress until the schedule plateau drops the rate.", ZERO_OR_MORE
+        3,
+        "Validations without progress until the schedule plateau drops the rate.",
+        ZERO_OR_MORE,
+        group=STEPS,
     )
-    clip: float = define_option(1.0, "Longest gradient; 0 leaves gradients as they are.", ZERO_OR_MORE)
+    clip: float = define_option(
+        1.0, "Longest gradient; 0 leaves gradients as they are.", ZERO_OR_MORE, group=STEPS
+    )
     ema: float = define_option(
         0.0,
         "Decay of the running mean of weights, e.g. 0.998; 0 takes the weights as they are.",
         BELOW_ONE,
+        group=STEPS,
     )
     early_stopping: int = define_option(
-        0, "Validations without progress until training stops; 0 never.", ZERO_OR_MORE
+        0, "Validations without progress until training stops; 0 never.", ZERO_OR_MORE, group=STEPS
     )
-    seed: int = define_option(0, "The same seed gives the same run.")
-    precision: Mixed = define_option("auto", "Arithmetic: bf16 where the processor has it.")
-    device: str = define_option("auto", "auto, cpu, cuda, cuda:1 or mps.")
+    seed: int = define_option(0, "The same seed gives the same run.", group=STEPS)
+    precision: Mixed = define_option("auto", "Arithmetic: bf16 where the processor has it.", group=RESOURCES)
+    device: str = define_option("auto", "auto, cpu, cuda, cuda:1 or mps.", group=RESOURCES)
 
-    validate_every: int = define_option(250, "Steps between two validations.", AT_LEAST_ONE)
+    validate_every: int = define_option(250, "Steps between two validations.", AT_LEAST_ONE, group=STEPS)
     validation_patches: int = define_option(
-        200, "Patches of a validation on the way; the last one takes all.", AT_LEAST_ONE
+        200, "Patches of a validation on the way; the last one takes all.", AT_LEAST_ONE, group=STEPS
     )
-    checkpoint_every: int = define_option(100, "Steps between two checkpoints.", AT_LEAST_ONE)
-    tensorboard: bool = define_option(False, "Write the numbers for TensorBoard as well.")
-    half_weights: bool = define_option(False, "Keep the finished weights in 16 bits.")
+    checkpoint_every: int = define_option(100, "Steps between two checkpoints.", AT_LEAST_ONE, group=OUTPUTS)
+    tensorboard: bool = define_option(False, "Write the numbers for TensorBoard as well.", group=OUTPUTS)
+    half_weights: bool = define_option(False, "Keep the finished weights in 16 bits.", group=OUTPUTS)
 
     def __post_init__(self) -> None:
         super().__post_init__()

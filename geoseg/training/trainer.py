@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from geoseg.errors import GeosegError
 from geoseg.io.access import check_writable, lock_folder
 from geoseg.io.staging import sweep_staging_folders
-from geoseg.progress import Advance, list_names, silence, track
+from geoseg.progress import Advance, format_count, list_names, silence, track
 from geoseg.training.data import find_missing_classes
 from geoseg.training.losses import boundary_loss, distance_loss, find_unused_loss_options, make_loss_inputs
 from geoseg.training.networks import SHAPE, find_unused_network_options
@@ -121,9 +121,10 @@ def report_run(run: TrainingRun) -> None:
         megapixels = sum(site.known for site in sites) / 1e6
         digits = 1 if megapixels >= 1 else 4
         log.info(
-            f"{name} {len(sites):,} images of {list_names(places)}: {megapixels:,.{digits}f} labelled megapixels"
+            f"{name} {format_count(len(sites), 'image')} of {list_names(places)}: {megapixels:,.{digits}f} labelled megapixels"
         )
-    log.info(f"Loss       {run.criterion.text}, on {run.device}, {run.group.size} process(es)")
+    together = f", {run.group.size} processes" if run.group.size > 1 else ""
+    log.info(f"Loss       {run.criterion.text}, on {run.device}{together}")
 
 
 def find_borrowed_licence(run: TrainingRun) -> list[str]:

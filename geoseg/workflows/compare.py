@@ -18,6 +18,7 @@ from geoseg.comparison.ground import CommonGround, Ground, open_ground
 from geoseg.comparison.groups import FATES
 from geoseg.comparison.layer_comparison import Kept, LayerComparison, compare_layers
 from geoseg.comparison.layers import choose_plane, read_compared_layer
+from geoseg.comparison.places import find_mapped_change
 from geoseg.comparison.region_table import RegionChanges
 from geoseg.comparison.shift import LEAST_PAIRS, LayerShift
 from geoseg.comparison.write import (
@@ -27,14 +28,17 @@ from geoseg.comparison.write import (
     list_compared_layers,
 )
 from geoseg.errors import InputError
-from geoseg.footprints.measure import AreaCrs, Extent
+from geoseg.footprints.measure import AreaCrs, Extent, make_sample_points
 from geoseg.footprints.write.formats import check_format
 from geoseg.footprints.write.geopackage import CHANGES, REGION_CHANGES, check_replaceable
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, write_layers
 from geoseg.footprints.write.reading import read_written_layer
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
-from geoseg.io.layers import parse_layer_path
+from geoseg.raster.grid import find_transformer
+from geoseg.regions.change import OUTSIDE, AreaChange, estimate_change, pair_answers
+from geoseg.regions.points import read_points
 from geoseg.regions.polygons import read_regions
 from geoseg.workflows.options import CompareOptions
 from geoseg.workflows.results import TemporaryFolder, format_html_table
@@ -57,6 +61,8 @@ class CompareResult:
     shift: LayerShift
     ground: str
     has_regions: bool = False
+    change: AreaChange | None = None
+    """What sample points say of the area gained and lost on the ground, where they were given."""
     folder: TemporaryFolder | None = None
     """What keeps the file, where the user did not name it."""
 
@@ -79,6 +85,7 @@ class CompareResult:
             "out": str(self.out),
             **self.counts,
             **self.areas,
+            **(self.change.summary if self.change else {}),
             "shift": {**(told if shift.is_known else dict.fromkeys(told)), "pairs": shift.pairs},
             "ground": self.ground,
         }
@@ -90,6 +97,7 @@ class CompareResult:
             f"{self.out}: {counts.replace('in a', 'in A').replace('in b', 'in B')}\n"
             f"gained {areas['gained_m2']:,.0f} m², lost {areas['lost_m2']:,.0f} m² "
             f"(A {areas['area_a_m2']:,.0f} m², B {areas['area_b_m2']:,.0f} m²)"
+            + (f"\n{self.change}" if self.change else "")
         )
 
     def _repr_html_(self) -> str:
@@ -138,7 +146,7 @@ def tell_comparison(comparison: LayerComparison) -> None:
     for layer, areas in ((comparison.a, figures.area_a), (comparison.b, figures.area_b)):
         if len(layer) and not areas.any():
             log.warning(f"{Path(layer.name).name}: has no footprint on the common ground")
-    log.info(f"Ground  {comparison.ground}")
+    log.info(f"Ground  {comparison.ground.name}")
     if not shift.is_known:
         log.warning(
             f"{name}: only {shift.pairs} buildings match, and {LEAST_PAIRS} are needed to tell whether it is shifted "
@@ -158,6 +166,7 @@ def write_comparison(
     comparison: LayerComparison, out: Path, options: CompareOptions, delivery: Delivery
 ) -> CompareResult:
     """Write the layer of changes, and what belongs to it."""
+    change = estimate_sampled_change(comparison, options)
     regions = make_region_changes(comparison, options)
     table: list[gpd.GeoDataFrame] = []
 
@@ -190,18 +199,39 @@ def write_comparison(
     sums = (figures.area_a, figures.area_b, figures.gained, figures.lost)
     areas = dict(zip(FIGURES, (float(each.sum()) for each in sums), strict=True))
     return CompareResult(
-        out, comparison.counts, areas, comparison.shift, comparison.ground, regions is not None
+        out, comparison.counts, areas, comparison.shift, comparison.ground.name, regions is not None, change
     )
+
+
+def estimate_sampled_change(comparison: LayerComparison, options: CompareOptions) -> AreaChange | None:
+    """What points that were answered on both dates say of the change, where they are given."""
+    if options.samples_a is None or options.samples_b is None:
+        return None
+    sample = pair_answers(read_points(options.samples_a), read_points(options.samples_b))
+    mapped = find_mapped_change(comparison, sample.longitude, sample.latitude)
+    if (mapped == OUTSIDE).all():
+        raise InputError(f"`samples_a` {options.samples_a}: no point lies on the ground that is compared")
+    figures = comparison.figures
+    return estimate_change(sample, mapped, float(figures.gained.sum()), float(figures.lost.sum()))
 
 
 def make_region_changes(comparison: LayerComparison, options: CompareOptions) -> RegionChanges | None:
     """What adds up changes per region, where regions are given."""
     if options.regions is None:
         return None
-    a, b = comparison.a, comparison.b
-    place = Extent.around(a.plane, (layer.bounds for layer in (a, b) if len(layer)))
+    place = find_compared_place(comparison)
     regions = read_regions(options.regions, place, options.region_id)
-    return RegionChanges(regions, place, AreaCrs(a.plane))
+    return RegionChanges(regions, place, AreaCrs(comparison.a.plane))
+
+
+def find_compared_place(comparison: LayerComparison) -> Extent:
+    """The box around both layers in the CRS of the rows: squares of a grid are then those of `geoseg stats`."""
+    plane = comparison.a.plane
+    layers = [layer for layer in (comparison.a, comparison.b) if len(layer)]
+    flat = Extent.around(plane, (layer.bounds for layer in layers))
+    points = make_sample_points(flat, count=33)
+    x, y = find_transformer(plane, comparison.crs).transform(*points)
+    return Extent(comparison.crs, (float(x.min()), float(y.min()), float(x.max()), float(y.max())))
 
 
 def describe_comparison(comparison: LayerComparison) -> str:
@@ -220,6 +250,10 @@ def check_compare_outputs(
     """The files to be written; what must not be replaced is refused before anything is compared."""
     if options.csv is not None and options.regions is None:
         raise InputError(f"`csv` {options.csv}: holds a row for each region; give `regions` as well")
+    if bool(options.samples_a) != bool(options.samples_b):
+        raise InputError(
+            "`samples_a` and `samples_b` belong together: the same points, answered for each date"
+        )
     check_format(out)
     outputs = [Output("a file of changes", out, may_exist=True)]
     beside = get_region_path(out)

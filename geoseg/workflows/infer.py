@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 
 from geoseg.cluster.workers import open_workers
 from geoseg.errors import GeosegError, InputError
-from geoseg.inference.estimate import Estimate, estimate_job, refuse_too_large_job
+from geoseg.inference.estimate import Estimate, PatchTimer, estimate_job, refuse_too_large_job
 from geoseg.inference.job import Job
 from geoseg.inference.loaded import LoadedModel
 from geoseg.inference.manifest import plan_like_parts
 from geoseg.inference.pipeline import (
     RasterOutputs,
-    StripListener,
-    UnansweredError,
     predict_strips,
-    report_unanswered,
     write_mosaics,
 )
 from geoseg.inference.resume import Journal
@@ -51,6 +48,7 @@ from geoseg.workflows.strips import (
     find_separator_bands,
     load_workers_model,
     make_strip_listener,
+    report_answers,
 )
 
 if TYPE_CHECKING:
@@ -165,9 +163,15 @@ def infer_scene(
 
 def plan_work(job: Job, first: Path, out: Path | None, options: InferOptions) -> SceneWork:
     """What is to be done, and where its parts are until the outputs are whole."""
-    journal = Journal.beside(first, job.key)
+    journal = find_journal(job, first, out, options)
     parts = choose_parts(job, journal, options) if wants_footprints(out, options) else None
     return SceneWork(job, journal, options, parts)
+
+
+def find_journal(job: Job, first: Path, out: Path | None, options: InferOptions) -> Journal:
+    """Where finished strips are kept; with probabilities only for who needs them, and in shares of whatever is made of them."""
+    asked = wants_footprints(out, options) or options.probability or options.all_outputs or options.shard
+    return Journal.beside(first, job.key, classes_alone=not asked)
 
 
 def write_outputs(
@@ -183,7 +187,8 @@ def write_outputs(
         if workers is None:
             predict_strips(job, journal, on_strip, work.token)
         else:
-            predict_with_workers(workers, work, on_strip)
+            counts = dispatch_strips(workers, work, job.plan.strips, on_strip)
+            report_answers(job, counts, forget=journal.remove)
         refuse_changed_scene(job, journal)
         log.info("Writing " + ", ".join(map(str, delivery.outputs)))
         if vectorizer:
@@ -201,16 +206,6 @@ def write_pages(
         write_qgis_project(out, job, options, delivery)
     if options.report and out:
         report_run(out, job, options, seconds, delivery)
-
-
-def predict_with_workers(workers: Workers, work: SceneWork, on_strip: StripListener | None) -> None:
-    """Let workers do all that is missing."""
-    counts = dispatch_strips(workers, work, work.job.plan.strips, on_strip)
-    try:
-        report_unanswered(work.job, counts)
-    except UnansweredError:
-        work.journal.remove()
-        raise
 
 
 def describe_infer(scene: Sequence[str], out: Path | None, options: InferOptions) -> str:
@@ -233,7 +228,7 @@ def estimate_infer(scene: Sequence[str], out: Path | None, options: InferOptions
     """Tell what `infer_scene` would do, and what it would take."""
     outputs = check_infer_outputs(scene, out, options, describe_infer(scene, out, options))
     job = plan_like_parts(scene, outputs[0], options)
-    return estimate_job(job, Journal.beside(outputs[0], job.key))
+    return estimate_job(job, find_journal(job, outputs[0], out, options), PatchTimer())
 
 
 def refuse_changed_scene(job: Job, journal: Journal) -> None:
@@ -328,7 +323,7 @@ def check_infer_outputs(
 def check_against(against: str, out: Path | None) -> None:
     """Refuse early what footprints cannot be compared with."""
     from geoseg.footprints.vector_files import open_vector_file
-    from geoseg.io.layers import parse_layer_path
+    from geoseg.io.addresses import parse_layer_path
 
     if not out:
         raise InputError(f"`against` {against}: compares footprints; give `out` buildings.gpkg as well")

@@ -72,12 +72,17 @@ class Manifest:
     shard: Shard | None = None
 
     @classmethod
-    def open(cls, path: Path, shard: Shard | None = None) -> Manifest:
+    def read(cls, path: Path, shard: Shard | None = None) -> Manifest:
         """What earlier runs and shares noted; a line that a killed run left half-written is passed over."""
         known = {each.scene: each for file in list_manifests(path) for each in read_records(file)}
         own = path.with_name(f"{path.stem}-{shard.name}{path.suffix}") if shard else path
-        manifest = cls(own, known, shard)
-        manifest.rewrite(list(read_records(own)) if shard else list(known.values()))
+        return cls(own, known, shard)
+
+    @classmethod
+    def open(cls, path: Path, shard: Shard | None = None) -> Manifest:
+        """The same, ready for further lines."""
+        manifest = cls.read(path, shard)
+        manifest.rewrite(list(read_records(manifest.path)) if shard else list(manifest.known.values()))
         return manifest
 
     def find(self, scene: str, key: str) -> SceneRecord | None:

@@ -115,7 +115,7 @@ class InferOptions(PredictOptions, FootprintOptions, ShardOptions):
     )
     report: Path | None = define_option(
         None,
-        "Write a page to look at, with a map, tables and charts; needs `out`.",
+        "Write a page to look at, with a map, tables and charts of the footprints.",
         group=OUTPUTS,
         metavar="FILE.html",
     )
@@ -251,7 +251,7 @@ class SampleOptions(Options):
     )
     points: int | None = define_option(
         None,
-        "How many points to draw.  [default: 300, or as `half_width` needs; none with `squares` alone]",
+        "How many points to draw.  [default: 300, or as many as the half width needs; none with squares alone]",
         AT_LEAST_ONE,
         group=SAMPLES,
         metavar="N",
@@ -303,6 +303,15 @@ class CompareOptions(Options):
         "[default: the rectangle in which both have footprints]",
         group=INPUTS,
         metavar="FILE",
+    )
+    samples_a: Path | None = define_option(
+        None,
+        "Points of `geoseg sample` as they were answered for A's date; with --samples-b, the change has an interval.",
+        group=INPUTS,
+        metavar="POINTS",
+    )
+    samples_b: Path | None = define_option(
+        None, "A copy of the same points, answered for B's date.", group=INPUTS, metavar="POINTS"
     )
     same_iou: float = define_option(
         0.5,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import geopandas as gpd
@@ -23,12 +22,20 @@ from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
-from geoseg.footprints.write.formats import fix_date
+from geoseg.footprints.write.formats import set_gdal_options
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.access import Output, check_folder, check_outputs
-from geoseg.io.atomic import Delivery, describe_command, explain_write_errors, find_own_files, replace_file
-from geoseg.io.layers import VECTOR_SUFFIXES, parse_layer_crs, parse_layer_path, read_days, read_layer
+from geoseg.io.addresses import VECTOR_SUFFIXES, parse_layer_path
+from geoseg.io.atomic import (
+    Delivery,
+    describe_command,
+    explain_write_errors,
+    find_own_files,
+    replace_file,
+    replace_files,
+)
+from geoseg.io.layers import parse_layer_crs, read_days, read_layer
 from geoseg.progress import track
 from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_duplicates
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
@@ -43,6 +50,8 @@ from geoseg.workflows.results import format_html_table
 log = logging.getLogger(__name__)
 
 TITLE = "Building footprints"
+PARTS = "parts"
+"""What the folder of unfinished parts, within that of the data set, is called after."""
 ELSEWHERE = "elsewhere"
 """The file of footprints that lie in no admin area."""
 TILE_ZOOMS = {"MINZOOM": "8", "MAXZOOM": "14"}
@@ -87,25 +96,39 @@ def publish_footprints(sources: Sequence[str], out: Path, options: PublishOption
     outputs = check_publish_outputs(files, out, options, command)
     partition = make_partition(options.partition)
     schema = PublishedSchema(list_columns(files), options.names == "overture")
-    with TemporaryDirectory(prefix="geoseg-", dir=find_scratch(out)) as scratch:
-        sorter = ExternalSorter(Path(scratch))
-        boxes: dict[int, FloatArray] = {}
-        duplicates = feed_sorter(sorter, files, partition, schema, boxes)
-        if not boxes:
-            raise InputError(f"{', '.join(sources)}: hold no footprint, so there is nothing to write")
-        rows = sorter.merge()
-        if options.partition:
-            made = write_partitions(rows, Path(scratch), partition, schema, boxes)
-            replace_partitions(made, out)
-            written = {str(out / path.name): count for path, count in made.items()}
-        else:
-            with Delivery(outputs, command) as delivery, replace_file(out, delivery) as unfinished:
-                with PublishedFile(unfinished, TITLE, boxes[0]) as file:
-                    write_rows(rows, file, schema)
-                written = {str(out): file.rows}
+    with Delivery(outputs, command) as delivery:
+        with make_folder(outputs[0].parent), replace_files(outputs[0], delivery) as folder:
+            (folder / "runs").mkdir()
+            sorter = ExternalSorter(folder / "runs")
+            boxes: dict[int, FloatArray] = {}
+            duplicates = feed_sorter(sorter, files, partition, schema, boxes)
+            if not boxes:
+                raise InputError(f"{', '.join(sources)}: hold no footprint, so there is nothing to write")
+            rows = sorter.merge()
+            if options.partition:
+                written = write_partitions(rows, folder, out, partition, PartWriter(schema, boxes))
+            else:
+                written = {out: PartWriter(schema, boxes).write(folder / out.name, out, 0, rows)}
         if options.tiles:
-            write_tiles(list(map(Path, written)), options.tiles)
-    return PublishResult(written, duplicates, options.tiles)
+            write_tiles(list(map(delivery.find, written)), options.tiles, delivery)
+        if options.partition:
+            remove_earlier(out)
+    return PublishResult({str(path): count for path, count in written.items()}, duplicates, options.tiles)
+
+
+@contextmanager
+def make_folder(folder: Path) -> Iterator[None]:
+    """Have a folder; one that is made for this goes again with an error if nothing lies in it."""
+    is_there = folder.is_dir()
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            if not is_there:
+                folder.rmdir()
+        raise
 
 
 def list_sources(sources: Sequence[str]) -> list[str]:
@@ -124,7 +147,8 @@ def check_publish_outputs(
     files: Sequence[VectorFile], out: Path, options: PublishOptions, command: str
 ) -> tuple[Path, ...]:
     """The files to be written; what must not be replaced is refused before anything is read."""
-    own = find_own_files(out, command)
+    first = out / PARTS if options.partition else out
+    own = find_own_files(first, command)
     tiles = (
         [Output("a file of tiles", options.tiles, (".pmtiles",), options.overwrite)] if options.tiles else []
     )
@@ -134,18 +158,14 @@ def check_publish_outputs(
                 f"`out` {out}: `partition` makes a folder of files; give a name without an ending"
             )
         check_folder(out)
-        if out.is_dir() and any(out.glob("*.parquet")) and not options.overwrite:
+        earlier = {path.absolute() for path in out.glob("*.parquet")} - own
+        if earlier and not options.overwrite:
             raise InputError(f"{out}: holds Parquet files already; use `overwrite` to replace them")
         check_outputs(tiles, [file.name for file in files], own)
-        return ()
-    whole = Output("a data set", out, (".parquet", ".geoparquet"), options.overwrite)
-    check_outputs([whole, *tiles], [file.name for file in files], own)
-    return (out,)
-
-
-def find_scratch(out: Path) -> Path:
-    """A folder on the disk of the output, which has room for it: runs take about as much."""
-    return next(folder for folder in (out.absolute().parent, *out.absolute().parents) if folder.is_dir())
+    else:
+        whole = Output("a data set", out, (".parquet", ".geoparquet"), options.overwrite)
+        check_outputs([whole, *tiles], [file.name for file in files], own)
+    return (first, *(tile.path for tile in tiles))
 
 
 def list_columns(files: Sequence[VectorFile]) -> tuple[str, ...]:
@@ -267,50 +287,52 @@ def make_sortable(
     columns["source_id"], columns[SOURCE] = numbers, [Path(file.name).name] * len(frame)
     columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
     columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
-    return pa.table([make_column(columns[field.name], field.type) for field in spooled], schema=spooled)
+    return pa.table([make_column(columns[field.name], field, file.name) for field in spooled], schema=spooled)
 
 
-def make_column(values: Any, kind: pa.DataType) -> pa.Array:
+def make_column(values: Any, field: pa.Field, file: str) -> pa.Array:
     """Values in the type of their column."""
-    if isinstance(values, pa.Array):
-        return values.cast(kind) if values.type != kind else values
-    return pa.array(values, type=kind, from_pandas=True)
+    try:
+        if isinstance(values, pa.Array):
+            return values.cast(field.type) if values.type != field.type else values
+        return pa.array(values, type=field.type, from_pandas=True)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise InputError(f"{file}: its column {field.name} does not hold {field.type} ({error})") from error
 
 
-def write_rows(rows: Iterator[pa.Table], file: PublishedFile, schema: PublishedSchema) -> None:
-    """Write sorted rows into one file."""
-    for table in rows:
-        file.append(schema.finish(table, file.rows + 1))
+class PartWriter:
+    """Writes sorted rows into a file for each part; ids go on from one to the next."""
+
+    def __init__(self, schema: PublishedSchema, boxes: dict[int, FloatArray]) -> None:
+        self._schema = schema
+        self._boxes = boxes
+        self._first = 1
+
+    def write(self, file: Path, path: Path, part: int, rows: Iterable[pa.Table]) -> int:
+        """Write the rows of a part into a file that is to lie at a path, and tell how many there are."""
+        with explain_write_errors(path), PublishedFile(file, TITLE, self._boxes[part]) as written:
+            for table in rows:
+                written.append(self._schema.finish(table, self._first + written.rows))
+        self._first += written.rows
+        return written.rows
 
 
 def write_partitions(
-    rows: Iterator[pa.Table],
-    out: Path,
-    partition: Partition,
-    schema: PublishedSchema,
-    boxes: dict[int, FloatArray],
+    rows: Iterator[pa.Table], folder: Path, out: Path, partition: Partition, writer: PartWriter
 ) -> dict[Path, int]:
     """Write sorted rows into a file for each part, one after the other: parts are runs of the order."""
     written: dict[Path, int] = {}
-    first = 1
     for number, tables in groupby(split_by_part(rows), key=lambda part: part[0]):
         path = out / f"{partition.name(number)}.parquet"
-        with replace_file(path) as unfinished, PublishedFile(unfinished, TITLE, boxes[number]) as file:
-            for _, table in tables:
-                file.append(schema.finish(table, first + file.rows))
-        first += file.rows
-        written[path] = file.rows
+        written[path] = writer.write(folder / path.name, path, number, (table for _, table in tables))
     return written
 
 
-def replace_partitions(made: Iterable[Path], out: Path) -> None:
-    """Put finished files in the place of those of a folder, which stay until the last new one is whole."""
+def remove_earlier(out: Path) -> None:
+    """Take away the parts of an earlier data set, which stay until the last new one is whole; that they may go was asked."""
     with explain_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
         for earlier in out.glob("*.parquet"):
-            earlier.unlink()  # that it may go was asked before
-        for path in made:
-            shutil.move(path, out / path.name)  # the folder may lie on another disk than its parent
+            earlier.unlink()
 
 
 def split_by_part(rows: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
@@ -322,7 +344,7 @@ def split_by_part(rows: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
             yield int(parts[start]), table.slice(start, stop - start)
 
 
-def write_tiles(files: Sequence[Path], out: Path) -> None:
+def write_tiles(files: Sequence[Path], out: Path, delivery: Delivery) -> None:
     """Vector tiles of the footprints, for looking at in a browser."""
     dropped = {BOX, "sources", GEOMETRY}
     names = [name for name in pq.read_schema(files[0]).names if name not in dropped]
@@ -336,7 +358,7 @@ def write_tiles(files: Sequence[Path], out: Path) -> None:
         [*(pq.read_schema(files[0]).field(name) for name in names),
          pa.field(GEOMETRY, pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})]
     )  # fmt: skip
-    with replace_file(out) as unfinished, fix_date():
+    with replace_file(out, delivery) as unfinished, set_gdal_options():
         write_arrow(
             pa.RecordBatchReader.from_batches(schema, read()),
             str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",

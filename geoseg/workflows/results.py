@@ -112,7 +112,7 @@ class FootprintResult:
     def _draw_map(self) -> str:
         if self.out is None or not 0 < self.count <= MOST_SHOWN or not self.out.exists():
             return ""
-        from geoseg.reports.frame import make_map_frame
+        from geoseg.reports.webmap import make_map_frame
 
         assert self.buildings is not None
         return make_map_frame(self.buildings, self.regions)

@@ -27,7 +27,7 @@ from geoseg.io.access import Output, check_folder, check_outputs, lock_folder, s
 from geoseg.io.addresses import read_source_state
 from geoseg.io.atomic import explain_write_errors
 from geoseg.models.store import find_model
-from geoseg.progress import Advance, list_names, speak_of_problems_only, track, use_reporter
+from geoseg.progress import Advance, format_count, list_names, speak_of_problems_only, track, use_reporter
 from geoseg.raster.dates import read_listed_dates
 from geoseg.raster.lists import list_single_scenes, name_scenes
 from geoseg.raster.source import is_picture, open_raster
@@ -138,18 +138,14 @@ class ScenesResult:
 
 
 def infer_scenes(
-    paths: Sequence[str], out: str | os.PathLike[str] | None, options: InferOptions, dry_run: bool = False
+    paths: Sequence[str], out: str | os.PathLike[str] | None, options: InferOptions
 ) -> ScenesResult:
     """Find the buildings of many scenes, each by itself. One that fails is noted, and the rest is done all the same."""
     folders = OutputFolders.of(out, options)
     scenes = list_single_scenes(paths)
-    if dry_run:
-        raise InputError(
-            f"`dry_run`: tells of one scene; give one of the {len(scenes)}, and a file for `out`"
-        )
     if options.coco:
         check_coco(options)
-    shard = Shard.parse(options.shard) if options.shard is not None else None
+    shard = parse_shard(options)
     with open_workers(options) as workers:
         loaded = (
             load_workers_model(workers, options)
@@ -160,12 +156,20 @@ def infer_scenes(
         folder = folders.manifest.parent
         with share_folder(folder, shard.name) if shard else lock_folder(folder):
             manifest = Manifest.open(folders.manifest, shard)
-            dates = {} if options.date else read_listed_dates(paths)
-            batch = SceneBatch(folders, options, loaded, manifest, dates, workers)
+            batch = SceneBatch(folders, options, loaded, manifest, find_dates(paths, options), workers)
             records, earlier = batch.run(scenes)
     report_failures([each for each in records if each.status == "failed"], manifest.path)
     coco = None if shard else write_results(options, loaded, records)
     return ScenesResult(manifest.path, tuple(records), earlier, coco)
+
+
+def parse_shard(options: InferOptions) -> Shard | None:
+    return Shard.parse(options.shard) if options.shard is not None else None
+
+
+def find_dates(paths: Sequence[str], options: InferOptions) -> Mapping[str, str]:
+    """When scenes were taken, where catalogues among the paths tell it and the user does not."""
+    return {} if options.date else read_listed_dates(paths)
 
 
 def check_coco(options: InferOptions) -> None:
@@ -198,7 +202,7 @@ def report_failures(failed: Sequence[SceneRecord], manifest: Path) -> None:
     listed = "".join(f"\n  {each.scene}: {each.reason}" for each in failed[:MOST_LISTED])
     more = f"\n  and {len(failed) - MOST_LISTED} more, in {manifest}" if len(failed) > MOST_LISTED else ""
     log.warning(
-        f"{len(failed)} scene{'' if len(failed) == 1 else 's'} failed; the same command tries them again:{listed}{more}"
+        f"{format_count(len(failed), 'scene')} failed; the same command tries them again:{listed}{more}"
     )
 
 
@@ -301,8 +305,13 @@ def try_scene(
         result = infer_scene([scene], outputs.get("out"), options.replace(rasters), loaded)
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, GeosegError) else f"{type(error).__name__}: {error}"
-        return SceneOutcome(failure=" ".join(reason.removeprefix(f"{scene}: ").split()))
+        return SceneOutcome(failure=shorten_failure(scene, reason))
     return SceneOutcome(result.counts, result.seconds)
+
+
+def shorten_failure(scene: str, reason: str) -> str:
+    """Why a scene failed, in one line and without its name."""
+    return " ".join(reason.removeprefix(f"{scene}: ").split())
 
 
 @dataclass(frozen=True)
@@ -325,7 +334,7 @@ class SceneBatch:
     def run(self, scenes: Sequence[str]) -> tuple[list[SceneRecord], int]:
         """A record for each scene, and how many of them were finished earlier."""
         records: dict[int, SceneRecord] = {}
-        numbers = range(len(scenes)) if self.shard is None else self.shard.take_every(range(len(scenes)))
+        numbers = self.choose_numbers(scenes)
         work = self.work_alone if self.workers is None else self.work_with_workers
         with track("Scenes", len(numbers), "scenes") as done:
             waiting = self.plan_all(numbers, scenes, records, done)
@@ -352,6 +361,10 @@ class SceneBatch:
     def shard(self) -> Shard | None:
         return self.manifest.shard
 
+    def choose_numbers(self, scenes: Sequence[str]) -> Sequence[int]:
+        """Which of the scenes are to be looked at: all, or a share of them."""
+        return range(len(scenes)) if self.shard is None else self.shard.take_every(range(len(scenes)))
+
     def plan(self, number: int, scene: str, name: str) -> SceneRecord | Waiting:
         """What is known of a scene that needs no work, or what is to be done about it."""
         key = self.make_key(scene)
@@ -361,9 +374,7 @@ class SceneBatch:
         try:
             outputs = self.folders.place(scene, name)
         except GeosegError as error:
-            failed = SceneRecord(
-                scene, "failed", reason=" ".join(str(error).removeprefix(f"{scene}: ").split()), key=key
-            )
+            failed = SceneRecord(scene, "failed", reason=shorten_failure(scene, str(error)), key=key)
             self.manifest.add(failed)
             return failed
         return Waiting(number, scene, name, key, outputs, record is not None or self.options.overwrite)

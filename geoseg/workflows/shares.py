@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from geoseg.cluster.shards import Shard
 from geoseg.cluster.workers import open_workers
 from geoseg.inference.estimate import refuse_too_large_job
 from geoseg.inference.manifest import note_job, plan_like_parts
-from geoseg.inference.pipeline import UnansweredError, predict_missing, report_unanswered
+from geoseg.inference.pipeline import predict_missing
 from geoseg.raster.plan import Strip
 from geoseg.workflows.infer import (
     check_infer_outputs,
@@ -22,7 +23,7 @@ from geoseg.workflows.infer import (
 )
 from geoseg.workflows.options import InferOptions
 from geoseg.workflows.results import ShareResult, note_share
-from geoseg.workflows.strips import SceneWork, dispatch_strips, make_part_listener
+from geoseg.workflows.strips import SceneWork, dispatch_strips, make_part_listener, report_answers
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
@@ -51,11 +52,7 @@ def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) 
         counts = dispatch_strips(workers, work, strips, alone=False)
     else:
         counts = predict_missing(work.job, work.journal, strips, make_part_listener(work.parts, work.job))
-    try:
-        report_unanswered(work.job, counts)
-    except UnansweredError:
-        work.journal.drop(strips)
-        raise
+    report_answers(work.job, counts, forget=partial(work.journal.drop, strips))
 
 
 def check_share_outputs(scene: Sequence[str], out: Path | None, options: InferOptions) -> tuple[Path, ...]:

@@ -143,7 +143,7 @@ class Vectorizer:
         self._writer.append(rows)
         if self.on_rows is not None:
             self.on_rows(rows)
-        self._names |= dict.fromkeys(rows["class"])
+        self._names |= dict.fromkeys(rows["class"].unique())
         self._written += len(rows)
         self._dropped += batch.dropped
         self._area_sum += float(rows["area_px" if self.grid.counts_pixels else "area_m2"].sum())

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rasterio
+from bright import draw_picture, write_color_model
 from crops import run_to_the_end, write_crop
+from made import HERE, UTM33
 
 from geoseg.app.options import AppOptions
 from geoseg.app.runs import FinishedRun
@@ -23,6 +26,28 @@ def same_main_module() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_crop(tmp_path_factory.mktemp("scene") / "crop.tif")
+
+
+ROOF_PLACES = [(slice(20 + 60 * i, 50 + 60 * i), slice(20, 70), i) for i in range(3)]
+SHED_PLACES = [(slice(20 + 60 * i, 28 + 60 * i), slice(120, 128), i) for i in range(3)]
+
+
+@pytest.fixture(scope="session")
+def color_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_color_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def roofs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A house and a shed each with a red, a green and a blue roof."""
+    values = draw_picture(200, 240, ())
+    for rows, cols, band in ROOF_PLACES + SHED_PLACES:
+        values[rows, cols, band] = 240
+    path = tmp_path_factory.mktemp("roofs") / "roofs.tif"
+    profile = {"driver": "GTiff", "width": 240, "height": 200, "count": 3, "dtype": "uint8"}
+    with rasterio.open(path, "w", **profile, crs=UTM33, transform=HERE) as out:
+        out.write(values.transpose(2, 0, 1))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import geopandas as gpd
 import pytest
@@ -30,8 +31,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(place: Path) -> Iterator[str]:
-    with serve_app(place) as served:
+def address(place: Path, color_model: Path) -> Iterator[str]:
+    with serve_app(place, ["--model", str(color_model)]) as served:
         yield served
     assert [path.name for path in place.iterdir()] == ["server.log"]  # all that people brought is gone
 
@@ -72,6 +73,10 @@ def test_from_the_upload_to_a_file(browser: Any, address: str, crop: Path, tmp_p
         assert ask_map(page, "view.count()") != count or page.locator("ul.numbers").inner_text() != totals
         assert "shown_threshold=" in page.url
 
+        # Only polygons came: the image is the one that was there.
+        assert ask_map(page, "root.geoseg.component.data.partial")
+        assert page.locator(".geoseg-map img.pixels").count() == 1
+
         # A region that is drawn is counted.
         ask_map(
             page, "view.map.closePopup().fitBounds(root.geoseg.component.data.map.bounds, {animate: false})"
@@ -110,6 +115,74 @@ def test_layers_and_colours_are_switched_and_kept_in_the_address(
         assert "off=probability.base-map" in page.url
         page.locator('.geoseg-map [data-fade="image"]').fill("0.5")
         assert page.locator(".geoseg-map img.pixels").evaluate("image => image.style.opacity") == "0.5"
+
+
+def test_several_classes_have_a_legend_and_no_threshold(
+    browser: Any, address: str, roofs: Path, color_model: Path
+) -> None:
+    with open_page(browser, f"{address}/?model={quote(str(color_model))}", (1280, 1200)) as page:
+        upload(page, roofs)
+        page.get_by_text("roofs: 240 x 200 pixels").wait_for()
+        find_buildings(page)
+        assert page.get_by_role("slider", name="Threshold").count() == 0
+        assert page.locator(".geoseg-map .legend").inner_text().split("\n") == [
+            "red roof",
+            "green roof",
+            "blue roof",
+        ]
+        assert page.locator(".geoseg-map [data-colors]").input_value() == "class"
+        assert "colors=" not in page.url
+        ask_map(page, "view.open(0)")
+        assert "Class" in page.locator(".leaflet-popup-content").inner_text()
+        assert "red roof" in page.locator("ul.numbers").inner_text()
+        page.locator(".geoseg-map [data-colors]").select_option("area")
+        assert "colors=area" in page.url
+        page.locator(".geoseg-map [data-colors]").select_option("one")
+        assert "colors=one" in page.url
+        assert page.locator(".geoseg-map .legend").is_hidden()
+
+
+@pytest.mark.parametrize("look", ["light-1280", "dark-390"])
+def test_sample_points_are_answered_by_keys(
+    browser: Any, address: str, crop: Path, tmp_path: Path, look: str
+) -> None:
+    scheme, width = look.split("-")
+    with open_page(browser, address, (int(width), 1100), scheme) as page:
+        upload(page, crop)
+        page.get_by_text("crop: 320 x 320 pixels").wait_for()
+        find_buildings(page)
+        open_section(page, "Sample points")
+        page.get_by_role("button", name="Draw points over the map").click()
+        page.locator(".geoseg-chips .now").get_by_text("Point 1").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        for number, key in enumerate("nub", start=1):
+            page.keyboard.press(key)
+            page.locator(".geoseg-chips .now").get_by_text(f"Point {number + 1}").wait_for()
+        page.keyboard.press("ArrowLeft")
+        page.locator(".geoseg-chips .now").get_by_text("answered “Building”").wait_for()
+        page.get_by_role("button", name="Not a building").click()
+        page.get_by_text("3 of 100 points answered").wait_for()
+        wait_until_still(page)
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Points (GeoPackage)").click()
+        waiting.value.save_as(tmp_path / "taken.gpkg")
+        points = gpd.read_file(tmp_path / "taken.gpkg", layer="points").sort_values("id")
+        assert points["answer"].tolist()[:4] == ["not", "unsure", "not", ""]
+
+        # The map is still there, and says what the points make of its area.
+        open_section(page, "Find buildings")
+        page.locator(".geoseg-map canvas").first.wait_for()
+        assert page.get_by_text("crop: 320 x 320 pixels").count() == 1
+
+
+def open_section(page: Any, name: str) -> None:
+    """Go to another page of the app, whose list is folded away where there is little room."""
+    link = page.get_by_role("link", name=name)
+    if not link.first.is_visible() or page.viewport_size["width"] < 700:
+        page.get_by_test_id("stExpandSidebarButton").click()
+    link.first.click()
+    if page.viewport_size["width"] < 700:
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
 
 
 def test_what_is_no_image_gets_a_clear_word_and_leaves_nothing(

@@ -39,7 +39,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop: Path) -> Iterator
         path.write_bytes(crop.read_bytes())
         return look_at_scene(path, path.name, "example", AppOptions())
 
-    monkeypatch.setattr(scenes, "draw_example", take_crop)
+    monkeypatch.setattr(scenes, "find_example", take_crop)
     yield AppTest.from_file(PAGE, default_timeout=60)
     workspace.close()
     assert [path.name for path in tmp_path.iterdir()] == ["allowed"]

@@ -12,7 +12,14 @@ import rasterio
 from crops import write_crop
 
 from geoseg.app.options import AppOptions
-from geoseg.app.scenes import clean_name, describe_scene, draw_example, open_allowed_path, store_upload
+from geoseg.app.scenes import (
+    clean_name,
+    describe_scene,
+    draw_example,
+    find_example,
+    open_allowed_path,
+    store_upload,
+)
 from geoseg.errors import InputError
 
 OPTIONS = AppOptions(upload_mb=5, most_mpx=2)
@@ -93,7 +100,9 @@ def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path, folder: Path, name
 
 
 def test_the_example_is_an_image_on_the_map(folder: Path) -> None:
-    scene = draw_example(folder)
+    scene = find_example(folder)
+    assert not scene.path.exists()
+    draw_example(scene)
     assert scene.is_placed
     with rasterio.open(scene.path) as dataset:
         assert dataset.shape == (scene.height, scene.width)

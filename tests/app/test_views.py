@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 import rasterio
 from affine import Affine
 from crops import run_to_the_end, write_crop
+from PIL import Image
 
 from geoseg.app.downloads import DOWNLOADS, Shown
-from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, make_images, make_map
+from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, leave_out_images, make_images, make_map
 from geoseg.app.options import AppOptions
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import look_at_scene
@@ -144,3 +147,53 @@ def test_a_picture_works_in_pixels_or_in_metres(tmp_path: Path, gsd: object, col
     shown = Shown(run.finished, view, None, tmp_path / "files")
     for download in DOWNLOADS:
         assert download.write(shown).stat().st_size > 100
+
+
+def test_a_model_of_several_classes_is_shown_in_its_colours(
+    roofs: Path, color_model: Path, tmp_path: Path
+) -> None:
+    scene = look_at_scene(roofs, roofs.name, "upload", AppOptions())
+    run = run_to_the_end(scene, tmp_path / "run", model=str(color_model)).finished
+    assert run
+    views = Views(run)
+    assert views.own.threshold is None
+    numbers = views.summarize(views.find(views.own))
+    assert numbers["outlines"] == "6"
+    assert "buildings" not in numbers
+    for entry in run.card.classes[1:]:
+        assert float(numbers[entry.name].split()[0]) == pytest.approx((30 * 50 + 64) * 0.09, rel=0.01)
+    large = views.find(ViewRequest(None, 50.0))
+    data = make_map("key", 1, large, None, [], run.card.classes[1:])["map"]
+    assert data["coloring"] == "class"
+    assert data["buildings"]["classes"] == ["red roof", "green roof", "blue roof"]
+    assert data["classColors"][:3] == [entry.color for entry in run.card.classes[1:]]
+    assert sorted(data["buildings"]["class"]) == [0, 1, 2]
+
+
+def test_a_picture_of_many_outlines_has_the_colours_of_their_classes(
+    roofs: Path, color_model: Path, tmp_path: Path
+) -> None:
+    scene = look_at_scene(roofs, roofs.name, "upload", AppOptions())
+    run = run_to_the_end(scene, tmp_path / "run", model=str(color_model)).finished
+    assert run
+    views = Views(run)
+    picture = draw_footprints(views.find(views.own).buildings, run.card.classes[1:])
+    pixels = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(picture.url.partition(",")[2]))).convert("RGBA")
+    )
+    shown = pixels[pixels[..., 3] > 0][:, :3].astype(int)
+    for entry in run.card.classes[1:]:
+        near = np.abs(shown - np.array(entry.rgb)).max(axis=1) < 40
+        assert 0.2 < near.mean() < 0.45
+
+
+def test_images_that_the_browser_has_are_not_sent_again(views: Views) -> None:
+    view, images = views.find(views.own), make_images(views.run)
+    first = make_map("key", 1, view, None, images)
+    again = leave_out_images(make_map("key", 2, view, None, images), first["id"])
+    assert len(first["map"]["images"]) == len(images)
+    assert again["map"]["images"] == []
+    assert again["map"]["bounds"] == first["map"]["bounds"]
+    assert again["switches"] == first["switches"]
+    other = leave_out_images(make_map("other", 2, view, None, images), first["id"])
+    assert len(other["map"]["images"]) == len(images)

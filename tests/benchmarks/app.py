@@ -33,20 +33,38 @@ STEPS = 5
 
 
 def draw_houses(side: int) -> NDArray[np.uint8]:
-    """Probabilities of turned rectangles with soft edges, one in each square of 56 pixels."""
+    """Probability, boundary and distance of turned rectangles with soft edges, one in each square of 56 pixels."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[:HOUSE_STEP, :HOUSE_STEP].astype(np.float32) - HOUSE_STEP / 2
-    values = np.zeros((side, side), np.float32)
+    values = np.zeros((3, side, side), np.float32)
     for row in range(0, side - HOUSE_STEP + 1, HOUSE_STEP):
         for col in range(0, side - HOUSE_STEP + 1, HOUSE_STEP):
             turn, half = random.uniform(0, np.pi), random.uniform(8, 18, 2)
             along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
             inside = np.minimum(half[0] - np.abs(along), half[1] - np.abs(across))
             edge = inside + random.normal(0, 0.3, inside.shape)
-            values[row : row + HOUSE_STEP, col : col + HOUSE_STEP] = random.uniform(0.6, 1) / (
-                1 + np.exp(-edge)
+            probability = random.uniform(0.6, 1) / (1 + np.exp(-edge))
+            distance = np.clip(edge / half.min(), 0, 1)
+            values[:, row : row + HOUSE_STEP, col : col + HOUSE_STEP] = (
+                probability,
+                np.exp(-(edge**2) / 4),
+                distance,
             )
     return np.rint(values * 250).astype(np.uint8)
+
+
+def replace_outputs(folder: Path, side: int) -> None:
+    """Put drawn houses in the place of what the network told of a scene."""
+    houses = draw_houses(side)
+    for name in ("outputs.tif", "probability.tif"):
+        with rasterio.open(folder / name) as dataset:
+            profile, names = (
+                {**dataset.profile, "driver": "GTiff", "compress": "deflate"},
+                dataset.descriptions,
+            )
+        with rasterio.open(folder / name, "w", **profile) as dataset:
+            dataset.write(houses[: dataset.count])
+            dataset.descriptions, dataset.scales = names, (1 / 250,) * dataset.count
 
 
 @contextmanager
@@ -101,11 +119,7 @@ def main() -> None:
             with count_seconds(first):
                 find_buildings(page)
             (kept,) = Path(name).glob("geoseg-app-*/session-*/run-*/probability.tif")
-            with rasterio.open(kept) as dataset:
-                profile = {**dataset.profile, "driver": "GTiff", "compress": "deflate"}
-            with rasterio.open(kept, "w", **profile) as dataset:
-                dataset.write(draw_houses(side), 1)
-                dataset.scales = (1 / 250,)
+            replace_outputs(kept.parent, side)
             for _ in range(STEPS + 1):
                 with count_seconds(steps):
                     move_slider(page)

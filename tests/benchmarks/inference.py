@@ -18,9 +18,9 @@ import rasterio
 import segmentation_models_pytorch as smp
 import torch
 from machine import machine, table
+from speed import prepare_network, take_time
 
 from geoseg.inference.job import Job, plan_job
-from geoseg.inference.predictor import find_largest_batch
 from geoseg.models.card import Card, Scaling
 from geoseg.models.store import save_model
 from geoseg.raster.grid import Window
@@ -57,22 +57,6 @@ def write_model(folder: Path) -> smp.Unet:
     )
     save_model(folder, network, card, render_photo(Layout(22), Window(0, 0, 256, 256))[None])
     return network.eval()
-
-
-def bare_seconds(job: Job, scene: Path) -> float:
-    """The chosen engine on as many patches, cut beforehand."""
-    runtime = job.open_runtime(job.kinds[0])
-    device, batch = runtime.device, find_largest_batch(runtime, job.plan, 3, "uint8")
-    side = job.plan.patch
-    with rasterio.open(scene) as dataset:
-        pixels = dataset.read(window=((0, side), (0, dataset.width)))
-    lefts = np.linspace(0, pixels.shape[2] - side, batch).astype(int)
-    patches = device.upload(np.stack([pixels[:, :, x : x + side] for x in lefts]))
-    device.download(runtime(patches))()
-    start = time.perf_counter()
-    for _ in range(job.plan.patches // batch):
-        device.download(runtime(patches))()
-    return (time.perf_counter() - start) * job.plan.patches / (job.plan.patches // batch * batch)
 
 
 def plain_loop_seconds(job: Job, scene: Path, network: torch.nn.Module) -> float:
@@ -126,8 +110,9 @@ def main() -> None:
         )
         job = plan_job([str(scene)], options)
         infer_scene([str(scene)], None, options)  # the first run makes the engine ready
+        run_network = prepare_network(job, scene)
         pairs = [
-            (bare_seconds(job, scene), infer_scene([str(scene)], None, options).seconds)
+            (take_time(run_network).seconds, infer_scene([str(scene)], None, options).seconds)
             for _ in range(wanted.repeat)
         ]
         plain = plain_loop_seconds(job, scene, network)

@@ -8,14 +8,17 @@ import sqlite3
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
-from made import RasterWriter, photo
+from made import HERE, UTM33, RasterWriter, photo
+from squares import array_set
 
 from geoseg.cli.console import speak_on_console
 from geoseg.cli.main import geoseg
@@ -309,6 +312,64 @@ def test_sizes_in_cvat(scene: Path, size: str) -> None:
     assert is_told_in_one_line(run("prepare", "cvat", folder, "--gsd", 0.3, "--out", scene.parent / "set"))
 
 
+def test_archives_that_point_before_their_beginning(scene: Path) -> None:
+    archive = scene.parent / "task.zip"
+    with zipfile.ZipFile(archive, "w") as files:
+        files.write(scene, "scene.tif")
+        files.writestr("annotations.xml", "<annotations/>")
+    content = archive.read_bytes()
+    archive.write_bytes(content[:50] + content[2050:])
+    done = run("prepare", "cvat", archive, "--gsd", 0.3, "--out", scene.parent / "set")
+    assert is_told_in_one_line(done)
+    assert "cannot be unpacked" in done.stderr
+
+
+def test_arrays_whose_header_is_no_python(scene: Path) -> None:
+    array_set(scene.parent / "arrays", side=64)
+    for name in ("a.npy", "a-labels.npy"):
+        content = (scene.parent / "arrays" / name).read_bytes()
+        (scene.parent / "arrays" / name).write_bytes(content.replace(b"(", b"{", 1))
+    done = run("prepare", "audit", scene.parent / "arrays", "--workers", 0)
+    assert is_told_in_one_line(done) if done.exit_code else "not an array that can be read" in done.output
+
+
+def test_places_where_pixels_have_no_size(model: Path, scene: Path) -> None:
+    (scene.parent / "scene.tif.aux.xml").write_text(
+        "<PAMDataset><SRS>EPSG:32633</SRS><GeoTransform>1e300, 0.3, 0, 5400000, 0, -0.3</GeoTransform></PAMDataset>"
+    )
+    assert is_told_in_one_line(infer(model, scene))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fgb"])
+@pytest.mark.parametrize("command", ["stats", "plot", "compare", "publish", "sample"])
+def test_footprints_that_are_cut_or_garbled(scene: Path, suffix: str, command: str) -> None:
+    folder = scene.parent
+    mask = folder / "mask.tif"
+    with rasterio.open(
+        mask, "w", driver="GTiff", dtype="uint8", count=1, height=64, width=64, crs=UTM33, transform=HERE
+    ) as dataset:
+        dataset.write(np.pad(np.ones((40, 40), np.uint8), 12), 1)
+    file = folder / f"b{suffix}"
+    assert run("vectorize", mask, "--out", file).exit_code == 0
+    content = file.read_bytes()
+    flags = {
+        "stats": ["--regions", "grid:1km"],
+        "compare": [mask.with_name("c.fgb")],
+        "sample": ["--points", 5, "--mask", mask],
+    }
+    out = [
+        "--out",
+        folder / f"out{'.png' if command == 'plot' else '.parquet' if command == 'publish' else '.gpkg'}",
+    ]
+    run("vectorize", mask, "--out", folder / "c.fgb")
+    for damaged in (content[:120], content[:40] + bytes(60) + content[100:], content[: len(content) // 2]):
+        file.write_bytes(damaged)
+        before = sorted(folder.iterdir())
+        done = run(command, file, *flags.get(command, []), *out)
+        assert done.exit_code == 0 or is_told_in_one_line(done)
+        assert done.exit_code == 0 or sorted(folder.iterdir()) == before
+
+
 LIMITED = """
 import resource, signal, sys
 sys.dont_write_bytecode = True  # Python would leave what it compiled cut off where the limit is
@@ -345,6 +406,7 @@ def test_a_full_disk(model: Path, command: list[str], file: str) -> None:
     last = done.stderr.splitlines()[-1]
     assert last.startswith("Error: ")
     assert f"{file} could not be written" in last
+    assert "no space left" in last or "no space is left" in last
     assert not list(folder.glob("*.tif"))
 
 

@@ -60,7 +60,7 @@ def test_a_corrected_total_corrects_what_is_left(clock: Clock, capsys: pytest.Ca
     with ConsoleReporter().task("Training", 1000, "steps", 0) as tick:
         clock.seconds = 60
         tick(30, "", 40)
-    assert capsys.readouterr().err == "Training: 75%, 30.0 of 40.0 steps, 0.50 steps/s, 0:00:20 left\n"
+    assert capsys.readouterr().err == "Training: 75%, 30 of 40 steps, 0.50 steps/s, 0:00:20 left\n"
 
 
 def test_a_short_task_leaves_no_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +75,7 @@ def test_sums_of_fractions_never_pass_the_end(clock: Clock, capsys: pytest.Captu
         for _ in range(11):
             clock.seconds += 31
             tick(0.1)
-    assert "100%, 1.0 of 1.0 Mpx" in capsys.readouterr().err.splitlines()[-1]
+    assert "100%, 1 of 1 Mpx" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_terminal_shows_a_bar_that_lines_do_not_tear(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,7 +191,7 @@ def test_a_dry_run_tells_and_writes_nothing(run: Run, scene: Path, tmp_path: Pat
     assert "Memory" in done.stdout
     assert "24 patches" in done.stderr
     told = json.loads(run(scene, "--dry-run", "--json", "--quiet", mask=tmp_path / "m.tif").stdout)
-    assert set(told) == {"memory_bytes", "disk_bytes", "seconds", "strips", "missing"}
+    assert set(told) == {"memory_bytes", "disk_bytes", "seconds", "patches", "strips", "missing"}
     assert told["missing"] == list(range(1, told["strips"] + 1))
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif"}
 
@@ -204,7 +204,7 @@ plan.STRIP_PIXELS = 5000
 from geoseg.workflows.infer import infer_scene
 from geoseg.workflows.options import InferOptions
 model, scene, mask, probability = sys.argv[1:]
-infer_scene([scene], None, InferOptions(mask=mask, probability=probability, model=model, engine="torch", precision="fp32", device="cpu"))
+infer_scene([scene], None, InferOptions(mask=mask, probability=probability, model=model, engine="openvino", precision="fp32", device="cpu"))
 """
 
 

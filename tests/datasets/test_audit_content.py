@@ -20,6 +20,7 @@ from geoseg.datasets.audit.content import (
     BINS,
     PIXELS_PER_CLASS,
     AuditContent,
+    ContentLimits,
     choose_richest,
     count_histograms,
     find_pairs,
@@ -53,8 +54,10 @@ def make_set(folder: Path, images: dict[str, NDArray[Any]], labels: dict[str, ND
     return dataset
 
 
-def look_into(dataset: Dataset) -> AuditContent:
-    return gather_content(audit_dataset(dataset, workers=0), DatasetBuilder(dataset.folder, 0))
+def look_into(dataset: Dataset, **limits: int) -> AuditContent:
+    return gather_content(
+        audit_dataset(dataset, workers=0), DatasetBuilder(dataset.folder, 0), ContentLimits(**limits)
+    )
 
 
 def noise(side: int, low: int = 0, high: int = 256) -> NDArray[np.uint8]:
@@ -197,14 +200,12 @@ def test_tenths_hold_their_upper_ends() -> None:
     assert count_tenths([]) == [0] * 11
 
 
-def test_large_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sets_are_sampled(tmp_path: Path) -> None:
     images = {f"i{number:02}": noise(12) for number in range(12)}
     labels = {name: np.zeros((12, 12), np.uint8) for name in images}
     labels["i07"][:] = 1
     labels["i07"][0] = 255
-    monkeypatch.setattr(content, "MOST_IMAGES", 4)
-    monkeypatch.setattr(content, "MOST_LISTED", 3)
-    found = look_into(make_set(tmp_path, images, labels))
+    found = look_into(make_set(tmp_path, images, labels), images=4, listed=3)
     assert found.histograms.images == 4 + 1, "and the image with most of the second class"
     assert found.summary["images"][0]["image"] == "i07.npy"
     assert (len(found.summary["images"]), found.summary["images_not_listed"]) == (3, 9)

@@ -14,7 +14,7 @@ import rasterio
 import shapely
 from affine import Affine
 from bright import BOX, ENGINE, draw_picture, save_picture, write_bright_model
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import GRID, LONLAT, UTM33
 from made import RasterWriter
@@ -75,6 +75,7 @@ def burn_polygons(
     return np.concatenate(drawn)
 
 
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), strip_rows=st.integers(1, 70), batch=st.integers(1, 15))
 def test_strips_and_batches_change_no_pixel(seed: int, strip_rows: int, batch: int) -> None:
     """A pixel holds the last footprint in which its middle lies."""

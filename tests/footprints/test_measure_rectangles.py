@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from shapely import affinity, box
 
 from geoseg.footprints.measure import measure_rectangles
+from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
+from geoseg.footprints.trace.rings import build_footprints
 
 
 @pytest.mark.parametrize("azimuth", [0, 0.5, 30, 45, 89, 90, 135, 179])
@@ -30,6 +32,21 @@ def test_a_square_counts_the_long_side_nearer_north() -> None:
     np.testing.assert_allclose(width_m, 8)
     np.testing.assert_allclose(length_m, 8)
     np.testing.assert_allclose(orientation_deg, [0, 20, 20, 20], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stair_steps_give_what_all_of_their_corners_give(seed: int) -> None:
+    """To the last bit: GEOS itself, given whole polygons next to the origin, is the oracle."""
+    pixels = np.random.default_rng(seed).random((40, 40)) < 0.58
+    traced = build_footprints(
+        trace_outlines(np.pad(pixels, 1).astype(np.uint8), 0, JoinRules(connectivity=8))
+    )
+    polygons = shapely.transform(traced.polygons, lambda points: points * (0.3, -0.3))
+    near = [affinity.translate(each, -each.bounds[0], -each.bounds[1]) for each in polygons]
+    corners = shapely.get_coordinates(shapely.oriented_envelope(near)).reshape(-1, 5, 2)
+    sides = np.hypot(*np.diff(corners[:, :3], axis=1).transpose(2, 1, 0))
+    width_m, length_m, _ = measure_rectangles(polygons)
+    np.testing.assert_array_equal([width_m, length_m], [sides.min(axis=0), sides.max(axis=0)])
 
 
 def test_no_footprints_have_no_shape() -> None:

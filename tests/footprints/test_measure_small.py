@@ -55,6 +55,20 @@ def test_equal_to_the_geodesic_ones(code: str, lon: float, lat: float, side_m: f
     np.testing.assert_allclose(perimeters, true_perimeters, rtol=5e-5)
 
 
+@pytest.mark.parametrize("side_m", [12.0, 2 * SMALL_M])
+def test_parts_that_meet_in_a_corner_are_measured_together(side_m: float) -> None:
+    crs = CRS.from_epsg(32632)
+    parts = shapely.box(
+        500_000 + side_m * np.arange(2),
+        5_000_000 + side_m * np.arange(2),
+        *(low + side_m * np.arange(1, 3) for low in (500_000, 5_000_000)),
+    )
+    area = AreaCrs.choose(Extent(crs, tuple(shapely.total_bounds(parts))))
+    whole = measure_polygons(area, np.array([shapely.MultiPolygon(parts.tolist())]), crs)
+    for together, each in zip(whole, measure_polygons(area, parts, crs), strict=True):
+        assert together[0] == pytest.approx(each.sum(), rel=1e-6)
+
+
 def test_large_polygons_are_taken_vertex_by_vertex() -> None:
     crs = CRS.from_epsg(4326)
     polygons = houses(crs, 9.0, 60.0, 40 * SMALL_M)

@@ -70,6 +70,7 @@ class Command:
 
     server: EarthServer
     folder: Path
+    tile: int | None = None
 
     def __call__(self, *arguments: object) -> Result:
         from geoseg.cli.main import geoseg
@@ -79,6 +80,8 @@ class Command:
             given += ["--out", str(self.out)]
         if "--endpoint" not in given:
             given += ["--endpoint", self.server.url]
+        if self.tile is not None and "--tile" not in given:
+            given += ["--tile", str(self.tile)]
         return CliRunner().invoke(geoseg, ["export", *given])
 
     @property

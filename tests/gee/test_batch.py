@@ -30,8 +30,8 @@ def exported(earth):
     return [request.body for request in earth.seen("image:export")]
 
 
-def test_a_bucket_s_files_become_the_same_file_as_tiles(export, monkeypatch):
-    monkeypatch.setattr("gee.batch.FILE_SIDE", 128)
+def test_a_bucket_s_files_become_the_same_file_as_tiles(export):
+    export.tile = 128
     export.done(*SMALL, "--out", export.folder / "direct")
     export.done(*GCS)
     direct, via_bucket = ((export.folder / out / "sentinel2.tif").read_bytes() for out in ("direct", "out"))
@@ -84,7 +84,7 @@ def test_a_lost_answer_does_not_start_a_second_task(export, earth):
     assert len(earth.operations) == 1
 
 
-def test_a_replay_that_the_list_does_not_show_is_reported(export, earth, monkeypatch):
+def test_a_replay_that_the_list_does_not_show_is_reported(export, earth):
     export.done(*SMALL, "--via", "drive", "--to", "geoseg")
     earth.hidden_operations = 2
     line = export.refused(*SMALL, "--via", "drive", "--to", "geoseg", "--overwrite")
@@ -110,8 +110,8 @@ def test_polling_slows_down_and_survives_faults(export, earth, waits):
     assert max(polls) > 30
 
 
-def test_a_missing_file_is_noticed(export, earth, monkeypatch):
-    monkeypatch.setattr("gee.batch.FILE_SIDE", 128)
+def test_a_missing_file_is_noticed(export, earth):
+    export.tile = 128
     deliver = earth.deliver
 
     def losing(body):

@@ -15,8 +15,8 @@ PIXELS = "computePixels"
 
 
 @pytest.fixture(autouse=True)
-def small_tiles(monkeypatch):
-    monkeypatch.setattr("gee.layers.COMPOSITE_SIDE", 64)
+def small_tiles(export):
+    export.tile = 64
 
 
 def assert_whole(export):
@@ -58,8 +58,8 @@ def test_what_passes_is_waited_out(export, earth, fault, waits):
     )
 
 
-def test_everything_at_once(export, earth, monkeypatch):
-    monkeypatch.setattr("gee.layers.COMPOSITE_SIDE", 128)
+def test_everything_at_once(export, earth):
+    export.tile = 128
     for how in ("drop", "truncate", "garbage"):
         earth.fault(PIXELS, how=how, times=2, skip=3)
     earth.fault(PIXELS, status=503, times=3, skip=2)
@@ -101,8 +101,8 @@ def test_a_service_that_bears_three_gets_three(export, earth):
     assert len(refused) < len(earth.tile_grids())
 
 
-def test_too_much_memory_is_cut_smaller_and_remembered(export, earth, monkeypatch):
-    monkeypatch.setattr("gee.layers.COMPOSITE_SIDE", 256)
+def test_too_much_memory_is_cut_smaller_and_remembered(export, earth):
+    export.tile = 256
     earth.most_pixels = 100 * 100
     export.done(*SMALL, "--workers", "1")
     assert_whole(export)
@@ -118,8 +118,8 @@ def test_a_service_that_can_do_nothing_says_so(export, earth):
     assert not list(export.out.glob("*.tif"))
 
 
-def test_a_timed_out_computation_is_cut(export, earth, monkeypatch):
-    monkeypatch.setattr("gee.layers.COMPOSITE_SIDE", 128)
+def test_a_timed_out_computation_is_cut(export, earth):
+    export.tile = 128
     earth.fault(PIXELS, status=400, message="Computation timed out.", times=1)
     export.done(*SMALL, "--workers", "1")
     assert_whole(export)
@@ -176,8 +176,8 @@ def test_what_was_fetched_before_a_failure_is_not_fetched_again(export, earth):
     assert len(set(earth.tile_grids())) == len(earth.tile_grids())
 
 
-def test_pieces_of_a_cut_tile_are_not_fetched_again(export, earth, monkeypatch):
-    monkeypatch.setattr("gee.layers.COMPOSITE_SIDE", 256)
+def test_pieces_of_a_cut_tile_are_not_fetched_again(export, earth):
+    export.tile = 256
     earth.most_pixels = 100 * 100
     earth.fault(PIXELS, status=400, message="Something fatal.", skip=4, times=1000)
     export.refused(*SMALL, "--workers", "1")
@@ -217,6 +217,7 @@ def test_restricted_mode_goes_slowly_and_says_so(export, earth):
 
 def test_a_deadline_ends_it_and_keeps_what_was_fetched(export, earth, monkeypatch):
     monkeypatch.undo()
+    export.tile = None
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     earth.fault(PIXELS, status=429, message=TOO_MANY, headers={"Retry-After": "60"}, times=1000)
     line = export.refused(*SMALL, "--deadline", "0.01")

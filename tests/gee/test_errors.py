@@ -40,15 +40,15 @@ def failing(*errors):
 
 
 def test_it_asks_until_the_answer_comes():
-    patience = Clockless()
-    assert patience.call_with_retries(failing(*[FlakyError("lost")] * 5)) == "answer"
-    assert len(patience.waits) == 5
+    retries = Clockless()
+    assert retries.call_with_retries(failing(*[FlakyError("lost")] * 5)) == "answer"
+    assert len(retries.waits) == 5
 
 
 def test_a_flaky_service_is_given_up_after_some_tries():
-    patience = Clockless(tries=3)
+    retries = Clockless(tries=3)
     with pytest.raises(GeosegError, match=r"lost \(asked 3 times\)"):
-        patience.call_with_retries(failing(*[FlakyError("lost")] * 9))
+        retries.call_with_retries(failing(*[FlakyError("lost")] * 9))
 
 
 def test_a_busy_service_is_asked_for_as_long_as_it_takes():
@@ -56,34 +56,34 @@ def test_a_busy_service_is_asked_for_as_long_as_it_takes():
 
 
 def test_what_is_denied_is_asked_once():
-    patience = Clockless()
+    retries = Clockless()
     with pytest.raises(DeniedError):
-        patience.call_with_retries(failing(DeniedError("no")))
-    assert not patience.waits
+        retries.call_with_retries(failing(DeniedError("no")))
+    assert not retries.waits
 
 
 def test_waits_are_drawn_from_the_whole_range_that_doubles():
-    patience = Clockless(draw=random.Random(1), longest_wait_s=60)
-    patience.call_with_retries(failing(*[BusyError("busy")] * 2000))
+    retries = Clockless(draw=random.Random(1), longest_wait_s=60)
+    retries.call_with_retries(failing(*[BusyError("busy")] * 2000))
     for attempt in range(6):
-        assert patience.waits[attempt] <= 2**attempt
-    late = patience.waits[10:]
+        assert retries.waits[attempt] <= 2**attempt
+    late = retries.waits[10:]
     assert max(late) <= 60
     assert 25 < sum(late) / len(late) < 35, "full jitter: half the range on average"
     assert min(late) < 2
 
 
 def test_a_wait_that_is_asked_for_comes_on_top():
-    patience = Clockless()
-    patience.call_with_retries(failing(BusyError("busy", wait_s=20)))
-    assert 20 <= patience.waits[0] <= 21
+    retries = Clockless()
+    retries.call_with_retries(failing(BusyError("busy", wait_s=20)))
+    assert 20 <= retries.waits[0] <= 21
 
 
 def test_a_stop_wakes_those_who_wait():
-    patience = RetryPolicy()
-    patience.stopped.set()
+    retries = RetryPolicy()
+    retries.stopped.set()
     with pytest.raises(GeosegError, match="stopped"):
-        patience.pause(100, "anything")
+        retries.pause(100, "anything")
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun():
@@ -103,56 +103,56 @@ def test_workers_that_are_none(workers):
         RateLimiter(workers)
 
 
-def busy(gate, times=1):
+def busy(limiter, times=1):
     for _ in range(times):
-        with pytest.raises(BusyError), gate.hold_slot():
+        with pytest.raises(BusyError), limiter.hold_slot():
             raise BusyError("busy")
 
 
 def test_a_refusal_halves_the_gate_and_answers_open_it_again():
-    gate = RateLimiter(16)
-    busy(gate)
-    assert gate.limit == 8
+    limiter = RateLimiter(16)
+    busy(limiter)
+    assert limiter.limit == 8
     for _ in range(9):
-        with gate.hold_slot():
+        with limiter.hold_slot():
             pass
-    assert 8.9 < gate.limit < 9.2, "one more after a round of answers"
+    assert 8.9 < limiter.limit < 9.2, "one more after a round of answers"
 
 
 def test_the_gate_never_closes_nor_opens_beyond_its_most():
-    gate = RateLimiter(4)
-    busy(gate, 20)
-    assert gate.limit == 1
+    limiter = RateLimiter(4)
+    busy(limiter, 20)
+    assert limiter.limit == 1
     for _ in range(100):
-        with gate.hold_slot():
+        with limiter.hold_slot():
             pass
-    assert gate.limit == 4
+    assert limiter.limit == 4
 
 
 def test_refusals_of_one_round_count_once():
-    gate = RateLimiter(16)
-    rounds = [gate.enter() for _ in range(10)]
+    limiter = RateLimiter(16)
+    rounds = [limiter.enter() for _ in range(10)]
     for entered in rounds:
-        gate.leave(busy_since=entered)
-    assert gate.limit == 8
+        limiter.leave(busy_since=entered)
+    assert limiter.limit == 8
 
 
-def test_other_failures_leave_the_gate_as_it_is():
-    gate = RateLimiter(8)
-    with pytest.raises(FlakyError), gate.hold_slot():
+def test_other_failures_leave_the_limit_as_it_is():
+    limiter = RateLimiter(8)
+    with pytest.raises(FlakyError), limiter.hold_slot():
         raise FlakyError("lost")
-    assert (gate.limit, gate.inside) == (8, 0)
+    assert (limiter.limit, limiter.inside) == (8, 0)
 
 
 def test_no_more_than_the_limit_are_inside_at_once():
-    gate, most, lock = RateLimiter(3), [0], threading.Lock()
+    limiter, most, lock = RateLimiter(3), [0], threading.Lock()
     together = threading.Barrier(3)
 
     def work():
         for _ in range(4):
-            with gate.hold_slot():
+            with limiter.hold_slot():
                 with lock:
-                    most[0] = max(most[0], gate.inside)
+                    most[0] = max(most[0], limiter.inside)
                 together.wait(timeout=5)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
@@ -163,15 +163,15 @@ def test_no_more_than_the_limit_are_inside_at_once():
     assert most[0] == 3
 
 
-def test_a_narrowed_gate_stays_narrow():
-    gate = RateLimiter(16)
-    gate.narrow(2)
+def test_a_narrowed_limiter_stays_narrow():
+    limiter = RateLimiter(16)
+    limiter.narrow(2)
     for _ in range(50):
-        with gate.hold_slot():
+        with limiter.hold_slot():
             pass
-    assert gate.limit == 2
+    assert limiter.limit == 2
 
 
 def test_what_is_waited_for_is_told_but_not_each_time(heard):
     Clockless().call_with_retries(failing(*[BusyError("busy")] * 50))
-    assert heard.lines == ["busy; asking again, with patience"]
+    assert heard.lines == ["busy; asking again"]

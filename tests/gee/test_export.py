@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +17,8 @@ SMALL = ("--bbox", "15.00,48.00,15.03,48.02", "--start", "2023-05-01", "--end", 
 
 
 @pytest.fixture
-def small_tiles(monkeypatch):
-    monkeypatch.setattr("gee.layers.COMPOSITE_SIDE", 128)
+def small_tiles(export):
+    export.tile = 128
 
 
 def ground(path, band, top=9973):
@@ -324,13 +326,26 @@ def test_a_dry_run_asks_for_nothing(export, earth):
     assert not export.out.exists()
 
 
+@pytest.mark.parametrize("side", [0, 15, 8193, -64])
+def test_tiles_of_a_senseless_side_are_refused(export, side):
+    assert f"--tile {side}: must be from 16 to 8192 pixels" in export.refused(*SMALL, "--tile", side)
+
+
+def test_smaller_tiles_make_the_same_file(export):
+    export.done(*SMALL, "--out", export.folder / "one")
+    export.done(*SMALL, "--out", export.folder / "many", "--tile", 64)
+    one, many = ((export.folder / out / "sentinel2.tif").read_bytes() for out in ("one", "many"))
+    assert one == many
+
+
 def test_the_summary_for_people(export):
     result = export(*SMALL, "--dry-run")
     assert "sentinel2: B2, B3, B4, B8 (uint16), 1 tiles of up to 1024 px" in result.stdout
 
 
 def test_progress_is_told_on_stderr(export, monkeypatch):
-    monkeypatch.setattr("geoseg.cli.console.SECONDS_PER_LINE", 0.0)
+    minutes = SimpleNamespace(monotonic=count(0, 60).__next__)
+    monkeypatch.setattr("geoseg.cli.console.time", minutes)
     result = export(*SMALL)
     assert "3 scenes, 2023-05-02 to 2023-07-01" in result.stderr
     assert "MP" in result.stderr

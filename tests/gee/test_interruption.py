@@ -15,8 +15,6 @@ SMALL = ("--bbox", "15.00,48.00,15.03,48.02", "--start", "2023-05-01", "--end", 
 RUN = (
     "import resource, signal, sys\n"
     "sys.dont_write_bytecode = True\n"
-    "import gee.layers\n"
-    "gee.layers.COMPOSITE_SIDE = 64\n"
     "most = int(sys.argv.pop(1))\n"
     "if most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))\n"
     "from geoseg.cli.main import main\n"
@@ -26,7 +24,18 @@ RUN = (
 
 def start(server, out, most_file_bytes=0):
     """The command in a process of its own."""
-    arguments = ["export", *SMALL, "--out", str(out), "--endpoint", server.url, "--workers", "2"]
+    arguments = [
+        "export",
+        *SMALL,
+        "--out",
+        str(out),
+        "--endpoint",
+        server.url,
+        "--workers",
+        "2",
+        "--tile",
+        "64",
+    ]
     command = [sys.executable, "-c", RUN, str(most_file_bytes), *arguments]
     environment = {**os.environ, "GDAL_PAM_ENABLED": "NO"}
     # Where these tests were started in the background, SIGINT is ignored, and what they start would ignore it, too.
@@ -48,11 +57,7 @@ def finish(server, out, most_file_bytes=0):
 @pytest.fixture
 def undisturbed(export):
     """The bytes of an export that nobody disturbed."""
-    import gee.layers
-
-    usual, gee.layers.COMPOSITE_SIDE = gee.layers.COMPOSITE_SIDE, 64
-    export.done(*SMALL, "--out", export.folder / "undisturbed")
-    gee.layers.COMPOSITE_SIDE = usual
+    export.done(*SMALL, "--out", export.folder / "undisturbed", "--tile", 64)
     return (export.folder / "undisturbed" / "sentinel2.tif").read_bytes()
 
 

@@ -73,8 +73,8 @@ def test_a_project_given_is_the_one_that_pays(export, earth, key_file, monkeypat
     assert earth.pixel_requests[-1].headers["x-goog-user-project"] == "given-one"
 
 
-def test_a_token_that_expires_midway_is_renewed(export, earth, key_file, monkeypatch):
-    monkeypatch.setattr("gee.layers.COMPOSITE_SIDE", 64)
+def test_a_token_that_expires_midway_is_renewed(export, earth, key_file):
+    export.tile = 64
     earth.tokens = set()
     earth.fault(
         "computePixels",

@@ -78,14 +78,14 @@ def test_cutting_to_what_works_covers_once_and_keeps_to_it(height, width, side):
     assert all(max(piece.height, piece.width) <= side for piece in pieces)
 
 
-def test_an_appetite_only_shrinks():
-    appetite = TileSizer(1024)
-    appetite.refused(Window(0, 0, 1024, 1024))
-    assert appetite.side == 512
-    appetite.refused(Window(0, 0, 1024, 1024))
-    assert appetite.side == 512
-    appetite.refused(Window(0, 0, 10, 10))
-    assert appetite.side == SMALLEST_SIDE
+def test_the_side_of_tiles_only_shrinks():
+    sizer = TileSizer(1024)
+    sizer.refused(Window(0, 0, 1024, 1024))
+    assert sizer.side == 512
+    sizer.refused(Window(0, 0, 1024, 1024))
+    assert sizer.side == 512
+    sizer.refused(Window(0, 0, 10, 10))
+    assert sizer.side == SMALLEST_SIDE
 
 
 @given(data=st.data(), height=st.integers(1, 1500), width=st.integers(1, 1500))

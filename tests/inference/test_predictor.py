@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,8 +16,8 @@ from numpy.typing import NDArray
 from runtimes import ask
 
 from geoseg.inference.predictor import AugmentedRuntime, Decision, Predictor, StripPixels
-from geoseg.inference.threads import CancelToken
-from geoseg.models.backends.base import Array, Device
+from geoseg.inference.threads import CancelToken, WorkCancelled
+from geoseg.models.backends.base import Array, Device, DeviceMemoryError
 from geoseg.models.backends.host import HOST
 from geoseg.raster.coding import NODATA
 from geoseg.raster.plan import Plan, Strip
@@ -31,6 +33,7 @@ class Computed:
 
     function: Function
     device: Device = HOST
+    streams: int = 1
 
     def __call__(self, raw: Array) -> Array:
         patches = self.device.download(raw)().astype(np.float32) / np.float32(255)
@@ -79,6 +82,7 @@ def streamed(
     *,
     valid: NDArray[np.bool_] | None = None,
     batch: int = 1,
+    streams: int = 1,
     begin: int = 0,
     outputs: int = 1,
     carried: int = 0,
@@ -87,7 +91,7 @@ def streamed(
     """Predict strip by strip, beginning with some strip, and put the answers together."""
     known = np.ones(image.shape[1:], bool) if valid is None else valid
     decision = Decision(outputs, 0.5, carried)
-    predictor = Predictor(Computed(function, device), plan, decision, (0.0,) * len(image), batch)
+    predictor = Predictor(Computed(function, device, streams), plan, decision, (0.0,) * len(image), batch)
     classes = np.zeros(known.shape, np.uint8)
     probabilities = np.zeros((decision.channels, *known.shape), np.uint8)
     for answer in predictor.run(pixels_of(plan, image, known, plan.strips[begin:]), CancelToken()):
@@ -170,6 +174,55 @@ def test_strips_resuming_and_batches_change_no_bit(plan: Plan, other_rows: int, 
     rows = slice(plan.strips[middle].row, None)
     assert (resumed[0][rows] == classes[rows]).all()
     assert (resumed[1][:, rows] == probabilities[:, rows]).all()
+
+
+@given(plans(), st.integers(2, 5), st.integers(1, 5))
+def test_patches_worked_on_at_a_time_change_no_bit(plan: Plan, streams: int, batch: int) -> None:
+    image = photo(plan.height, plan.width)
+
+    def late(pixels: Pixels) -> Pixels:
+        time.sleep(float(pixels[0, 0, 0, 0]) / 5000)  # a brighter corner keeps a patch longer
+        return blurred(pixels)
+
+    alone = streamed(blurred, image, plan)
+    together = streamed(late, image, plan, batch=batch, streams=streams)
+    np.testing.assert_array_equal(together[0], alone[0])
+    np.testing.assert_array_equal(together[1], alone[1])
+
+
+def test_as_many_patches_are_under_way_as_there_are_streams() -> None:
+    meeting = threading.Barrier(3, timeout=20)
+
+    def meet(pixels: Pixels) -> Pixels:
+        meeting.wait()
+        return brightness(pixels)
+
+    plan = Plan(32, 96, 16, 0, 1)  # two strips of six patches
+    streamed(meet, photo(32, 96), plan, streams=3)
+
+
+def test_an_error_in_a_stream_ends_the_run() -> None:
+    def fail(pixels: Pixels) -> Pixels:
+        raise ValueError("no answer")
+
+    with pytest.raises(ValueError, match="no answer"):
+        streamed(fail, photo(64, 64), Plan(64, 64, 16, 4, 1), streams=2)
+
+
+def test_a_run_that_nobody_wants_stops_between_patches() -> None:
+    token, asked = CancelToken(), []
+
+    def cancel(pixels: Pixels) -> Pixels:
+        asked.append(len(pixels))
+        token.cancel()
+        return brightness(pixels)
+
+    plan = Plan(200, 200, 8, 2, 1)
+    predictor = Predictor(Computed(cancel, streams=2), plan, Decision(1, 0.5), (0.0,) * 3, 1)
+    image, known = photo(200, 200), np.ones((200, 200), bool)
+    with pytest.raises(WorkCancelled):
+        list(predictor.run(pixels_of(plan, image, known, plan.strips), token))
+    assert len(asked) < 10
 
 
 @given(plans(), st.integers(1, 40), st.integers(1, 40))
@@ -351,3 +404,41 @@ def cut_rows(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     first, stop = plan.rows_read(plan.strip_patches(strip))
     return values[:, first:stop], valid[first:stop]
+
+
+ROW = Plan(height=16, width=128, patch=16, overlap=0, strip_patch_rows=1)
+
+
+@dataclass(frozen=True)
+class Cramped:
+    """A runtime whose device holds only so many patches at a time."""
+
+    runtime: Computed
+    most: int
+
+    @property
+    def device(self) -> Device:
+        return self.runtime.device
+
+    @property
+    def streams(self) -> int:
+        return self.runtime.streams
+
+    def __call__(self, raw: Array) -> Array:
+        if len(raw) > self.most:
+            raise DeviceMemoryError("the GPU's memory does not hold one patch")
+        return self.runtime(raw)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 8])
+def test_a_batch_that_the_memory_does_not_hold_is_halved(most: int) -> None:
+    patches = np.stack([photo(16, 16, seed=seed) for seed in range(8)])
+    runtime = Computed(blurred)
+    predictor = Predictor(Cramped(runtime, most), ROW, Decision(1, 0.5), (0.0,) * 3, 8)
+    np.testing.assert_array_equal(predictor.predict(patches), runtime(patches))
+
+
+def test_a_memory_that_does_not_hold_one_patch_ends_the_run() -> None:
+    predictor = Predictor(Cramped(Computed(blurred), 0), ROW, Decision(1, 0.5), (0.0,) * 3, 8)
+    with pytest.raises(DeviceMemoryError, match="does not hold one patch"):
+        predictor.predict(photo(16, 16)[None])

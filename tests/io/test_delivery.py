@@ -12,7 +12,7 @@ import pytest
 
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.atomic import Delivery, find_own_files, replace_file, replace_text
+from geoseg.io.atomic import Delivery, find_own_files, lock_private_folder, replace_file, replace_text
 from geoseg.io.staging import make_private_folder, make_staging_folder, sweep_staging_folders
 
 KILLED_BETWEEN_NAMES = """
@@ -147,3 +147,19 @@ def test_a_folder_that_others_can_fill_is_not_believed(
     monkeypatch.setattr(os, "getuid", lambda: (tmp_path / "own").stat().st_uid + 1)
     with pytest.raises(InputError, match="belongs to somebody else"):
         make_private_folder(tmp_path / "own")
+
+
+@pytest.mark.parametrize("finished", [[], ["strip.tif"]])
+def test_a_folder_with_nothing_in_it_does_not_outlive_an_error(tmp_path: Path, finished: list[str]) -> None:
+    folder = tmp_path / "m.tif.key.parts"
+
+    def fail() -> None:
+        with lock_private_folder(folder):
+            for name in finished:
+                (folder / name).touch()
+            raise InputError("the scene is damaged")
+
+    with pytest.raises(InputError, match="the scene is damaged"):
+        fail()
+    assert folder.exists() == bool(finished)
+    assert {path.name for path in tmp_path.iterdir()} <= {folder.name}

@@ -8,7 +8,8 @@ import pytest
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.io.layers import is_vector_file, parse_layer_crs, parse_layer_path
+from geoseg.io.addresses import is_vector_file, parse_layer_path
+from geoseg.io.layers import parse_layer_crs
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,23 @@ from layers import UTM33, footprints
 import geoseg
 from geoseg.cli.main import geoseg as command_line
 from geoseg.errors import InputError
-from geoseg.publishing.parquet import PublishedFile
+from geoseg.publishing.parquet import PublishedFile, PublishedSchema
 from geoseg.publishing.places import HALF_M, encode_hilbert, find_quadkeys
 from geoseg.publishing.sort import ExternalSorter
+from geoseg.workflows.publish import PartWriter
 
+KILLED_AT_SECOND_NAME = """
+import os, sys
+rename, named = os.replace, []
+def rename_and_die(source, target):
+    rename(source, target)
+    named.append(target)
+    if str(target).endswith("parquet") and sum(str(each).endswith("parquet") for each in named) == 2:
+        os._exit(9)
+os.replace = rename_and_die
+from geoseg.cli.main import geoseg
+geoseg(["publish", *sys.argv[1:]])
+"""
 CELLS = st.integers(0, 2**16 - 1)
 HERE = 300_000.0, 5_400_000.0
 
@@ -264,3 +281,32 @@ def test_a_data_set_stays_until_the_new_one_is_whole(
         geoseg.publish(scenes, out, partition="quadkey:15", overwrite=True)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([scenes.name, out.name])
+
+
+def test_a_part_that_cannot_be_written_is_called_as_it_would_be(tmp_path: Path) -> None:
+    def fail() -> Iterator[pa.Table]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield
+
+    (tmp_path / "country").mkdir()
+    writer = PartWriter(PublishedSchema(()), {7: np.array([0.0, 0.0, 1.0, 1.0])})
+    with pytest.raises(
+        geoseg.GeosegError, match=r"country/0013\.parquet could not be written: no space left"
+    ):
+        writer.write(tmp_path / "unfinished.parquet", tmp_path / "country" / "0013.parquet", 7, fail())
+
+
+def test_the_same_command_goes_on_where_a_kill_left_half_of_the_parts(scenes: Path, tmp_path: Path) -> None:
+    out, tiles = tmp_path / "country", tmp_path / "c.pmtiles"
+    arguments = [str(scenes), "--partition", "quadkey:15", "--tiles", str(tiles), "--out", str(out)]
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_SECOND_NAME, *arguments], check=False)
+    assert done.returncode == 9
+    assert len(list(out.glob("*.parquet"))) == 2
+    assert not tiles.exists()
+    again = CliRunner().invoke(command_line, ["publish", *arguments])
+    assert again.exit_code == 0, again.output
+    other = geoseg.publish(scenes, tmp_path / "other", partition="quadkey:15")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        Path(path).name: Path(path).read_bytes() for path in other.files
+    }
+    assert tiles.exists()

@@ -72,6 +72,14 @@ def test_folders_and_wildcards_are_the_images_in_them(tmp_path: Path) -> None:
     assert list_single_scenes([str(tmp_path / "*.jpg"), str(tmp_path / "a.jpg")]) == inside[:1]
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://host/a.tif?signature=x*[1]", "/vsicurl/https://host/a.tif?x=1", "s3://bucket/[a].tif"],
+)
+def test_signs_of_a_web_address_are_no_wildcards(address: str) -> None:
+    assert list(expand_lists([address])) == [address]
+
+
 def test_a_list_becomes_one_mosaic_where_one_is_asked_for(write_raster: RasterWriter, tmp_path: Path) -> None:
     write_raster("a.tif", photo(8, 8))
     (tmp_path / "list.txt").write_text("a.tif\na.tif\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from affine import Affine
 from made import HERE, RasterWriter, photo
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from rasterio.shutil import copy
 
 from geoseg.errors import InputError
 from geoseg.raster.bands import match_bands, parse_bands
@@ -195,6 +197,39 @@ def test_web_addresses_are_read_in_place(write_raster: RasterWriter, web: str) -
     values = photo(10, 10)
     write_raster("a.tif", values)
     assert (read(open_scene([f"{web}/a.tif"])).values == values).all()
+
+
+def count_answers(web: str) -> tuple[int, int]:
+    requests, size = urlopen(f"{web}/.counts").read().split()
+    return int(requests), int(size)
+
+
+@pytest.fixture
+def cog(write_raster: RasterWriter, tmp_path: Path) -> Path:
+    """With overviews, and noise that no compression makes small."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 2048, 1024)).astype(np.uint8)
+    copy(write_raster("plain.tif", noise), tmp_path / "cog.tif", driver="COG", blocksize=256)
+    return tmp_path / "cog.tif"
+
+
+def test_a_strip_on_the_web_is_one_request(cog: Path, web: str) -> None:
+    scene = open_scene([f"{web}/{cog.name}?signature=of-somebody"])
+    requests, size = count_answers(web)
+    with scene.open() as reader:
+        strips = [reader.read(Window(row, 0, 256, 1024)).values for row in range(0, 2048, 256)]
+    read_requests, read_size = np.subtract(count_answers(web), (requests, size))
+    assert (np.concatenate(strips, axis=1) == read(open_scene([str(cog)])).values).all()
+    assert read_requests <= len(strips)
+    assert read_size <= cog.stat().st_size * 1.02
+
+
+def test_coarser_pixels_on_the_web_come_from_an_overview(cog: Path, web: str) -> None:
+    native, coarse = (open_scene([source]) for source in (str(cog), f"{web}/{cog.name}"))
+    coarse = coarse.resample(3 * coarse.native.gsd_m)
+    _, size = count_answers(web)
+    pixels = read(coarse)
+    assert (pixels.values == read(native.resample(3 * native.native.gsd_m)).values).all()
+    assert count_answers(web)[1] - size < cog.stat().st_size / 3
 
 
 def test_a_web_address_without_a_file_is_told(web: str) -> None:

@@ -19,6 +19,7 @@ from rasterio.warp import transform_bounds
 
 import geoseg
 from geoseg.cli.main import geoseg as command
+from geoseg.comparison.write import COLOURS
 from geoseg.errors import InputError
 from geoseg.reports.layers import find_raster_kind, open_layer, read_colors
 from geoseg.reports.options import PlotOptions
@@ -254,3 +255,20 @@ def test_footprints_in_pixels_are_coloured_by_their_area(houses: gpd.GeoDataFram
     first, second = figure.axes[0].collections[0].get_facecolors()
     assert tuple(first) != tuple(second)
     assert open_layer(tmp_path / "b.geojson").crs is None
+
+
+@pytest.mark.parametrize("source", [["scene.tif", "buildings.gpkg"], None, 7])
+def test_what_is_no_layer_is_refused_in_one_line(source: object) -> None:
+    with pytest.raises(InputError, match="give several one after the other"):
+        geoseg.plot(source)  # type: ignore[arg-type]
+
+
+def test_changes_are_coloured_by_what_became_of_each_building() -> None:
+    boxes = shapely.box(LEFT + np.array([0, 20, 40]), TOP - 20, LEFT + np.array([10, 30, 50]), TOP - 10)
+    frame = gpd.GeoDataFrame({"change": ["same", "only_b", "no such word"]}, geometry=boxes, crs=UTM33)
+    axes = geoseg.plot(frame)
+    (drawn,) = axes.collections
+    found = [tuple(np.rint(color[:3] * 255).astype(int)) for color in drawn.get_edgecolors()]
+    assert found == [COLOURS["same"].colour, COLOURS["only_b"].colour, YELLOW]
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words == ["same in both", "only in B: new, or missed in A"]

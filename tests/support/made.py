@@ -37,3 +37,19 @@ def card(**changes: Any) -> Card:
             **changes,
         }
     )
+
+
+def write_tiny_model(folder: Path) -> Path:
+    """A real U-Net with random weights, in a model folder."""
+    import segmentation_models_pytorch as smp
+    import torch
+
+    from geoseg.models.export import write_model_onnx
+    from geoseg.models.store import ONNX_FILE, save_model
+
+    torch.manual_seed(0)
+    network = smp.Unet(
+        "resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(16, 8, 8), classes=1
+    )
+    write_model_onnx(save_model(folder, network, card(), photo(64, 64)[None]), folder / ONNX_FILE)
+    return folder

@@ -29,6 +29,8 @@ def main() -> None:
         if sys.argv[1:]:
             image = cut(Path(sys.argv[1]) / "accra" / "accra_0.2m.tif", ACCRA, work / "accra.tif")
             draw(image, work / "accra.gpkg", IMAGES / "accra.jpg", ACCRA_CREDIT)
+            labels = cut(Path(sys.argv[1]) / "accra" / "accra_0.2m_buildings.tif", ACCRA, work / "labels.tif")
+            draw_changes(image, labels, work / "accra.gpkg", IMAGES / "compare.jpg")
 
 
 def draw(image: Path, footprints: Path, picture: Path, credit: str) -> None:
@@ -48,6 +50,18 @@ def draw(image: Path, footprints: Path, picture: Path, credit: str) -> None:
         subprocess.run([sys.executable, "-m", "geoseg", *command], check=True)
 
 
+def draw_changes(image: Path, labels: Path, footprints: Path, picture: Path) -> None:
+    """Compare what people drew with what was found, and draw what became of each building."""
+    drawn, changes = labels.with_suffix(".gpkg"), labels.with_name("changes.gpkg")
+    for command in (
+        ["vectorize", str(labels), "--out", str(drawn)],
+        ["compare", str(drawn), str(footprints), "--out", str(changes)],
+        ["plot", str(image), str(changes), "--out", str(picture), "--width", "1200", "--overwrite",
+         "--attribution", ACCRA_CREDIT],
+    ):  # fmt: skip
+        subprocess.run([sys.executable, "-m", "geoseg", *command], check=True)
+
+
 def cut(source: Path, window: Window, out: Path) -> Path:
     """A part of a large image."""
     with rasterio.open(source) as whole:
@@ -56,8 +70,11 @@ def cut(source: Path, window: Window, out: Path) -> Path:
             "height": window.height,
             "transform": transform(window, whole.transform),
         }
-        with rasterio.open(out, "w", driver="GTiff", crs=whole.crs, count=3, dtype="uint8", **size) as part:
-            part.write(whole.read([1, 2, 3], window=window))
+        bands = list(whole.indexes[:3])
+        with rasterio.open(
+            out, "w", driver="GTiff", crs=whole.crs, count=len(bands), dtype="uint8", **size
+        ) as part:
+            part.write(whole.read(bands, window=window))
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,24 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from bright import BOX, ENGINE, draw_picture, make_drone_tags, save_picture, write_bright_model
+from bright import (
+    BOX,
+    ENGINE,
+    draw_picture,
+    make_drone_tags,
+    save_picture,
+    save_tiff_photo,
+    write_bright_model,
+)
 from heard import Heard
 from made import HERE, RasterWriter
 from PIL import Image
 
 import geoseg
 from geoseg.errors import InputError
+from geoseg.raster.exif import read_exif
+from geoseg.raster.scene import open_scene
+from geoseg.raster.source import open_raster
 
 WALLS = shapely.box(20, -60, 70, -30)
 """The outline of the building in the picture: x in columns, y in rows upwards from the top edge."""
@@ -141,6 +153,86 @@ def test_a_drone_tells_the_size_of_its_pixels_and_the_user_knows_better(
     assert any("pixels of 0.125 m, by its camera 100 m above" in line for line in heard.lines)
     stated = geoseg.infer(photo, tmp_path / "b.gpkg", model=model, gsd=0.25, **ENGINE)
     assert stated.area_m2 == pytest.approx(300 * 400 * 0.25**2, rel=0.02)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_a_drone_is_understood_in_any_format(tmp_path: Path, model: str, suffix: str) -> None:
+    boxes = [(slice(100, 400), slice(100, 500))]
+    picture, photo = draw_picture(800, 1200, boxes), tmp_path / f"dji{suffix}"
+    if suffix == ".tif":
+        save_tiff_photo(photo, picture, make_drone_tags())
+    else:
+        save_picture(photo, picture, **make_drone_tags())
+    told = geoseg.infer(photo, tmp_path / "a.gpkg", model=model, **ENGINE)
+    assert told.area_m2 == pytest.approx(300 * 400 * 0.125**2, rel=0.02)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_damaged_tags_of_a_camera_say_nothing(tmp_path: Path, suffix: str) -> None:
+    photo = tmp_path / f"dji{suffix}"
+    if suffix == ".tif":
+        save_tiff_photo(photo, draw_picture(), make_drone_tags())
+    else:
+        save_picture(photo, draw_picture(), **make_drone_tags())
+    content = photo.read_bytes()
+    assert read_exif(photo)["EXIF_FocalLengthIn35mmFilm"].startswith("24")
+    chance = random.Random(7)
+    for _ in range(300):
+        damaged = bytearray(
+            content[: chance.randrange(8, len(content))] if chance.random() < 0.2 else content
+        )
+        for _ in range(20):
+            damaged[chance.randrange(8, len(damaged))] = chance.randrange(256)
+        photo.write_bytes(damaged)
+        assert all(name.startswith("EXIF_") for name in read_exif(photo))
+
+
+def test_an_array_is_read_like_a_picture_of_the_same_pixels(tmp_path: Path, model: str) -> None:
+    """As `numpy.save` writes it: in the order of rows or of columns, with the low or the high byte first."""
+    values = np.moveaxis(draw_picture(), -1, 0)
+    arrays = {
+        "c": np.ascontiguousarray(values),
+        "fortran": np.asfortranarray(values),
+        "wide": values.astype(">u2"),
+        "real": values.astype(np.float32),
+    }
+    expected = geoseg.infer(
+        save_picture(tmp_path / "photo.png", draw_picture()),
+        mask=tmp_path / "photo-mask.png",
+        model=model,
+        **ENGINE,
+    ).mask
+    assert expected is not None
+    assert expected.any()
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        with open_raster(str(tmp_path / f"{name}.npy"), name) as dataset:
+            assert np.array_equal(dataset.read(), values)
+    found = geoseg.infer(tmp_path / "fortran.npy", mask=tmp_path / "m.png", model=model, **ENGINE).mask
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("array", "complaint"),
+    [
+        (np.ones((2, 3, 4, 4)), "has 4 axes; it must be"),
+        (np.ones((3, 4, 4), complex), "array of complex128"),
+        (np.ones((3, 0, 4), np.uint8), "is no image"),
+        (np.ones((3, 4, 4), bool), "array of bool"),
+        (np.array([[{}]], object), "not an array that can be read"),
+    ],
+)
+def test_an_array_that_is_no_image_is_refused(array: np.ndarray, complaint: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(InputError, match=rf"a\.npy: .*{complaint}|a\.npy: an {complaint}"):
+        open_scene([str(tmp_path / "a.npy")])
+
+
+def test_an_array_cut_short_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((3, 40, 40)))
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"a\.npy: not an array that can be read"):
+        open_scene([str(tmp_path / "a.npy")])
 
 
 def test_a_tilted_camera_is_not_believed(tmp_path: Path, model: str, heard: Heard) -> None:

@@ -230,6 +230,66 @@ def test_coco_of_scenes_with_a_place_is_in_their_pixels(
     assert shapely.Polygon(corners).symmetric_difference(shapely.box(20, 30, 70, 60)).area < 0.5
 
 
+def test_a_dry_run_tells_of_every_scene_and_writes_nothing(chips: Path, model: str, tmp_path: Path) -> None:
+    """Figures of one scene are those that a dry run of it alone gives; the last row sums them up."""
+    (chips / "broken.png").write_bytes(b"no picture")
+    before = sorted(tmp_path.rglob("*"))
+    outputs = ("--out", f"{tmp_path}/results/", "--mask", tmp_path / "masks", "--dry-run")
+    done = run(model, chips, *outputs, "--json", "--quiet")
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert (told["waiting"], told["done"], told["failed"]) == (3, 0, 1)
+    by_name = {Path(each["scene"]).name: each for each in told["scenes"]}
+    assert "not a raster that can be read" in by_name["broken.png"]["reason"]
+    alone = json.loads(
+        run(model, chips / "a.png", "--mask", tmp_path / "m.png", "--dry-run", "--json", "--quiet").stdout
+    )
+    for name in ("patches", "strips", "memory_bytes", "disk_bytes"):
+        assert by_name["a.png"][name] == alone[name]
+    assert told["patches"] == 3 * alone["patches"]
+    assert told["memory_bytes"] == alone["memory_bytes"]
+    assert told["disk_bytes"] == 4 * (alone["disk_bytes"] // 2)
+    assert told["seconds"] == pytest.approx(sum(each.get("seconds", 0) for each in told["scenes"]))
+    lines = run(model, chips, *outputs, "--quiet").stdout.splitlines()
+    assert lines[0].split() == ["Scene", "Patches", "Memory", "Disk", "Time"]
+    assert lines[-1].startswith("3 of 4 scenes")
+    assert len(lines) == 6
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_passes_over_what_is_done(chips: Path, model: str, tmp_path: Path) -> None:
+    geoseg.infer(chips, f"{tmp_path / 'results'}/", model=model, **ENGINE)
+    (tmp_path / "results" / "b.gpkg").unlink()
+    before = (tmp_path / "results" / "manifest.csv").read_bytes()
+    outputs = ("--out", tmp_path / "results", "--dry-run")
+    done = run(model, chips, *outputs, "--quiet")
+    assert done.exit_code == 0
+    assert [line.split()[-2:] == ["done", "already"] for line in done.stdout.splitlines()[1:4]] == [
+        True,
+        False,
+        True,
+    ]
+    assert done.stdout.splitlines()[-1].startswith("1 of 3 scenes")
+    told = json.loads(run(model, chips, *outputs, "--json", "--quiet").stdout)
+    assert [each["status"] for each in told["scenes"]] == ["done", "waiting", "done"]
+    assert (tmp_path / "results" / "manifest.csv").read_bytes() == before
+
+
+def test_a_dry_run_tells_what_may_not_be_replaced(chips: Path, model: str, tmp_path: Path) -> None:
+    geoseg.infer(chips, f"{tmp_path / 'results'}/", model=model, **ENGINE)
+    outputs = ("--out", tmp_path / "results", "--min-area", "7", "--dry-run", "--quiet")
+    refused = run(model, chips, *outputs)
+    assert refused.exit_code == 1
+    assert "add --overwrite to replace it" in refused.stdout
+    assert run(model, chips, *outputs, "--overwrite").exit_code == 0
+
+
+def test_a_dry_run_of_a_share_tells_of_its_scenes(chips: Path, model: str, tmp_path: Path) -> None:
+    outputs = ("--out", f"{tmp_path}/results/", "--dry-run", "--json", "--quiet", "--shard", "2/2")
+    told = json.loads(run(model, chips, *outputs).stdout)
+    assert [Path(each["scene"]).name for each in told["scenes"]] == ["b.png"]
+
+
 @pytest.mark.parametrize(
     ("outputs", "words"),
     [
@@ -241,7 +301,6 @@ def test_coco_of_scenes_with_a_place_is_in_their_pixels(
         (["--mask", "rasters", "--probability", "rasters"], "named for two kinds of rasters"),
         (["--out", "results/", "--qgis-project", "q.qgz"], "--qgis-project q.qgz: shows one scene"),
         (["--mask", "masks", "--coco", "c.json"], "--coco c.json: holds footprints; give --out"),
-        (["--out", "results/", "--dry-run"], "--dry-run: tells of one scene"),
         (
             ["--out", "results/", "--coco", "c.json", "--coco-images", "x.json"],
             "--coco-images x.json: cannot be read",

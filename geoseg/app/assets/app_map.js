@@ -78,7 +78,7 @@ function build(component) {
   if (address.colors && [...colors.options].some((option) => option.value === address.colors)) { colors.value = address.colors; view.color(address.colors); }
   if (address.place) map.setView(address.place.slice(0, 2), address.place[2], { animate: false });
   switches.addEventListener("change", () => writeAddress({
-    [KEYS.colors]: colors.value === "one" ? null : colors.value,
+    [KEYS.colors]: colors.value === data.map.coloring ? null : colors.value,
     [KEYS.off]: boxes.filter((box) => !box.checked).map((box) => box.dataset.layer.replace(" ", "-")).join(".") || ".",
   }));
   map.on("moveend", () => {
@@ -117,8 +117,10 @@ export default function (component) {
   let state = root.geoseg;
   if (!data || !data.map) return;
   if (!state || state.id !== data.id) {
+    if (data.partial) return component.setStateValue("known", null);  // the images went with an element that is no more
     if (state) state.view.map.remove();
     state = build(component);
+    component.setStateValue("known", data.id);
   } else if (state.version !== data.version) {
     state.view.replace(data.map);
     if (data.pictured) state.view.replaceImages(data.map.images);

@@ -22,8 +22,6 @@ from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import GeosegError
 from geoseg.raster.grid import Window
 
-MOST_IMAGES = 200
-"""Images that histograms are made of, evenly spread over the set."""
 PIECE = 128
 """Side of the four pieces that are read of a large image; an image of four pieces or less is read whole."""
 PIXELS_PER_CLASS = 256
@@ -33,8 +31,17 @@ TAILS = (0.5, 99.5)
 """Histograms lie between these percentiles; what is beyond counts in the first and the last bin."""
 PAIRS = 2
 """Samples of each class, of different places where there are any."""
-MOST_LISTED = 1000
-"""Images whose shares of cloud and unknown ground are listed one by one, the largest shares first."""
+
+
+@dataclass(frozen=True)
+class ContentLimits:
+    """How much of a large set is looked at, and told."""
+
+    images: int = 200
+    """Images that histograms are made of, evenly spread over the set."""
+    listed: int = 1000
+    """Images whose shares of cloud and unknown ground are listed one by one, the largest shares first."""
+
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -82,12 +89,13 @@ class AuditContent:
     audited: AuditResult
     histograms: BandHistograms
     pairs: tuple[SamplePair, ...]
+    limits: ContentLimits = ContentLimits()
 
     @property
     def summary(self) -> dict[str, Any]:
         """Everything, for programs."""
         dataset = self.audited.dataset
-        listed = list_worst(self.audited.looks, dataset.ignore)
+        listed = list_worst(self.audited.looks, dataset.ignore, self.limits.listed)
         return {
             "histograms": {"images": self.histograms.images, "bands": self.histograms.describe(dataset)},
             "cloud_rule": CLOUD_RULE,
@@ -115,28 +123,30 @@ class AuditContent:
         }
 
 
-def list_worst(looks: Sequence[AuditRecord], ignore: int) -> list[int]:
+def list_worst(looks: Sequence[AuditRecord], ignore: int, most: int) -> list[int]:
     """The images to list: all, or of many those with the largest shares of cloud and unknown ground."""
     usable = [index for index, look in enumerate(looks) if look.error is None]
-    if len(usable) <= MOST_LISTED:
+    if len(usable) <= most:
         return usable
     shares = {i: max(looks[i].cloud_share, looks[i].find_unknown_share(ignore)) for i in usable}
-    return sorted(usable, key=lambda index: -shares[index])[:MOST_LISTED]
+    return sorted(usable, key=lambda index: -shares[index])[:most]
 
 
-def gather_content(audited: AuditResult, builder: DatasetBuilder) -> AuditContent:
+def gather_content(
+    audited: AuditResult, builder: DatasetBuilder, limits: ContentLimits = ContentLimits()
+) -> AuditContent:
     """Look into a sample of the images, and at the places where there is most of each class."""
     pairs = tuple(find_pairs(audited))
-    return AuditContent(audited, gather_histograms(audited, pairs, builder), pairs)
+    return AuditContent(audited, gather_histograms(audited, pairs, builder, limits.images), pairs, limits)
 
 
 def gather_histograms(
-    audited: AuditResult, pairs: Sequence[SamplePair], builder: DatasetBuilder
+    audited: AuditResult, pairs: Sequence[SamplePair], builder: DatasetBuilder, most_images: int
 ) -> BandHistograms:
     """Histograms of a sample of the images, and of what is shown of each class, so that none is left out."""
     dataset, light = audited.dataset, replace(audited.dataset, items=())
     usable = [index for index, look in enumerate(audited.looks) if look.error is None]
-    chosen = sorted({usable[i] for i in spread_evenly(len(usable), MOST_IMAGES)})
+    chosen = sorted({usable[i] for i in spread_evenly(len(usable), most_images)})
     shown: dict[int, list[Window]] = {index: [] for index in chosen}
     for pair in pairs:
         shown.setdefault(pair.index, []).append(pair.window)

@@ -27,6 +27,7 @@ from geoseg.datasets.audit.records import (
 from geoseg.datasets.audit.shift import Shift
 from geoseg.datasets.audit.thumbnails import THUMB, compute_aspect_ratios, find_similar
 from geoseg.datasets.schema import SPLITS, Dataset
+from geoseg.progress import format_count
 
 SharedKind = Literal["identical", "near-duplicate", "same ground", "overlapping"]
 
@@ -125,6 +126,10 @@ def describe_match(match: LandmarkMatch) -> str:
 
 PAGE_FILE = "audit.png"
 SUMMARY_FILE = "audit.json"
+FEW = 8
+"""Classes that are all listed, however little there is of them."""
+LEAST_SHARE = 0.0005
+"""What a tenth of a percent is rounded from."""
 UNEVEN = 0.2
 UNEVEN_TIMES = 2.0
 SCARCE = 0.005
@@ -280,18 +285,27 @@ class AuditResult:
         """Everything that matters, for people."""
         summary = self.summary
         counts = ", ".join(f"{count} {split}" for split, count in summary["items"].items() if count)
-        lines = [f"{self.dataset.folder}: {counts}; {summary['area_km2']:g} km²; {self.dataset.licence}"]
+        lines = [
+            f"{self.dataset.folder}: {counts}; {summary['area_km2']:g} km²; licence {self.dataset.licence}"
+        ]
         for split, shares in summary["class_shares"].items():
-            lines.append(f"  {split}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
+            lines.append(f"  {split}: {format_shares(shares)}")
         lines += [
             f"  {each['band']}: mean {each['mean']}, std {each['std']}, {each['min']} to {each['max']}"
             for each in self.band_statistics
         ]
         lines += limit_lines("Problem: ", summary["problems"]) + limit_lines("Note: ", summary["notes"])
-        return [
-            *lines, *limit_lines("", self.done),
-            f"{len(summary['problems'])} problems, {len(summary['notes'])} notes; look at {self.dataset.folder / PAGE_FILE}",
-        ]  # fmt: skip
+        counted = ", ".join(format_count(len(summary[f"{kind}s"]), kind) for kind in ("problem", "note"))
+        return [*lines, *limit_lines("", self.done), f"{counted}; look at {self.dataset.folder / PAGE_FILE}"]
+
+
+def format_shares(shares: Mapping[str, float]) -> str:
+    """How much of the ground each class covers; those that are hardly there are only counted."""
+    told = [
+        f"{name} {share:.1%}" for name, share in shares.items() if share >= LEAST_SHARE or len(shares) <= FEW
+    ]
+    rest = len(shares) - len(told)
+    return ", ".join(told) + (f", and {rest} classes of less than {LEAST_SHARE:.2%}" if rest else "")
 
 
 def list_class_names(dataset: Dataset) -> list[str]:

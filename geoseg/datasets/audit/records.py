@@ -26,7 +26,6 @@ from geoseg.datasets.audit.thumbnails import THUMB, Thumbs, quantize_thumbnail
 from geoseg.datasets.builder import Origin
 from geoseg.datasets.classes import ClassTable
 from geoseg.datasets.images import (
-    IMAGE_SUFFIXES,
     ImageInfo,
     find_bands,
     open_image,
@@ -39,12 +38,14 @@ from geoseg.datasets.schema import Dataset, Item
 from geoseg.datasets.vectors import VectorOptions, read_areas, read_polygons
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.grid import WGS84, Grid, Window, format_crs, make_placeholder_grid
+from geoseg.raster.lists import PICTURE_SUFFIXES
+from geoseg.raster.source import ARRAY_SUFFIX
 
 ASTRAY_PIXELS = 1.0
 
 
 def has_vector_label(item: Item) -> bool:
-    return not item.label.lower().endswith(IMAGE_SUFFIXES)
+    return not item.label.lower().endswith(PICTURE_SUFFIXES)
 
 
 def check_label(dataset: Dataset, item: Item, image: ImageInfo) -> None:
@@ -103,7 +104,7 @@ def make_polygon_reader(dataset: Dataset, item: Item, image: ImageInfo) -> Class
 def read_palette(dataset: Dataset, item: Item, values: Iterable[int]) -> Mapping[int, str]:
     """The colours that a label's own colour table gives its values, if it has one."""
     path = dataset.label_path(item)
-    if has_vector_label(item) or path.suffix == ".npy":
+    if has_vector_label(item) or path.suffix == ARRAY_SUFFIX:
         return {}
     with open_image(path) as label:
         try:
@@ -121,7 +122,7 @@ COUNT, TOTAL, SQUARES, LOWEST, HIGHEST = range(5)
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """What one item holds, in a kilobyte or so. `trouble` says why it cannot be used; the rest is empty then.
+    """What one item holds, in a kilobyte or so. `error` says why it cannot be used; the rest is empty then.
 
     `values` are the label's values, `pixels` how many it has of each, and `spots` the row and column of the piece that has
     most of each. `bands` has five rows for every band: count,
@@ -222,7 +223,7 @@ class RecordBuilder:
 
 
 def inspect_item(dataset: Dataset, item: Item) -> tuple[AuditRecord, ImageFeatures | None]:
-    """Look through one item; what is wrong with it becomes its trouble."""
+    """Look through one item; what is wrong with it becomes its `error`."""
     try:
         return gather_record(dataset, item)
     except GeosegError as error:
@@ -263,7 +264,7 @@ def gather_record(dataset: Dataset, item: Item) -> tuple[AuditRecord, ImageFeatu
 
 
 def read_known_pixels(image: ImageInfo, window: Window, bands: int) -> NDArray[np.bool_]:
-    if image.path.suffix == ".npy":
+    if image.path.suffix == ARRAY_SUFFIX:
         return np.ones((window.height, window.width), dtype=bool)
     with open_image(image.path) as dataset:
         return read_valid_mask(dataset, window, bands)
@@ -303,7 +304,7 @@ def count_object_sizes(classes: NDArray[np.uint8], ignore: int, gsd_m: float) ->
 
 def make_thumbnail(image: ImageInfo, numbers: Sequence[int]) -> Thumbs:
     """The image in 32 x 32 pixels, its brightness evened out."""
-    if image.path.suffix == ".npy":
+    if image.path.suffix == ARRAY_SUFFIX:
         rows = np.linspace(0, image.height - 1, THUMB).astype(int)
         cols = np.linspace(0, image.width - 1, THUMB).astype(int)
         small = select_gray_band(read_window(image.path))[np.ix_(rows, cols)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
+from geoseg.records import ARRAY_ERRORS
 
 if TYPE_CHECKING:
     from geoseg.raster.grid import Grid, Window
@@ -205,7 +206,7 @@ def open_array(path: Path) -> NDArray[Any]:
     """An array on disk, read as it is needed."""
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except ARRAY_ERRORS as error:
         raise InputError(f"{path}: cannot be read as a NumPy array ({error})") from error
     if array.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {array.dtype}, not numbers")

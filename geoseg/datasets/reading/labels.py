@@ -230,17 +230,11 @@ class NumberedLabels:
 
 
 @dataclass(frozen=True)
-class ArrayLabels:
-    """Classes kept as a NumPy array (row, col)."""
+class MaskLabels:
+    """Classes as pixels; how they are read, each kind of file says."""
 
     path: Path
     shape: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        native = open_array(self.path).shape
-        if len(native) != 2:
-            raise InputError(f"{self.path}: holds {native}, not (row, col)")
-        refuse_other_proportions(self.path, native, self.shape)
 
     @property
     def tells_buildings_apart(self) -> bool:
@@ -251,6 +245,21 @@ class ArrayLabels:
 
     def buildings(self, _: Window) -> None:
         """A mask does not tell buildings apart that touch."""
+
+    def values(self, window: Window) -> NDArray[Any]:
+        """The values of a window, from the nearest pixels on disk."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ArrayLabels(MaskLabels):
+    """Classes kept as a NumPy array (row, col)."""
+
+    def __post_init__(self) -> None:
+        native = open_array(self.path).shape
+        if len(native) != 2:
+            raise InputError(f"{self.path}: holds {native}, not (row, col)")
+        refuse_other_proportions(self.path, native, self.shape)
 
     def values(self, window: Window) -> NDArray[Any]:
         array = open_array(self.path)
@@ -276,22 +285,10 @@ def find_nearest_pixels(start: int, count: int, native: int, size: int) -> NDArr
 
 
 @dataclass(frozen=True)
-class RasterLabels:
+class RasterLabels(MaskLabels):
     """Classes that GDAL reads: a mask, a palette image."""
 
-    path: Path
     native: tuple[int, int]
-    shape: tuple[int, int]
-
-    @property
-    def tells_buildings_apart(self) -> bool:
-        return False
-
-    def read(self, window: Window) -> Classes:
-        return convert_classes(self.values(window), self.path)
-
-    def buildings(self, _: Window) -> None:
-        """A mask does not tell buildings apart that touch."""
 
     def values(self, window: Window) -> NDArray[Any]:
         from rasterio.enums import Resampling
@@ -334,7 +331,7 @@ def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
                 f"{path}: is in {format_crs(own.crs)}, its image in {format_crs(image.grid.crs)}; warp one onto the other"
             )
         refuse_other_ground(path, own, image.grid)
-    return RasterLabels(path, native, image.shape)
+    return RasterLabels(path, image.shape, native)
 
 
 def refuse_other_proportions(path: Path, native: tuple[int, ...], shape: tuple[int, int]) -> None:

@@ -171,7 +171,7 @@ class Site:
 
 
 def open_site(dataset: Dataset, item: Item, gsd_m: float, apart: bool = False) -> Site:
-    """Open an item, and look once at all of its labels; `apart` as in `open_labels`."""
+    """Open an item, and look once at all of its labels; `apart` as in `open_vector_labels`."""
     image = open_item_image(dataset, item, gsd_m)
     labels = open_item_labels(dataset, item, image, apart)
     counts = count_classes(dataset, item, image, labels)

@@ -28,7 +28,6 @@ from geoseg.datasets.builder import (
     match_files,
 )
 from geoseg.datasets.images import (
-    IMAGE_SUFFIXES,
     ImageInfo,
     find_bands,
     open_image,
@@ -49,6 +48,7 @@ from geoseg.datasets.sentinel.reflectance import (
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, Window
+from geoseg.raster.lists import PICTURE_SUFFIXES
 from geoseg.records import parse_json
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def add_clouds(found: Iterable[SentinelSource], clouds: dict[str, Path]) -> list
 def find_tiles(text: str) -> list[Path]:
     """The rasters that a file's name, a folder or a pattern stands for."""
     if Path(text).is_dir():
-        paths = sorted(path for path in Path(text).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(path for path in Path(text).rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     else:
         paths = [Path(path) for path in sorted(glob.glob(text, recursive=True))]
     if not paths:

@@ -18,7 +18,7 @@ from geoseg.datasets.sentinel.fractions import sample_raster
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, Window
-from geoseg.raster.vrt import GDAL_TYPES
+from geoseg.raster.source import GDAL_TYPES
 
 # No data, defective, cloud shadow, cloud of medium and of high probability, thin cirrus, snow.
 UNCLEAR = (0, 1, 3, 8, 9, 10, 11)

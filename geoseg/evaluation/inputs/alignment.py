@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import numpy as np
 import rasterio.shutil
 from affine import Affine
 from pyproj import CRS
@@ -18,7 +17,14 @@ from rasterio.vrt import WarpedVRT
 
 from geoseg.errors import InputError
 from geoseg.raster.grid import Grid
-from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, make_rasterio_crs, open_raster
+from geoseg.raster.source import (
+    ARRAY_SUFFIX,
+    GDAL_ERRORS,
+    describe_gdal_error,
+    load_array,
+    make_rasterio_crs,
+    open_raster,
+)
 
 
 def refuse_missing(path: Path) -> None:
@@ -26,28 +32,16 @@ def refuse_missing(path: Path) -> None:
         raise InputError(f"{path}: no such file")
 
 
-ARRAY = ".npy"
-
-
 def is_georeferenced(path: Path) -> bool:
     """Whether a raster says where on Earth it lies."""
-    if path.suffix == ARRAY:
-        return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with open_raster(str(path), str(path)) as dataset:
-            return bool(dataset.crs) and dataset.transform != Affine.identity()
+    with open_raster(str(path), str(path)) as dataset:
+        return bool(dataset.crs) and dataset.transform != Affine.identity()
 
 
 def read_shape(path: Path) -> tuple[int, int]:
     """Height and width of a raster or an array."""
-    if path.suffix == ARRAY:
-        height, width = np.load(path, mmap_mode="r").shape[-2:]
-        return int(height), int(width)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with open_raster(str(path), str(path)) as dataset:
-            return int(dataset.height), int(dataset.width)
+    with open_raster(str(path), str(path)) as dataset:
+        return int(dataset.height), int(dataset.width)
 
 
 def assign_grid(path: Path, grid: Grid, folder: Path, nodata: int | None = None) -> Path:
@@ -59,7 +53,7 @@ def assign_grid(path: Path, grid: Grid, folder: Path, nodata: int | None = None)
             "coordinate reference system the two must be of one size"
         )
     out = folder / f"{path.stem}-{len(list(folder.iterdir()))}"
-    out = write_array_raster(path, out) if path.suffix == ARRAY else write_vrt(path, out)
+    out = write_array_raster(path, out) if path.suffix == ARRAY_SUFFIX else write_vrt(path, out)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(out, "r+") as dataset:
@@ -83,8 +77,7 @@ def write_vrt(path: Path, out: Path) -> Path:
 
 def write_array_raster(path: Path, out: Path) -> Path:
     """A GeoTIFF of a NumPy array (band, row, col) or (row, col)."""
-    values = np.load(path)
-    values = values if values.ndim == 3 else values[None]
+    values = load_array(path)
     out = out.with_name(f"{out.name}.tif")
     count, height, width = values.shape
     profile = {

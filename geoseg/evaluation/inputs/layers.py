@@ -27,7 +27,8 @@ from geoseg.evaluation.inputs.classes import (
 from geoseg.evaluation.inputs.maps import VectorMap
 from geoseg.footprints.measure import Extent, make_equal_area_crs, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
-from geoseg.io.layers import parse_layer_path, read_layer
+from geoseg.io.addresses import parse_layer_path
+from geoseg.io.layers import read_layer
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.palette import ClassEntry

@@ -24,7 +24,7 @@ from geoseg.evaluation.inputs.layers import PolygonLayer
 from geoseg.evaluation.inputs.maps import Comparison, EvaluationPair, RestrictedMap, VectorMap
 from geoseg.evaluation.inputs.requests import EvaluationRequest
 from geoseg.evaluation.inputs.sources import EvaluationInputs, OutlinedMask, Outliner, Source
-from geoseg.io.layers import is_vector_file
+from geoseg.io.addresses import is_vector_file
 from geoseg.progress import list_names
 from geoseg.raster.bands import find_band_name, find_color, match_bands
 from geoseg.raster.coding import NODATA

@@ -10,7 +10,7 @@ from geoseg.datasets.schema import DATASET_FILE
 from geoseg.errors import InputError
 from geoseg.evaluation.inputs.alignment import is_georeferenced, refuse_missing
 from geoseg.evaluation.options import EvaluateOptions
-from geoseg.io.layers import is_vector_file, parse_layer_path
+from geoseg.io.addresses import is_vector_file, parse_layer_path
 from geoseg.training.options import OPTIONS_FILE
 
 WEIGHTS = (".onnx", ".safetensors", ".pth", ".pt")

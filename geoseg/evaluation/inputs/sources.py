@@ -19,6 +19,7 @@ from geoseg.evaluation.inputs.classes import Lookup
 from geoseg.evaluation.inputs.layers import CLASS, PolygonLayer
 from geoseg.evaluation.inputs.maps import ClassMap, RasterMap, limit_to_polygons
 from geoseg.evaluation.inputs.requests import EvaluationRequest
+from geoseg.progress import speak_of_problems_only
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid, make_placeholder_grid
 from geoseg.raster.mask import Mask, open_mask, open_probability
@@ -108,7 +109,8 @@ class EvaluationInputs:
             mask=mask,
             probability=probability,
         )
-        infer_scene([str(image)], footprints, options)
+        with speak_of_problems_only(number > 0):
+            infer_scene([str(image)], footprints, options)
         return OutlinedMask(
             open_mask(str(mask), probability=str(probability)),
             PolygonLayer(str(footprints), self.card.classes, CLASS),

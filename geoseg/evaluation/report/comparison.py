@@ -28,6 +28,7 @@ from geoseg.evaluation.report.tables import (
     shorten_names,
 )
 from geoseg.evaluation.results import Difference, EvaluationResult
+from geoseg.progress import format_count
 from geoseg.scores.calibration import ProbabilityCounts
 from geoseg.scores.confusion import Floats
 from geoseg.scores.pictures import Bytes
@@ -95,7 +96,7 @@ class ComparisonPage:
         draws = self.result.evaluations[0].draws
         pixels = int(self.result.evaluations[0].counts.confusion.pixels.sum())
         ground = f"{pixels / 1e6:,.2f} million pixels known to all"
-        units = f"{draws.units} {draws.unit}{'' if draws.units == 1 else 's'}"
+        units = format_count(draws.units, draws.unit)
         whiskers = (
             f"whiskers: 95 % interval over {units}" if draws.has_intervals else f"{units}: no intervals"
         )

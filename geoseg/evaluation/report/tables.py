@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.evaluation.measures import Measures, ScoreEstimate
+from geoseg.progress import format_count
 
 if TYPE_CHECKING:
     from geoseg.evaluation.results import Evaluation, EvaluationResult
@@ -138,7 +139,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
 def describe_ground(evaluation: Evaluation) -> list[str]:
     """On how much ground was compared, and what the brackets are."""
     pixels, draws = int(evaluation.counts.confusion.pixels.sum()), evaluation.draws
-    units = f"{draws.units} {draws.unit}{'' if draws.units == 1 else 's'}"
+    units = format_count(draws.units, draws.unit)
     interval = (
         f"in brackets the 95 % interval over {units}"
         if draws.has_intervals

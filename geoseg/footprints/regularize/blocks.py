@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.footprints.polygons import Flags, Ints
+from geoseg.footprints.polygons import Flags, Ints, split_into_parts
 from geoseg.footprints.regularize.acceptance import accept_shapes
 from geoseg.footprints.regularize.draft import straighten_network
 from geoseg.footprints.regularize.network import build_network
@@ -40,7 +40,7 @@ def regularize_footprints(
     """
     if not resolution_m > 0:
         raise InputError(f"a pixel cannot be {resolution_m} m large; give the resolution in metres")
-    parts, owner = shapely.get_parts(polygons, return_index=True)
+    parts, owner = split_into_parts(polygons)
     clusters = np.asarray(clusters)[owner]
     blocks = _split_into_blocks(parts, clusters, points_at_once)
     straight_parts, straight = _regularize_blocks(parts, clusters, blocks, resolution_m, rules)

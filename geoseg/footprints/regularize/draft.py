@@ -46,6 +46,7 @@ from geoseg.footprints.regularize.squaring import (
 from geoseg.footprints.regularize.walls import (
     Walls,
     average_misfit_m2,
+    draw_walls,
     fit_middles,
     fit_walls,
     join_needless_walls,
@@ -117,7 +118,7 @@ def straighten_network(
     return StraightDraft(
         straight=_shift_lines(lines, origin),
         fitted=_shift_lines(_join_ends(fitted, *_find_ends(network, fitted, tolerance_m, rules)), origin),
-        coarse=_shift_lines(_make_simple_lines(fit_walls(outlines, tolerance_m)), origin),
+        coarse=_shift_lines(_make_simple_lines(draw_walls(outlines, tolerance_m)), origin),
         simplified=_shift_lines(_make_simple_lines(simple), origin),
         has_walls=np.isfinite(directions[:, 0]) & ~_find_round_outside(network, is_round),
         strayed_m2=np.where(has_round, np.inf, strayed_m2),

@@ -21,7 +21,7 @@ from geoseg.footprints.regularize.corners import find_corners
 from geoseg.footprints.regularize.parameters import CornerRules, DirectionRules, SquaringRules
 from geoseg.footprints.regularize.walls import (
     Walls,
-    compute_misfit,
+    change_until_settled,
     compute_misfit_along,
     find_lowest,
     fit_headings,
@@ -133,17 +133,19 @@ def tidy_walls(walls: Walls, tolerance_m: Floats, rules: SquaringRules, corners:
 
     Walls that follow no main direction then face as their own outline does.
     """
-    while True:
+
+    def tidy_once(walls: Walls) -> Walls:
         joined = _join_aligned(walls, tolerance_m * rules.same_line)
-        cleaned = _drop_short_walls(joined, tolerance_m, rules, corners)
-        if len(cleaned.arc) == len(walls.arc):
-            return replace(walls, heading=np.where(walls.squared, walls.heading, fit_headings(walls)))
-        walls = cleaned
+        return _drop_short_walls(joined, tolerance_m, rules, corners)
+
+    tidy = change_until_settled(walls, tidy_once)
+    return replace(tidy, heading=np.where(tidy.squared, tidy.heading, fit_headings(tidy)))
 
 
 def _join_aligned(walls: Walls, tolerance_m: Floats) -> Walls:
     """Join neighbours that lie nearly in one line along a main direction, the best pairs first."""
-    while True:
+
+    def join_best(walls: Walls) -> Walls:
         after = walls.following
         possible = (after >= 0) & walls.spare
         aligned = walls.squared & walls.squared[after] & _find_parallel(walls, after)
@@ -151,17 +153,15 @@ def _join_aligned(walls: Walls, tolerance_m: Floats) -> Walls:
         offset = np.abs(_compute_offset(walls, after)) / tolerance
         rise = _compute_rise(walls, after) / tolerance**3
         cost = np.where(aligned, offset, np.where(walls.squared ^ walls.squared[after], rise, np.inf))
-        cost = np.where(possible & (cost <= 1), cost, np.inf)
-        chosen = find_lowest(cost, walls)
-        if not chosen.any():
-            return walls
-        walls = walls.joined(chosen)
+        return walls.joined(find_lowest(np.where(possible & (cost <= 1), cost, np.inf), walls))
+
+    return change_until_settled(walls, join_best)
 
 
 def _compute_rise(walls: Walls, other: Ints) -> Floats:
     """How much worse one line along the main direction of one of two walls fits both than their own lines do."""
     along = np.where(walls.squared[:, None], walls.along, walls.along[other])
-    apart = np.where(walls.squared, compute_misfit(walls.moments[other]), compute_misfit(walls.moments))
+    apart = np.where(walls.squared, walls.misfit[other], walls.misfit)
     own = np.where(walls.squared[:, None], walls.moments, walls.moments[other])
     return (
         compute_misfit_along(walls.moments + walls.moments[other], along)
@@ -193,4 +193,4 @@ def _drop_short_walls(walls: Walls, tolerance_m: Floats, rules: SquaringRules, c
     limit = np.where(cut, rules.shortest_cut, shortest) * tolerance
     cost = np.where((length < limit) & walls.spare, length, np.inf)
     chosen = find_lowest(cost, walls)
-    return walls.dropped(chosen) if chosen.any() else walls
+    return walls.dropped(chosen)

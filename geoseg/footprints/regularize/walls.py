@@ -7,7 +7,8 @@ wall behind it to a fraction of a pixel, and neither inside nor outside of it on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -50,8 +51,9 @@ class Walls:
     def following(self) -> Ints:
         """The wall after each along its arc, or -1."""
         following = np.arange(1, len(self.arc) + 1)
-        starts = find_starts(self.per_arc)
-        following[starts + self.per_arc - 1] = np.where(self.outlines.closed, starts, -1)
+        arcs = np.flatnonzero(self.per_arc)
+        starts, counts = find_starts(self.per_arc)[arcs], self.per_arc[arcs]
+        following[starts + counts - 1] = np.where(self.outlines.closed[arcs], starts, -1)
         return following
 
     @cached_property
@@ -83,6 +85,11 @@ class Walls:
     def normal(self) -> Floats:
         """Unit vector to the wall's left."""
         return np.stack([-self.along[:, 1], self.along[:, 0]], axis=1)
+
+    @cached_property
+    def misfit(self) -> Floats:
+        """How badly each fits its own line."""
+        return compute_misfit(self.moments)
 
     @cached_property
     def chord(self) -> Floats:
@@ -125,15 +132,42 @@ class Walls:
     def _remove(self, index: Ints) -> Walls:
         keep = np.ones(len(self.arc), dtype=bool)
         keep[index] = False
-        return Walls(
-            self.outlines,
-            self.arc[keep],
-            self.first[keep],
-            self.last[keep],
-            self.moments[keep],
-            self.heading[keep],
-            self.squared[keep],
-        )
+        return self.take(keep)
+
+    def take(self, walls: Flags | Ints) -> Walls:
+        """Some of the walls, arcs whole or not at all."""
+        columns = (getattr(self, name)[walls] for name in WALL_COLUMNS)
+        return Walls(self.outlines, *columns)
+
+    @staticmethod
+    def merge(several: Sequence[Walls]) -> Walls:
+        """The walls of different arcs together, in the order of arcs."""
+        if len(several) == 1:
+            return several[0]
+        columns = {name: np.concatenate([getattr(walls, name) for walls in several]) for name in WALL_COLUMNS}
+        return Walls(several[0].outlines, **columns).take(np.argsort(columns["arc"], kind="stable"))
+
+
+WALL_COLUMNS = tuple(field.name for field in fields(Walls) if field.name != "outlines")
+FEW = 0.7
+"""Walls that are settled are put aside when they are more than the rest of these; moving them costs, too."""
+
+
+def change_until_settled(walls: Walls, change: Callable[[Walls], Walls]) -> Walls:
+    """Change walls again and again, until no arc has fewer; what becomes of an arc must depend on its own walls alone.
+
+    Most arcs are settled after a few rounds: the others are then changed without them.
+    """
+    settled: list[Walls] = []
+    while True:
+        changed = change(walls)
+        moved = (changed.per_arc < walls.per_arc)[changed.arc]
+        if not moved.any():
+            return Walls.merge([*settled, walls])
+        if moved.sum() < FEW * len(moved):
+            settled.append(changed.take(~moved))
+            changed = changed.take(moved)
+        walls = changed
 
 
 def find_lowest(cost: Floats, walls: Walls) -> Flags:
@@ -148,6 +182,16 @@ def find_lowest(cost: Floats, walls: Walls) -> Flags:
 
 def fit_walls(outlines: ArcOutlines, tolerance_m: Floats) -> Walls:
     """Walls between the corners that Douglas-Peucker finds along each outline (one tolerance for each)."""
+    walls = draw_walls(outlines, tolerance_m)
+    counts = walls.last - walls.first
+    edges = np.repeat(outlines.index(walls.arc, walls.first), counts) + number_items(counts)
+    begin, end = outlines.points[edges], outlines.points[outlines.following[edges]]
+    fitted = replace(walls, moments=_compute_moments(begin, end, number_rows(counts)))
+    return replace(fitted, heading=fit_headings(fitted))
+
+
+def draw_walls(outlines: ArcOutlines, tolerance_m: Floats) -> Walls:
+    """The same walls from corner to corner, fitted to nothing."""
     corner = outlines.corners(tolerance_m)
     walls_of_arc = sum_rows(outlines.arc, corner, len(outlines.sizes)).astype(np.int64) - ~outlines.closed
     first = _drop_open_ends(np.flatnonzero(corner), outlines)
@@ -156,20 +200,15 @@ def fit_walls(outlines: ArcOutlines, tolerance_m: Floats) -> Walls:
     last = np.append(place[1:], 0)
     ends = np.cumsum(walls_of_arc) - 1
     last[ends] = outlines.sizes - ~outlines.closed
-    counts = last - place
-    edges = np.repeat(first, counts) + number_items(counts)
-    walls = Walls(
+    return Walls(
         outlines=outlines,
         arc=arc,
         first=place,
         last=last,
-        moments=_compute_moments(
-            outlines.points[edges], outlines.points[outlines.following[edges]], number_rows(counts)
-        ),
+        moments=np.zeros((len(arc), 6)),
         heading=np.zeros(len(arc)),
         squared=np.zeros(len(arc), dtype=bool),
     )
-    return replace(walls, heading=fit_headings(walls))
 
 
 def _drop_open_ends(corners: Ints, outlines: ArcOutlines) -> Ints:
@@ -196,10 +235,10 @@ def _compute_moments(first: Floats, second: Floats, wall: Ints) -> Floats:
     return np.stack([sum_rows(wall, length * value, number) for value in integrands], axis=1)
 
 
-def _compute_scatter(moments: Floats) -> Floats:
+def _compute_scatter(moments: Floats) -> tuple[Floats, Floats, Floats]:
     """Integrals of x², xy, y² about the centre."""
     length, x, y, xx, xy, yy = moments.T
-    return np.stack([xx - x * x / length, xy - x * y / length, yy - y * y / length])
+    return xx - x * x / length, xy - x * y / length, yy - y * y / length
 
 
 def fit_headings(walls: Walls) -> Floats:
@@ -229,18 +268,15 @@ def compute_misfit_along(moments: Floats, along: Floats) -> Floats:
 def join_needless_walls(walls: Walls, tolerance_m: Floats) -> Walls:
     """Join neighbours, the best pairs first, while one line fits both nearly as well as two."""
     limit = tolerance_m**3
-    while True:
-        after = walls.following
-        cost = (
-            compute_misfit(walls.moments + walls.moments[after])
-            - compute_misfit(walls.moments)
-            - compute_misfit(walls.moments[after])
-        )
+
+    def join_best(walls: Walls) -> Walls:
+        after, apart = walls.following, walls.misfit
+        cost = compute_misfit(walls.moments + walls.moments[after]) - apart - apart[after]
         cost[(after < 0) | (cost > limit[walls.arc]) | ~walls.spare] = np.inf
-        joined = find_lowest(cost, walls)
-        if not joined.any():
-            return replace(walls, heading=fit_headings(walls))
-        walls = walls.joined(joined)
+        return walls.joined(find_lowest(cost, walls))
+
+    joined = change_until_settled(walls, join_best)
+    return replace(joined, heading=fit_headings(joined))
 
 
 def fit_middles(walls: Walls, margin_m: Floats) -> Walls:
@@ -251,7 +287,8 @@ def fit_middles(walls: Walls, margin_m: Floats) -> Walls:
     counts = walls.last - walls.first
     wall = number_rows(counts)
     place = walls.first[wall] + number_items(counts)
-    begin, end = walls.outlines.at(walls.arc[wall], place), walls.outlines.at(walls.arc[wall], place + 1)
+    edge = walls.outlines.index(walls.arc[wall], place)
+    begin, end = walls.outlines.points[edge], walls.outlines.points[walls.outlines.following[edge]]
     reach = compute_dot_products((begin + end) / 2 - walls.start[wall], walls.along[wall])
     length = compute_dot_products(walls.stop - walls.start, walls.along)
     margin = np.where(length < 3 * margin_m[walls.arc], -np.inf, margin_m[walls.arc])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
 from geoseg.footprints.polygons import Flags, Floats, Ints
+from geoseg.footprints.separate.sheet import Sheet, Slot
 from geoseg.raster.coding import Values
 
 Labels = NDArray[np.int32]
@@ -47,25 +49,59 @@ class Border(NamedTuple):
         return Border(min(self.rank, other.rank), self.length + other.length, self.doubt + other.doubt)
 
 
-Slot = tuple[slice, slice]
 StaysApart = Callable[[Border, Body, Body], bool]
+
+
+@dataclass(frozen=True)
+class Summits:
+    """The summits of a relief: the number of the one that each pixel is of, from 1 on, how high each is, and in whose window."""
+
+    labels: Labels
+    heights: Floats
+    owner: Ints
+
+    @classmethod
+    def of(cls, relief: Floats, sheet: Sheet) -> Summits:
+        labels = label(local_maxima(relief) & sheet.inside, connectivity=2)  # type: ignore[no-untyped-call]
+        heights, owner = np.zeros(int(labels.max()) + 1), np.zeros(int(labels.max()) + 1, dtype=np.int64)
+        heights[labels], owner[labels] = relief, sheet.owner  # a summit is flat
+        heights[0] = 0
+        return cls(labels, heights, owner)
+
+    def find_parted(self, relief: Floats, sheet: Sheet, connectivity: int, pass_share: float) -> Ints:
+        """The windows in which two bodies may stay apart.
+
+        In the others, ground as high as `pass_share` of the highest summit leads from every summit to every other.
+        """
+        number, owner, heights = len(sheet.slots), self.owner[1:], self.heights[1:]
+        least = np.zeros(number)
+        np.maximum.at(least, owner, heights)
+        least *= pass_share
+        high = sheet.inside & (relief >= least[sheet.owner])
+        islands = label(high, connectivity=1 if connectivity == 4 else 2)  # type: ignore[no-untyped-call]
+        owner_of_island = np.zeros(int(islands.max()) + 1, dtype=np.int64)
+        owner_of_island[islands] = sheet.owner
+        parted = np.bincount(owner_of_island[1:], minlength=number) > 1
+        parted[owner[heights < least[owner]]] = True
+        return np.flatnonzero(parted & (np.bincount(owner, minlength=number) > 1))
 
 
 def find_bodies(
     relief: Floats,
     doubt: Values,
-    inside: Flags,
-    slots: Sequence[Slot],
+    sheet: Sheet,
     connectivity: int,
     stays_apart: StaysApart,
+    pass_share: float,
 ) -> Labels:
-    """The number of the body of each pixel, from 1 on; 0 outside, and in a slot that has no two summits."""
-    summits = label(local_maxima(relief) & inside, connectivity=2)  # type: ignore[no-untyped-call]
-    heights = np.zeros(int(summits.max()) + 1)
-    heights[summits] = relief  # a summit is flat
-    heights[0] = 0
-    basins = grow_basins(relief, summits, inside, slots, connectivity)
-    bodies: Labels = BasinGraph(basins, heights, relief, doubt, connectivity).join(stays_apart)[basins]
+    """The number of the body of each pixel, from 1 on; 0 outside, and in a window that is surely one body."""
+    summits = Summits.of(relief, sheet)
+    parted = summits.find_parted(relief, sheet, connectivity, pass_share)
+    slots = [sheet.slots[number] for number in parted]
+    basins = grow_basins(relief, summits.labels, sheet.inside, slots, connectivity)
+    bodies: Labels = BasinGraph(basins, summits.heights, relief, doubt, connectivity).join(stays_apart)[
+        basins
+    ]
     return bodies
 
 
@@ -73,13 +109,11 @@ def grow_basins(
     relief: Floats, summits: Labels, inside: Flags, slots: Sequence[Slot], connectivity: int
 ) -> Labels:
     """The basin of each pixel, grown slot by slot: where several pixels are as high, a watershed's order is its own."""
-    reach = 1 if connectivity == 4 else 2
     basins = np.zeros(relief.shape, dtype=np.int32)
     for slot in slots:
-        own = summits[slot]
-        if len(np.unique(own[own > 0])) > 1:
-            grown = watershed(-relief[slot], own, mask=inside[slot], connectivity=reach)  # type: ignore[no-untyped-call]
-            basins[slot] = grown
+        basins[slot] = watershed(  # type: ignore[no-untyped-call]
+            -relief[slot], summits[slot], mask=inside[slot], connectivity=1 if connectivity == 4 else 2
+        )
     return basins
 
 

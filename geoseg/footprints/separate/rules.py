@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, grey_closing
 
 from geoseg.footprints.polygons import Flags, Floats
 from geoseg.footprints.separate.basins import Body, Border
+from geoseg.footprints.separate.sheet import Sheet
 from geoseg.footprints.trace.pieces import get_unknown_value
 from geoseg.raster.coding import FINE_STEPS, NODATA, PROBABILITY_STEP, Values
 
-
-@dataclass(frozen=True)
-class OwnPixels:
-    """The pixels of one footprint in a window with a margin of one pixel, and what is known of them.
-
-    `probability` is in steps, `boundary` and `distance` in 250ths.
-    """
-
-    row: int
-    col: int
-    inside: NDArray[np.bool_]
-    probability: NDArray[np.uint16] | None = None
-    boundary: NDArray[np.uint8] | None = None
-    distance: NDArray[np.uint8] | None = None
+BLUR_REACH = 4
+"""How many standard deviations a blur reaches."""
 
 
 class SeparationRule(Protocol):
     """How the bodies of a footprint are known, from its own pixels and nothing else."""
 
+    @property
+    def room(self) -> int:
+        """How far apart windows must lie on a sheet, so that none changes the relief of another, in pixels."""
+        ...
+
+    @property
+    def pass_share(self) -> float:
+        """Two bodies are never two buildings where the pass between them reaches this share of the lower summit."""
+        ...
+
     def have_room(self, height: Floats, width: Floats) -> Flags:
         """Whether two bodies find room in boxes of these sizes, in pixels."""
         ...
 
-    def draw_relief(self, own: OwnPixels) -> tuple[Floats, Values]:
+    def draw_relief(self, sheet: Sheet) -> tuple[Floats, Values]:
         """How deep inside a building each pixel seems to lie, 0 outside, and how much like a border it looks."""
         ...
 
@@ -62,25 +61,35 @@ class NeckRule:
     deep: float = 0.25
     """... and the probability at least this much lower in it."""
 
+    @property
+    def room(self) -> int:
+        return 0
+
+    @property
+    def pass_share(self) -> float:
+        return self.narrow
+
     def have_room(self, height: Floats, width: Floats) -> Flags:
         room = np.minimum(height, width) >= 2 * self.least_reach_pixels
         return np.asarray(room & (np.maximum(height, width) >= 4 * self.least_reach_pixels))
 
-    def draw_relief(self, own: OwnPixels) -> tuple[Floats, Values]:
-        return distance_transform_edt(self.mask_valleys(own)), np.zeros(own.inside.shape, dtype=np.uint8)
+    def draw_relief(self, sheet: Sheet) -> tuple[Floats, Values]:
+        return distance_transform_edt(self.mask_valleys(sheet)), np.zeros(sheet.owner.shape, dtype=np.uint8)
 
     def stays_apart(self, border: Border, one: Body, other: Body) -> bool:
         low = min(one.summit, other.summit)
         return low >= self.least_reach_pixels and border.height < self.narrow * low
 
-    def mask_valleys(self, own: OwnPixels) -> Flags:
+    def mask_valleys(self, sheet: Sheet) -> Flags:
         """Pixels that do not lie in a valley of the probability, whatever its height on either side."""
-        if own.probability is None:
-            return own.inside
-        unknown = own.probability == get_unknown_value(own.probability)
-        known = np.where(unknown, np.uint16(FINE_STEPS), own.probability)
-        depth = grey_closing(known, size=self.valley_pixels) - known
-        return np.asarray(own.inside & (depth < self.deep * FINE_STEPS))
+        if sheet.probability is None:
+            return sheet.inside
+        unknown = sheet.probability == get_unknown_value(sheet.probability)
+        known = np.where(unknown, np.uint16(FINE_STEPS), sheet.probability)
+        depth = np.zeros_like(known)
+        for slot in sheet.slots:  # a closing would see the neighbours
+            depth[slot] = grey_closing(known[slot], size=self.valley_pixels) - known[slot]
+        return np.asarray(sheet.inside & (depth < self.deep * FINE_STEPS))
 
 
 @dataclass(frozen=True)
@@ -102,20 +111,30 @@ class BoundaryRule:
     smoothing_pixels: float = 1.0
     """Standard deviation of the blur that takes the network's grain from the relief; 0.5 and 1.5 are no better."""
 
+    @property
+    def room(self) -> int:
+        return ceil(BLUR_REACH * self.smoothing_pixels)
+
+    @property
+    def pass_share(self) -> float:
+        return self.lowest_pass
+
     def have_room(self, height: Floats, width: Floats) -> Flags:
         return np.asarray(height * width >= 2 * max(self.least_pixels, 1.0))
 
-    def draw_relief(self, own: OwnPixels) -> tuple[Floats, Values]:
+    def draw_relief(self, sheet: Sheet) -> tuple[Floats, Values]:
         boundary, distance = (
-            np.zeros(own.inside.shape, dtype=np.uint8)
+            np.zeros(sheet.owner.shape, dtype=np.uint8)
             if told is None
             else np.where(told == NODATA, np.uint8(0), told)
-            for told in (own.boundary, own.distance)
+            for told in (sheet.boundary, sheet.distance)
         )
         step = np.float32(PROBABILITY_STEP)
         rough = (distance * step) * (1 - boundary * step)
-        relief: Floats = gaussian_filter(rough, self.smoothing_pixels, mode="constant")
-        relief[~own.inside] = 0
+        relief: Floats = gaussian_filter(
+            rough, self.smoothing_pixels, mode="constant", truncate=float(BLUR_REACH)
+        )
+        relief[~sheet.inside] = 0
         return relief, boundary
 
     def stays_apart(self, border: Border, one: Body, other: Body) -> bool:

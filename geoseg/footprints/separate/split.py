@@ -7,20 +7,19 @@ neighbours become one body again unless a rule says that they are two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import shapely
 
-from geoseg.footprints.polygons import Flags, Ints, find_starts, number_items
+from geoseg.footprints.polygons import Flags, Ints
 from geoseg.footprints.separate.basins import find_bodies
-from geoseg.footprints.separate.rules import OwnPixels, SeparationRule
-from geoseg.footprints.separate.sheet import Sheet
+from geoseg.footprints.separate.rules import SeparationRule
+from geoseg.footprints.separate.sheet import OwnRuns, Sheet
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
 from geoseg.footprints.trace.pieces import ComponentRuns, concatenate_columns
 from geoseg.footprints.trace.rings import TracedFootprints, build_footprints
-from geoseg.raster.coding import Values
 
 SHEET_PIXELS = 300_000
 """Footprints are looked at together as long as their boxes hold no more pixels: quicker than one by one, in little memory."""
@@ -31,9 +30,10 @@ def split_footprints(
 ) -> TracedFootprints:
     """The same footprints, those that are several buildings in as many parts, neighbours in one cluster."""
     whole = np.ones(len(footprints), dtype=bool)
+    own = OwnRuns.of(footprints.runs, len(footprints))
     tables = []
     for numbers in _share_out(footprints, rule, joining):
-        parts, owner = _split_together(list(_extract_pixels(footprints, numbers)), rule, joining.connectivity)
+        parts, owner = _split_together(own.draw(numbers, rule.room), rule, joining.connectivity)
         tables.append(_inherit_attributes(parts, footprints, numbers[owner]))
         whole[numbers[owner]] = False
     tables.append(footprints.select(whole))
@@ -50,59 +50,14 @@ def _share_out(footprints: TracedFootprints, rule: SeparationRule, joining: Join
     yield from np.split(numbers, np.flatnonzero(np.diff(sheet)) + 1) if len(numbers) else ()
 
 
-def _extract_pixels(footprints: TracedFootprints, numbers: Ints) -> Iterator[OwnPixels]:
-    runs = footprints.runs
-    order = np.argsort(runs.component, kind="stable")
-    stops = np.cumsum(np.bincount(runs.component, minlength=len(footprints)))
-    first_pixel = find_starts(runs.length)
-    for i in numbers:
-        mine = order[(stops[i - 1] if i else 0) : stops[i]]
-        row, col, length = runs.row[mine], runs.col[mine], runs.length[mine]
-        top, left = int(row.min()) - 1, int(col.min()) - 1
-        shape = row.max() - top + 2, (col + length).max() - left + 1
-        place = np.repeat(row - top, length), np.repeat(col - left, length) + number_items(length)
-        pixels = np.repeat(first_pixel[mine], length) + number_items(length)
-        inside = np.zeros(shape, dtype=bool)
-        inside[place] = True
-        layers = (
-            _draw_layer(values, pixels, place, shape)
-            for values in (runs.probability, runs.boundary, runs.distance)
-        )
-        yield OwnPixels(top, left, inside, *layers)
-
-
-def _draw_layer(
-    values: Values, pixels: Ints, place: tuple[Ints, Ints], shape: tuple[int, int]
-) -> Values | None:
-    """What is known of each pixel in its place, 0 elsewhere; none where nothing is known."""
-    if not len(values):
-        return None
-    layer = np.zeros(shape, dtype=values.dtype)
-    layer[place] = values[pixels]
-    return layer
-
-
-def _split_together(
-    windows: Sequence[OwnPixels], rule: SeparationRule, connectivity: int
-) -> tuple[TracedFootprints, Ints]:
+def _split_together(sheet: Sheet, rule: SeparationRule, connectivity: int) -> tuple[TracedFootprints, Ints]:
     """The parts of those footprints that are several bodies, and which footprint each part is of."""
-    sheet = Sheet.of(windows)
-    reliefs = [rule.draw_relief(own) for own in windows]
-    bodies = find_bodies(
-        sheet.draw([relief for relief, _ in reliefs]),
-        sheet.draw([doubt for _, doubt in reliefs]),
-        sheet.owner >= 0,
-        sheet.slots,
-        connectivity,
-        rule.stays_apart,
-    )
+    bodies = find_bodies(*rule.draw_relief(sheet), sheet, connectivity, rule.stays_apart, rule.pass_share)
     owner_of_body = np.full(int(bodies.max()) + 1, -1)
     owner_of_body[bodies.ravel()] = sheet.owner.ravel()
     owner_of_body[0] = -1
-    bodies[~_find_split(owner_of_body, len(windows))[sheet.owner]] = 0
-    probabilities = [own.probability for own in windows if own.probability is not None]
-    probability = sheet.draw(probabilities) if probabilities else None
-    pieces = trace_outlines(bodies, 0, JoinRules(connectivity), probability)
+    bodies[~_find_split(owner_of_body, len(sheet.slots))[sheet.owner]] = 0
+    pieces = trace_outlines(bodies, 0, JoinRules(connectivity), sheet.probability)
     owner = owner_of_body[pieces.components.value]
     shift = sheet.shifts[owner][np.repeat(pieces.component, pieces.sizes)]
     parts = build_footprints(replace(pieces, corners=pieces.corners + shift))

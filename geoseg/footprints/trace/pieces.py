@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from geoseg.footprints.polygons import Flags, Ints, sum_by_label
+from geoseg.footprints.polygons import Flags, Ints, make_offsets, sum_by_label
 from geoseg.raster.coding import FINE_STEPS, Values
 
 BYTE_STEPS = np.append(np.arange(255) * (FINE_STEPS // 250), np.iinfo(np.uint16).max).astype(np.uint16)
@@ -179,7 +179,7 @@ def label_groups(number: int, one: Ints, other: Ints) -> tuple[int, Ints]:
     """Number the groups that things 0 to `number` fall into when each pair of `one` and `other` is joined."""
     if len(one) == 0:
         return number, np.arange(number)
-    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(number, number))
+    graph = csr_array((np.ones(len(one)), (one, other)), shape=(number, number))
     count, label = connected_components(graph, directed=False)
     return count, label.astype(np.int64)
 
@@ -194,20 +194,25 @@ def order_paths(following: Ints) -> tuple[Ints, Ints]:
     if number == 0:
         return nodes, nodes
     goes_on = following >= 0
-    count, label = label_groups(number, nodes[goes_on], following[goes_on])
+    count, label = connected_components(_make_graph(following), directed=False)
     before = np.full(number, -1)
     before[following[goes_on]] = nodes[goes_on]
-    start = np.unique(label, return_index=True)[1]
+    start = np.empty(count, dtype=np.int64)
+    start[label[::-1]] = nodes[::-1]  # the lowest node of each is written last
     start[label[before < 0]] = nodes[before < 0]
     stop = before[start]
     stop[label[~goes_on]] = nodes[~goes_on]
     # One long path through all of them lets a compiled breadth-first walk find the order.
     path = following.copy()
     path[stop[:-1]] = start[1:]
-    on = path != start[0]
-    on[stop[-1]] = False
-    graph = coo_array(
-        (np.ones(number - 1, dtype=np.int8), (nodes[on], path[on])), shape=(number, number)
-    ).tocsr()
-    order = breadth_first_order(graph, start[0], return_predecessors=False).astype(np.int64)
-    return order, np.bincount(label, minlength=count)
+    path[stop[-1]] = -1
+    order = breadth_first_order(_make_graph(path), start[0], return_predecessors=False)
+    return order.astype(np.int64), np.bincount(label, minlength=count)
+
+
+def _make_graph(following: Ints) -> csr_array:
+    """Which node follows each (-1: none), in the very form that SciPy walks: others it would copy three times."""
+    goes_on = following >= 0
+    row_ends = make_offsets(goes_on).astype(np.int32)
+    links = following[goes_on].astype(np.int32)
+    return csr_array((np.ones(len(links)), links, row_ends), shape=(len(following),) * 2)

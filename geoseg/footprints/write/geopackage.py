@@ -14,6 +14,7 @@ from pyproj import CRS
 from geoseg.errors import InputError
 from geoseg.footprints.write.formats import FIXED_DATE, VectorLayer, check_format, write_layer
 from geoseg.footprints.write.spool import (
+    BATCH_ROWS,
     FOOTPRINT_COLUMNS,
     REGION_COLUMNS,
     SAMPLE_COLUMNS,
@@ -53,8 +54,10 @@ class FootprintWriter:
         description: str = "",
         overwrite: bool = False,
         delivery: Delivery | None = None,
+        batch_rows: int = BATCH_ROWS,
     ) -> None:
         check_footprint_file(path, overwrite)
+        self.batch_rows = batch_rows
         self.path = path
         self._delivery = delivery
         self.classes = tuple(classes)
@@ -67,7 +70,9 @@ class FootprintWriter:
         with ExitStack() as stack:
             self._folder = stack.enter_context(replace_files(self.path, self._delivery))
             (self._folder / "spool").mkdir()
-            self._spool = stack.enter_context(Spool(self._folder / "spool" / BUILDINGS, self.columns))
+            self._spool = stack.enter_context(
+                Spool(self._folder / "spool" / BUILDINGS, self.columns, self.batch_rows)
+            )
             self._cleanup = stack.pop_all()
         return self
 

@@ -25,7 +25,7 @@ from geoseg.footprints.write.geopackage import (
 )
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
-from geoseg.raster.source import is_picture, open_raster
+from geoseg.raster.source import is_picture, open_raster, read_crs
 
 Box = tuple[float, float, float, float]
 Finder = Callable[[Path], Path]
@@ -147,7 +147,7 @@ def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown:
             return MapLayer(
                 name, "raster", source, None, (0, -dataset.height, dataset.width, 0), style, shown
             )
-        crs = CRS.from_wkt(dataset.crs.to_wkt())
+        crs = read_crs(dataset, raster)
         return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style, shown)
 
 

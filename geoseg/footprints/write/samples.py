@@ -11,7 +11,7 @@ import geopandas as gpd
 import pandas as pd
 import pyogrio
 
-from geoseg.footprints.write.formats import fix_date
+from geoseg.footprints.write.formats import set_gdal_options
 from geoseg.footprints.write.geopackage import BUILDINGS, write_qgis_tables
 from geoseg.footprints.write.project import (
     Finder,
@@ -72,7 +72,7 @@ def write_sample_layers(
     path: Path, layers: dict[str, gpd.GeoDataFrame], classes: Sequence[str], delivery: Delivery | None = None
 ) -> None:
     """Write points, squares and marks as layers of one GeoPackage, each with the form in which it is filled in."""
-    with replace_file(path, delivery) as unfinished, fix_date():
+    with replace_file(path, delivery) as unfinished, set_gdal_options():
         for table, frame in layers.items():
             pyogrio.write_dataframe(
                 frame,

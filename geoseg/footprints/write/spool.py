@@ -146,7 +146,7 @@ SAMPLE_COLUMNS = (
 """What the regions have besides where a sample was given."""
 
 
-ROWS = 65_536
+BATCH_ROWS = 65_536
 GEOMETRY = "geometry"
 MULTIPOLYGON = 6
 ONE_PART = b"\x01\x06\x00\x00\x00\x01\x00\x00\x00"
@@ -159,8 +159,9 @@ class Spool:
     So memory stays small, and what is made of the batches does not depend on how the rows arrived.
     """
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+    def __init__(self, path: Path, columns: Sequence[Column], batch_rows: int = BATCH_ROWS) -> None:
         self.path = path
+        self.batch_rows = batch_rows
         self.columns = tuple(columns)
         self.rows = 0
         self.bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
@@ -222,13 +223,13 @@ class Spool:
 
     def _store(self, only_full: bool) -> None:
         waiting = sum(batch.num_rows for batch in self._waiting)
-        ready = waiting - waiting % ROWS if only_full else waiting
+        ready = waiting - waiting % self.batch_rows if only_full else waiting
         if not ready:
             return
         table = pa.Table.from_batches(self._waiting).combine_chunks()
         if self._file is None:
             self._file = pa.ipc.new_stream(str(self.path), self.schema)
-        self._file.write_table(table.slice(0, ready), max_chunksize=ROWS)
+        self._file.write_table(table.slice(0, ready), max_chunksize=self.batch_rows)
         self._waiting = table.slice(ready).to_batches()
 
 

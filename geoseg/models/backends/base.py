@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from geoseg.errors import GeosegError
 from geoseg.models.normalisation import Normalisation
 from geoseg.models.store import Model
 
@@ -38,18 +39,24 @@ class Device(Protocol):
     def download(self, values: Array) -> Callable[[], NDArray[Any]]:
         """Set out to fetch an array; the result waits until it is there."""
 
-    def has_memory_for(self, work: Callable[[], object]) -> bool:
-        """Try some work, and tell whether the device's memory was enough."""
+
+class DeviceMemoryError(GeosegError):
+    """The memory of a device does not hold so many patches at a time."""
 
 
 class Runtime(Protocol):
     """Raw patches (patch, band, row, col) in, probabilities (patch, channel, row, col) in float32 out.
 
-    The channels are the outputs that the card names: those of the classes first, then the separators.
+    The channels are the outputs that the card names: those of the classes first, then the separators. Where the device's memory
+    does not hold all patches at a time it raises DeviceMemoryError, and can be asked for fewer.
     """
 
     @property
     def device(self) -> Device: ...
+
+    @property
+    def streams(self) -> int:
+        """How many threads may call it at a time, each with a batch of its own."""
 
     def __call__(self, raw: Array) -> Array: ...
 
@@ -68,11 +75,15 @@ class RuntimeKind:
 
 @dataclass(frozen=True)
 class RawPatches:
-    """The patches a runtime is fed: their side in pixels, their type and how they are normalised."""
+    """The patches a runtime is fed: their side in pixels, their type and how they are normalised.
+
+    Of `many` each core of a CPU takes one of its own; of few all cores share one.
+    """
 
     side: int
     dtype: str
     normalisation: Normalisation
+    many: bool = False
 
 
 class Backend(Protocol):

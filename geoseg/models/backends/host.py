@@ -1,4 +1,4 @@
-"""What the engines of a CPU share: networks from ONNX files on numpy arrays, one patch at a time."""
+"""What the engines of a CPU share: networks from ONNX files on numpy arrays, one patch at a time in each stream."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from geoseg.models.backends.base import Array, RawPatches
 from geoseg.models.card import Activation, Card
 from geoseg.models.onnx_graph import OnnxGraph
 from geoseg.models.store import Model
+from geoseg.parallel import count_threads
 
 TOLERANCE = 1e-4
 """How far beyond 0 to 1 rounding may carry a probability."""
@@ -34,12 +35,17 @@ class HostDevice:
     def download(self, values: Array) -> Callable[[], NDArray[Any]]:
         return lambda: values
 
-    def has_memory_for(self, work: Callable[[], object]) -> bool:
-        work()
-        return True
-
 
 HOST = HostDevice()
+
+
+STREAMED_PIXELS = 8 * 512**2
+"""So many pixels at most are in streams at a time, since each takes some 100 to 200 bytes of memory in a network's layers."""
+
+
+def count_streams(side: int, many: bool) -> int:
+    """How many patches are worked on at a time: one a thread takes a seventh less of the processor (measured) than all at one."""
+    return max(1, min(count_threads(), STREAMED_PIXELS // side**2)) if many else 1
 
 
 def find_graph_obstacle(model: Model, engine: str, device: str) -> str | None:
@@ -56,7 +62,8 @@ def find_graph_obstacle(model: Model, engine: str, device: str) -> str | None:
 class GraphRuntime(ABC):
     """A network from an ONNX file.
 
-    It runs one patch at a time, so that a patch's result cannot depend on its neighbours in a batch.
+    It runs one patch at a time, so that a patch's result cannot depend on its neighbours in a batch. Several threads may each
+    run one: cores that work on a patch each need not wait for one another.
     """
 
     device = HOST
@@ -65,20 +72,21 @@ class GraphRuntime(ABC):
         self.model = model
         self.patches = patches
         self.graph = model.graph
+        self.streams = count_streams(patches.side, patches.many)
         refuse_input_mismatch(self.graph, model.card, patches.side)
 
     @abstractmethod
     def compute(self, patch: NDArray[Any]) -> NDArray[np.float32]:
-        """The network's own answer to a raw patch (1, band, row, col); it may be overwritten by the next one."""
+        """The network's own answer to a raw patch (1, band, row, col), in an array of its own."""
 
     def __call__(self, raw: Array) -> Array:
-        return np.concatenate([self.predict(patch[None]) for patch in raw])
+        answers = [self.predict(patch[None]) for patch in raw]
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
     def predict(self, patch: NDArray[Any]) -> NDArray[np.float32]:
-        activation = self.activation  # asked for first, since finding it out may overwrite an answer
-        answer = self.compute(np.ascontiguousarray(patch))
+        answer = self.compute(patch)
         refuse_output_mismatch(self.graph, self.model.card, answer.shape, self.patches.side)
-        return activate(answer, activation)
+        return activate(answer, self.activation)
 
     @cached_property
     def activation(self) -> Activation | None:
@@ -106,7 +114,7 @@ def draw_noise(patches: RawPatches) -> NDArray[Any]:
 
 
 def activate(answer: NDArray[np.float32], activation: Activation | None) -> NDArray[np.float32]:
-    """Answers as probabilities, in an array of their own."""
+    """Answers as probabilities; the answers are used up."""
     values: NDArray[np.float32]
     if activation == "softmax":
         powers = np.exp(answer - answer.max(1, keepdims=True))
@@ -114,7 +122,7 @@ def activate(answer: NDArray[np.float32], activation: Activation | None) -> NDAr
     elif activation == "sigmoid":
         values = 0.5 * np.tanh(0.5 * answer) + 0.5  # which never overflows
     else:
-        values = answer.clip(0, 1)
+        values = answer.clip(0, 1, out=answer)
     return values
 
 

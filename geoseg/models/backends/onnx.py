@@ -38,7 +38,7 @@ class OnnxRuntime(GraphRuntime):
 
     def __init__(self, model: Model, patches: RawPatches) -> None:
         super().__init__(model, patches)
-        self.session = open_session(self.graph.path)
+        self.session = open_session(self.graph.path, max(1, count_threads() // self.streams))
         self.normalise = Normaliser(patches.normalisation)
 
     def compute(self, patch: NDArray[Any]) -> NDArray[np.float32]:
@@ -58,9 +58,9 @@ def open_runtime(model: Model, patches: RawPatches, kind: RuntimeKind) -> OnnxRu
     return OnnxRuntime(model, patches)
 
 
-def open_session(path: Path) -> Any:
+def open_session(path: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = count_threads()
+    options.intra_op_num_threads = threads
     options.log_severity_level = SILENT
     options.enable_cpu_mem_arena = False
     try:

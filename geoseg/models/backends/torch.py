@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from geoseg.models.backends.base import Precision, RawPatches, RuntimeKind
+from geoseg.models.backends.base import DeviceMemoryError, Precision, RawPatches, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.network import load_network
 from geoseg.models.normalisation import Normaliser
@@ -83,19 +83,11 @@ class TorchDevice:
 
         return wait
 
-    def has_memory_for(self, work: Callable[[], object]) -> bool:
-        try:
-            work()
-            if self.name.startswith("cuda"):
-                torch.cuda.synchronize(self.name)
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            return False
-        return True
-
 
 class TorchRuntime:
     """A torch module on a device."""
+
+    streams = 1  # a GPU goes on while Python does, and torch shares a CPU out by itself
 
     def __init__(
         self, network: nn.Module, normalise: Normaliser, device: TorchDevice, precision: Precision = "fp32"
@@ -110,5 +102,10 @@ class TorchRuntime:
     def __call__(self, raw: Tensor) -> Tensor:
         # A CPU is faster with one patch at a time, whose features its caches hold.
         portions = torch.split(raw, 1) if self.kind == "cpu" else [raw]
-        with torch.autocast(self.kind, dtype=self.lower, enabled=self.lower is not None):
-            return torch.cat([self.network(self.normalise(portion.float())).float() for portion in portions])
+        try:
+            with torch.autocast(self.kind, dtype=self.lower, enabled=self.lower is not None):
+                return torch.cat([self.network(self.normalise(each.float())).float() for each in portions])
+        except torch.cuda.OutOfMemoryError:
+            raise DeviceMemoryError(
+                f"the GPU's memory does not hold one patch of {raw.shape[-1]} pixels; use a smaller `patch`"
+            ) from None

@@ -12,7 +12,7 @@ function geosegMap(element, data) {
   const text = data.words;
   const hidden = new Set(data.images.filter((image) => !image.shown).map((image) => image.name));
   const opacity = { buildings: 0.3 };
-  let coloring = "one", tells = true, b, polygons, buildings, regions, images = [];
+  let coloring = data.coloring, tells = true, b, polygons, buildings, regions, images = [];
 
   function decode(rings) {
     return rings.map((ring) => {

@@ -81,7 +81,7 @@ class Batch:
 @dataclass(frozen=True)
 class PreparedBatch:
     """What a network is trained with: inputs (patch, band, row, col), and for each pixel (patch, row, col) its label,
-    its weight, and what tells buildings apart (`Separation`).
+    its weight, and what tells buildings apart (`SeparationTargets`).
     """
 
     inputs: Tensor

@@ -76,7 +76,7 @@ def test_basins_join_as_if_all_borders_were_measured_anew(seed: int, side: int, 
 
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 700)), min_size=1, max_size=30))
 def test_windows_on_a_sheet_never_overlap(shapes: list[tuple[int, int]]) -> None:
-    slots, size = place_windows(shapes)
+    slots, size = place_windows(*zip(*shapes, strict=True), room=0)
     sheet = np.zeros(size, dtype=int)
     for slot in slots:
         sheet[slot] += 1

@@ -19,11 +19,12 @@ import shapely
 from affine import Affine
 from heard import Heard
 from layers import GRID, LONLAT, UTM33, footprints, scattered, write
+from pyogrio.errors import DataSourceError
 from pyproj import CRS
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.write import spool
+from geoseg.footprints.write.formats import check_arrived, check_index, check_table
 from geoseg.footprints.write.geopackage import FootprintWriter, add_region_layer
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
 from geoseg.io.layers import read_days
@@ -74,10 +75,7 @@ def test_every_format_gives_back_what_was_written(tmp_path: Path, suffix: str) -
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_batches_and_reruns_give_the_same_bytes(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "ROWS", 64)
+def test_batches_and_reruns_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
     frame = footprints(scattered())
     regions = region_table(frame)
 
@@ -85,7 +83,9 @@ def test_batches_and_reruns_give_the_same_bytes(
         folder = tmp_path / name
         folder.mkdir()
         for _ in range(2):
-            with FootprintWriter(folder / f"out.{suffix}", UTM33, ["building"], overwrite=True) as writer:
+            with FootprintWriter(
+                folder / f"out.{suffix}", UTM33, ["building"], overwrite=True, batch_rows=64
+            ) as writer:
                 for start in range(0, len(frame), batch):
                     writer.append(frame.iloc[start : start + batch])
                 writer.add_regions(regions)
@@ -311,6 +311,47 @@ def test_a_broken_database_is_one_clear_line(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(GeosegError, match=r"out\.gpkg"):
         write(path, footprints(scattered()))
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "DROP TRIGGER rtree_buildings_geom_insert",
+        "DROP TRIGGER trigger_insert_feature_count_buildings",
+        "DROP TABLE rtree_buildings_geom",
+        "DELETE FROM rtree_buildings_geom_rowid WHERE rowid = 1",
+    ],
+)
+def test_an_index_that_did_not_arrive_is_noticed(tmp_path: Path, lost: str) -> None:
+    path = write(tmp_path / "out.gpkg", footprints(scattered()))
+    check_index(path, "buildings")
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute(lost)
+    with pytest.raises(DataSourceError, match="spatial index of buildings did not arrive"):
+        check_index(path, "buildings")
+
+
+@pytest.mark.parametrize(
+    "lost", ["PRAGMA application_id = 0", "DELETE FROM gpkg_spatial_ref_sys WHERE srs_id > 10000"]
+)
+def test_what_gdal_remarks_on_did_not_arrive(tmp_path: Path, lost: str) -> None:
+    frame = footprints(scattered())
+    path = write(tmp_path / "out.gpkg", frame)
+    check_arrived(path, "buildings", len(frame))
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute(lost)
+    with pytest.raises(DataSourceError, match="not all of it arrived"):
+        check_arrived(path, "buildings", len(frame))
+
+
+def test_rows_of_a_shapefile_that_did_not_arrive_are_noticed(tmp_path: Path) -> None:
+    table = write(tmp_path / "out.shp", footprints(scattered())).with_suffix(".dbf")
+    check_table(table)
+    content = table.read_bytes()
+    for damaged in (content[:-100], content[:-90] + bytes(80) + content[-10:]):
+        table.write_bytes(damaged)
+        with pytest.raises(DataSourceError, match=r"not all rows of out\.dbf arrived"):
+            check_table(table)
 
 
 FILL = """

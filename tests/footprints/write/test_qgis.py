@@ -6,9 +6,6 @@ On Debian and Ubuntu: apt-get install --no-install-recommends python3-qgis
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import shapely
 from layers import GRID, LONLAT, UTM33, footprints, scattered, write, write_raster
 from PIL import Image
 from pyproj import CRS
+from qgis_python import ask_qgis, is_qgis_there
 
 from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.write.geopackage import add_region_layer
@@ -25,8 +23,9 @@ from geoseg.footprints.write.project import QgisProject, write_project
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics
+from geoseg.workflows.compare import compare_footprints
+from geoseg.workflows.options import CompareOptions
 
-PYTHON = os.environ.get("GEOSEG_QGIS_PYTHON", "/usr/bin/python3")
 PROBE = Path(__file__).parents[2] / "support" / "qgis_probe.py"
 SIZES = [
     "small: under 50 m²",
@@ -36,24 +35,11 @@ SIZES = [
 ]
 
 
-def ask(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    surroundings = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    surroundings.pop("PYTHONPATH", None)
-    return subprocess.run(
-        [PYTHON, *arguments], check=False, capture_output=True, text=True, env=surroundings, timeout=120
-    )
-
-
-@cache
-def there_is_a_qgis() -> bool:
-    return Path(PYTHON).exists() and ask(["-c", "import qgis.core"]).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not there_is_a_qgis(), reason="no QGIS here (Debian: python3-qgis)")
+pytestmark = pytest.mark.skipif(not is_qgis_there(), reason="no QGIS here (Debian: python3-qgis)")
 
 
 def seen(footprints: Path, *tables: str, project: str = "", picture: str = "") -> dict[str, Any]:
-    run = ask([str(PROBE), str(footprints), project, picture, *tables])
+    run = ask_qgis([str(PROBE), str(footprints), project, picture, *tables])
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return found
@@ -187,3 +173,35 @@ def test_a_folder_may_be_moved(tmp_path: Path) -> None:
         tmp_path / "after" / "out.gpkg", project=str(tmp_path / "after" / "out.qgz"), picture="/dev/null"
     )
     assert all(layer["valid"] for layer in found["project"]["layers"])
+
+
+def test_changes_of_two_layers_open_with_their_styles(tmp_path: Path) -> None:
+    shapes = scattered()
+    gone, new, larger = (
+        shapes[:5],
+        shapely.transform(shapes[5:10], move_aside),
+        shapely.buffer(shapes[10:15], 4),
+    )
+    write(tmp_path / "a.gpkg", footprints(np.concatenate([gone, shapes[10:]])))
+    write(tmp_path / "b.gpkg", footprints(np.concatenate([new, larger, shapes[15:]])))
+    out, project, picture = (tmp_path / name for name in ("changes.gpkg", "changes.qgz", "picture.png"))
+    options = CompareOptions(regions="grid:200m", qgis_project=project, same_iou=0.8)
+    result = compare_footprints(str(tmp_path / "a.gpkg"), str(tmp_path / "b.gpkg"), out, options)
+    found = seen(out, "changes", "changes_by_region", project=str(project), picture=str(picture))
+    for table in ("changes", "changes_by_region"):
+        layer = found[table]
+        assert (table, layer["valid"], layer["indexed"], layer["crs"]) == (table, True, True, "EPSG:32633")
+        assert layer["title"]
+        assert all(alias for name, alias in layer["aliases"].items() if name != "fid")
+    assert found["changes"]["features"] == sum(result.counts.values())
+    assert found["changes"]["renderer"] == "categorizedSymbol"
+    assert len(found["changes"]["legend"]) == len(result.counts)
+    opened = found["project"]
+    assert opened["read"]
+    assert all(layer["valid"] for layer in opened["layers"])
+    assert {layer["name"] for layer in opened["layers"]} >= {"Changes", "A", "B"}
+    assert len(Image.open(picture).convert("RGB").getcolors(10**6)) > 20
+
+
+def move_aside(places: np.ndarray) -> np.ndarray:
+    return places + np.array([3.0, -7.0])

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
 import zipfile
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,11 +14,11 @@ import geopandas as gpd
 import numpy as np
 import pytest
 from layers import GRID, write_raster
+from qgis_python import ask_qgis, is_qgis_there
 from sampled import answer, draw, make_map
 
 from geoseg.footprints.write.samples import NEXT_PLACE, POINT_COLUMNS, SHOWN, make_sample_style
 
-PYTHON = os.environ.get("GEOSEG_QGIS_PYTHON", "/usr/bin/python3")
 PROBE = Path(__file__).parents[2] / "support" / "qgis_sample_probe.py"
 
 
@@ -98,24 +95,11 @@ def test_the_action_goes_to_the_first_place_without_an_answer() -> None:
     compile(code, "action", "exec")
 
 
-def ask(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    surroundings = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    surroundings.pop("PYTHONPATH", None)
-    return subprocess.run(
-        [PYTHON, *arguments], check=False, capture_output=True, text=True, env=surroundings, timeout=120
-    )
-
-
-@cache
-def there_is_a_qgis() -> bool:
-    return Path(PYTHON).exists() and ask(["-c", "import qgis.core"]).returncode == 0
-
-
 @pytest.fixture(scope="module")
 def seen(sample: Path) -> dict[str, Any]:
-    if not there_is_a_qgis():
+    if not is_qgis_there():
         pytest.skip("no QGIS here (Debian: python3-qgis)")
-    run = ask([str(PROBE), str(sample), str(sample.with_suffix(".qgz"))])
+    run = ask_qgis([str(PROBE), str(sample), str(sample.with_suffix(".qgz"))])
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return found

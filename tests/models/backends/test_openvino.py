@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +17,9 @@ from made import photo
 from numpy.typing import NDArray
 from runtimes import answer
 
+from geoseg.models.backends.host import count_streams
 from geoseg.models.normalisation import Normalisation, make_fixed_normalisation
+from geoseg.models.precision import make_graph
 from geoseg.models.store import Model, find_model
 
 pytest.importorskip("openvino")
@@ -72,6 +77,37 @@ def test_a_patch_depends_on_no_other_of_its_batch(model: Model) -> None:
     for engine in ("openvino", "onnx"):
         alone = np.concatenate([answer(model, patch[None], engine) for patch in raw])
         np.testing.assert_array_equal(answer(model, raw, engine), alone)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_threads_that_begin_together_get_the_answers_of_one(model: Model, engine: str) -> None:
+    """In a process of its own: what an engine does at its very first answer is where threads could wait for each other."""
+    code = f"""
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from geoseg.models.backends.base import RawPatches, RuntimeKind
+from geoseg.models.backends.host import count_streams
+from geoseg.models.normalisation import make_fixed_normalisation
+from geoseg.models.runtime import open_runtime
+from geoseg.models.store import find_model
+model = find_model({str(model.weights.parent)!r})
+kind = RuntimeKind("cpu", {engine!r}, "fp32")
+raw = np.random.default_rng(0).integers(0, 255, (12, 1, 3, 64, 64), dtype="uint8")
+runtimes = [open_runtime(model, RawPatches(64, "uint8", make_fixed_normalisation(model.card), many), kind) for many in (True, False)]
+assert [runtime.streams for runtime in runtimes] == [3, 1]
+with ThreadPoolExecutor(3) as pool:
+    together = list(pool.map(runtimes[0], raw))
+np.testing.assert_array_equal(np.concatenate(together), runtimes[1](raw[:, 0]))
+"""
+    make_graph(model)
+    environment = {**os.environ, "OMP_NUM_THREADS": "3"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
+
+
+def test_large_patches_take_no_more_memory_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    assert [count_streams(side, many=True) for side in (256, 512, 1024, 3072)] == [32, 8, 2, 1]
+    assert count_streams(256, many=False) == 1
 
 
 @pytest.fixture

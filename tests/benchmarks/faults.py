@@ -1,0 +1,86 @@
+"""How often commands were disturbed, how many files were damaged, and what did not hold: the tables of the documentation.
+
+python tests/benchmarks/faults.py --seeds 5 --damaged 3000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from damaged import KINDS, Outcome, furnish_sound, run_cases
+from disturbance import FAULTS, Attempt, Bench, can_happen, disturb
+from launcher import Launcher
+from made import write_tiny_model
+from undertakings import UNDERTAKINGS, furnish_given
+
+CASES_AT_ONCE = 250
+
+
+def disturb_all(bench: Bench, seeds: int, named: str) -> Iterator[tuple[str, Attempt]]:
+    """Let every fault happen to every undertaking, as often as there are seeds."""
+    for seed in range(seeds):
+        for undertaking in UNDERTAKINGS:
+            for fault in FAULTS:
+                if named in undertaking.name and not can_happen(bench, undertaking, fault):
+                    yield fault, disturb(bench, undertaking, fault, seed)
+
+
+def damage_all(given: Path, folder: Path, cases: int) -> Iterator[Outcome]:
+    for first in range(0, cases, CASES_AT_ONCE):
+        yield from run_cases(given, folder, first, min(first + CASES_AT_ONCE, cases))
+
+
+def print_faults(bench: Bench, seeds: int, named: str) -> None:
+    happened, failed = Counter[str](), Counter[str]()
+    for fault, attempt in disturb_all(bench, seeds, named):
+        happened[fault] += 1
+        failed[fault] += bool(attempt.complaints)
+        for complaint in attempt.complaints:
+            print(f"{attempt.undertaking.name}, {fault}{attempt.detail}: {complaint}", file=sys.stderr)
+    print("| fault | times | failed |\n|---|---|---|")
+    for fault, times in happened.items():
+        print(f"| {fault} | {times:,} | {failed[fault]:,} |")
+    print(f"| all | {happened.total():,} | {failed.total():,} |")
+
+
+def print_damages(given: Path, folder: Path, cases: int) -> None:
+    tried, used, failed = Counter[str](), Counter[str](), Counter[str]()
+    for outcome in damage_all(given, folder, cases):
+        tried[outcome.file] += 1
+        used[outcome.file] += outcome.exit_code == 0
+        failed[outcome.file] += not outcome.is_well
+        if not outcome.is_well:
+            print(outcome, file=sys.stderr)
+    print("| file | damaged | still usable | refused in one line | failed |\n|---|---|---|---|---|")
+    for name in sorted(tried):
+        refused = tried[name] - used[name] - failed[name]
+        print(f"| {name} | {tried[name]:,} | {used[name]:,} | {refused:,} | {failed[name]:,} |")
+    print(f"| {len(KINDS)} kinds | {tried.total():,} | {used.total():,} | | {failed.total():,} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--damaged", type=int, default=3000)
+    parser.add_argument("--only", default="", help="undertakings whose names hold this")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch).resolve()
+        given = furnish_given(folder / "given", write_tiny_model(folder / "tiny"))
+        furnish_sound(given)
+        if asked.seeds:
+            with Launcher(folder) as launcher:
+                print_faults(Bench(launcher, given, folder), asked.seeds, asked.only)
+        if asked.damaged:
+            print_damages(given, folder / "damaged", asked.damaged)
+
+
+if __name__ == "__main__":
+    main()
