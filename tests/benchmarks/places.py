@@ -1,12 +1,13 @@
 """Real places with the outlines that people drew, and what a model says of them: kept, since models are slow.
 
 IMAGERY is a folder with `accra`, `hot`, `rio` and `elsewhere` as their publishers offer them (examples/models/README.md).
-None of the places here is learnt from by the built-in models.
+None of the places of `list_scenes` is learnt from by the built-in models; those of `list_learnt_scenes` all are.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,15 @@ Polygons = NDArray[np.object_]
 Pixels = NDArray[np.uint8]
 
 NOWHERE, ORIGIN = "EPSG:32631", Affine.translation(500_000, 2_000_000)
-ACCRA_WEST_COLUMNS = 1792
+ACCRA_WEST_COLUMNS, ACCRA_ROWS = 1792, 9728
 UNKNOWN = 255
+LEARNT_MOSAICS = (
+    "banepa_c_0", "banepa_n_0", "banepa_e_0", "banepa_e_1", "nairobi_0", "nairobi_1", "zanzibar_0",
+)  # fmt: skip
+LEARNT_ACCRA = {"accra-mid": Window(1920, 0, 2180, 9728), "accra-east": Window(5200, 6200, 3504, 3500)}
+"""Parts of Accra whose roofs were all drawn."""
+LEARNT_KINDS = ("denseresidential", "mediumresidential", "sparseresidential", "buildings")
+LEARNT_DUBAI = (1, 2, 3, 6)
 HELD_OUT_MOSAICS = ("dhaka_0", "dhaka_1", "dhaka_2", "zanzibar_1")
 
 
@@ -77,7 +85,7 @@ class Answer:
 def list_scenes(imagery: Path, scratch: Path) -> Iterator[Scene]:
     """All scenes; those without a CRS are copied to `scratch`, where they get one."""
     scratch.mkdir(parents=True, exist_ok=True)
-    yield crop_accra(imagery / "accra", scratch)
+    yield crop_accra(imagery / "accra", "accra-west", Window(0, 0, ACCRA_WEST_COLUMNS, ACCRA_ROWS), scratch)
     yield from list_drone_scenes(imagery, HELD_OUT_MOSAICS)
     for image in sorted((imagery / "rio" / "images").glob("*.tif")):
         yield copy_scene("rio", image, imagery / "rio" / "masks" / image.name, 0.5, scratch)
@@ -101,28 +109,61 @@ def list_drone_scenes(imagery: Path, names: Sequence[str]) -> Iterator[Scene]:
         yield Scene(place, "drone", imagery / "hot" / f"{name}.tif", Truth(outlines, True, outlines[:0]))
 
 
-def crop_accra(folder: Path, scratch: Path) -> Scene:
-    """The western end of Accra, which is kept out of training."""
-    out = scratch / "accra-west.tif"
+def list_learnt_scenes(imagery: Path, scratch: Path) -> Iterator[Scene]:
+    """Scenes that the built-in model learnt from: to choose rules by, so that the other places can judge them."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    yield from list_drone_scenes(imagery, LEARNT_MOSAICS)
+    for place, part in LEARNT_ACCRA.items():
+        yield crop_accra(imagery / "accra", place, part, scratch)
+    for number in LEARNT_DUBAI:
+        for image in sorted((imagery / "dubai" / "images").glob(f"tile{number}_*.jpg")):
+            drawn = read_window(imagery / "dubai" / "masks" / f"{image.stem}.png")[0]
+            yield write_labelled(f"dubai-{number}", image, drawn == 1, drawn == 0, 0.6, scratch)
+    with (imagery / "ucmerced" / "index.csv").open(newline="", encoding="utf-8") as index:
+        rows = [
+            row
+            for row in csv.DictReader(index)
+            if row["pseudo_checked"] == "1" and row["class"] in LEARNT_KINDS
+        ]
+    for row in rows:
+        drawn = read_window(imagery / "ucmerced" / "pseudo_checked" / f"{row['name']}.png")[0]
+        image = imagery / "ucmerced" / "images" / f"{row['name']}.jpg"
+        yield write_labelled(f"us-{row['class']}", image, drawn == 1, drawn == UNKNOWN, 0.3, scratch)
+
+
+def crop_accra(folder: Path, place: str, part: Window, scratch: Path) -> Scene:
+    """A part of Accra; the western end is kept out of training."""
+    out = scratch / f"{place}.tif"
     with (
         rasterio.open(folder / "accra_0.2m.tif") as whole,
         rasterio.open(folder / "accra_0.2m_buildings.tif") as drawn,
     ):
-        part = Window(0, 0, ACCRA_WEST_COLUMNS, whole.height)
-        labels, transform = drawn.read(1, window=part), whole.transform
+        labels, transform = drawn.read(1, window=part), whole.window_transform(part)
         if not out.exists():
             write_scene(out, whole.read(window=part), transform, whole.crs)
     truth = Truth(draw_outlines(labels == 1, transform), False, draw_outlines(labels == UNKNOWN, transform))
-    return Scene("accra-west", "drone", out, truth)
+    return Scene(place, "drone", out, truth)
 
 
 def copy_scene(place: str, image: Path, mask: Path, gsd_m: float, scratch: Path) -> Scene:
     """An image and its mask on a grid of square pixels that lies nowhere in particular."""
+    drawn = read_window(mask)[0] > 0
+    return write_labelled(place, image, drawn, np.zeros_like(drawn), gsd_m, scratch)
+
+
+def write_labelled(
+    place: str,
+    image: Path,
+    buildings: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    gsd_m: float,
+    scratch: Path,
+) -> Scene:
     out, transform = scratch / f"{place}-{image.stem}.tif", ORIGIN @ Affine.scale(gsd_m, -gsd_m)
     if not out.exists():
         write_scene(out, stretch_to_bytes(read_window(image)[:3]), transform, NOWHERE)
-    buildings = draw_outlines(read_window(mask)[0] > 0, transform)
-    return Scene(place, "far", out, Truth(buildings, False, buildings[:0]))
+    truth = Truth(draw_outlines(buildings, transform), False, draw_outlines(unknown, transform))
+    return Scene(place, "far", out, truth)
 
 
 def write_scene(out: Path, pixels: Pixels, transform: Affine, crs: str | CRS) -> None:
@@ -146,9 +187,10 @@ def draw_outlines(inside: NDArray[np.bool_], transform: Affine) -> Polygons:
     )
 
 
-def list_answers(imagery: Path, model: str, kept: Path) -> Iterator[Answer]:
+def list_answers(imagery: Path, model: str, kept: Path, *, learnt: bool = False) -> Iterator[Answer]:
     """What a model says of every scene; what it said before is read from the folder `kept`."""
-    for scene in list_scenes(imagery, kept / "scenes"):
+    scenes = list_learnt_scenes if learnt else list_scenes
+    for scene in scenes(imagery, kept / "scenes"):
         yield read_answer_of(scene, model, kept)
 
 

@@ -97,6 +97,21 @@ def test_a_boundary_without_depth_on_both_sides_does_not_part() -> None:
     assert wkt(split_footprints(whole, BoundaryRule(lowest_pass=0.01), KEEPING)) == wkt(whole)
 
 
+@pytest.mark.parametrize(("share", "parts"), [(0.0, 2), (0.1, 2), (0.4, 1), (0.8, 1)])
+def test_the_pass_between_two_buildings_is_much_lower_than_their_summits(share: float, parts: int) -> None:
+    """Between two roofs of one building the network sees a valley as well, but a shallow one."""
+    mask = np.zeros((40, 70), dtype=np.uint8)
+    mask[10:30, 5:65] = 1
+    distance = mask * np.uint8(140)
+    distance[:, 32:38] = distance[:, 32:38] * share
+    boundary = np.zeros_like(mask)
+    boundary[10:30, 32:38] = 100
+    # The boundary lowers the relief as well: here only the distance is to tell how deep the valley is.
+    relief = (distance / (1 - boundary / 250)).astype(np.uint8)
+    whole = traced(mask, np.stack([boundary, relief]))
+    assert len(split_footprints(whole, BoundaryRule(), KEEPING)) == parts
+
+
 def test_a_part_too_small_to_stay_is_part_of_its_neighbour() -> None:
     numbers = terrace()
     numbers[8:17, 8:17] = 9
