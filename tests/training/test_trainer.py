@@ -136,12 +136,13 @@ def flags(settings: TrainOptions, folder: Path) -> list[str]:
     return ["--config", str(folder / "settings.toml"), "--quiet"]
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     settings = quick(steps=14)
+    train_model(tmp_path / "data", tmp_path / "whole", settings)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [*COMMAND, str(tmp_path / "data"), *flags(settings, tmp_path), "--out"]
-    subprocess.run([*arguments, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
     process = subprocess.Popen([*arguments, str(tmp_path / "killed")], env=environment)
     log = tmp_path / "killed" / "metrics.csv"
     while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 8):
