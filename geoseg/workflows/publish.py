@@ -14,6 +14,7 @@ import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyogrio.raw import write_arrow
@@ -97,7 +98,11 @@ def publish_footprints(sources: Sequence[str], out: Path, options: PublishOption
     partition = make_partition(options.partition)
     schema = PublishedSchema(list_columns(files), options.names == "overture")
     with Delivery(outputs, command) as delivery:
-        with make_folder(outputs[0].parent), replace_files(outputs[0], delivery) as folder:
+        with (
+            make_folder(outputs[0].parent),
+            replace_files(outputs[0], delivery) as folder,
+            explain_write_errors(out),
+        ):
             (folder / "runs").mkdir()
             sorter = ExternalSorter(folder / "runs")
             boxes: dict[int, FloatArray] = {}
@@ -364,3 +369,4 @@ def write_tiles(files: Sequence[Path], out: Path, delivery: Delivery) -> None:
             str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
             crs="EPSG:4326", dataset_options={"NAME": TITLE, **TILE_ZOOMS},
         )  # fmt: skip
+        pyogrio.read_info(unfinished, layer=BUILDINGS)  # an error where the table of tiles was lost
