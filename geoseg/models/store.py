@@ -65,8 +65,11 @@ class Model:
 
     @cached_property
     def weights_sha256(self) -> str:
-        with self.weights.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with self.weights.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{self.weights}: cannot be read ({error.strerror}); get it again") from error
 
     @cached_property
     def fingerprint(self) -> str:

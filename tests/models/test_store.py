@@ -291,3 +291,8 @@ def test_without_torch_a_model_to_convert_is_named_with_the_command_that_brings_
     )
     assert str(caught.value).endswith('which is not installed: pip install "geoseg[torch]"')
     assert not cache.exists() or not any(cache.rglob("*.onnx"))
+
+
+def test_weights_that_cannot_be_read_are_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read \(.+\); get it again"):
+        _ = Model("folder", card(), tmp_path).weights_sha256
