@@ -61,11 +61,8 @@ def predict_strips(
 
     A token that is cancelled ends it with WorkCancelled; the strips that are finished stay.
     """
-    try:
-        report_unanswered(job, predict_missing(job, journal, job.plan.strips, on_strip, token))
-    except UnansweredError:
-        journal.remove()
-        raise
+    counts = predict_missing(job, journal, job.plan.strips, on_strip, token)
+    report_unanswered(job, counts, forget=journal.remove)
 
 
 def predict_missing(
@@ -100,17 +97,14 @@ def measure_strips(job: Job, runs: Sequence[Sequence[Strip]]) -> float:
     return sum(strip.height for run in runs for strip in run) * job.scene.grid.width / 1e6
 
 
-class UnansweredError(GeosegError):
-    """A model that gives no number for any pixel."""
-
-
-def report_unanswered(job: Job, counts: AnswerCounts) -> None:
-    """Tell of pixels for which the model gave no number; where that is all of them, it cannot be used."""
+def report_unanswered(job: Job, counts: AnswerCounts, forget: Callable[[], None]) -> None:
+    """Tell of pixels for which the model gave no number; where that is all of them, what was made is forgotten."""
     if not counts.unanswered:
         return
     name, kind, share = job.model.card.name, job.kinds[0], counts.unanswered / counts.known
     if share == 1:
-        raise UnansweredError(
+        forget()
+        raise GeosegError(
             f"{name}: answers with no number (NaN) for every pixel, in {kind}; try `precision` fp32 or another `engine`, or "
             "get the model again"
         )

@@ -28,6 +28,7 @@ from geoseg.inference.manifest import plan_like_parts
 from geoseg.inference.pipeline import (
     RasterOutputs,
     predict_strips,
+    report_unanswered,
     write_mosaics,
 )
 from geoseg.inference.resume import Journal
@@ -48,7 +49,6 @@ from geoseg.workflows.strips import (
     find_separator_bands,
     load_workers_model,
     make_strip_listener,
-    report_answers,
 )
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def write_outputs(
             predict_strips(job, journal, on_strip, work.token)
         else:
             counts = dispatch_strips(workers, work, job.plan.strips, on_strip)
-            report_answers(job, counts, forget=journal.remove)
+            report_unanswered(job, counts, forget=journal.remove)
         refuse_changed_scene(job, journal)
         log.info("Writing " + ", ".join(map(str, delivery.outputs)))
         if vectorizer:

@@ -12,7 +12,7 @@ from geoseg.cluster.shards import Shard
 from geoseg.cluster.workers import open_workers
 from geoseg.inference.estimate import refuse_too_large_job
 from geoseg.inference.manifest import note_job, plan_like_parts
-from geoseg.inference.pipeline import predict_missing
+from geoseg.inference.pipeline import predict_missing, report_unanswered
 from geoseg.raster.plan import Strip
 from geoseg.workflows.infer import (
     check_infer_outputs,
@@ -23,7 +23,7 @@ from geoseg.workflows.infer import (
 )
 from geoseg.workflows.options import InferOptions
 from geoseg.workflows.results import ShareResult, note_share
-from geoseg.workflows.strips import SceneWork, dispatch_strips, make_part_listener, report_answers
+from geoseg.workflows.strips import SceneWork, dispatch_strips, make_part_listener
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
@@ -52,7 +52,7 @@ def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) 
         counts = dispatch_strips(workers, work, strips, alone=False)
     else:
         counts = predict_missing(work.job, work.journal, strips, make_part_listener(work.parts, work.job))
-    report_answers(work.job, counts, forget=partial(work.journal.drop, strips))
+    report_unanswered(work.job, counts, forget=partial(work.journal.drop, strips))
 
 
 def check_share_outputs(scene: Sequence[str], out: Path | None, options: InferOptions) -> tuple[Path, ...]:

@@ -23,11 +23,9 @@ from geoseg.inference.pipeline import (
     AnswerCounts,
     OrderedListener,
     StripListener,
-    UnansweredError,
     measure_strips,
     predict_missing,
     report_earlier_strips,
-    report_unanswered,
 )
 from geoseg.inference.resume import Journal, StripFiles, split_into_runs
 from geoseg.inference.threads import CancelToken
@@ -150,15 +148,6 @@ def dispatch_strips(
     listener.notify()
     workers.report_losses()
     return counts
-
-
-def report_answers(job: Job, counts: AnswerCounts, forget: Callable[[], None]) -> None:
-    """Tell of pixels for which the model gave no number; where that is all of them, what was made is forgotten."""
-    try:
-        report_unanswered(job, counts)
-    except UnansweredError:
-        forget()
-        raise
 
 
 def make_tasks(work: SceneWork, runs: Sequence[Sequence[Strip]], number: int) -> Iterator[StripTask]:
