@@ -248,9 +248,10 @@ def wrap_command(run: Callable[P, None]) -> Callable[..., None]:
                 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
             ) from None
 
+    command: Callable[..., None] = wrapped
     for flags, meaning in MESSAGE_FLAGS:
-        wrapped = click.option(*flags, is_flag=True, cls=GroupedOption, group=MESSAGES, help=meaning)(wrapped)
-    return wrapped
+        command = add_option(MESSAGES, *flags, is_flag=True, help=meaning)(command)
+    return command
 
 
 def report_error(error: Exception) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.cli.options import FOOTPRINT_FILE, add_out_option, take_options
 from geoseg.options import RESOURCES
 from geoseg.workflows.options import InferOptions
@@ -17,13 +17,7 @@ from geoseg.workflows.options import InferOptions
 @add_out_option(
     f"{FOOTPRINT_FILE}; or for each scene into a folder.", "FILE|FOLDER/", required=False, kind=str
 )
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    cls=GroupedOption,
-    group=RESOURCES,
-    help="Tell the plan, memory, disk and time, and stop.",
-)
+@add_option(RESOURCES, "--dry-run", is_flag=True, help="Tell the plan, memory, disk and time, and stop.")
 @wrap_command
 @take_options(InferOptions)
 def command(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.console import GroupedOption
+from geoseg.cli.console import add_option
 from geoseg.io.trust import trust_files
 from geoseg.options import INPUTS, OUTPUTS, Option, Options, format_flag, list_options, read_options
 
@@ -30,18 +30,16 @@ def take_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
             with trust_files() if trust else nullcontext():
                 run(**values, options=read_options(kind, config, given))
 
-        command: Callable[..., None] = click.option(
+        command: Callable[..., None] = add_option(
+            INPUTS,
             "--trust",
             is_flag=True,
-            cls=GroupedOption,
-            group=INPUTS,
             help="Let files make GDAL read others anywhere and ask servers, as virtual rasters do.",
         )(collect)
-        command = click.option(
+        command = add_option(
+            INPUTS,
             "--config",
             type=PATH,
-            cls=GroupedOption,
-            group=INPUTS,
             metavar="FILE.toml",
             help="Read options from this file; flags go before it.",
         )(command)
@@ -65,7 +63,7 @@ def make_flag(option: Option) -> Callable[[Callable[..., None]], Callable[..., N
         attributes["is_flag"] = True
     else:
         attributes |= {"type": choose_click_type(option), "multiple": option.takes_many}
-    return click.option(*flags, option.name, cls=GroupedOption, group=option.group, **attributes)
+    return add_option(option.group, *flags, option.name, **attributes)
 
 
 def make_shorthands(option: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -74,8 +72,9 @@ def make_shorthands(option: Option) -> Callable[[Callable[..., None]], Callable[
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
         for flag, _, value in (each.partition("=") for each in option.flags if "=" in each):
             meaning = f"Short for {format_flag(option.name)} {value}."
-            place: dict[str, Any] = {"cls": GroupedOption, "group": option.group}
-            run = click.option(flag, option.name, flag_value=value, default=None, help=meaning, **place)(run)
+            run = add_option(option.group, flag, option.name, flag_value=value, default=None, help=meaning)(
+                run
+            )
         return run
 
     return decorate
@@ -100,5 +99,4 @@ def add_out_option(
     meaning: str, metavar: str = "FILE", *, required: bool = True, kind: Any = PATH
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option of where a command writes what it makes."""
-    place: dict[str, Any] = {"cls": GroupedOption, "group": OUTPUTS}
-    return click.option("--out", "-o", type=kind, required=required, metavar=metavar, help=meaning, **place)
+    return add_option(OUTPUTS, "--out", "-o", type=kind, required=required, metavar=metavar, help=meaning)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.cli.options import add_out_option, take_options
 from geoseg.options import OUTPUTS
 from geoseg.reports.options import PlotOptions
@@ -15,9 +15,7 @@ from geoseg.reports.options import PlotOptions
 @click.command("plot", cls=GroupedCommand)
 @click.argument("layers", nargs=-1, required=True)
 @add_out_option("The picture to write: .png, .jpg, .webp, .pdf or .svg.")
-@click.option(
-    "--overwrite", is_flag=True, cls=GroupedOption, group=OUTPUTS, help="Replace a picture that exists."
-)
+@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace a picture that exists.")
 @wrap_command
 @take_options(PlotOptions)
 def command(

@@ -6,23 +6,20 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.options import OUTPUTS
 
 
 @click.command("runs", cls=GroupedCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
+@add_option(
+    OUTPUTS,
     "--curves",
     type=click.Path(path_type=Path),
-    cls=GroupedOption,
-    group=OUTPUTS,
     metavar="FILE.png",
     help="Draw loss and validation IoU of all runs over each other.",
 )
-@click.option(
-    "--overwrite", is_flag=True, cls=GroupedOption, group=OUTPUTS, help="Replace a picture that is there."
-)
+@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace a picture that is there.")
 @wrap_command
 def command(*, folder: Path, curves: Path | None, overwrite: bool, as_json: bool) -> None:
     """List all training runs below FOLDER, the best first: IoU, Dice, time, places, and the settings that differ.

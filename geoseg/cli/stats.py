@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, GroupedOption, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.cli.options import add_out_option, take_options
 from geoseg.options import REGIONS
 from geoseg.workflows.options import StatsOptions
@@ -14,11 +14,10 @@ from geoseg.workflows.options import StatsOptions
 
 @click.command("stats", cls=GroupedCommand)
 @click.argument("footprints", type=click.Path(path_type=Path))
-@click.option(
+@add_option(
+    REGIONS,
     "--regions",
     required=True,
-    cls=GroupedOption,
-    group=REGIONS,
     metavar="FILE[:LAYER]|grid:1km",
     help="Polygons to count in, or squares of a grid.",
 )
