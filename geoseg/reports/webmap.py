@@ -156,12 +156,13 @@ def make_map_data(
     """All that the map draws; `classes` that a model knows are shown in their own colours."""
     shapes, steps = move_to_map(buildings)
     bounds = images[0].corners if images else find_corners(LONLAT, find_bounds(shapes, regions))
+    described = describe_buildings(buildings, [entry.name for entry in classes])
     return {
         "plane": buildings.crs is None,
         "scale": steps,
         "bounds": bounds,
         "images": [image.to_json() for image in images],
-        "buildings": (described := describe_buildings(buildings, [entry.name for entry in classes])),
+        "buildings": described,
         "coloring": "class" if len(described["classes"]) > 1 else "one",
         "regions": describe_regions(regions),
         "ramp": make_ramp(),

@@ -12,11 +12,10 @@ from geoseg.errors import GeosegError
 from geoseg.inference.estimate import Estimate, PatchTimer, estimate_job
 from geoseg.inference.loaded import load_model
 from geoseg.inference.manifest import plan_like_parts
-from geoseg.inference.resume import Journal
 from geoseg.models.store import find_model
 from geoseg.progress import speak_of_problems_only, track
 from geoseg.raster.lists import list_single_scenes, name_scenes
-from geoseg.workflows.infer import check_infer_outputs, describe_infer
+from geoseg.workflows.infer import check_infer_outputs, describe_infer, find_journal
 from geoseg.workflows.manifest import Manifest
 from geoseg.workflows.scenes import (
     OutputFolders,
@@ -145,9 +144,7 @@ def estimate_scene(batch: SceneBatch, scene: str, name: str, timer: PatchTimer) 
         if first.parent.is_dir():
             check_scene_outputs(batch, scene, outputs, record is not None)
         job = plan_like_parts([scene], first, batch.scene_options, batch.loaded)
-        journal = Journal.beside(
-            first, job.key, classes_alone=True
-        )  # which are the last of a strip to be written
+        journal = find_journal(job, first, outputs.get("out"), batch.scene_options)
         return SceneEstimate(scene, estimate_job(job, journal, timer))
     except GeosegError as error:
         return SceneEstimate(scene, problem=shorten_failure(scene, str(error)))
