@@ -12,9 +12,10 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 from made import RasterWriter, card
+from stopping import stop_after
 
 from geoseg.cli.main import geoseg
-from geoseg.inference import loaded, resume
+from geoseg.inference import loaded
 from geoseg.inference.estimate import estimate_disk, estimate_memory
 from geoseg.inference.job import plan_job
 from geoseg.models.store import save_model
@@ -79,18 +80,8 @@ def test_strips_workers_and_a_stopped_run_change_no_byte(
     with monkeypatch.context() as patch:
         patch.setattr(loaded, "find_devices", lambda request: ["cpu", "cpu"])
         assert paths.infer(tmp_path / "two") == expected
-    write, written = resume.write_strip, []
-
-    def stop_after_some(path: Path, *given: object) -> None:
-        if len(written) == 5:
-            raise KeyboardInterrupt
-        written.append(path)
-        write(path, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(resume, "write_strip", stop_after_some)
-        with pytest.raises(KeyboardInterrupt):
-            paths.infer(tmp_path / "stopped")
+    with stop_after(5):
+        paths.infer(tmp_path / "stopped")
     assert list((tmp_path / "stopped").glob("*.parts/*"))
     assert paths.infer(tmp_path / "stopped") == expected
 

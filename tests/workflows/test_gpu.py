@@ -10,9 +10,9 @@ import pytest
 import rasterio
 from made import RasterWriter, photo
 from runtimes import ask
+from stopping import stop_after
 
 from geoseg.errors import InputError
-from geoseg.inference import resume
 from geoseg.inference.predictor import find_largest_batch
 from geoseg.models.backends.base import DeviceMemoryError, RawPatches, RuntimeKind
 from geoseg.models.normalisation import make_fixed_normalisation
@@ -76,18 +76,8 @@ def test_strips_and_a_stopped_run_change_no_byte(
     assert infer(scene, tmp_path / "again", options) == expected
     monkeypatch.setattr("geoseg.raster.plan.STRIP_PIXELS", 20_000)
     assert infer(scene, tmp_path / "low", options) == expected
-    write, written = resume.write_strip, []
-
-    def stop_after_some(path: Path, *given: object) -> None:
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        written.append(path)
-        write(path, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(resume, "write_strip", stop_after_some)
-        with pytest.raises(KeyboardInterrupt):
-            infer(scene, tmp_path / "stopped", options)
+    with stop_after(3):
+        infer(scene, tmp_path / "stopped", options)
     assert list((tmp_path / "stopped").glob("*.parts/*"))
     assert infer(scene, tmp_path / "stopped", options) == expected
 
