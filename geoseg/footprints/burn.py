@@ -27,7 +27,7 @@ from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import MosaicLayer, StripFiles, make_strips_vrt, split_into_strips, write_strip
 from geoseg.raster.plan import Strip
-from geoseg.raster.source import open_quietly
+from geoseg.raster.source import ignore_missing_place, open_quietly
 
 STEPS_PER_PIXEL = 1024
 
@@ -96,7 +96,8 @@ class FootprintBurner:
                 polygons, values = read_between(file.path, *rows)
                 placed = shift_rows(round_corners(apply(finer, polygons)), strip.row)
                 if len(placed):
-                    rasterize(zip(placed, values.tolist(), strict=True), out=drawn)
+                    with ignore_missing_place():
+                        rasterize(zip(placed, values.tolist(), strict=True), out=drawn)
         return drawn
 
 

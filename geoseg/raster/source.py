@@ -173,11 +173,18 @@ def list_web_options(source: str) -> dict[str, str]:
     return {name: value for name, value in asked.items() if name not in os.environ}
 
 
-def open_quietly(source: str | Path, **options: Any) -> Any:
-    """Open a raster, or make one, without a warning that it has no georeference: it may well be a photograph."""
+@contextmanager
+def ignore_missing_place() -> Iterator[None]:
+    """Let rasterio say nothing of pixels that lie nowhere: photographs, and what it draws in memory."""
     # Filters of warnings belong to the whole process, and strips are read in several threads.
     with OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def open_quietly(source: str | Path, **options: Any) -> Any:
+    """Open a raster, or make one, without a warning that it has no georeference: it may well be a photograph."""
+    with ignore_missing_place():
         if options.get("mode", "r") == "w":
             return rasterio.open(source, **options)
         return open_dataset(str(source), **options)

@@ -26,6 +26,7 @@ from geoseg.footprints.measure import (
 from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
 from geoseg.raster.coding import FINE_STEP, PROBABILITY_STEP, find_unknown
 from geoseg.raster.grid import Grid, Window
+from geoseg.raster.source import ignore_missing_place
 from geoseg.regions.polygons import Regions, dissolve_parts
 
 Indices = NDArray[np.intp]
@@ -227,13 +228,14 @@ def rasterize_shapes(shapes: Polygons, grid: Grid, numbers: Indices) -> NDArray[
     held = ~shapely.is_empty(here)
     if not held.any():
         return np.full(grid.shape, NOWHERE, dtype=np.int32)
-    burned: NDArray[np.int32] = rasterize(
-        zip(here[held], numbers[held].tolist(), strict=True),
-        out_shape=grid.shape,
-        transform=grid.transform,
-        fill=NOWHERE,
-        dtype="int32",
-    )
+    with ignore_missing_place():
+        burned: NDArray[np.int32] = rasterize(
+            zip(here[held], numbers[held].tolist(), strict=True),
+            out_shape=grid.shape,
+            transform=grid.transform,
+            fill=NOWHERE,
+            dtype="int32",
+        )
     return burned
 
 
