@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
+from geoseg.io.atomic import read_state
 from geoseg.records import ARRAY_ERRORS
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ARRAY_SUFFIX = ".npy"
 LOOK = 1024
 OPEN_FILES = 32
+
+Stamp = tuple[int, ...]
 
 
 class ImageReader(Protocol):
@@ -132,19 +135,31 @@ class RasterImage:
         return self.scene.grid if self.placed else None
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        pixels = get_scene_reader(os.getpid(), self.scene).read(window)
+        pixels = self.open().read(window)
         return pixels.values, pixels.valid
 
     def look(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        pixels = get_scene_reader(os.getpid(), self.scene).sample()
+        pixels = self.open().sample()
         return pixels.values, pixels.valid
+
+    def open(self) -> SceneReader:
+        return get_scene_reader(os.getpid(), stamp_file(Path(self.scene.source)), self.scene)
+
+
+def stamp_file(path: Path) -> Stamp:
+    """What changes when a file is written anew."""
+    try:
+        return tuple(read_state(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=OPEN_FILES)
-def get_scene_reader(process: int, scene: Scene) -> SceneReader:
+def get_scene_reader(process: int, stamp: Stamp, scene: Scene) -> SceneReader:
     """A reader that stays open, since opening anew for each patch would take longer than reading it.
 
-    One for each process: a file that was opened before a fork must not be read after it.
+    One for each process: a file that was opened before a fork must not be read after it. And one for each stamp of the
+    file: what was written anew is read anew.
     """
     from geoseg.raster.scene import SceneReader
 
@@ -201,15 +216,20 @@ class ArrayImage:
         return np.where(known, seen, 0).astype(seen.dtype), known
 
 
-@lru_cache(maxsize=OPEN_FILES)
 def open_array(path: Path) -> NDArray[Any]:
-    """An array on disk, read as it is needed."""
+    """An array on disk, read as it is needed; one that was written anew is opened anew."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_array(path, stamp_file(path))
     except ARRAY_ERRORS as error:
         raise InputError(f"{path}: cannot be read as a NumPy array ({error})") from error
     if array.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {array.dtype}, not numbers")
+    return array
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def map_array(path: Path, stamp: Stamp) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 

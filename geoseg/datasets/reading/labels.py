@@ -16,10 +16,12 @@ from geoseg.datasets.reading.images import (
     ARRAY_SUFFIX,
     ImageReader,
     RasterImage,
+    Stamp,
     has_georeference,
     open_array,
     open_quietly,
     open_without_closing,
+    stamp_file,
 )
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
@@ -301,15 +303,15 @@ class RasterLabels(MaskLabels):
         kernel = Resampling.mode if down > 1 else Resampling.nearest
         shape = (window.height, window.width)
         return np.asarray(
-            get_label_file(os.getpid(), self.path).read(
+            get_label_file(os.getpid(), stamp_file(self.path), self.path).read(
                 1, window=Place(left, top, width, height), out_shape=shape, resampling=kernel
             )
         )
 
 
 @lru_cache(maxsize=32)
-def get_label_file(process: int, path: Path) -> Any:
-    """A label file that stays open, one for each process."""
+def get_label_file(process: int, stamp: Stamp, path: Path) -> Any:
+    """A label file that stays open, one for each process and each stamp of the file."""
     return open_without_closing(str(path))
 
 
