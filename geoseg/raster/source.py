@@ -31,6 +31,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.io.addresses import BUSY_CODES, PATIENCE_S, WAITS_S, is_remote
+from geoseg.io.arrays import map_array
 from geoseg.io.atomic import replace_file
 from geoseg.io.trust import (
     RASTER_DRIVERS,
@@ -42,7 +43,6 @@ from geoseg.io.trust import (
 )
 from geoseg.raster.exif import CameraTags, read_exif
 from geoseg.raster.grid import PICTURE_TRANSFORM, Grid, PixelSize, Window, make_picture_grid, parse_crs
-from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -112,10 +112,7 @@ def make_array_vrt(path: Path) -> str:
 
 def load_array(path: Path) -> Any:
     """A .npy file as (band, row, col), left on disk until it is read."""
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ARRAY_ERRORS as error:
-        raise InputError(f"{path}: not an array that can be read ({error})") from error
+    values = map_array(path)
     if values.ndim not in (2, 3):
         raise InputError(f"{path}: has {values.ndim} axes; it must be (row, col) or (band, row, col)")
     return values if values.ndim == 3 else values[None]

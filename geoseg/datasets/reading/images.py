@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
+from geoseg.io.arrays import map_array
 from geoseg.io.atomic import read_state
-from geoseg.records import ARRAY_ERRORS
 
 if TYPE_CHECKING:
     from geoseg.raster.grid import Grid, Window
@@ -217,19 +217,15 @@ class ArrayImage:
 
 
 def open_array(path: Path) -> NDArray[Any]:
-    """An array on disk, read as it is needed; one that was written anew is opened anew."""
-    try:
-        array = map_array(path, stamp_file(path))
-    except ARRAY_ERRORS as error:
-        raise InputError(f"{path}: cannot be read as a NumPy array ({error})") from error
-    if array.dtype.kind not in "uif":
-        raise InputError(f"{path}: holds {array.dtype}, not numbers")
-    return array
+    """An array on disk that stays open between patches."""
+    return keep_array(path, stamp_file(path))
 
 
 @lru_cache(maxsize=OPEN_FILES)
-def map_array(path: Path, stamp: Stamp) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+def keep_array(path: Path, stamp: Stamp) -> NDArray[Any]:
+    array = map_array(path)
+    if array.dtype.kind not in "uif":
+        raise InputError(f"{path}: holds {array.dtype}, not numbers")
     return array
 
 
