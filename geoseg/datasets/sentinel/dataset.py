@@ -182,15 +182,15 @@ def prepare_sentinel(
         calls = [{"source": source, "options": options, "folder": builder.folder} for source in sources]
         warped = builder.run_all("Warping labels", warp_label, calls)
         names = [source.name for source in sources]
-        report_reflectance(warped, builder)
-        report_shares(warped, options, builder)
+        report_reflectance(warped)
+        report_shares(warped, options)
         write_shares(names, warped, options, builder.folder)
         return builder.finish(
             assemble_dataset(names, [each.image for each in warped], options, builder.folder)
         )
 
 
-def report_reflectance(warped: Sequence[WarpedLabel], builder: DatasetBuilder) -> None:
+def report_reflectance(warped: Sequence[WarpedLabel]) -> None:
     untold = [each for each in warped if not each.tells_reflectance]
     if untold:
         log.info(
@@ -199,7 +199,7 @@ def report_reflectance(warped: Sequence[WarpedLabel], builder: DatasetBuilder) -
         )
 
 
-def report_shares(warped: Sequence[WarpedLabel], options: SentinelOptions, builder: DatasetBuilder) -> None:
+def report_shares(warped: Sequence[WarpedLabel], options: SentinelOptions) -> None:
     """Say how the share of each class came through, and warn where the threshold changed it."""
     before = np.sum([each.by_fraction for each in warped], axis=0)
     after = np.sum([each.by_pixel for each in warped], axis=0)

@@ -25,14 +25,12 @@ MOST_FOR_SMALL = 4.0
 def compute_boundary_weights(classes: Classes, ignore: int) -> NDArray[np.float32]:
     """1 almost everywhere; more where two buildings are near (Ronneberger et al. 2015), and on small buildings."""
     pieces, count = ndimage.label((classes != 0) & (classes != ignore))
-    nearest, second = find_two_nearest(pieces, count)
+    nearest, second = find_two_nearest(pieces)
     gaps = GAP_WEIGHT * np.exp(-((nearest + second) ** 2) / (2 * SIGMA**2)) * (pieces == 0)
     return np.asarray(1 + gaps + weigh_small_pieces(pieces, count), np.float32)
 
 
-def find_two_nearest(
-    pieces: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def find_two_nearest(pieces: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Each pixel's distance to the nearest piece and to the next, infinite beyond the reach of the weights."""
     nearest = np.full(pieces.shape, np.inf, np.float32)
     second = nearest.copy()
