@@ -24,6 +24,7 @@ from geoseg.raster.coding import PROBABILITY_STEP, PROBABILITY_STEPS
 from geoseg.raster.grid import Grid, Window
 
 UNSURE = 0.25
+"""A pixel is doubtful whose probability is nearer to one half than to 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,12 @@ def choose_windows(
 
 
 def measure_doubt(path: Path, image: ImageInfo, windows: Sequence[Window]) -> NDArray[np.float64]:
-    """The share of each window where the probability is nearer to one half than to yes or no."""
+    """The share of doubtful pixels in each window."""
     probability = read_image_info(path)
+    if probability.dtype != "uint8":
+        raise InputError(
+            f"{path}: holds {probability.dtype}, not bytes; give the probability that geoseg infer wrote for this scene"
+        )
     if probability.shape != image.shape:
         raise InputError(
             f"{path}: is {probability.width} x {probability.height} pixels, the scene {image.width} x {image.height}; "

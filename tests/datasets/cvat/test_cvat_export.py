@@ -56,5 +56,8 @@ def test_what_does_not_fit_is_refused(write_raster: RasterWriter, footprints: Pa
     other = write_raster("probability.tif", photo(32, 32, 1))
     with pytest.raises(InputError, match="is 32 x 32 pixels, the scene 64 x 64"):
         export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, other))
+    decimals = write_raster("decimals.tif", np.full((64, 64), 0.5, np.float32))
+    with pytest.raises(InputError, match="holds float32, not bytes; give the probability that geoseg infer"):
+        export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, decimals))
     with pytest.raises(InputError, match="not a vector file"):
         export_tiles(scene, other, tmp_path / "task", CvatExportOptions(1, 64))
