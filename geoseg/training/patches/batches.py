@@ -226,7 +226,9 @@ def read_batches(
     dataset: PatchDataset, numbers: Sequence[Sequence[int]], workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """The patches of each row of numbers as a batch on the device, read ahead by worker processes."""
-    workers = fit_workers(workers, dataset.patch_bytes * max(map(len, numbers), default=0))
+    if not numbers:
+        return
+    workers = fit_workers(workers, dataset.patch_bytes * max(map(len, numbers)))
     loader = DataLoader(
         dataset,
         batch_sampler=[list(row) for row in numbers],
