@@ -34,6 +34,8 @@ from geoseg.raster.grid import Grid, Window
 
 log = logging.getLogger(__name__)
 
+AREAS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+
 
 @dataclass(frozen=True)
 class VectorOptions(MaskOptions):
@@ -176,7 +178,7 @@ def read_polygons(path: Path, grid: Grid, options: VectorOptions) -> LabelPolygo
 def select_polygons(file: VectorFile, grid: Grid, options: VectorOptions) -> PolygonSelection:
     layer = file.near(grid, options.columns)
     shapes = layer.geometry.to_numpy()
-    drawable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
+    drawable = np.isin(shapely.get_type_id(shapes), AREAS) & ~shapely.is_empty(shapes)
     named = drawable & layer[options.class_field].notna().to_numpy() if options.class_field else drawable
     crossed = ~shapely.is_valid(shapes[named])
     mended = repair_polygons(shapes[named])

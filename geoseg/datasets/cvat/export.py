@@ -129,7 +129,7 @@ def cut_polygons(
     moved = shapely.transform(shapes, lambda xy: np.stack(to_pixels @ (xy[:, 0], xy[:, 1]), axis=1))
     inside = shapely.intersection(moved, shapely.box(0, 0, window.width, window.height))
     parts = shapely.get_parts(inside)
-    for part in parts[shapely.get_type_id(parts) == 3]:
+    for part in parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]:
         yield label, 0, np.asarray(part.exterior.coords)[:-1]
         for courtyard in part.interiors:
             yield BACKGROUND.name, 1, np.asarray(courtyard.coords)[:-1]

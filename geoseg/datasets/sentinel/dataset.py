@@ -54,9 +54,10 @@ from geoseg.records import parse_json
 log = logging.getLogger(__name__)
 
 SHARES_FILE = "shares.json"
-LARGEST_PIECE = 512
-SAMPLES_ACROSS = 2048
+LARGEST_PIECE, SAMPLES_ACROSS = 512, 2048
+"""Side of the pieces in which labels are warped: at most so many pixels, and so many points that are sampled in them."""
 DRIFT = 0.1
+"""Change of a class's share, by the threshold, from which a warning tells it."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from scipy import ndimage
 from geoseg.datasets.reading.labels import Classes
 from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
 
-SIGMA = 3.0
-GAP_WEIGHT = 10.0
-SMALL_PIXELS = 400
-MOST_FOR_SMALL = 4.0
+GAP_WEIGHT, SIGMA = 10.0, 3.0
+"""How much a gap between touching buildings counts on top, and how fast that fades with its width in pixels."""
+SMALL_PIXELS, MOST_FOR_SMALL = 400, 4.0
+"""Smaller buildings count more, up to so much on top."""
 
 
 def compute_boundary_weights(classes: Classes, ignore: int) -> NDArray[np.float32]:
