@@ -93,6 +93,9 @@ def read_tile(path: str) -> MosaicTile:
 
 
 def describe_tile(dataset: Any, path: str) -> MosaicTile:
+    odd = next((dtype for dtype in dataset.dtypes if dtype not in GDAL_TYPES), None)
+    if odd is not None:
+        raise InputError(f"{path}: pixels of {odd} are no image that can be joined with others")
     return MosaicTile(
         path=str(Path(path).resolve()) if Path(path).exists() else path,
         crs=dataset.crs.to_wkt() if dataset.crs else "",
