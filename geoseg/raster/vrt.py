@@ -17,6 +17,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 
 from geoseg.errors import InputError
+from geoseg.raster.grid import SAME_PIXEL
 from geoseg.raster.source import GDAL_TYPES, is_picture, open_raster
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def get_pixel_shape(tile: MosaicTile) -> tuple[float, float, float, float]:
 def compute_pixel_offset(first: MosaicTile, tile: MosaicTile) -> tuple[int, int]:
     """Columns and rows from the first file's corner to this one's; files must lie on one pixel grid."""
     col, row = ~first.transform @ (tile.transform.c, tile.transform.f)
-    if abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
+    if abs(col - round(col)) > SAME_PIXEL or abs(row - round(row)) > SAME_PIXEL:
         raise InputError(
             f"{tile.path}: lies {col % 1:.2f}, {row % 1:.2f} of a pixel off the grid of {first.path}; align it with gdalwarp -tap"
         )
