@@ -61,7 +61,8 @@ def list_models(*, as_json: bool) -> None:
 def show_model(*, model: str, as_json: bool) -> None:
     """Show a model's card: what it is for, what it expects of a scene, and what is known about it.
 
-    MODEL is a built-in name, a folder, an .onnx file or a hub name. --json gives the card as card.json has it.
+    MODEL is a built-in name, a folder, an .onnx file, or owner/model on the Hugging Face hub. --json prints the card as it is
+    in card.json.
 
     \b
     Examples:
@@ -84,7 +85,7 @@ def show_model(*, model: str, as_json: bool) -> None:
 def export_model(*, model: str, out: Path, overwrite: bool, as_json: bool) -> None:
     """Write MODEL as an ONNX file that geoseg and the QGIS plugin Deepness run.
 
-    The file is checked against the model before it gets its name. The card travels inside.
+    The file is checked against the model before it gets its name. It holds the card, too.
 
     \b
     Examples:
