@@ -352,7 +352,7 @@ def choose_label(name: str) -> Label:
         return replace(ESM, asset=name.removeprefix(ESM_PREFIX))
     if name == ESM.name:
         raise InputError(
-            "the European Settlement Map is in no catalogue of Earth Engine: give its files, --label esm:FOLDER, or "
+            "the European Settlement Map is not in the catalogue of Earth Engine: give its files, --label esm:FOLDER, or "
             "your own asset, --label esm:projects/YOUR-PROJECT/assets/NAME"
         )
     return find_label(name)

@@ -52,7 +52,7 @@ class PredictOptions(Options):
     )
     tta: Augmentation = define_option(
         "none",
-        "Average over mirrored and turned views: 4 or 8 times slower, a little better.",
+        "Average over mirrored and turned views of each patch: flips takes 4 times, d4 8 times as long.",
         group=MODEL,
     )
     bands: str | None = define_option(
