@@ -167,7 +167,7 @@ def compare(
 
 @document_options(PublishOptions)
 def publish(footprints: File | Sequence[File], out: File, **options: Any) -> PublishResult:
-    """Write the footprints of many scenes as one GeoParquet data set, sorted by place, without doubles."""
+    """Write the footprints of many scenes as one GeoParquet data set, sorted by place, without duplicates."""
     from geoseg.workflows.publish import publish_footprints
 
     return publish_footprints(list_files(footprints), Path(out), PublishOptions(**options))
