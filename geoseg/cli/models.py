@@ -158,8 +158,8 @@ def format_card(card: Card) -> Iterator[str]:
         ("Calibration", card.calibration),
         ("Training", card.training),
     ):
-        for number, (name, value) in enumerate(facts.items()):
-            yield format_entry("" if number else title, f"{name}: {format_value(value)}")
+        for number, line in enumerate(format_table(facts)):
+            yield format_entry("" if number else title, line)
     yield format_entry("SHA-256", card.weights_sha256 or "not stated")
 
 
@@ -180,6 +180,16 @@ def format_scaling(card: Card) -> Iterator[str]:
     yield format_entry("", f"mean {format_value(scale.mean)}, std {format_value(scale.std)}")
 
 
+def format_table(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Facts, a line each; below the name of one that holds tables of its own stand these, indented."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
+            yield f"{indent}{name}"
+            yield from format_table(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: {format_value(value)}"
+
+
 def format_facts(facts: Mapping[str, Any]) -> str:
     return "; ".join(
         format_value(value) if name == "name" else f"{name}: {format_value(value)}"
@@ -193,4 +203,6 @@ def format_value(value: object) -> str:
         return format_facts(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(format_value, value))
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
