@@ -34,6 +34,7 @@ from geoseg.inference.pipeline import (
 from geoseg.inference.resume import Journal
 from geoseg.inference.threads import CancelToken
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.addresses import explain_change
 from geoseg.io.atomic import Delivery, clear_leftovers, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.options import list_options
@@ -142,6 +143,7 @@ def infer_scene(
             if out and options.against:
                 comparison = compare_run(out, job, work.journal, options, delivery)
             write_pages(job, out, options, time.monotonic() - start, delivery)
+            refuse_changed_scene(job, work.journal)
     work.journal.remove()
     clear_leftovers(outputs[0], command)
     counts = vectorizer.counts if vectorizer else None
@@ -185,7 +187,6 @@ def write_outputs(
         else:
             counts = dispatch_strips(workers, work, job.plan.strips, on_strip)
             report_unanswered(job, counts, forget=journal.remove)
-        refuse_changed_scene(job, journal)
         log.info("Writing " + ", ".join(map(str, delivery.outputs)))
         if vectorizer:
             vectorizer.complete()
@@ -232,10 +233,7 @@ def refuse_changed_scene(job: Job, journal: Journal) -> None:
     changed = job.find_changed_source()
     if changed:
         journal.remove()
-        raise GeosegError(
-            f"{changed}: changed while it was read; nothing was written, since old and new pixels would be "
-            "mixed: run again"
-        )
+        raise GeosegError(explain_change(changed))
 
 
 def compare_run(

@@ -16,6 +16,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import check_footprint_file
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.addresses import refuse_changes
 from geoseg.io.atomic import (
     Delivery,
     clear_leftovers,
@@ -31,7 +32,13 @@ from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
 from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
-from geoseg.workflows.mask_parts import dispatch_rows, find_mask_folder, plan_mask_work, trace_rows
+from geoseg.workflows.mask_parts import (
+    dispatch_rows,
+    find_mask_folder,
+    list_files,
+    plan_mask_work,
+    trace_rows,
+)
 from geoseg.workflows.options import FootprintOptions, VectorizeOptions
 from geoseg.workflows.results import FootprintCounts, FootprintResult, ShareResult, note_share
 from geoseg.workflows.traced import TracedParts
@@ -74,7 +81,11 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
     outputs = check_vectorize_outputs(mask, out, options, command)
     opened = open_for_footprints(mask, options)
     facts = find_facts(opened, options)
-    with Delivery(outputs, command) as delivery, find_parts(opened, facts, out, options, command) as parts:
+    with (
+        Delivery(outputs, command) as delivery,
+        find_parts(opened, facts, out, options, command) as parts,
+        refuse_changes(list_files(opened)),
+    ):
         workers = 0 if options.dask else choose_workers(opened, options)
         checked = replace(options, overwrite=True)  # what must stay was refused before
         vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
