@@ -15,6 +15,8 @@ import rasterio
 from bright import write_bright_model
 from furnished import furnish_folder
 
+from geoseg.raster.source import open_quietly
+
 BRIGHT = "--model given/bright.onnx --device cpu --engine openvino --precision fp32 --batch 1 --patch 64"
 QUICK = """
 architecture = "unet-plain"
@@ -86,6 +88,17 @@ class Undertaking:
             if re.fullmatch(pattern, name):
                 content = re.sub(times.encode(), b"", content, flags=re.MULTILINE)
         return hashlib.sha256(content).hexdigest()
+
+
+def read_rasters(out: Path) -> dict[str, str]:
+    """All GeoTIFFs below a folder, each as a checksum of its pixels and of what it tells of them."""
+    return {name: sum_up_raster(path) for name, path in list_files(out) if path.suffix == ".tif"}
+
+
+def sum_up_raster(path: Path) -> str:
+    with open_quietly(path) as dataset:
+        told = [dataset.profile, dataset.tags(), dataset.descriptions, dataset.scales, dataset.offsets]
+        return hashlib.sha256(repr(told).encode() + dataset.read().tobytes()).hexdigest()
 
 
 def list_files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -237,7 +250,7 @@ UNDERTAKINGS = (
         timed=(
             ("run/last.pt", "(?s).+"),
             ("run/metrics.csv", r"(?<=,)[\d.]+(?=,[^,\n]*,[^,\n]*$)"),
-            ("run/card.json", r'"seconds": [\d.]+'),
+            ("run/card.json", r'"seconds": [\d.]+|"finished": "[^"]*"'),
         ),
     ),
     Undertaking(
