@@ -18,7 +18,7 @@ from geoseg.errors import InputError
 from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.inference.options import Augmentation, PredictOptions
 from geoseg.inference.predictor import AugmentedRuntime, Decision
-from geoseg.io.addresses import read_source_state
+from geoseg.io.addresses import find_changed_source, read_source_state
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import (
@@ -211,8 +211,7 @@ class Job:
 
     def find_changed_source(self) -> str | None:
         """A file of the scene that is no longer what it was when the job was planned."""
-        states = zip(self.scene.sources, self.source_states, strict=True)
-        return next((file for file, before in states if read_source_state(file) != before), None)
+        return find_changed_source(self.scene.sources, self.source_states)
 
 
 def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel | None = None) -> Job:
