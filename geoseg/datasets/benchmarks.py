@@ -19,7 +19,7 @@ from geoseg.datasets.schema import Dataset, refuse_repeated
 from geoseg.datasets.vectors import VectorOptions, prepare_vectors
 from geoseg.errors import InputError
 from geoseg.footprints.write.formats import set_gdal_options
-from geoseg.io.atomic import replace_files
+from geoseg.io.atomic import explain_write_errors, replace_files
 from geoseg.raster.grid import Grid
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.scene import LAYER, SyntheticScene, write_scene
@@ -73,7 +73,7 @@ def draw_place(layout: Layout, size: int, photo: Path, south_m: float) -> ImageL
     truth, scene = photo.with_suffix(".truth.gpkg"), SyntheticScene(layout, size, size)
     place = replace(scene.grid, transform=Affine.translation(0, -south_m) @ scene.grid.transform)
     if not (photo.exists() and truth.exists() and read_image_info(photo).grid == place):
-        with replace_files(photo) as folder:
+        with replace_files(photo) as folder, explain_write_errors(photo):
             write_scene(scene, folder / photo.name, folder / truth.name)
             move_scene(folder / photo.name, folder / truth.name, place, south_m)
     return ImageLabelPair(photo.stem, photo, truth)

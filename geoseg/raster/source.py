@@ -58,7 +58,7 @@ OPENING = Lock()
 ARRAY_SUFFIX = ".npy"
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "float32": "Float32", "float64": "Float64",
+    "uint64": "UInt64", "int64": "Int64", "float32": "Float32", "float64": "Float64",
 }  # fmt: skip
 
 WEB_OPTIONS = {
@@ -103,7 +103,7 @@ def make_array_vrt(path: Path) -> str:
     values = load_array(path)
     if values.dtype.name not in GDAL_TYPES or 0 in values.shape:
         raise InputError(
-            f"{path}: an array of {values.dtype.name} {values.shape} is no image; save whole or real numbers of at most 64 bits"
+            f"{path}: an array of {values.dtype.name} {values.shape} is no image; save whole numbers, or real ones of 32 or 64 bits"
         )
     to_band, to_row, to_col = values.strides
     kind, order = GDAL_TYPES[values.dtype.name], "MSB" if values.dtype.str.startswith(">") else "LSB"
