@@ -36,7 +36,7 @@ from geoseg.app.scenes import (
     store_upload,
 )
 from geoseg.app.state import PageState, find_state
-from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds
+from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds, start_tracers
 from geoseg.app.widgets import STYLE, TIGHT, show_fields, show_numbers
 from geoseg.errors import GeosegError
 from geoseg.reports.report import write_charts
@@ -203,6 +203,7 @@ def show_results(state: PageState) -> None:
     assert run
     assert state.run
     if state.views is None:
+        start_tracers(run)
         state.views, state.images = Views(run), make_images(run)
     for line in run.warnings:
         st.warning(line)
