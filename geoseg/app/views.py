@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import ceil
@@ -29,7 +28,7 @@ from geoseg.raster.grid import Grid
 from geoseg.raster.mask import Mask, open_mask, open_probability
 from geoseg.raster.mosaic import copy_raster
 from geoseg.reports.layers import AREA_UNITS, find_area_column
-from geoseg.reports.report import format_area, summarize
+from geoseg.reports.report import format_area, name_outlines, rename_for_classes, summarize
 from geoseg.workflows.infer import read_confusion
 from geoseg.workflows.tracer import make_tracer
 from geoseg.workflows.vectorize import vectorize_mask
@@ -44,13 +43,6 @@ TRACERS = StandingWorkers(min(count_processors(), 4))
 """Trace at each step of a slider; threads would not, since nine tenths of the work are done by one of them at a time."""
 MOST_PLAIN_MPX = 200.0
 """Outputs of larger scenes stay packed: a step of theirs takes seconds anyhow, and plain they take a gigabyte."""
-TWO = 2
-"""The background and what is sought: with more classes, not every outline is a building."""
-CLASS_WORDS = {
-    "buildings": "outlines",
-    "built-up area": "area of all classes",
-    "of the image is built up": "of the image is covered",
-}
 
 
 @dataclass(frozen=True)
@@ -111,6 +103,11 @@ class Views:
         vectorize_view(self.run, request, file)
         return FootprintView(request, file)
 
+    @property
+    def what(self) -> str:
+        """What the outlines are called."""
+        return name_outlines(entry.name for entry in self.run.card.classes[1:])
+
     @cached_property
     def seen_area(self) -> float:
         """How much ground, or how many pixels, the image shows."""
@@ -121,7 +118,7 @@ class Views:
         numbers = summarize(view.buildings, None)
         if self.seen_area > 0:
             numbers["of the image is built up"] = f"{view.area / self.seen_area:.1%}"
-        if len(self.run.card.classes) > TWO:
+        if self.what != "buildings":
             return rename_for_classes(numbers) | self._describe_classes(view)
         return numbers | self._describe_interval(view)
 
@@ -151,11 +148,6 @@ class Views:
     @property
     def has_interval(self) -> bool:
         return read_confusion(self.run.card) is not None
-
-
-def rename_for_classes(numbers: Mapping[str, str]) -> dict[str, str]:
-    """The same numbers where outlines are not only of buildings."""
-    return {CLASS_WORDS.get(name, name): value for name, value in numbers.items()}
 
 
 def vectorize_view(run: FinishedRun, request: ViewRequest, out: Path) -> None:
