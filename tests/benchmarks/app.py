@@ -3,8 +3,8 @@
     python tests/benchmarks/app.py [--side 4000]
 
 A real server and a real Chromium, on the processors that this process may use (`taskset -c 0,1` gives it two). CPU seconds
-are those of the server and its processes: on a busy machine they tell more than the clock. For the slider, the probability that the run kept
-is replaced by one of houses in rows, since no scene at hand has 5,000.
+are those of the server and its processes: on a busy machine they tell more than the clock. For the slider, the probability
+that the run kept is replaced by one of houses in rows, since no scene at hand has 5,000.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def main() -> None:
     print(f"{machine()}; {side} x {side} pixels")
     print(
         table(
-            ("", "seconds", "CPU seconds of the server"),
+            ("", "seconds", "CPU seconds"),
             [
                 ("click to map", *(f"{value:.1f}" for value in first[0])),
                 (f"slider, {buildings:,} buildings", *(f"{value:.2f}" for value in steps[len(steps) // 2])),
