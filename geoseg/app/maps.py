@@ -19,7 +19,7 @@ from geoseg.app.runs import FinishedRun
 from geoseg.app.views import FootprintView
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs
-from geoseg.reports.layers import open_raster_layer, to_rgb
+from geoseg.reports.layers import intersect_bounds, open_raster_layer, to_rgb
 from geoseg.reports.plot import FOOTPRINT_COLOR
 from geoseg.reports.report import (
     MOST_FOOTPRINTS,
@@ -83,7 +83,7 @@ def make_map(asked: MapRequest) -> dict[str, Any]:
     """All that the component draws."""
     buildings, classes, pictured = asked.view.buildings, asked.classes, asked.picture is not None
     images = [*asked.images, asked.picture] if asked.picture else asked.images
-    shown = find_part(buildings, asked.part) if pictured else buildings
+    shown = find_part(buildings, asked.part, asked.picture) if asked.picture else buildings
     data = make_map_data(shown, asked.regions, images, "", classes)
     what = name_outlines([entry.name for entry in classes])
     placed = buildings.crs is not None
@@ -111,13 +111,15 @@ def leave_out_images(data: dict[str, Any], known: str | None) -> dict[str, Any]:
     return data | {"partial": True, "map": data["map"] | {"images": []}}
 
 
-def find_part(buildings: gpd.GeoDataFrame, part: Bounds | None) -> gpd.GeoDataFrame:
+def find_part(buildings: gpd.GeoDataFrame, part: Bounds | None, picture: WebImage) -> gpd.GeoDataFrame:
     """The footprints of a part of the map, given in degrees or pixels; none where they are too many."""
-    if part is None:
+    (south, west), (north, east) = picture.corners
+    seen = part and intersect_bounds(part, (west, south, east, north))
+    if not seen:
         return buildings.iloc[:0]
     if buildings.crs is not None:
-        part = transform_bounds(make_rasterio_crs(LONLAT), make_rasterio_crs(buildings.crs), *part)
-    found = buildings.sindex.query(shapely.box(*part))
+        seen = transform_bounds(make_rasterio_crs(LONLAT), make_rasterio_crs(buildings.crs), *seen)
+    found = buildings.sindex.query(shapely.box(*seen))
     return buildings.iloc[np.sort(found)] if len(found) <= MOST_FOOTPRINTS else buildings.iloc[:0]
 
 
