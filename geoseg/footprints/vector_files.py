@@ -23,7 +23,7 @@ from pyproj import CRS, Transformer
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.addresses import parse_layer_path
+from geoseg.io.addresses import PARQUET_SUFFIXES, parse_layer_path
 from geoseg.io.layers import (
     ignore_ring_warnings,
     list_vector_errors,
@@ -34,7 +34,6 @@ from geoseg.io.trust import check_vector_source
 from geoseg.raster.grid import WGS84, Grid, format_crs
 from geoseg.records import parse_json
 
-PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 GEOJSON_LINES_SUFFIXES = (".geojsonl", ".geojsons", ".jsonl", ".ndjson")
 GEOMETRY_COLUMNS = "geometry,wkt,geom,the_geom"
 ROWS_AT_ONCE = 65_536
