@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import shapely
 from click.testing import CliRunner, Result
+from pyproj import Geod
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -154,6 +155,21 @@ def test_footprints_without_a_class_are_buildings(tmp_path: Path, districts: Pat
     run = stats(tmp_path / "theirs.gpkg", "--regions", districts, "--json", "-q")
     assert run.exit_code == 0, run.output
     assert json.loads(run.stdout)["buildings"] == 200
+
+
+def test_a_building_that_the_antimeridian_cuts_is_one(tmp_path: Path) -> None:
+    halves = shapely.box(179.9999, -17, 180, -16.9999), shapely.box(-180, -17, -179.9999, -16.9999)
+    gpd.GeoSeries([shapely.MultiPolygon(halves)], crs=LONLAT).to_file(
+        tmp_path / "fiji.gpkg", layer="buildings"
+    )
+    wards = [shapely.box(179, -18, 180, -16), shapely.box(-180, -18, -179, -16)]
+    gpd.GeoDataFrame({"name": ["west", "east"]}, geometry=wards, crs=LONLAT).to_file(tmp_path / "wards.fgb")
+    run = stats(tmp_path / "fiji.gpkg", "--regions", tmp_path / "wards.fgb", "--json", "-q")
+    assert run.exit_code == 0, run.output
+    told = json.loads(run.stdout)
+    side_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(halves[0])[0])
+    assert told["buildings"] == 1
+    assert [row["built_area_m2"] for row in told["rows"]] == pytest.approx([side_m2, side_m2], rel=1e-5)
 
 
 @pytest.mark.parametrize("suffix", ["fgb", "geojson", "parquet", "shp"])
