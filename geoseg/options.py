@@ -48,7 +48,7 @@ FINITE = Limits("a finite number", -sys.float_info.max)
 
 INPUTS = "What goes in"
 OUTPUTS = "What comes out"
-MODEL = "The model and how it looks"
+MODEL = "The model and its settings"
 FOOTPRINTS = "How footprints are made"
 REGIONS = "Regions"
 SAMPLES = "How the sample is drawn"

@@ -43,6 +43,10 @@ class Window:
     height: int
     width: int
 
+    @classmethod
+    def from_slices(cls, rows: slice, cols: slice) -> Window:
+        return cls(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+
     @property
     def stop_row(self) -> int:
         return self.row + self.height

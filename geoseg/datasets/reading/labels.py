@@ -319,7 +319,7 @@ def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
     """A label raster, refused unless it covers the very ground of its image."""
     from pyproj import CRS
 
-    from geoseg.raster.grid import Grid, format_crs
+    from geoseg.raster.grid import Grid
 
     with open_quietly(path) as dataset:
         native = (dataset.height, dataset.width)
@@ -328,10 +328,6 @@ def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
     if own is None or image.grid is None:
         refuse_other_proportions(path, native, image.shape)
     else:
-        if own.crs != image.grid.crs:
-            raise InputError(
-                f"{path}: is in {format_crs(own.crs)}, its image in {format_crs(image.grid.crs)}; warp one onto the other"
-            )
         refuse_other_ground(path, own, image.grid)
     return RasterLabels(path, image.shape, native)
 
@@ -348,6 +344,13 @@ def refuse_other_proportions(path: Path, native: tuple[int, ...], shape: tuple[i
 
 
 def refuse_other_ground(path: Path, own: Grid, other: Grid) -> None:
+    """A raster may be finer or coarser than its image, but must cover the same ground in the same CRS."""
+    from geoseg.raster.grid import format_crs
+
+    if own.crs != other.crs:
+        raise InputError(
+            f"{path}: is in {format_crs(own.crs)}, its image in {format_crs(other.crs)}; warp one onto the other"
+        )
     pixel = max(abs(step) for grid in (own, other) for step in (grid.transform.a, grid.transform.e))
     off = max(abs(a - b) for a, b in zip(own.bounds, other.bounds, strict=True))
     if off > ASTRAY * pixel:
