@@ -145,7 +145,7 @@ def choose_scaling(points: PointLogits) -> tuple[TemperatureScaling, dict[str, A
         apart[folds == fold] = points.select(folds == fold).change(points.select(folds != fold).fit())
     after, scaling = points.count(apart), points.fit()
     if after.log_loss >= before.log_loss:
-        log.warning("the probabilities come true as well as these points can tell: they are left as they are")
+        log.warning("the probabilities are as right as these points can show: they are left as they are")
         after, scaling = before, AS_IT_IS
     found = {
         "points": len(points.logits),

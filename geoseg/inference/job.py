@@ -329,14 +329,14 @@ def report_job(job: Job) -> None:
     if scene.native.counts_pixels:
         log.info(
             f"        for nothing tells how large they are: taken as those of {job.model.card.name}, and sizes are given "
-            "in pixels; `gsd` METRES tells"
+            "in pixels; give `gsd` METRES if you know it"
         )
     if scene.is_resampled:
         log.info(
             f"        read as {scene.grid.width:,} x {scene.grid.height:,} pixels of {scene.grid.gsd_m:.3g} m"
         )
     log.info(
-        f"Model   {job.model.card.name}, {plan.patches:,} patches of {plan.patch} pixels, {plan.overlap} shared"
+        f"Model   {job.model.card.name}, patches of {plan.patch} pixels with {plan.overlap} shared: {plan.patches:,}"
     )
     devices = job.loaded.place or ", ".join(describe_device(kind.device) for kind in job.kinds)
     log.info(f"Device  {devices}, {job.kinds[0].engine} {job.kinds[0].precision}")

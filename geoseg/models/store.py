@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from geoseg.errors import INSTALL_HUB, GeosegError, InputError, shorten_error
 from geoseg.io.access import check_writable
+from geoseg.io.arrays import map_array
 from geoseg.io.atomic import explain_write_errors, replace_files, replace_text
 from geoseg.models.architecture import read_architecture
 from geoseg.models.card import Card
 from geoseg.models.onnx_card import read_onnx_card
 from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
-from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -125,12 +125,7 @@ class Model:
         path = self.weights.parent / CHECK_FILE
         if not path.exists():
             return None
-        try:
-            patches: NDArray[Any] = np.load(path, allow_pickle=False)
-        except ARRAY_ERRORS as error:
-            raise InputError(
-                f"{path}: cannot be read ({shorten_error(error)}); delete it or get it again"
-            ) from error
+        patches = np.array(map_array(path))
         bands = len(self.card.bands)
         if patches.ndim != 4 or patches.shape[1] != bands or patches.shape[2] != patches.shape[3]:
             raise InputError(f"{path}: holds {patches.shape}, not square patches of {bands} bands; delete it")

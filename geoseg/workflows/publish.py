@@ -1,4 +1,4 @@
-"""From the footprints of many scenes to one data set of a country: sorted, without doubles, in files by place."""
+"""From the footprints of many scenes to one data set of a country: sorted, without duplicates, in files by place."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class PublishResult:
     def __str__(self) -> str:
         where = next(iter(self.files)) if len(self.files) == 1 else f"{len(self.files):,} files"
         tiles = f"\n{self.tiles}" if self.tiles else ""
-        return f"{where}: {self.count:,} footprints; {self.duplicates:,} doubles of overlapping scenes left out{tiles}"
+        return f"{where}: {self.count:,} footprints; {self.duplicates:,} duplicates of overlapping scenes left out{tiles}"
 
     def _repr_html_(self) -> str:
         """How Jupyter shows it."""
@@ -225,7 +225,7 @@ def feed_sorter(
     schema: PublishedSchema,
     boxes: dict[int, FloatArray],
 ) -> int:
-    """Put the footprints of all files into the sorter, without doubles; how many of these there were.
+    """Put the footprints of all files into the sorter, without duplicates; how many of these there were.
 
     `boxes` gets the box of each part.
     """
