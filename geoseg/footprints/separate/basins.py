@@ -64,8 +64,10 @@ class Summits:
     def of(cls, relief: Floats, sheet: Sheet) -> Summits:
         labels = label(local_maxima(relief) & sheet.inside, connectivity=2)  # type: ignore[no-untyped-call]
         heights, owner = np.zeros(int(labels.max()) + 1), np.zeros(int(labels.max()) + 1, dtype=np.int64)
-        heights[labels], owner[labels] = relief, sheet.owner  # a summit is flat
-        heights[0] = 0
+        pixels = np.flatnonzero(labels)
+        number = labels.ravel()[pixels]
+        heights[number] = relief.ravel()[pixels]  # a summit is flat
+        owner[number] = sheet.owner.ravel()[pixels]
         return cls(labels, heights, owner)
 
     def find_parted(self, relief: Floats, sheet: Sheet, connectivity: int, pass_share: float) -> Ints:
@@ -80,7 +82,8 @@ class Summits:
         high = sheet.inside & (relief >= least[sheet.owner])
         islands = label(high, connectivity=1 if connectivity == 4 else 2)  # type: ignore[no-untyped-call]
         owner_of_island = np.zeros(int(islands.max()) + 1, dtype=np.int64)
-        owner_of_island[islands] = sheet.owner
+        starts = np.flatnonzero(high.ravel()[1:] & ~high.ravel()[:-1]) + 1  # every island has one
+        owner_of_island[islands.ravel()[starts]] = sheet.owner.ravel()[starts]
         parted = np.bincount(owner_of_island[1:], minlength=number) > 1
         parted[owner[heights < least[owner]]] = True
         return np.flatnonzero(parted & (np.bincount(owner, minlength=number) > 1))
