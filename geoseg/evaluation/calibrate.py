@@ -184,7 +184,8 @@ def write_calibrated(model: Model, out: Path, scaling: TemperatureScaling, found
         calibration={**card.calibration, "elsewhere": [*earlier, dict(found)]},
     )
     in_half = any(tensor.dtype == torch.float16 for tensor in read_weights(model.weights).values())
+    weights, check = copy_weights(own, in_half), model.check_patches  # which may be damaged
     with mark_unfinished(out):
-        written = save_model(out, copy_weights(own, in_half), changed, model.check_patches)
+        written = save_model(out, weights, changed, check)
         add_onnx_file(written)
     return written

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -44,6 +44,7 @@ class Delivery:
         self.outputs = outputs
         self.command = command
         self._staged: dict[Path, Path] = {}
+        self._afterwards: list[Callable[[], object]] = []
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Delivery:
@@ -63,16 +64,22 @@ class Delivery:
         self._staged |= files
         self._cleanup.push(cleanup)
 
+    def do_afterwards(self, act: Callable[[], object]) -> None:
+        """Do something once the files have their names; should the process be killed before that, the same command does it."""
+        self._afterwards.append(act)
+
     def find(self, path: Path) -> Path:
         """Where a file lies at the moment."""
         return self._staged.get(path, path)
 
     def _deliver(self) -> None:
         states = {str(path.absolute()): read_state(file) for path, file in self._staged.items()}
-        if len(states) > 1:
+        if len(states) > 1 or self._afterwards:
             note = {"command": self.command, "files": states}
             replace_text(find_note(self.outputs[0]), json.dumps(note))
         rename_files(self._staged)
+        for act in self._afterwards:
+            act()
         if self.outputs:
             find_note(self.outputs[0]).unlink(missing_ok=True)
 

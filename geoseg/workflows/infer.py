@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +144,8 @@ def infer_scene(
                 comparison = compare_run(out, job, work.journal, options, delivery)
             write_pages(job, out, options, time.monotonic() - start, delivery)
             refuse_changed_scene(job, work.journal)
-    work.journal.remove()
-    clear_leftovers(outputs[0], command)
+            delivery.do_afterwards(work.journal.remove)
+            delivery.do_afterwards(partial(clear_leftovers, outputs[0], command))
     counts = vectorizer.counts if vectorizer else None
     seconds = time.monotonic() - start
     return InferResult(

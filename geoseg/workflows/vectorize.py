@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
             placed = opened.grid.is_placed
             project = QgisProject(out, options.image, options.probability, mask, placed=placed)
             write_project(project, options.qgis_project, delivery)
-    clear_leftovers(out, command)
+        delivery.do_afterwards(partial(clear_leftovers, out, command))
     return VectorizeResult(out, counts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import geopandas as gpd
@@ -128,6 +129,14 @@ def test_a_calibration_that_was_killed_while_it_wrote_goes_on(tiny_model: Path, 
     (out / UNFINISHED).touch()
     geoseg.calibrate(tiny_model, points, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+
+
+def test_a_damaged_model_leaves_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(tiny_model, tmp_path / "damaged"))
+    (damaged / "check.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match=r"check\.npy: not an array"):
+        geoseg.calibrate(damaged, write_points(tmp_path / "points.csv"), tmp_path / "here")
+    assert not (tmp_path / "here").exists()
 
 
 def test_an_onnx_file_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -39,6 +39,16 @@ with Delivery([folder / name for name in "abc"], "this command") as delivery:
         with replace_file(folder / name, delivery) as unfinished:
             unfinished.write_text(name)
 """
+KILLED_AFTERWARDS = """
+import os, sys
+from pathlib import Path
+from geoseg.io.atomic import Delivery, replace_file
+out = Path(sys.argv[1], "out")
+with Delivery([out], "this command") as delivery:
+    with replace_file(out, delivery) as unfinished:
+        unfinished.write_text("whole")
+    delivery.do_afterwards(lambda: os._exit(9))
+"""
 
 
 def list_names(folder: Path) -> list[str]:
@@ -199,3 +209,18 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
         explain_write_errors(tmp_path / "away" / "m.tif"),
     ):
         raise FileNotFoundError(2, "Failed to open local file")
+
+
+def test_a_file_counts_as_the_commands_own_until_all_is_cleared_away(tmp_path: Path) -> None:
+    out, done = tmp_path / "out", []
+    assert (
+        subprocess.run([sys.executable, "-c", KILLED_AFTERWARDS, str(tmp_path)], check=False).returncode == 9
+    )
+    assert out.read_text() == "whole"
+    assert find_own_files(out, "this command") == {out}
+    with Delivery([out], "this command") as delivery:
+        delivery.do_afterwards(lambda: done.append(find_own_files(out, "this command")))
+        with replace_file(out, delivery) as unfinished:
+            unfinished.write_text("anew")
+    assert done == [{out}]
+    assert list_names(tmp_path) == ["out"]
