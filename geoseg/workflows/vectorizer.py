@@ -1,11 +1,15 @@
-"""Makes measured footprints in a file of a mask that comes strip by strip, with statistics per region where asked for."""
+"""Makes measured footprints in a file of a mask that comes strip by strip, with statistics per region where asked for.
+
+What makes statistics is loaded where they are asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -13,15 +17,13 @@ import numpy as np
 from geoseg.footprints.features import FeatureBatch
 from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.trace.pieces import OutlinePieces
-from geoseg.footprints.trace.rings import Stitcher, build_footprints
+from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints
 from geoseg.footprints.write.geopackage import FootprintWriter
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS
 from geoseg.io.atomic import Delivery
 from geoseg.parallel import WorkerPool
 from geoseg.raster.coding import FINE_STEPS, Values
 from geoseg.raster.grid import Grid, Window
-from geoseg.regions.polygons import read_regions
-from geoseg.regions.statistics import RegionStatistics
 from geoseg.workflows.options import FootprintOptions
 from geoseg.workflows.results import FootprintCounts
 from geoseg.workflows.traced import TracedParts
@@ -34,6 +36,14 @@ from geoseg.workflows.tracer import (
     make_tracer,
     refuse_options_of_places,
 )
+
+if TYPE_CHECKING:
+    from geoseg.regions.statistics import RegionStatistics
+
+SEAM_FOOTPRINTS = 256
+SEAMS = 8
+"""Footprints across seams are few, and to finish a few takes as long as to finish a hundred: they wait for those of further
+seams, until they are so many or of so many seams."""
 
 
 class Vectorizer:
@@ -80,6 +90,8 @@ class Vectorizer:
         )
         self._workers: WorkerPool[tuple[FeatureBatch, OutlinePieces]] = WorkerPool(workers)
         self._cleanup = ExitStack()
+        self._finished: list[FeatureBatch] = []
+        self._across_seams: list[TracedFootprints] = []
         self._names: dict[str, None] = dict.fromkeys(facts.names.values())
         self._written = self._dropped = 0
         self._area_sum = 0.0
@@ -108,7 +120,8 @@ class Vectorizer:
             self._is_complete = True
             for result in self._workers.take_rest():
                 self._take(*result)
-            self._append([self._tracer.finish(build_footprints(self._stitcher.finish()))])
+            self._across_seams.append(build_footprints(self._stitcher.finish()))
+            self._append()
 
     def add(self, strip: MaskRows | MaskStrip) -> None:
         """Take the next strip; its files must stay until the block ends."""
@@ -131,11 +144,16 @@ class Vectorizer:
         return FootprintCounts(self._written, self._dropped, area_m2, self._area.name, regions, area_px)
 
     def _take(self, finished: FeatureBatch, pieces: OutlinePieces) -> None:
-        across_seams = self._tracer.finish(build_footprints(self._stitcher.add(pieces)))
-        self._append([finished, across_seams])
+        self._finished.append(finished)
+        self._across_seams.append(build_footprints(self._stitcher.add(pieces)))
+        if sum(map(len, self._across_seams)) >= SEAM_FOOTPRINTS or len(self._finished) >= SEAMS:
+            self._append()
 
-    def _append(self, batches: Sequence[FeatureBatch]) -> None:
-        batch = FeatureBatch.merge(batches)
+    def _append(self) -> None:
+        """Finish what lies across seams, and write it with what was finished since the last time."""
+        across_seams = self._tracer.finish(TracedFootprints.merge(self._across_seams))
+        batch = FeatureBatch.merge([*self._finished, across_seams])
+        self._finished, self._across_seams = [], []
         rows = batch.rows
         rows.insert(0, "id", np.arange(self._written + 1, self._written + len(rows) + 1))
         if self._statistics is not None:
@@ -157,6 +175,9 @@ class Vectorizer:
         options = self.options
         if options.regions is None:
             return None
+        from geoseg.regions.polygons import read_regions
+        from geoseg.regions.statistics import RegionStatistics
+
         regions = read_regions(options.regions, self.grid, options.region_id)
         assert isinstance(self._area, AreaCrs)  # a picture has no regions
         return RegionStatistics(regions, self._area, self.facts.names, self.grid, self.facts.confusion)

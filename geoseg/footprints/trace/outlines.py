@@ -343,7 +343,8 @@ def _list_runs(walls: _WallOutlines, component: Ints, probability: Values | None
 def _add_separators(runs: ComponentRuns, values: Values, separators: Values | None) -> ComponentRuns:
     if separators is None:
         return runs
-    boundary, distance = separators[:, (values > 0) & (values != get_unknown_value(values))]
+    known = (values > 0) & (values != get_unknown_value(values))
+    boundary, distance = (layer[known] for layer in separators)  # one at a time takes a third of the time
     return replace(runs, boundary=boundary, distance=distance)
 
 

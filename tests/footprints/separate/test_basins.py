@@ -65,10 +65,13 @@ def test_basins_join_as_if_all_borders_were_measured_anew(seed: int, side: int, 
     basins = chance.integers(0, number + 1, (side, side)).astype(np.int32)
     basins = np.unique(basins, return_inverse=True)[1].reshape(side, side).astype(np.int32)
     basins[0, 0] = 0
+    basins = np.pad(basins, 1)
+    side += 2
     relief = chance.permutation(side * side).reshape(side, side) + 1.0
     doubt = chance.integers(0, 2, (side, side)).astype(np.float64)
     summits = np.array([relief[basins == n].max(initial=0) for n in range(basins.max() + 1)])
-    joined = BasinGraph(basins, summits, relief, doubt, 4).join(stays_apart)[basins]
+    alone = np.arange(len(summits))
+    joined = BasinGraph(basins, summits, alone, relief, doubt, 4).join(stays_apart)[basins]
     plain = join_plainly(basins, relief, doubt)
     pairs = set(zip(joined.ravel().tolist(), plain.ravel().tolist(), strict=True))
     assert len(pairs) == len(np.unique(joined)) == len(np.unique(plain))
