@@ -155,6 +155,23 @@ def prepare_write(mask: Path, folder: Path) -> Callable[[], None]:
     return write
 
 
+def run_infer(root: Path, scene: Path, model: str, outputs: list[str]) -> Cost:
+    """Run the command of a checkout in a process of its own.
+
+    What Python compiles is kept for the next run, as it is where geoseg is installed.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(root.resolve())}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [
+        sys.executable, "-m", "geoseg", "infer", str(scene), "--model", model, "--device", "cpu", "--quiet",
+        "--overwrite", *outputs,
+    ]  # fmt: skip
+    told = subprocess.run(
+        [sys.executable, "-c", WATCH, *command], stdout=subprocess.PIPE, cwd=root, env=environment, check=True
+    )
+    return Cost(*json.loads(told.stdout))
+
+
 @dataclass(frozen=True)
 class Bench:
     """A folder with a scene and a model, and the checkout that is measured."""
@@ -171,20 +188,7 @@ class Bench:
         }
 
     def infer(self, output: str, scene: Path | None = None) -> Cost:
-        """Run the command in a process of its own."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root)}
-        command = [
-            sys.executable, "-m", "geoseg", "infer", str(scene or self.scene), "--model", self.model, "--device", "cpu",
-            "--quiet", "--overwrite", *self.list_commands()[output],
-        ]  # fmt: skip
-        told = subprocess.run(
-            [sys.executable, "-c", WATCH, *command],
-            stdout=subprocess.PIPE,
-            cwd=self.root,
-            env=environment,
-            check=True,
-        )
-        return Cost(*json.loads(told.stdout))
+        return run_infer(self.root, scene or self.scene, self.model, self.list_commands()[output])
 
     def measure(self, turns: int, outputs: tuple[str, ...]) -> Iterator[Row]:
         from geoseg.inference.job import plan_job
