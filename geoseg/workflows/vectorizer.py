@@ -5,7 +5,7 @@ What makes statistics is loaded where they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ import numpy as np
 from geoseg.footprints.features import FeatureBatch
 from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.trace.pieces import OutlinePieces
-from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_footprints
+from geoseg.footprints.trace.rings import Stitcher, build_footprints
 from geoseg.footprints.write.geopackage import FootprintWriter
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS
 from geoseg.io.atomic import Delivery
@@ -39,11 +39,6 @@ from geoseg.workflows.tracer import (
 
 if TYPE_CHECKING:
     from geoseg.regions.statistics import RegionStatistics
-
-SEAM_FOOTPRINTS = 256
-SEAMS = 8
-"""Footprints across seams are few, and to finish a few takes as long as to finish a hundred: they wait for those of further
-seams, until they are so many or of so many seams."""
 
 
 class Vectorizer:
@@ -90,8 +85,6 @@ class Vectorizer:
         )
         self._workers: WorkerPool[tuple[FeatureBatch, OutlinePieces]] = WorkerPool(workers)
         self._cleanup = ExitStack()
-        self._finished: list[FeatureBatch] = []
-        self._across_seams: list[TracedFootprints] = []
         self._names: dict[str, None] = dict.fromkeys(facts.names.values())
         self._written = self._dropped = 0
         self._area_sum = 0.0
@@ -120,8 +113,7 @@ class Vectorizer:
             self._is_complete = True
             for result in self._workers.take_rest():
                 self._take(*result)
-            self._across_seams.append(build_footprints(self._stitcher.finish()))
-            self._append()
+            self._append([self._tracer.finish(build_footprints(self._stitcher.finish()))])
 
     def add(self, strip: MaskRows | MaskStrip) -> None:
         """Take the next strip; its files must stay until the block ends."""
@@ -144,16 +136,11 @@ class Vectorizer:
         return FootprintCounts(self._written, self._dropped, area_m2, self._area.name, regions, area_px)
 
     def _take(self, finished: FeatureBatch, pieces: OutlinePieces) -> None:
-        self._finished.append(finished)
-        self._across_seams.append(build_footprints(self._stitcher.add(pieces)))
-        if sum(map(len, self._across_seams)) >= SEAM_FOOTPRINTS or len(self._finished) >= SEAMS:
-            self._append()
+        across_seams = self._tracer.finish(build_footprints(self._stitcher.add(pieces)))
+        self._append([finished, across_seams])
 
-    def _append(self) -> None:
-        """Finish what lies across seams, and write it with what was finished since the last time."""
-        across_seams = self._tracer.finish(TracedFootprints.merge(self._across_seams))
-        batch = FeatureBatch.merge([*self._finished, across_seams])
-        self._finished, self._across_seams = [], []
+    def _append(self, batches: Sequence[FeatureBatch]) -> None:
+        batch = FeatureBatch.merge(batches)
         rows = batch.rows
         rows.insert(0, "id", np.arange(self._written + 1, self._written + len(rows) + 1))
         if self._statistics is not None:
