@@ -79,7 +79,7 @@ def infer(
     given, footprints and mask are kept as long as the result. A stopped run goes on when it is called again.
 
     Where `out` (or `mask`, `probability`) is a folder, there or with a separator at its end, each scene gets files of its
-    own in it; the result then tells what came of each, also of those that failed.
+    own in it; the result then lists what became of each, also of those that failed.
     """
     from geoseg.workflows.infer import infer_scene
     from geoseg.workflows.results import TemporaryFolder
@@ -148,7 +148,7 @@ def sample(footprints: File | gpd.GeoDataFrame, out: File, **options: Any) -> Sa
 def compare(
     a: File | gpd.GeoDataFrame, b: File | gpd.GeoDataFrame, out: File | None = None, **options: Any
 ) -> CompareResult:
-    """Tell what became of the footprints `a` in the footprints `b`: same, changed, only in one, split, merged.
+    """Find what became of the footprints `a` in the footprints `b`: same, changed, only in one, split, merged.
 
     The rows go to the layer `changes` of `out`; without it, they are kept as long as the result.
     """
@@ -167,7 +167,7 @@ def compare(
 
 @document_options(PublishOptions)
 def publish(footprints: File | Sequence[File], out: File, **options: Any) -> PublishResult:
-    """Write the footprints of many scenes as one GeoParquet data set, sorted by place, without doubles."""
+    """Write the footprints of many scenes as one GeoParquet data set, sorted by place, without duplicates."""
     from geoseg.workflows.publish import publish_footprints
 
     return publish_footprints(list_files(footprints), Path(out), PublishOptions(**options))
@@ -189,7 +189,7 @@ def plot(*layers: File | gpd.GeoDataFrame, axes: Axes | None = None, **options: 
 def train(
     dataset: File, out: File, config: File | None = None, *, overwrite: bool = False, **options: Any
 ) -> TrainedModel | None:
-    """Train a model on a data set; options go before those of the TOML file `config`.
+    """Train a model on a data set; options override those of the TOML file `config`.
 
     Where several processes train together, only the leading one gets the model.
     """
@@ -237,7 +237,7 @@ def evaluate(
 
 
 def calibrate(model: File, samples: File, out: File, *, overwrite: bool = False) -> CalibrationResult:
-    """Write a model whose probabilities come true where the sample points are, as a folder of its own."""
+    """Write a copy of a model whose probabilities are right where the sample points are, as a folder of its own."""
     from geoseg.evaluation.calibrate import calibrate_model
 
     return calibrate_model(os.fspath(model), Path(samples), Path(out), overwrite)

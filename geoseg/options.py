@@ -10,11 +10,13 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import reduce
 from math import nextafter
+from numbers import Integral, Real
 from operator import or_
+from os import PathLike
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -46,7 +48,7 @@ FINITE = Limits("a finite number", -sys.float_info.max)
 
 INPUTS = "What goes in"
 OUTPUTS = "What comes out"
-MODEL = "The model and how it looks"
+MODEL = "The model and its settings"
 FOOTPRINTS = "How footprints are made"
 REGIONS = "Regions"
 SAMPLES = "How the sample is drawn"
@@ -138,7 +140,8 @@ def read_options(kind: type[OptionsKind], path: Path | None, given: Mapping[str,
     options = kind()
     if path is not None:
         try:
-            written = parse_toml(path.read_text(encoding="utf-8"))
+            # Editors on Windows write a mark before the first letter, which utf-8-sig passes over.
+            written = parse_toml(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as options ({error})") from error
         options = options.replace(written, f"{path}: ")
@@ -213,24 +216,6 @@ def drop_none(hint: Any) -> Any:
     return reduce(or_, kinds)
 
 
-CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
-    Path: lambda value: Path(value) if isinstance(value, str | Path) else MISSING,
-    float: lambda value: convert_float(value) if is_number(value) else MISSING,
-    str | float: lambda value: value if isinstance(value, str) or is_number(value) else MISSING,
-    tuple[str, ...]: lambda value: tuple([value] if isinstance(value, str) else map(str, value)),
-}
-"""How values of other types are taken for one of these: whole numbers serve as decimals, text as paths."""
-
-
-def convert_value(kind: Any, value: Any) -> Any:
-    """A value of a type, or MISSING if it is none."""
-    convert = CONVERSIONS.get(kind)
-    if convert is not None:
-        return convert(value)
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    return value if fits else MISSING
-
-
 def convert_float(value: float) -> Any:
     """A number as a decimal, unless it is a whole one beyond every decimal."""
     try:
@@ -239,11 +224,40 @@ def convert_float(value: float) -> Any:
         return MISSING
 
 
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def convert_texts(value: Any) -> Any:
+    """One text, or several, as a tuple of them."""
+    if isinstance(value, str | PathLike):
+        return (str(value),)
+    return tuple(map(str, value)) if isinstance(value, Iterable) else MISSING
 
 
-KIND_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path"}
+def is_number(value: Any, kind: type = Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+CONVERSIONS: Mapping[Any, Callable[[Any], Any]] = {
+    Path: lambda value: Path(value) if isinstance(value, str | PathLike) else MISSING,
+    int: lambda value: int(value) if is_number(value, Integral) else MISSING,
+    float: lambda value: convert_float(value) if is_number(value) else MISSING,
+    str | float: lambda value: value if isinstance(value, str) or is_number(value) else MISSING,
+    tuple[str, ...]: convert_texts,
+}
+"""How values of other types are taken for one of these: whole numbers serve as decimals, text as paths, NumPy's numbers as
+Python's."""
+
+
+def convert_value(kind: Any, value: Any) -> Any:
+    """A value of a type, or MISSING if it is none."""
+    convert = CONVERSIONS.get(kind)
+    if convert is not None:
+        return convert(value)
+    return value if isinstance(value, kind) else MISSING
+
+
+KIND_NAMES = {
+    int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path", str | float: "text or number",
+    tuple[str, ...]: "text and no list of texts",
+}  # fmt: skip
 
 
 def describe_kind(kind: Any) -> str:

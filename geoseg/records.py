@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from tokenize import TokenError
 from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -20,8 +19,6 @@ from geoseg.errors import InputError
 
 T = TypeVar("T")
 
-ARRAY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError)
-"""What NumPy raises when it is to read a damaged .npy file, whose header it takes for Python."""
 TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -75,9 +76,16 @@ def test_values_are_converted_to_their_types() -> None:
     assert isinstance(options.weight_m2, float)
 
 
-def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+def test_numbers_of_numpy_and_single_paths_serve_as_well() -> None:
+    options = BakeOptions(weight_m2=np.float32(2), count=np.int64(3), heat=np.int16(220), seeds=Path("poppy"))
+    assert (options.weight_m2, options.count, options.heat, options.seeds) == (2.0, 3, 220, ("poppy",))
+    assert (type(options.weight_m2), type(options.count)) == (float, int)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])  # the latter by editors on Windows
+def test_a_file_gives_back_what_was_written(tmp_path: Path, encoding: str) -> None:
     options = BakeOptions(**GIVEN)
-    (tmp_path / "bake.toml").write_text(options.to_toml(), encoding="utf-8")
+    (tmp_path / "bake.toml").write_text(options.to_toml(), encoding=encoding)
     assert read_options(BakeOptions, tmp_path / "bake.toml", {}) == options
     assert read_options(BakeOptions, tmp_path / "bake.toml", {"kind": "rye"}).kind == "rye"
 
@@ -109,6 +117,8 @@ def test_flags_stand_for_the_same_values(tmp_path: Path) -> None:
         ({"size": 5}, "`size` 5: give one of 4, 8"),
         ({"crisp": 1}, "`crisp` 1: is no true or false"),
         ({"recipe": 7}, "`recipe` 7: is no path"),
+        ({"seeds": 7}, "`seeds` 7: is no text and no list of texts"),
+        ({"heat": None}, "`heat` None: is no text or number"),
     ],
 )
 def test_a_wrong_value_is_refused(given: dict[str, object], words: str) -> None:

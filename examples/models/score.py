@@ -21,7 +21,7 @@ import geoseg
 from geoseg.models.card import Card
 from geoseg.models.store import CARD_FILE
 
-SCORES = ("iou", "precision", "recall", "boundary_iou", "footprint_f1", "count_error", "area_error")
+SCORES = ("iou", "precision", "recall", "boundary_iou", "footprint_f1", "count_error", "area_error", "ece")
 MEASURED = "measured afterwards (value, and 95 % interval over tiles)"
 MEASURED_WITH = "measured with"
 

@@ -61,7 +61,7 @@ class AppOptions(Options):
         metavar="ADDRESS",
     )
     browser: bool = define_option(
-        True, "Open the page in the browser, or only tell its address.", group=RESOURCES,
+        True, "Open the page in the browser, or only print its address.  [default: on]", group=RESOURCES,
         flags=("--browser/--no-browser",),
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from geoseg.options import INPUTS, OUTPUTS
     "--samples",
     type=click.Path(path_type=Path),
     required=True,
-    help="Answered points of `geoseg sample --probability`; the probability must be this model's.",
+    help="Answered points of `geoseg sample --probability`; the probability must be that of this model.",
 )
 @add_option(
     OUTPUTS,
@@ -28,13 +28,14 @@ from geoseg.options import INPUTS, OUTPUTS
     required=True,
     help="The folder of the new model.",
 )
-@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace a model that is there.")
+@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace a model that exists.")
 @wrap_command
 def command(*, model: str, samples: Path, out: Path, overwrite: bool, as_json: bool) -> None:
-    """Write MODEL anew for a region: with probabilities that come true at sample points there.
+    """Make a copy of MODEL whose probabilities are right for a region, by sample points there.
 
-    Confidence and expected area follow. What the model finds stays the same: its threshold moves along. The new card says how
-    far probabilities were from coming true at the points, and how far they are now on points left out.
+    Confidence and expected area change with them. What the model finds stays the same, since its threshold is changed,
+    too. The new card says how far the probabilities were off at the points before, and how far they are off now, measured
+    on points that the change was not made from.
 
     \b
     Examples:

@@ -18,11 +18,11 @@ from geoseg.workflows.options import CompareOptions
 @wrap_command
 @take_options(CompareOptions)
 def command(*, a: str, b: str, out: Path, as_json: bool, options: CompareOptions) -> None:
-    """Tell what became of the footprints A in the footprints B: same, changed, only in A, only in B, split, merged.
+    """Find what became of the footprints A in the footprints B: same, changed, only in A, only in B, split, merged.
 
     A and B are footprints of any program: of another date or model, of OpenStreetMap, Overture, Microsoft or Google.
-    They are compared on common ground only. A constant offset between the two is no change: it is estimated, told and
-    taken out.
+    They are compared on common ground only. A shift of all of B against A is no change: it is estimated, reported and
+    removed.
 
     \b
     Examples:

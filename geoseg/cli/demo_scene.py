@@ -25,14 +25,14 @@ from geoseg.options import OUTPUTS
     "--seed",
     default=0,
     show_default=True,
-    help="Which place to draw: its plan, its houses, its light.",
+    help="Which place to draw: its streets, its houses, its light.",
 )
 @add_option(OUTPUTS, "--gsd", "gsd_m", default=0.3, show_default=True, help="Metres on the ground per pixel.")
 @add_option(
     OUTPUTS,
     "--truth",
     type=click.Path(path_type=Path),
-    help="Where the buildings go.  [default: OUT.truth.gpkg]",
+    help="The file for the outlines of the buildings.  [default: OUT.truth.gpkg]",
 )
 @wrap_command
 def command(*, out: Path, size: str, seed: int, gsd_m: float, truth: Path | None, as_json: bool) -> None:

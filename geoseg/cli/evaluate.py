@@ -15,14 +15,14 @@ from geoseg.evaluation.options import EvaluateOptions
 @wrap_command
 @take_options(EvaluateOptions)
 def command(*, predictions: tuple[str, ...], truth: str, as_json: bool, options: EvaluateOptions) -> None:
-    """Tell how well predictions agree with TRUTH: pixels, outlines, footprints, counts, areas, probabilities.
+    """Measure how well predictions agree with TRUTH: pixels, outlines, footprints, counts, areas, probabilities.
 
     A PREDICTION is a model (a training run, a built-in name), a mask, a probability (with --threshold) or footprints. TRUTH is
-    a mask, footprints, or a data set with its dataset.toml: a model then predicts its validation images, and of other
-    predictions there is a folder with one for each image, of the same name.
+    a mask, footprints, or a data set (dataset.toml): a model then predicts its validation images. Other predictions of a
+    data set are a folder with a file for each image, of the same name.
 
-    Several predictions stand in one table, and each is compared with the first, or with those that --against names. All
-    scores come with the interval they would vary in on other tiles or places.
+    Several predictions stand in one table, and each is compared with the first, or with those that --against names. Scores
+    have a 95 % interval: how much they would vary on other tiles or places.
 
     \b
     Examples:

@@ -70,19 +70,27 @@ def format_years(source: Source) -> str:
     "--label",
     "labels",
     multiple=True,
-    help="Label, see --list; `esm:PATH` or `esm:projects/..`. Repeatable.",
+    help="Label, see --list; or `esm:PATH`, `esm:projects/..`; once for each.",
 )
 @add_option(INPUTS, "--asset", help="Any other image or image collection by its id, in place of --source.")
 @add_option(INPUTS, "--bands", metavar="B2,B3,..", help="Bands of the source or asset, in this order.")
-@add_option(INPUTS, "--start", type=DAY, help="First day.  [default: 1 January of last year]")
-@add_option(INPUTS, "--end", type=DAY, help="Last day, included.  [default: 31 December of that year]")
+@add_option(
+    INPUTS, "--start", type=DAY, metavar="YYYY-MM-DD", help="First day.  [default: 1 January of last year]"
+)
+@add_option(
+    INPUTS,
+    "--end",
+    type=DAY,
+    metavar="YYYY-MM-DD",
+    help="Last day, included.  [default: 31 December of that year]",
+)
 @add_option(
     OUTPUTS,
     "--out",
     type=click.Path(path_type=Path),
     default="export",
     show_default=True,
-    help="Folder to fill.",
+    help="Folder for the files.",
 )
 @add_option(
     COMPOSITES,
@@ -90,14 +98,17 @@ def format_years(source: Source) -> str:
     help="median, least-cloudy, latest, or p1 to p99.  [default: median; photos: latest]",
 )
 @add_option(
-    COMPOSITES, "--mask", metavar="METHOD[:T]", help="Clouds: csplus[:0.6], scl, s2cloudless[:40] or none."
+    COMPOSITES,
+    "--mask",
+    metavar="METHOD[:T]",
+    help="How clouds are removed: csplus[:0.6], scl, s2cloudless[:40] or none.",
 )
 @add_option(
     COMPOSITES,
     "--max-cloud",
     type=click.FloatRange(0, 100),
     metavar="PERCENT",
-    help="Leave out cloudier scenes.",
+    help="Leave out scenes with more than this many percent of cloud.",
 )
 @add_option(
     COMPOSITES,
@@ -105,7 +116,7 @@ def format_years(source: Source) -> str:
     is_flag=True,
     help="Resample each scene bilinearly rather than by the nearest pixel.",
 )
-@add_option(OUTPUTS, "--looks", is_flag=True, help="Also write how many clear looks each pixel has.")
+@add_option(OUTPUTS, "--looks", is_flag=True, help="Also write how many clear observations each pixel has.")
 @add_option(
     LABELS,
     "--label-values",
@@ -171,9 +182,11 @@ def format_years(source: Source) -> str:
     default=20.0,
     show_default=True,
     metavar="PERCENT",
-    help="Pairs kept for validation, from places apart.",
+    help="Pairs kept for validation, from places of their own.",
 )
-@add_option(PAIRS, "--seed", type=int, default=0, show_default=True, help="Draws the same pairs again.")
+@add_option(
+    PAIRS, "--seed", type=int, default=0, show_default=True, help="The same seed draws the same pairs."
+)
 @add_option(
     RESOURCES,
     "--project",
@@ -184,7 +197,7 @@ def format_years(source: Source) -> str:
     RESOURCES,
     "--credentials",
     type=click.Path(path_type=Path),
-    help="A service account's key, or authorized_user.",
+    help="Key file of a service account, or an authorized_user file.",
 )
 @add_option(
     RESOURCES,
@@ -204,7 +217,7 @@ def format_years(source: Source) -> str:
     default=12.0,
     show_default=True,
     metavar="HOURS",
-    help="Give up after.",
+    help="Give up after this many hours.",
 )
 @add_option(
     RESOURCES,
@@ -214,7 +227,9 @@ def format_years(source: Source) -> str:
     help="Largest side of a tile, or of a file of a batch task.  [default: 1024 for composites, 8192 for tasks]",
 )
 @add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace files that were made with other settings.")
-@add_option(OUTPUTS, "--dry-run", is_flag=True, help="Only say what it would take: tiles, bytes, requests.")
+@add_option(
+    OUTPUTS, "--dry-run", is_flag=True, help="Show what it would take (tiles, bytes, requests), and stop."
+)
 @add_option(
     INPUTS,
     "--list",
@@ -337,7 +352,7 @@ def choose_label(name: str) -> Label:
         return replace(ESM, asset=name.removeprefix(ESM_PREFIX))
     if name == ESM.name:
         raise InputError(
-            "the European Settlement Map is in no catalogue of Earth Engine: give its files, --label esm:FOLDER, or "
+            "the European Settlement Map is not in the catalogue of Earth Engine: give its files, --label esm:FOLDER, or "
             "your own asset, --label esm:projects/YOUR-PROJECT/assets/NAME"
         )
     return find_label(name)

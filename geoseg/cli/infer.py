@@ -17,7 +17,12 @@ from geoseg.workflows.options import InferOptions
 @add_out_option(
     f"{FOOTPRINT_FILE}; or for each scene into a folder.", "FILE|FOLDER/", required=False, kind=str
 )
-@add_option(RESOURCES, "--dry-run", is_flag=True, help="Tell the plan, memory, disk and time, and stop.")
+@add_option(
+    RESOURCES,
+    "--dry-run",
+    is_flag=True,
+    help="Show the plan, and how much memory, disk and time it takes, and stop.",
+)
 @wrap_command
 @take_options(InferOptions)
 def command(
@@ -29,10 +34,10 @@ def command(
     GeoTIFFs, are read as one scene; where they overlap, the first wins. A .txt file (one scene a line) or a STAC item
     collection (.json) stands for the scenes that it names.
 
-    With a folder for an output (there, or ending in /), each scene gets files of its own; manifest.csv tells what came
-    of each. Repeat the command, and only what is missing is done.
+    If an output is a folder (one that exists, or a name that ends in /), each scene gets files of its own, and
+    manifest.csv lists the result of each. Repeat the command, and only what is missing is done.
 
-    A run that was stopped goes on where it was when the same command is given again.
+    A run that was stopped continues when the same command is given again.
 
     \b
     Examples:

@@ -61,7 +61,8 @@ def list_models(*, as_json: bool) -> None:
 def show_model(*, model: str, as_json: bool) -> None:
     """Show a model's card: what it is for, what it expects of a scene, and what is known about it.
 
-    MODEL is a built-in name, a folder, an .onnx file or a hub name. --json gives the card as card.json has it.
+    MODEL is a built-in name, a folder, an .onnx file, or owner/model on the Hugging Face hub. --json prints the card as it is
+    in card.json.
 
     \b
     Examples:
@@ -84,7 +85,7 @@ def show_model(*, model: str, as_json: bool) -> None:
 def export_model(*, model: str, out: Path, overwrite: bool, as_json: bool) -> None:
     """Write MODEL as an ONNX file that geoseg and the QGIS plugin Deepness run.
 
-    The file is checked against the model before it gets its name. The card travels inside.
+    The file is checked against the model before it gets its name. It holds the card, too.
 
     \b
     Examples:
@@ -157,8 +158,8 @@ def format_card(card: Card) -> Iterator[str]:
         ("Calibration", card.calibration),
         ("Training", card.training),
     ):
-        for number, (name, value) in enumerate(facts.items()):
-            yield format_entry("" if number else title, f"{name}: {format_value(value)}")
+        for number, line in enumerate(format_table(facts)):
+            yield format_entry("" if number else title, line)
     yield format_entry("SHA-256", card.weights_sha256 or "not stated")
 
 
@@ -179,6 +180,16 @@ def format_scaling(card: Card) -> Iterator[str]:
     yield format_entry("", f"mean {format_value(scale.mean)}, std {format_value(scale.std)}")
 
 
+def format_table(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Facts, a line each; below the name of one that holds tables of its own stand these, indented."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
+            yield f"{indent}{name}"
+            yield from format_table(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: {format_value(value)}"
+
+
 def format_facts(facts: Mapping[str, Any]) -> str:
     return "; ".join(
         format_value(value) if name == "name" else f"{name}: {format_value(value)}"
@@ -192,4 +203,6 @@ def format_value(value: object) -> str:
         return format_facts(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(format_value, value))
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -34,14 +34,14 @@ def take_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
             INPUTS,
             "--trust",
             is_flag=True,
-            help="Let files make GDAL read others anywhere and ask servers, as virtual rasters do.",
+            help="For files that you know: let them make GDAL read other files and ask servers, as virtual rasters do.",
         )(collect)
         command = add_option(
             INPUTS,
             "--config",
             type=PATH,
             metavar="FILE.toml",
-            help="Read options from this file; flags go before it.",
+            help="Read options from this file; those on the command line override it.",
         )(command)
         for option in reversed(list_options(kind)):
             for make in (make_shorthands, make_flag):

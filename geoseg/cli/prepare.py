@@ -69,7 +69,7 @@ def vectors() -> None:
 
     Without patterns SOURCE is a folder of SpaceNet. One file for all, even of a whole country, is read around the
     images only; a layer of several is named as FILE:LAYER. Polygons whose class field is empty are left out. Labels are
-    the polygons themselves, so that training can keep houses apart that stand wall to wall; --as masks burns them.
+    the polygons themselves, so that training can separate houses that stand wall to wall; --as masks writes rasters.
 
     \b
     Examples:
@@ -163,7 +163,10 @@ def demo() -> None:
 @click.argument("footprints", type=PATH)
 @add_option(OUTPUTS, "--out", "-o", required=True, type=PATH, help="Folder for images and annotations.xml.")
 @add_option(
-    INPUTS, "--probability", type=PATH, help="What geoseg infer wrote: finds where the model is least sure."
+    INPUTS,
+    "--probability",
+    type=PATH,
+    help="The probability raster of geoseg infer: finds where the model is least sure.",
 )
 @add_option(
     OUTPUTS, "--count", type=click.IntRange(1), default=20, show_default=True, help="How many pieces."
@@ -171,15 +174,13 @@ def demo() -> None:
 @add_option(
     OUTPUTS, "--size", type=click.IntRange(32), default=512, show_default=True, help="Pixels along a side."
 )
-@add_option(
-    OUTPUTS, "--label", default="building", show_default=True, help="What CVAT is to call the footprints."
-)
+@add_option(OUTPUTS, "--label", default="building", show_default=True, help="Name of the footprints in CVAT.")
 @wrap_command
 def cvat_export(
     *, scene: Path, footprints: Path, out: Path, probability: Path | None, count: int, size: int, label: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Pieces of SCENE with FOOTPRINTS as shapes, for a person to correct in CVAT.
+    """Write pieces of SCENE with FOOTPRINTS as shapes, for a person to correct in CVAT.
 
     Make a task of OUT/images, upload OUT/annotations.xml as CVAT 1.1, correct it, export it as CVAT for images 1.1 and
     bring it back with geoseg prepare cvat.
@@ -197,11 +198,22 @@ def cvat_export(
 
 @command.command("audit", cls=GroupedCommand)
 @click.argument("dataset", type=PATH)
-@add_option(OUTPUTS, "--fix", is_flag=True, help="Drop duplicates and unusable items, and move leaking ones.")
-@add_option(RESOURCES, "--workers", type=click.IntRange(0), metavar="N", help="Worker processes.")
+@add_option(
+    OUTPUTS,
+    "--fix",
+    is_flag=True,
+    help="Remove duplicates and unusable items, and bring places that share ground into one split.",
+)
+@add_option(
+    RESOURCES,
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Worker processes.  [default: one for each processor]",
+)
 @wrap_command
 def audit(*, dataset: Path, fix: bool, workers: int | None, as_json: bool) -> None:
-    """Look for what spoils training: duplicates, shared ground between splits, shifted or empty labels.
+    """Look for errors that harm a training: duplicates, shared ground between splits, shifted or empty labels.
 
     \b
     Examples:

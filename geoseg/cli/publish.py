@@ -22,7 +22,7 @@ def command(*, footprints: tuple[str, ...], out: Path, as_json: bool, options: P
     """Write the FOOTPRINTS of many scenes as one data set: GeoParquet in longitude and latitude, sorted by place.
 
     FOOTPRINTS are files, or folders of them, as `geoseg infer scenes/ --out results/` leaves them. Where scenes overlap,
-    a building stays once. Memory does not grow with the number of footprints.
+    each building is kept once. Memory hardly grows with the number of footprints.
 
     \b
     Examples:

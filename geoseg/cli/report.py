@@ -17,9 +17,9 @@ from geoseg.reports.options import ReportOptions
 @wrap_command
 @take_options(ReportOptions)
 def command(*, footprints: Path, out: Path, as_json: bool, options: ReportOptions) -> None:
-    """Make a page of FOOTPRINTS to look at: totals, a map, a table per region, histograms, where it comes from.
+    """Make an HTML page about FOOTPRINTS: totals, a map, a table per region, histograms, and their origin.
 
-    It is one HTML file that opens in any browser and asks no server for anything, so it can be sent and kept.
+    It is one HTML file that opens in any browser and loads nothing from the internet, so it can be sent and kept.
 
     \b
     Examples:

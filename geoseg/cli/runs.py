@@ -19,12 +19,12 @@ from geoseg.options import OUTPUTS
     metavar="FILE.png",
     help="Draw loss and validation IoU of all runs over each other.",
 )
-@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace a picture that is there.")
+@add_option(OUTPUTS, "--overwrite", is_flag=True, help="Replace a picture that exists.")
 @wrap_command
 def command(*, folder: Path, curves: Path | None, overwrite: bool, as_json: bool) -> None:
     """List all training runs below FOLDER, the best first: IoU, Dice, time, places, and the settings that differ.
 
-    IoU and Dice are the best of the validations on the way. A run that has not finished shows how far it is.
+    IoU and Dice are the best that were measured during training. A run that has not finished shows how far it is.
 
     \b
     Examples:

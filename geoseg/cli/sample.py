@@ -19,8 +19,8 @@ from geoseg.workflows.options import SampleOptions
 def command(*, footprints: Path, out: Path, as_json: bool, options: SampleOptions) -> None:
     """Draw places at random over a map of FOOTPRINTS, for a person to say what is there.
 
-    Points tell areas: fill in `answer` with the class that is there, `not`, or `unsure`. Squares tell numbers: mark every
-    building in a square, then tick `done`. `geoseg stats --samples` makes error-adjusted figures of them. The places stand in
+    Points give areas: fill in `answer` with the class that is there, `not`, or `unsure`. Squares give the number of buildings: mark every
+    building in a square, then tick `done`. `geoseg stats --samples` computes error-adjusted figures from them. The places stand in
     random order: the first of them are a sample, too.
 
     \b

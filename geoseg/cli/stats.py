@@ -32,8 +32,8 @@ def command(
     The table becomes the layer `regions` of the GeoPackage (a file beside it for other formats). One row per region and
     class: buildings, built area, seen area, share, sizes, confidence, expected area.
 
-    The footprints in all files of a folder are counted together, by several workers if you like; the table then goes
-    where --out and --csv say.
+    The footprints in all files of a folder are counted together, by several workers if you like; name a file for the
+    table with --out or --csv.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ from geoseg.training.options import TrainOptions
     "--show-samples",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Write a picture of patches as they are shown, and stop.",
+    help="Write a picture of patches as the network sees them, and stop.",
 )
 @add_option(OUTPUTS, "--overwrite", is_flag=True, help="Start over, also where the folder holds a model.")
 @wrap_command
@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Train a model on DATASET, a folder with a dataset.toml as geoseg prepare writes it.
 
-    A run that was stopped, however it was stopped, goes on where it was when the same command is given again.
+    A run that was stopped, for whatever reason, continues when the same command is given again.
     Several GPUs: torchrun --nproc-per-node 4 -m geoseg train ...
 
     \b

@@ -20,8 +20,8 @@ def command(*, mask: str, out: Path, as_json: bool, options: VectorizeOptions) -
     """Turn MASK into building footprints with true areas.
 
     MASK is any raster that GDAL reads: 0 is background, other values are classes; 255 is unknown where the file says
-    so, else 0 and 255 are a plain black and white mask. Memory depends on the width of the raster, not on its height,
-    and the file is the same, byte by byte, for any --strip and --workers.
+    so, else 0 and 255 are a plain black and white mask. Memory depends on the width of the raster, hardly on its height,
+    and the file is the same, byte for byte, for any --strip and --workers.
 
     \b
     Examples:

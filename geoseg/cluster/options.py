@@ -24,7 +24,7 @@ class WorkerOptions(Options):
     )
     dask: str | None = define_option(
         None,
-        "Give the work to the workers of this Dask scheduler, which see the same folders.",
+        "Give the work to the workers of this Dask scheduler; they must see the same folders.",
         group=RESOURCES,
         metavar="tcp://HOST:8786",
     )
@@ -41,7 +41,7 @@ class ShardOptions(WorkerOptions):
 
     shard: str | None = define_option(
         None,
-        "Do this share only, the third of a hundred; the same command without it does what is missing, and finishes.",
+        "Do one share of the work only, here the third of a hundred; the same command without --shard does what is missing, and finishes.",
         group=RESOURCES,
         metavar="3/100",
     )

@@ -18,7 +18,7 @@ from geoseg.datasets.schema import Dataset, refuse_repeated
 from geoseg.datasets.vectors import VectorOptions, prepare_vectors
 from geoseg.errors import InputError
 from geoseg.footprints.write.formats import set_gdal_options
-from geoseg.io.atomic import replace_files
+from geoseg.io.atomic import explain_write_errors, replace_files
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.scene import LAYER, SyntheticScene, write_scene
 
@@ -69,7 +69,7 @@ def draw_place(layout: Layout, size: int, photo: Path, south_m: float) -> ImageL
     """Draw one place and its truth, unless they are there, so far south that it shares no ground with the others."""
     truth = photo.with_suffix(".truth.gpkg")
     if not (photo.exists() and truth.exists()):
-        with replace_files(photo) as folder:
+        with replace_files(photo) as folder, explain_write_errors(photo):
             write_scene(SyntheticScene(layout, size, size), folder / photo.name, folder / truth.name)
             move_scene(folder / photo.name, folder / truth.name, south_m)
     return ImageLabelPair(photo.stem, photo, truth)

@@ -37,7 +37,7 @@ class DatasetOptions(Options):
         None, "Licence of images and labels; goes into dataset.toml.", group=OUTPUTS
     )
     attribution: str | None = define_option(
-        None, "Whom users must name; goes into dataset.toml.", group=OUTPUTS
+        None, "Whom users of the data must name; goes into dataset.toml.", group=OUTPUTS
     )
     origin: str | None = define_option(
         None, "Where the data come from: a DOI or an address.", group=OUTPUTS, flags=("--source",)
@@ -47,14 +47,14 @@ class DatasetOptions(Options):
         (), "A place to validate on; once for each.", group=PLACES, metavar="PLACE"
     )
     test: tuple[str, ...] = define_option(
-        (), "A place to keep for testing; once for each.", group=PLACES, metavar="PLACE"
+        (), "A place to keep for the test split; once for each.", group=PLACES, metavar="PLACE"
     )
     validation_share: float = define_option(
-        0.2, "Share of the places that validates, where none is named.", BELOW_ONE, group=PLACES
+        0.2, "Share of the places to validate on, where --validation names none.", BELOW_ONE, group=PLACES
     )
     workers: int | None = define_option(
         None,
-        "Worker processes.  [default: one a processor]",
+        "Worker processes.  [default: one for each processor]",
         ZERO_OR_MORE,
         group=RESOURCES,
         metavar="N",
@@ -69,11 +69,14 @@ class ImageOptions(DatasetOptions):
         None, "Images below SOURCE, e.g. 'img/*.tif'.", group=INPUTS, metavar="PATTERN"
     )
     labels: str | None = define_option(
-        None, "Labels below SOURCE; * is what both names share.", group=INPUTS, metavar="PATTERN"
+        None,
+        "Labels below SOURCE, e.g. 'mask/*.png'; * stands for the part of the name that image and label share.",
+        group=INPUTS,
+        metavar="PATTERN",
     )
     bands: str = define_option(RGB, "Names of the bands, in order.", group=LABELS)
     gsd: float | None = define_option(
-        None, "Metres per pixel to train at.  [default: theirs]", ABOVE_ZERO, group=LABELS
+        None, "Metres per pixel to train at.  [default: that of the images]", ABOVE_ZERO, group=LABELS
     )
     place: str | None = define_option(
         None, "Finds the place in a file's name, e.g. 'tile\\d+'.", group=PLACES, metavar="REGEX"
@@ -165,7 +168,9 @@ class CocoSetOptions(DatasetOptions):
 class InriaSetOptions(DatasetOptions):
     """What can be asked of `prepare inria`."""
 
-    by_city: bool = define_option(False, "Validate on whole cities: see --validation.", group=PLACES)
+    by_city: bool = define_option(
+        False, "Validate on whole cities, as --validation or --validation-share says.", group=PLACES
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,13 +210,13 @@ class SentinelSetOptions(ImageOptions):
     )
     cloud: str | None = define_option(
         None,
-        "Where clouds are told: rasters below SOURCE, e.g. 'scl/*.tif', or a band's name.  [default: the band SCL, where "
+        "Where clouds are marked: rasters below SOURCE, e.g. 'scl/*.tif', or the name of a band.  [default: the band SCL, where "
         "there is one]",
         group=INPUTS,
         metavar="WHERE",
     )
     cloud_values: str = define_option(
-        "0 1 3 8 9 10 11", "Values there that hide the ground; by default SCL's.", group=LABELS
+        "0 1 3 8 9 10 11", "Values of --cloud that hide the ground; by default those of SCL.", group=LABELS
     )
     reflectance: str | None = define_option(
         None,

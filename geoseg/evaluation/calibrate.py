@@ -17,12 +17,13 @@ from geoseg.errors import InputError
 from geoseg.io.access import check_folder
 from geoseg.models.card import Card
 from geoseg.models.network import DerivedBandsNetwork, load_network, read_weights
-from geoseg.models.store import CARD_FILE, Model, find_model, save_model
+from geoseg.models.store import Model, find_model, save_model
 from geoseg.raster.coding import PROBABILITY_STEPS
 from geoseg.regions.points import AnsweredSample, read_points
 from geoseg.scores.calibration import ProbabilityCounts, TemperatureScaling, fit_temperature_scaling
 from geoseg.scores.confusion import Floats
 from geoseg.training.networks import apply_temperature
+from geoseg.training.run import holds_finished_model, mark_unfinished
 from geoseg.training.trained_model import add_onnx_file, copy_weights
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def calibrate_model(name: str, samples: Path, out: Path, overwrite: bool = False
     model = find_model(name)
     refuse_other_models(model)
     check_folder(out)
-    if (out / CARD_FILE).exists() and not overwrite:
+    if holds_finished_model(out) and not overwrite:
         raise InputError(f"{out}: holds a model already; use `overwrite` to replace it")
     points = read_logits(samples, model.card)
     scaling, found = choose_scaling(points)
@@ -144,7 +145,7 @@ def choose_scaling(points: PointLogits) -> tuple[TemperatureScaling, dict[str, A
         apart[folds == fold] = points.select(folds == fold).change(points.select(folds != fold).fit())
     after, scaling = points.count(apart), points.fit()
     if after.log_loss >= before.log_loss:
-        log.warning("the probabilities come true as well as these points can tell: they are left as they are")
+        log.warning("the probabilities are as right as these points can show: they are left as they are")
         after, scaling = before, AS_IT_IS
     found = {
         "points": len(points.logits),
@@ -178,6 +179,7 @@ def write_calibrated(model: Model, out: Path, scaling: TemperatureScaling, found
         calibration={**card.calibration, "elsewhere": [*earlier, dict(found)]},
     )
     in_half = any(tensor.dtype == torch.float16 for tensor in read_weights(model.weights).values())
-    written = save_model(out, copy_weights(own, in_half), changed, model.check_patches)
-    add_onnx_file(written)
+    with mark_unfinished(out):
+        written = save_model(out, copy_weights(own, in_half), changed, model.check_patches)
+        add_onnx_file(written)
     return written

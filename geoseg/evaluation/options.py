@@ -28,7 +28,7 @@ class EvaluateOptions(Options):
 
     against: tuple[str, ...] = define_option(
         (),
-        "Compare every prediction with this one; may be given several times.  [default: the first prediction]",
+        "Compare every prediction with this one; once for each.  [default: the first prediction]",
         group=INPUTS,
         metavar="PREDICTION",
     )
@@ -37,7 +37,7 @@ class EvaluateOptions(Options):
     )
     probability: str | None = define_option(
         None,
-        "The probability of the first prediction, a mask: tells its calibration.",
+        "The probability raster of the first prediction, if that is a mask: gives the scores of its probabilities.",
         group=INPUTS,
         metavar="FILE",
     )
@@ -45,14 +45,18 @@ class EvaluateOptions(Options):
         None, "Polygons within which the truth is complete.", group=INPUTS, metavar="FILE"
     )
     gsd_m: float | None = define_option(
-        None, "Pixel size, where no raster says it.  [default: 0.3]", ABOVE_ZERO, group=INPUTS, metavar="M"
+        None,
+        "Pixel size in metres, where no raster says it.  [default: 0.3]",
+        ABOVE_ZERO,
+        group=INPUTS,
+        metavar="M",
     )
     split: Split | None = define_option(
         None, "Which part of a data set.  [default: validation]", group=PLACES
     )
     places: tuple[str, ...] = define_option(
         (),
-        "Only this place of a data set; may be given several times.",
+        "Only this place of a data set; once for each.",
         group=PLACES,
         flags=("--place",),
         metavar="PLACE",
@@ -62,14 +66,14 @@ class EvaluateOptions(Options):
     )
     min_area_m2: float | None = define_option(
         None,
-        "Leave out smaller predicted footprints.  [default: the model's, else none]",
+        "Leave out predicted footprints smaller than this many square metres.  [default: the model's, else none]",
         ZERO_OR_MORE,
         group=MODEL,
         metavar="M2",
     )
     boundary: int | None = define_option(
         None,
-        "Width of boundaries for boundary IoU.  [default: 2 % of the diagonal, at most 14]",
+        "Width of boundaries for boundary IoU, in pixels.  [default: 2 % of the diagonal, at most 14]",
         AT_LEAST_ONE,
         group=MODEL,
         metavar="PIXELS",
@@ -80,7 +84,7 @@ class EvaluateOptions(Options):
     page: Path | None = define_option(
         None, "Draw all of it onto this PNG page.", group=OUTPUTS, metavar="FILE.png"
     )
-    overwrite: bool = define_option(False, "Replace a page that is there already.", group=OUTPUTS)
+    overwrite: bool = define_option(False, "Replace a page that exists.", group=OUTPUTS)
     device: str | None = define_option(
         None, "auto, cpu, cuda, cuda:1 or mps, for a model.  [default: auto]", group=RESOURCES
     )

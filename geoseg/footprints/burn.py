@@ -23,6 +23,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.footprints.measure import transform_polygons
 from geoseg.footprints.polygons import Polygons
+from geoseg.io.atomic import explain_write_errors
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import MosaicLayer, StripFiles, make_strips_vrt, split_into_strips, write_strip
@@ -61,7 +62,11 @@ class FootprintBurner:
         values = [self.values[name] for name in rows["class"]]
         table = pa.table({"polygon": shapely.to_wkb(polygons), "value": pa.array(values, pa.uint8())})
         path = self.folder / f"footprints-{len(self._files):06}.arrow"
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
+        with (
+            explain_write_errors(self.folder),
+            pa.OSFile(str(path), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as file,
+        ):
             file.write_table(table)
         _, first, _, stop = shapely.total_bounds(polygons)
         self._files.append(FootprintFile(path, first, stop))
@@ -72,7 +77,10 @@ class FootprintBurner:
         The grid covers the same ground as that of the footprints, in as many pixels or in others.
         """
         burnt = []
-        with open_quietly(make_strips_vrt(MosaicLayer(("class",)), grid, strips)) as classes:
+        with (
+            explain_write_errors(self.folder),
+            open_quietly(make_strips_vrt(MosaicLayer(("class",)), grid, strips)) as classes,
+        ):
             for strip in split_into_strips(grid):
                 window = RasterioWindow(0, strip.row, grid.width, strip.height)
                 values = np.where(classes.read(1, window=window) == NODATA, NODATA, self.draw(grid, strip))

@@ -18,7 +18,7 @@ from geoseg.errors import InputError
 from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.inference.options import Augmentation, PredictOptions
 from geoseg.inference.predictor import AugmentedRuntime, Decision
-from geoseg.io.addresses import read_source_state
+from geoseg.io.addresses import find_changed_source, read_source_state
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import (
@@ -211,8 +211,7 @@ class Job:
 
     def find_changed_source(self) -> str | None:
         """A file of the scene that is no longer what it was when the job was planned."""
-        states = zip(self.scene.sources, self.source_states, strict=True)
-        return next((file for file, before in states if read_source_state(file) != before), None)
+        return find_changed_source(self.scene.sources, self.source_states)
 
 
 def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel | None = None) -> Job:
@@ -330,14 +329,14 @@ def report_job(job: Job) -> None:
     if scene.native.counts_pixels:
         log.info(
             f"        for nothing tells how large they are: taken as those of {job.model.card.name}, and sizes are given "
-            "in pixels; `gsd` METRES tells"
+            "in pixels; give `gsd` METRES if you know it"
         )
     if scene.is_resampled:
         log.info(
             f"        read as {scene.grid.width:,} x {scene.grid.height:,} pixels of {scene.grid.gsd_m:.3g} m"
         )
     log.info(
-        f"Model   {job.model.card.name}, {plan.patches:,} patches of {plan.patch} pixels, {plan.overlap} shared"
+        f"Model   {job.model.card.name}, patches of {plan.patch} pixels with {plan.overlap} shared: {plan.patches:,}"
     )
     devices = job.loaded.place or ", ".join(describe_device(kind.device) for kind in job.kinds)
     log.info(f"Device  {devices}, {job.kinds[0].engine} {job.kinds[0].precision}")

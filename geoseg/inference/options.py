@@ -25,16 +25,20 @@ DEFAULT_MODEL = "default"
 class PredictOptions(Options):
     """How a model is run over a scene."""
 
-    model: str = define_option(DEFAULT_MODEL, "Built-in name, folder, .onnx file or hub name.", group=MODEL)
+    model: str = define_option(
+        DEFAULT_MODEL,
+        "A built-in name, a folder, an .onnx file, or owner/model on the Hugging Face hub.",
+        group=MODEL,
+    )
     threshold: float | None = define_option(
         None,
-        "Probability from which a pixel counts.  [default: the model's]",
+        "Probability from which a pixel counts as building.  [default: the model's]",
         BETWEEN_ZERO_AND_ONE,
         group=MODEL,
     )
     gsd: str | float = define_option(
         "auto",
-        "Pixel size to work at: auto, native or metres. Of a picture without a place: the size of its pixels in metres.",
+        "Pixel size to work at: auto, native or metres. Of a photograph without a place: the size of its pixels in metres.",
         group=MODEL,
     )
     patch: int | None = define_option(
@@ -48,7 +52,7 @@ class PredictOptions(Options):
     )
     tta: Augmentation = define_option(
         "none",
-        "Average over mirrored and turned views: 4 or 8 times slower, a little better.",
+        "Average over mirrored and turned views of each patch: flips takes 4 times, d4 8 times as long.",
         group=MODEL,
     )
     bands: str | None = define_option(
@@ -56,8 +60,8 @@ class PredictOptions(Options):
     )
     date: str | None = define_option(
         None,
-        "When the image was taken: a day as 2026-05-04, or the first and the last as 2026-05-04/2026-05-06.  "
-        "[default: as its tags or its STAC item tell]",
+        "When the image was taken: a day such as 2026-05-04, or the first and the last: 2026-05-04/2026-05-06.  "
+        "[default: what its tags or its STAC item say]",
         group=INPUTS,
         metavar="DATE",
     )

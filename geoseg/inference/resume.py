@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.inference.predictor import StripAnswer
-from geoseg.io.atomic import create_text, lock_private_folder, remove_folder, share_private_folder
+from geoseg.io.atomic import (
+    create_text,
+    find_part_folders,
+    lock_private_folder,
+    remove_folder,
+    share_private_folder,
+)
 from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import Strip
@@ -61,13 +67,13 @@ class Journal:
     def beside(cls, out: Path, key: str, classes_alone: bool = False) -> Journal:
         return cls(out.with_name(f"{out.name}.{key}.parts"), classes_alone)
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Keep a second run of the same job away."""
-        return lock_private_folder(self.folder)
+    def locked(self, command: str) -> AbstractContextManager[None]:
+        """Keep a second run of the same job away from that of a command."""
+        return lock_private_folder(self.folder, command)
 
-    def shared(self, name: str) -> AbstractContextManager[None]:
-        """Let several processes work on the same job, each under a name of its own."""
-        return share_private_folder(self.folder, name)
+    def shared(self, name: str, command: str) -> AbstractContextManager[None]:
+        """Let several processes of a command work on the same job, each under a name of its own."""
+        return share_private_folder(self.folder, name, command)
 
     def files(self, strip: Strip) -> StripFiles:
         return StripFiles(
@@ -106,16 +112,10 @@ class Journal:
 
     def find_leftovers(self, out: Path) -> list[Path]:
         """Folders of unfinished jobs for the same output with other parameters."""
-        return sorted(
-            path for path in out.parent.glob(f"{escape_glob(out.name)}.*.parts") if path != self.folder
-        )
+        return [folder for folder in find_part_folders(out) if folder != self.folder]
 
 
 def split_into_runs(strips: Sequence[Strip]) -> list[list[Strip]]:
     """Runs of consecutive strips."""
     runs = groupby(enumerate(strips), key=lambda item: item[1].index - item[0])
     return [[strip for _, strip in run] for _, run in runs]
-
-
-def escape_glob(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

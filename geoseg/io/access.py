@@ -28,6 +28,8 @@ DISK_FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o 
 
 def explain_write_error(error: Exception, path: Path) -> str:
     """The cause of a failed write, and what to do about it."""
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} is gone; make it again and run again"
     causes = list(list_causes(error))
     words, free = " ".join(map(str, causes)).lower(), shutil.disk_usage(path.parent).free
     is_full = any(getattr(cause, "errno", None) in DISK_FULL_ERRNOS for cause in causes) or any(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from geoseg.errors import hide_secrets
+from geoseg.errors import GeosegError, hide_secrets
 
 WEB_ADDRESS = re.compile(r"(?:/vsicurl/)?(?P<address>https?://.+)", re.IGNORECASE)
 PATIENCE_S = 20
@@ -65,6 +65,25 @@ def read_source_state(source: str) -> list[Any]:
         return [hide_secrets(source)]
     status = local.stat()
     return [str(local.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def find_changed_source(sources: Sequence[str], states: Sequence[list[Any]]) -> str | None:
+    """The first source that is no longer what it was when its state was read."""
+    pairs = zip(sources, states, strict=True)
+    return next((source for source, before in pairs if read_source_state(source) != before), None)
+
+
+@contextmanager
+def refuse_changes(sources: Sequence[str]) -> Iterator[None]:
+    """Let nothing be made in this block of sources that change meanwhile: old and new pixels would be mixed."""
+    states = [read_source_state(source) for source in sources]
+    yield
+    if changed := find_changed_source(sources, states):
+        raise GeosegError(explain_change(changed))
+
+
+def explain_change(source: str) -> str:
+    return f"{source}: changed while it was read; nothing was written, since old and new pixels would be mixed: run again"
 
 
 def find_local_file(source: str) -> Path | None:

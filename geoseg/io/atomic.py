@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -14,10 +15,21 @@ from pathlib import Path
 from types import TracebackType
 
 from geoseg.errors import GeosegError
-from geoseg.io.access import check_writable, explain_write_error, list_causes, lock_folder, share_folder
+from geoseg.io.access import (
+    check_writable,
+    explain_write_error,
+    list_causes,
+    list_members,
+    lock_folder,
+    share_folder,
+)
 from geoseg.io.staging import LOCK_FILE, make_private_folder, make_staging_folder, sweep_staging_folders
 
-WRITING_LIBRARIES = {"pyarrow", "pyogrio", "rasterio"}
+log = logging.getLogger(__name__)
+
+COMMAND_NOTE = ".command"
+"""Where a folder of parts says what they are made for."""
+WRITING_LIBRARIES = {"pyarrow", "pyogrio", "rasterio", "safetensors", "safetensors_rust"}
 """Their errors share no base class, and importing them for their errors would take longer than writing."""
 
 
@@ -30,7 +42,7 @@ class Delivery:
 
     def __init__(self, outputs: Sequence[Path], command: str) -> None:
         self.outputs = outputs
-        self._command = command
+        self.command = command
         self._staged: dict[Path, Path] = {}
         self._cleanup = ExitStack()
 
@@ -58,7 +70,7 @@ class Delivery:
     def _deliver(self) -> None:
         states = {str(path.absolute()): read_state(file) for path, file in self._staged.items()}
         if len(states) > 1:
-            note = {"command": self._command, "files": states}
+            note = {"command": self.command, "files": states}
             replace_text(find_note(self.outputs[0]), json.dumps(note))
         rename_files(self._staged)
         for first in self.outputs[:1]:
@@ -201,16 +213,22 @@ def remove_folder(folder: Path) -> None:
 
 
 @contextmanager
-def share_private_folder(folder: Path, name: str) -> Iterator[None]:
-    """Work in a folder beside others of the same user; what killed ones left is swept by whoever has it alone."""
+def share_private_folder(folder: Path, name: str, command: str) -> Iterator[None]:
+    """Work for a command in a folder beside others of the same user; what killed ones left is swept by whoever has it alone."""
     with explain_write_errors(folder):
         make_private_folder(folder)
     with share_folder(folder, name):
-        yield
+        try:
+            note_command(folder, command)
+            yield
+        except BaseException:
+            if list_members(folder) == [name]:
+                remove_if_bare(folder)
+            raise
 
 
 @contextmanager
-def lock_private_folder(folder: Path) -> Iterator[None]:
+def lock_private_folder(folder: Path, command: str = "") -> Iterator[None]:
     """Have a folder alone: nobody else may write into it, and a second run is kept out; what killed runs left vanishes.
 
     The system itself lifts the lock of a run that was killed.
@@ -220,14 +238,53 @@ def lock_private_folder(folder: Path) -> Iterator[None]:
     with lock_folder(folder):
         sweep_staging_folders(folder)
         try:
+            note_command(folder, command)
             yield
         except BaseException:
             remove_if_bare(folder)
             raise
 
 
+def note_command(folder: Path, command: str) -> None:
+    """Say in a folder for which command its parts are made."""
+    if command and read_command(folder) != command:
+        replace_text(folder / COMMAND_NOTE, command)
+
+
+def read_command(folder: Path) -> str | None:
+    """The command for which the parts in a folder are made, if it can be told."""
+    with suppress(OSError, ValueError):
+        return (folder / COMMAND_NOTE).read_text(encoding="utf-8")
+    return None
+
+
 def remove_if_bare(folder: Path) -> None:
-    """Take a folder away in which there is nothing but locks."""
+    """Take a folder away in which there are no parts."""
     with suppress(OSError):
-        if all(path.name.endswith(LOCK_FILE) for path in folder.iterdir()):
+        if all(path.name.endswith((LOCK_FILE, COMMAND_NOTE)) for path in folder.iterdir()):
             remove_folder(folder)
+
+
+def find_part_folders(first: Path) -> list[Path]:
+    """The folders beside an output that hold parts of it."""
+    escaped = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in first.name)
+    return sorted(first.parent.glob(f"{escaped}.*.parts"))
+
+
+def clear_leftovers(first: Path, command: str) -> None:
+    """Take away parts that earlier runs of a command left when its input was another; tell of those of other commands."""
+    for folder in find_part_folders(first):
+        if read_command(folder) == command:
+            remove_idle_folder(folder)
+        else:
+            log.warning(
+                f"{folder} holds unfinished work with other settings; delete it if it is no longer needed"
+            )
+
+
+def remove_idle_folder(folder: Path) -> None:
+    """Take a folder away, unless somebody works in it."""
+    with suppress(GeosegError):
+        with lock_folder(folder):
+            pass
+        remove_folder(folder)

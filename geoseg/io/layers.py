@@ -85,9 +85,10 @@ def find_only_layer(path: Path, preferred: str = "") -> str:
     layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     if preferred in layers:
         return preferred
-    if len(layers) != 1:
-        found = f"holds the layers {', '.join(layers)}" if layers else "holds no layer with geometry"
-        raise InputError(f"{path} {found}; say which one as {path.name}:LAYER")
+    if not layers:
+        raise InputError(f"{path} holds no layer with geometry; give a file of polygons")
+    if len(layers) > 1:
+        raise InputError(f"{path} holds the layers {', '.join(layers)}; say which one as {path.name}:LAYER")
     return layers[0]
 
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from geoseg.errors import INSTALL_HUB, GeosegError, InputError, shorten_error
 from geoseg.io.access import check_writable
-from geoseg.io.atomic import replace_text
+from geoseg.io.arrays import map_array
+from geoseg.io.atomic import explain_write_errors, replace_files, replace_text
 from geoseg.models.architecture import read_architecture
 from geoseg.models.card import Card
 from geoseg.models.onnx_card import read_onnx_card
 from geoseg.models.onnx_graph import OnnxGraph, read_onnx_graph
-from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -125,12 +125,7 @@ class Model:
         path = self.weights.parent / CHECK_FILE
         if not path.exists():
             return None
-        try:
-            patches: NDArray[Any] = np.load(path, allow_pickle=False)
-        except ARRAY_ERRORS as error:
-            raise InputError(
-                f"{path}: cannot be read ({shorten_error(error)}); delete it or get it again"
-            ) from error
+        patches = np.array(map_array(path))
         bands = len(self.card.bands)
         if patches.ndim != 4 or patches.shape[1] != bands or patches.shape[2] != patches.shape[3]:
             raise InputError(f"{path}: holds {patches.shape}, not square patches of {bands} bands; delete it")
@@ -237,17 +232,15 @@ def download_model(name: str) -> Path:
 
 def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | None = None) -> Model:
     """Write a network (of segmentation_models_pytorch, or a plain U-Net) and its card as a model folder."""
-    readme = folder / "README.md"
-    had_readme = readme.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD_FILE).unlink(missing_ok=True)  # until all is there, it is no model
-    network.save_pretrained(folder)
-    if not had_readme:
-        readme.unlink(missing_ok=True)  # it speaks for the library, not for this model
-    for stale in (ONNX_FILE, CHECK_FILE):
+    for stale in (CARD_FILE, ONNX_FILE, CHECK_FILE):  # until all is there, it is no model
         (folder / stale).unlink(missing_ok=True)
-    if check is not None:
-        np.save(folder / CHECK_FILE, check)
+    weights = folder / WEIGHTS_FILE
+    with replace_files(weights) as unfinished, explain_write_errors(weights):
+        network.save_pretrained(unfinished)
+        (unfinished / "README.md").unlink(missing_ok=True)  # it speaks for the library, not for this model
+        if check is not None:
+            np.save(unfinished / CHECK_FILE, check)
     written = replace(card, weights_sha256=Model(card.name, card, folder / WEIGHTS_FILE).weights_sha256)
     replace_text(folder / CARD_FILE, written.to_json())
     return open_model_folder(folder, str(folder))

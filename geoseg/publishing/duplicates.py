@@ -69,7 +69,7 @@ def convert_to_lonlat(shapes: NDArray[np.object_], crs: CRS) -> NDArray[np.objec
 
 @dataclass(frozen=True)
 class RankedOutlines:
-    """Footprints of a file with their row numbers, and how each stands against its doubles: the lowest rank stays."""
+    """Footprints of a file with their row numbers, and how each stands against its duplicates: the lowest rank stays."""
 
     rows: Ints
     outlines: FootprintOutlines

@@ -71,7 +71,8 @@ def find_image_date(paths: Sequence[str], files: Sequence[str]) -> str | None:
 
 def read_listed_dates(paths: Sequence[str]) -> dict[str, str]:
     """The dates of the images of STAC items in the lists among some paths."""
-    found = {image: read_item_date(item) for path in paths for image, item in read_items(path)}
+    lists = [path for path in map(Path, paths) if path.suffix.lower() == ".json" and path.is_file()]
+    found = {image: read_item_date(item) for path in lists for image, item in read_items(path)}
     return {image: day for image, day in found.items() if day}
 
 

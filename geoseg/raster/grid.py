@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import hypot, isfinite, sqrt
 
+import numpy as np
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
@@ -23,6 +24,8 @@ PICTURE_CRS = CRS.from_wkt(
 """The plane of a picture that lies nowhere on Earth: x in columns, y in rows upwards from its top edge, so below zero."""
 PICTURE_TRANSFORM = Affine.scale(1, -1)
 """Where QGIS, too, draws a raster that does not say where it lies."""
+SAME_PIXEL = 0.01
+"""Parts of a pixel by which rounding may shift a georeference from one program to the next."""
 
 
 @lru_cache(maxsize=64)
@@ -39,6 +42,10 @@ class Window:
     col: int
     height: int
     width: int
+
+    @classmethod
+    def from_slices(cls, rows: slice, cols: slice) -> Window:
+        return cls(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
 
     @property
     def stop_row(self) -> int:
@@ -117,6 +124,14 @@ class Grid:
     def counts_pixels(self) -> bool:
         """Whether sizes are given in pixels, since nobody knows how large these are."""
         return self.unit is not None and not self.unit.is_known
+
+    def shares_pixels(self, transform: Affine, shape: tuple[int, int]) -> bool:
+        """Whether another raster has the same pixels: as many, and each in the same place."""
+        if shape != self.shape:
+            return False
+        ends = np.array([(0, 0), (self.width, 0), (0, self.height)]).T
+        off = np.array(~self.transform @ (transform @ ends)) - ends
+        return bool((np.abs(off) <= SAME_PIXEL).all())
 
     @property
     def is_geographic(self) -> bool:

@@ -59,15 +59,21 @@ def list_folder(folder: str, suffixes: Sequence[str]) -> list[str]:
 
 def read_list(path: Path) -> list[str]:
     """The scenes that a list names; paths that are not absolute begin at its folder."""
-    read = read_text_list if path.suffix.lower() == ".txt" else read_stac_list
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of scenes ({shorten_error(error)})") from error
-    scenes = [resolve(path.parent, scene) for scene in read(text, path)]
+    if path.suffix.lower() == ".txt":
+        scenes = [resolve(path.parent, line) for line in list_lines(read_text(path))]
+    else:
+        scenes = [scene for scene, _ in read_items(path)]
     if not scenes:
         raise InputError(f"{path}: names no scene")
     return scenes
+
+
+def read_text(path: Path) -> str:
+    """The text of a list; the mark that editors on Windows write before its first letter is passed over."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of scenes ({shorten_error(error)})") from error
 
 
 def resolve(folder: Path, scene: str) -> str:
@@ -77,17 +83,21 @@ def resolve(folder: Path, scene: str) -> str:
     return os.path.normpath(folder / scene)
 
 
-def read_text_list(text: str, path: Path) -> list[str]:
-    """One scene a line; empty lines, and what follows a # at the beginning of a line, are passed over."""
-    del path
+def list_lines(text: str) -> list[str]:
+    """One scene a line; empty lines, and lines that begin with #, are passed over."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def read_stac_list(text: str, path: Path) -> list[str]:
-    """The images of the items of a STAC item collection, or of one item."""
+def read_items(path: Path) -> list[tuple[str, Any]]:
+    """The images that a STAC file names, each with its item."""
+    return [(resolve(path.parent, find_image(item, path)), item) for item in read_stac(path)]
+
+
+def read_stac(path: Path) -> Sequence[Any]:
+    """The items of a STAC item collection, or the one item that a file is."""
     try:
-        document = parse_json(text)
+        document = parse_json(read_text(path))
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({shorten_error(error)})") from error
     kind = document.get("type") if isinstance(document, Mapping) else None
@@ -96,17 +106,7 @@ def read_stac_list(text: str, path: Path) -> list[str]:
     items = document.get("features") if kind == "FeatureCollection" else [document]
     if not isinstance(items, Sequence) or isinstance(items, str):
         raise InputError(f"{path}: its features are no list of STAC items")
-    return [find_image(item, path) for item in items]
-
-
-def read_items(path: str) -> Iterator[tuple[str, Any]]:
-    """The images that a STAC file names, each with its item; none where a path is no such file."""
-    file = Path(path)
-    if file.suffix.lower() != ".json" or not file.is_file():
-        return
-    document = parse_json(file.read_text(encoding="utf-8"))
-    for item in document.get("features", [document]):
-        yield resolve(file.parent, find_image(item, file)), item
+    return items
 
 
 def find_image(item: Any, path: Path) -> str:

@@ -225,8 +225,8 @@ def open_mask(
 def open_probability(path: str, grid: Grid) -> Probability:
     """Check that a probability fits the grid of a mask pixel by pixel."""
     with rasterio.Env(), open_raster(path, path) as dataset:
-        same_place = not grid.is_placed or dataset.transform.almost_equals(grid.transform)
-        if dataset.shape != grid.shape or not same_place:
+        transform = dataset.transform if grid.is_placed else grid.transform
+        if not grid.shares_pixels(transform, dataset.shape):
             raise InputError(f"{path}: does not have the same pixels as the mask; give the two of one run")
         return Probability.of(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
 

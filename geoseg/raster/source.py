@@ -31,6 +31,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.io.addresses import BUSY_CODES, PATIENCE_S, WAITS_S, is_remote
+from geoseg.io.arrays import map_array
 from geoseg.io.atomic import replace_file
 from geoseg.io.trust import (
     RASTER_DRIVERS,
@@ -42,7 +43,6 @@ from geoseg.io.trust import (
 )
 from geoseg.raster.exif import CameraTags, read_exif
 from geoseg.raster.grid import PICTURE_TRANSFORM, Grid, PixelSize, Window, make_picture_grid, parse_crs
-from geoseg.records import ARRAY_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ OPENING = Lock()
 ARRAY_SUFFIX = ".npy"
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
-    "float32": "Float32", "float64": "Float64",
+    "uint64": "UInt64", "int64": "Int64", "float32": "Float32", "float64": "Float64",
 }  # fmt: skip
 
 WEB_OPTIONS = {
@@ -95,7 +95,7 @@ def make_array_vrt(path: Path) -> str:
     values = load_array(path)
     if values.dtype.name not in GDAL_TYPES or 0 in values.shape:
         raise InputError(
-            f"{path}: an array of {values.dtype.name} {values.shape} is no image; save whole or real numbers of at most 64 bits"
+            f"{path}: an array of {values.dtype.name} {values.shape} is no image; save whole numbers, or real ones of 32 or 64 bits"
         )
     to_band, to_row, to_col = values.strides
     kind, order = GDAL_TYPES[values.dtype.name], "MSB" if values.dtype.str.startswith(">") else "LSB"
@@ -112,10 +112,7 @@ def make_array_vrt(path: Path) -> str:
 
 def load_array(path: Path) -> Any:
     """A .npy file as (band, row, col), left on disk until it is read."""
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ARRAY_ERRORS as error:
-        raise InputError(f"{path}: not an array that can be read ({error})") from error
+    values = map_array(path)
     if values.ndim not in (2, 3):
         raise InputError(f"{path}: has {values.ndim} axes; it must be (row, col) or (band, row, col)")
     return values if values.ndim == 3 else values[None]

@@ -17,6 +17,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 
 from geoseg.errors import InputError
+from geoseg.raster.grid import SAME_PIXEL
 from geoseg.raster.source import GDAL_TYPES, is_picture, open_raster
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,9 @@ def read_tile(path: str) -> MosaicTile:
 
 
 def describe_tile(dataset: Any, path: str) -> MosaicTile:
+    odd = next((dtype for dtype in dataset.dtypes if dtype not in GDAL_TYPES), None)
+    if odd is not None:
+        raise InputError(f"{path}: pixels of {odd} are no image that can be joined with others")
     return MosaicTile(
         path=str(Path(path).resolve()) if Path(path).exists() else path,
         crs=dataset.crs.to_wkt() if dataset.crs else "",
@@ -134,7 +138,7 @@ def get_pixel_shape(tile: MosaicTile) -> tuple[float, float, float, float]:
 def compute_pixel_offset(first: MosaicTile, tile: MosaicTile) -> tuple[int, int]:
     """Columns and rows from the first file's corner to this one's; files must lie on one pixel grid."""
     col, row = ~first.transform @ (tile.transform.c, tile.transform.f)
-    if abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
+    if abs(col - round(col)) > SAME_PIXEL or abs(row - round(row)) > SAME_PIXEL:
         raise InputError(
             f"{tile.path}: lies {col % 1:.2f}, {row % 1:.2f} of a pixel off the grid of {first.path}; align it with gdalwarp -tap"
         )

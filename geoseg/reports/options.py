@@ -22,18 +22,18 @@ class PlotOptions(Options):
         metavar="WEST,SOUTH,EAST,NORTH",
     )
     color_by: Literal["one", "area", "confidence", "class"] = define_option(
-        "one", "What the colour of footprints tells; one: nothing, all have one colour.", group=LOOKS
+        "one", "What the colour of footprints shows; one: nothing, all have the same colour.", group=LOOKS
     )
     fill: float | None = define_option(
         None,
-        "How much polygons and masks cover what is below them, from 0 to 1.  [default: 0.25; 0.6 where colours tell something]",
+        "How much polygons and masks cover what is below them, from 0 to 1.  [default: 0.25; 0.6 where colours mean something]",
         SHARE,
         group=LOOKS,
     )
-    title: str | None = define_option(None, "Words across the top.", group=LOOKS, metavar="TEXT")
+    title: str | None = define_option(None, "Title above the picture.", group=LOOKS, metavar="TEXT")
     attribution: str | None = define_option(
         None,
-        "Words in the lower right corner.  [default: the copyright that the first raster names]",
+        "Text in the lower right corner.  [default: the copyright that the first raster names]",
         group=LOOKS,
         metavar="TEXT",
     )
@@ -52,16 +52,18 @@ class ReportOptions(Options):
     """What can be asked of `report`."""
 
     image: str | None = define_option(None, "The image below the footprints.", group=INPUTS, metavar="FILE")
-    mask: str | None = define_option(None, "The mask, to be switched on.", group=INPUTS, metavar="FILE")
+    mask: str | None = define_option(
+        None, "The mask, as a layer that can be switched on.", group=INPUTS, metavar="FILE"
+    )
     probability: str | None = define_option(
-        None, "The probability, to be switched on.", group=INPUTS, metavar="FILE"
+        None, "The probability raster, as a layer that can be switched on.", group=INPUTS, metavar="FILE"
     )
     title: str | None = define_option(
         None, "The heading.  [default: the name of the file]", group=LOOKS, metavar="TEXT"
     )
     attribution: str | None = define_option(
         None,
-        "Words in the corner of the map.  [default: the copyright that the image names]",
+        "Text in the corner of the map.  [default: the copyright that the image names]",
         group=LOOKS,
         metavar="TEXT",
     )

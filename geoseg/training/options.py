@@ -80,7 +80,10 @@ class TrainOptions(Options):
         None, "Raw value that becomes 1. [default: 255 for bytes, else the data's]", FINITE, group=PATCHES
     )
     stretch: Stretch = define_option(
-        "auto", "When an image's own percentiles replace low and high.", group=PATCHES
+        "auto",
+        "When an image's own percentiles replace low and high; when-foreign: where its values do not fit them. auto: "
+        "when-foreign for bytes, or with --low or --high, else always.",
+        group=PATCHES,
     )
     oversample: str = define_option(
         "", "Draw a class more often: auto, or e.g. building=3,road=2.", group=PATCHES
@@ -89,12 +92,15 @@ class TrainOptions(Options):
         1.0, "How often ground with nothing but background is drawn, from 0 to 1.", SHARE, group=PATCHES
     )
     place_balance: float = define_option(
-        0.5, "0: places are drawn by their area; 1: all alike.", SHARE, group=PATCHES
+        0.5,
+        "0: large places are drawn more often, by their area; 1: all places equally often.",
+        SHARE,
+        group=PATCHES,
     )
     seams: Seams = define_option(
         "auto",
-        "Where outlines touch, show a line of background one pixel wide, so that the model learns to part buildings; "
-        f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m and the network has no outputs that part buildings. Masks "
+        "Where outlines touch, show a line of background one pixel wide, so that the model learns to separate buildings; "
+        f"auto: where pixels are finer than {SEAMS_BELOW_M:g} m and the network has no outputs that separate buildings. Masks "
         "and validation stay as they are.",
         group=PATCHES,
     )
@@ -106,18 +112,22 @@ class TrainOptions(Options):
     )
     augment: Preset = define_option(
         "strong",
-        "How much patches are varied; flips: mirrored in both directions and nothing else.",
+        "How much patches are varied; flips: mirrored in both directions and nothing else; sensors: strong, and sometimes "
+        "as a coarser sensor would show them.",
         group=PATCHES,
     )
     workers: int | None = define_option(
         None,
-        f"Processes that read patches. [default: one a processor, at most {MOST_WORKERS}]",
+        f"Processes that read patches. [default: one for each processor, at most {MOST_WORKERS}]",
         ZERO_OR_MORE,
         group=RESOURCES,
     )
 
     loss: str = define_option(
-        "auto", "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'.", group=LOSSES
+        "auto",
+        "A sum such as '0.5 * bce + dice' or 'unified-focal(gamma=0.3)'. auto: bce + dice; with more than two "
+        "classes cross-entropy + dice.",
+        group=LOSSES,
     )
     boundary_weight: float = define_option(
         0.7, "What the output boundary counts beside the loss of classes.", ZERO_OR_MORE, group=LOSSES
@@ -180,7 +190,9 @@ class TrainOptions(Options):
         0, "Validations without progress until training stops; 0 never.", ZERO_OR_MORE, group=STEPS
     )
     seed: int = define_option(0, "The same seed gives the same run.", group=STEPS)
-    precision: Mixed = define_option("auto", "Arithmetic: bf16 where the processor has it.", group=RESOURCES)
+    precision: Mixed = define_option(
+        "auto", "Arithmetic; auto: bf16 where the processor or GPU has it.", group=RESOURCES
+    )
     device: str = define_option("auto", "auto, cpu, cuda, cuda:1 or mps.", group=RESOURCES)
 
     validate_every: int = define_option(250, "Steps between two validations.", AT_LEAST_ONE, group=STEPS)

@@ -86,6 +86,10 @@ def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 CURVES = "curves.png"
 SAMPLES = "samples.png"
 DPI = 100
+MARGINS = {"left": 0.08, "right": 0.98, "bottom": 0.07, "top": 0.98, "hspace": 0.08}
+TIGHT = {"left": 0.005, "right": 0.995, "bottom": 0.005, "wspace": 0.02, "hspace": 0.1}
+TITLE_INCH = 0.3
+"""Set by hand, since a layout that is worked out takes twice as long to draw as the rest."""
 SHOWN_RANKS = (0.95, 0.75, 0.5, 0.25, 0.05)
 """From patches that went well to patches that went badly."""
 
@@ -97,8 +101,8 @@ def draw_curves(folder: Path) -> Path:
     rows = read_metrics(folder / METRICS)
     columns = ("step", "loss", "learning_rate", "validation_loss", "validation_iou")
     curve = {name: np.array([float(row[name] or "nan") for row in rows]) for name in columns}
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    loss, iou, rate = figure.subplots(3, sharex=True, height_ratios=(2, 2, 1))
+    figure = Figure(figsize=(10, 8))
+    loss, iou, rate = figure.subplots(3, sharex=True, height_ratios=(2, 2, 1), gridspec_kw=MARGINS)
     draw_loss(loss, curve)
     validated = ~np.isnan(curve["validation_iou"])
     iou.plot(curve["step"][validated], curve["validation_iou"][validated], marker="o", markersize=3)
@@ -127,8 +131,9 @@ def draw_samples(tuner: Tuner, results: Sequence[PatchResult], folder: Path) -> 
     """Draw image, truth, prediction and errors of patches of all ranks of success."""
     pieces = [make_sample(tuner, *chosen) for chosen in choose_samples(results)]
     rows = len(pieces)
-    figure = Figure(figsize=(4 * INCH_PER_PANEL, INCH_PER_PANEL * rows), layout="constrained")
-    for axes, piece in zip(figure.subplots(rows, 4, squeeze=False), pieces, strict=True):
+    figure = Figure(figsize=(4 * INCH_PER_PANEL, INCH_PER_PANEL * rows))
+    margins = {**TIGHT, "top": 1 - TITLE_INCH / figure.get_figheight()}
+    for axes, piece in zip(figure.subplots(rows, 4, squeeze=False, gridspec_kw=margins), pieces, strict=True):
         draw_panels(axes, piece)
     return save_figure(figure, folder / SAMPLES)
 

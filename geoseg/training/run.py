@@ -157,16 +157,23 @@ def check_run_folder(out: Path, settings: TrainOptions, overwrite: bool) -> None
         raise InputError(
             f"`start_from` {settings.start_from}: is the folder of the run itself; choose another `out`, so that both stay"
         )
-    if (out / CARD_FILE).exists() and not (out / UNFINISHED).exists() and not overwrite:
+    if holds_finished_model(out) and not overwrite:
         raise InputError(
             f"`out` {out}: holds a finished model; choose another folder, or replace it with `overwrite`"
         )
 
 
+def holds_finished_model(folder: Path) -> bool:
+    """Whether all of a model lies in a folder, rather than what a killed run had written of one."""
+    return (folder / CARD_FILE).exists() and not (folder / UNFINISHED).exists()
+
+
 @contextmanager
 def mark_unfinished(out: Path) -> Iterator[None]:
     """Let a run that is killed while it writes its model go on: the card alone would pass for a finished one."""
-    (out / UNFINISHED).touch()
+    with explain_write_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / UNFINISHED).touch()
     yield
     (out / UNFINISHED).unlink()
 

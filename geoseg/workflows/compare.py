@@ -153,12 +153,12 @@ def tell_comparison(comparison: LayerComparison) -> None:
             "as a whole"
         )
     elif shift.length_m < WORTH_TELLING_M:
-        log.info(f"Shift   none, by {shift.pairs:,} buildings that match")
+        log.info(f"Shift   none, as {shift.pairs:,} buildings that match show")
     else:
-        done = "taken out" if comparison.has_shift_corrected else "left as it is"
+        done = "removed" if comparison.has_shift_corrected else "left as it is"
         log.info(
-            f"Shift   {name} lies {shift}, by {shift.pairs:,} buildings of which half scatter by less than "
-            f"{shift.spread_m:.2f} m; {done}"
+            f"Shift   {name} lies {shift} of the other layer, as {shift.pairs:,} buildings show (half of them within "
+            f"{shift.spread_m:.2f} m of that); {done}"
         )
 
 

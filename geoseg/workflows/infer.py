@@ -34,7 +34,8 @@ from geoseg.inference.pipeline import (
 from geoseg.inference.resume import Journal
 from geoseg.inference.threads import CancelToken
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.atomic import Delivery, describe_command, find_own_files
+from geoseg.io.addresses import explain_change
+from geoseg.io.atomic import Delivery, clear_leftovers, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.options import list_options
 from geoseg.parallel import count_processors
@@ -142,12 +143,9 @@ def infer_scene(
             if out and options.against:
                 comparison = compare_run(out, job, work.journal, options, delivery)
             write_pages(job, out, options, time.monotonic() - start, delivery)
-    journal = work.journal
-    journal.remove()
-    for leftover in journal.find_leftovers(outputs[0]):
-        log.warning(
-            f"{leftover} holds unfinished work with other settings; delete it if it is no longer needed"
-        )
+            refuse_changed_scene(job, work.journal)
+    work.journal.remove()
+    clear_leftovers(outputs[0], command)
     counts = vectorizer.counts if vectorizer else None
     seconds = time.monotonic() - start
     return InferResult(
@@ -182,14 +180,13 @@ def write_outputs(
     assert isinstance(options, InferOptions)
     burner = make_burner(job, journal) if options.mask_from == "footprints" else None
     vectorizer = make_vectorizer(work, out, burner, delivery) if work.parts else None
-    with journal.locked(), vectorizer or nullcontext():
+    with journal.locked(delivery.command), vectorizer or nullcontext():
         on_strip = make_strip_listener(vectorizer.add, job) if vectorizer else None
         if workers is None:
             predict_strips(job, journal, on_strip, work.token)
         else:
             counts = dispatch_strips(workers, work, job.plan.strips, on_strip)
             report_unanswered(job, counts, forget=journal.remove)
-        refuse_changed_scene(job, journal)
         log.info("Writing " + ", ".join(map(str, delivery.outputs)))
         if vectorizer:
             vectorizer.complete()
@@ -236,10 +233,7 @@ def refuse_changed_scene(job: Job, journal: Journal) -> None:
     changed = job.find_changed_source()
     if changed:
         journal.remove()
-        raise GeosegError(
-            f"{changed}: changed while it was read; nothing was written, since old and new pixels would be "
-            "mixed: run again"
-        )
+        raise GeosegError(explain_change(changed))
 
 
 def compare_run(

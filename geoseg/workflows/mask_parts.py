@@ -64,13 +64,17 @@ def plan_mask_work(mask: Mask, facts: MaskFacts, out: Path, options: VectorizeOp
 
 def find_mask_folder(mask: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions) -> Path:
     """The folder of the parts of a mask; other pixels or other options, another folder."""
-    files = [mask.path, *([mask.probability.path] if mask.probability else [])]
     asked = {
         each.name: getattr(options, each.name) for each in fields(options) if each.name not in IRRELEVANT
     }
-    everything = [__version__, *map(read_source_state, files), repr(asked), repr(facts)]
+    everything = [__version__, *map(read_source_state, list_files(mask)), repr(asked), repr(facts)]
     key = hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
     return out.absolute().with_name(f"{out.name}.{key}.parts")
+
+
+def list_files(mask: Mask) -> list[str]:
+    """The files whose pixels footprints are made of."""
+    return [mask.path, *([mask.probability.path] if mask.probability else [])]
 
 
 def dispatch_rows(

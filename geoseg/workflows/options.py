@@ -43,7 +43,7 @@ class FootprintOptions(Options):
     )
     max_hole_m2: float = define_option(
         2.0,
-        "Fill holes up to this size. Holes of the minimum area and more always stay: they may hold a building.",
+        "Fill holes up to this many square metres. Holes of the minimum area and more always stay: they may hold a building.",
         ZERO_OR_MORE,
         group=FOOTPRINTS,
         metavar="M2",
@@ -63,7 +63,7 @@ class FootprintOptions(Options):
     )
     split: Literal["auto", "touching", "none"] = define_option(
         "auto",
-        "Separate buildings that touch. auto: where the model sees that one ends, if it tells; touching: at necks of the "
+        "Separate buildings that touch. auto: where the model sees that one ends, if it can see that; touching: at necks of the "
         "shape and where the probability dips; none: keep them in one piece.",
         group=FOOTPRINTS,
         flags=("--split", "--no-split=none"),
@@ -115,14 +115,14 @@ class InferOptions(PredictOptions, FootprintOptions, ShardOptions):
     )
     report: Path | None = define_option(
         None,
-        "Write a page to look at, with a map, tables and charts of the footprints.",
+        "Write an HTML page with a map, tables and charts of the footprints.",
         group=OUTPUTS,
         metavar="FILE.html",
     )
     against: str | None = define_option(
         None,
-        "Tell what became of each building since these footprints, e.g. of OpenStreetMap: they are A, the scene's are B. "
-        "Becomes the layer `changes`.",
+        "Compare with these footprints, e.g. of OpenStreetMap, and write what became of each building as the layer `changes`: "
+        "these are A, those of the scene are B.",
         group=OUTPUTS,
         metavar="FILE[:LAYER]",
     )
@@ -140,7 +140,7 @@ class InferOptions(PredictOptions, FootprintOptions, ShardOptions):
     )
     coco_images: Path | None = define_option(
         None,
-        "COCO file whose numbers of images and categories the results are to have: a list, as scoring programs want it.",
+        "Give the COCO results the image and category numbers of this COCO file: a list, as scoring programs want it.",
         group=OUTPUTS,
         metavar="FILE.json",
     )
@@ -152,7 +152,7 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
 
     probability: str | None = define_option(
         None,
-        "The model's probability, pixel by pixel as the mask: gives each footprint its confidence.",
+        "The probability raster of the model, in the same pixels as the mask: gives each footprint its confidence.",
         group=INPUTS,
         metavar="FILE",
     )
@@ -184,17 +184,17 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
     )
     date: str | None = define_option(
         None,
-        "When the image was taken: a day as 2026-05-04, or the first and the last as 2026-05-04/2026-05-06.  "
-        "[default: as the mask's tags tell]",
+        "When the image was taken: a day such as 2026-05-04, or the first and the last: 2026-05-04/2026-05-06.  "
+        "[default: what the tags of the mask say]",
         group=INPUTS,
         metavar="DATE",
     )
     image: str | None = define_option(
-        None, "The image below it all in the QGIS project.", group=INPUTS, metavar="FILE"
+        None, "The image to show below the footprints in the QGIS project.", group=INPUTS, metavar="FILE"
     )
     strip_rows: int | None = define_option(
         None,
-        "Rows read at once.",
+        "Rows that are read at a time; changes memory, never the result.",
         AT_LEAST_ONE,
         group=RESOURCES,
         flags=("--strip", "--strip-rows"),
@@ -202,7 +202,7 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
     )
     workers: int | None = define_option(
         None,
-        "Worker processes on this machine; 0 does all in one.  [default: as the size of the mask and the computer suggest]",
+        "Worker processes on this machine; 0 does all in one.  [default: chosen by the size of the mask and the computer]",
         ZERO_OR_MORE,
         group=RESOURCES,
         metavar="N",
@@ -215,12 +215,17 @@ class StatsOptions(WorkerOptions):
 
     region_id: str | None = define_region_id()
     probability: Path | None = define_option(
-        None, "The model's probability: gives the expected area.", group=INPUTS, metavar="FILE"
+        None, "The probability raster of the model: gives the expected area.", group=INPUTS, metavar="FILE"
     )
     mask: Path | None = define_option(
-        None, "The model's mask: gives the area that was seen.", group=INPUTS, metavar="FILE"
+        None, "The mask of the model: gives the area that was seen.", group=INPUTS, metavar="FILE"
     )
-    area_crs: str = define_option("auto", "CRS in which areas are measured.", group=REGIONS, metavar="CRS")
+    area_crs: str = define_option(
+        "auto",
+        "Projected CRS in which areas are measured; auto: an equal-area one centred on the data.",
+        group=REGIONS,
+        metavar="CRS",
+    )
     csv: Path | None = define_option(None, "Write the table here, too.", group=OUTPUTS, metavar="FILE.csv")
     samples: Path | None = define_option(
         None,
@@ -238,16 +243,16 @@ class SampleOptions(Options):
     """What can be asked of `sample`."""
 
     mask: Path | None = define_option(
-        None, "The model's mask: says which ground was seen.", group=INPUTS, metavar="FILE"
+        None, "The mask of the model: says which ground was seen.", group=INPUTS, metavar="FILE"
     )
     probability: Path | None = define_option(
         None,
-        "The model's probability: the places it is unsure of become strata of their own.",
+        "The probability raster of the model: ground of which the model is unsure becomes strata of its own.",
         group=INPUTS,
         metavar="FILE",
     )
     image: str | None = define_option(
-        None, "The image below the points in the QGIS project.", group=INPUTS, metavar="FILE"
+        None, "The image to show below the points in the QGIS project.", group=INPUTS, metavar="FILE"
     )
     points: int | None = define_option(
         None,
@@ -258,13 +263,13 @@ class SampleOptions(Options):
     )
     half_width: str | None = define_option(
         None,
-        "Draw as many points as the interval of the built area needs to reach so far to each side, e.g. 5%.",
+        "Draw as many points as it takes for an interval of the built area this wide on each side, e.g. 5%.",
         group=SAMPLES,
         metavar="PERCENT",
     )
     squares: int | None = define_option(
         None,
-        "Draw so many squares in which every building is to be marked: gives the number of buildings.",
+        "How many squares to draw, in which a person marks every building: gives the number of buildings.",
         AT_LEAST_ONE,
         group=SAMPLES,
         metavar="N",
@@ -273,7 +278,7 @@ class SampleOptions(Options):
         50.0, "Side of the squares in metres.", ABOVE_ZERO, group=SAMPLES, metavar="M"
     )
     seed: int = define_option(
-        1, "The same seed draws the same places.", ZERO_OR_MORE, group=SAMPLES, metavar="N"
+        1, "The same seed draws the same points and squares.", ZERO_OR_MORE, group=SAMPLES, metavar="N"
     )
     regions: str | None = define_option(
         None,
@@ -284,12 +289,12 @@ class SampleOptions(Options):
     region_id: str | None = define_region_id()
     qgis_project: Path | None = define_option(
         None,
-        "Write a QGIS project with the places still to be looked at, a bookmark for each, and the image.",
+        "Write a QGIS project with the points and squares still to do, a bookmark for each, and the image.",
         group=OUTPUTS,
         metavar="FILE.qgz",
     )
     overwrite: bool = define_option(
-        False, "Replace outputs that exist, with the answers in them.", group=OUTPUTS
+        False, "Replace outputs that exist; the answers in them are lost.", group=OUTPUTS
     )
 
 
@@ -299,7 +304,7 @@ class CompareOptions(Options):
 
     area: tuple[str, ...] = define_option(
         (),
-        "Ground to compare on: polygons, or a mask whose known pixels count; of several, what all share.  "
+        "Ground to compare on: polygons, or a mask whose known pixels count; with several, the ground that all share.  "
         "[default: the rectangle in which both have footprints]",
         group=INPUTS,
         metavar="FILE",
@@ -315,15 +320,15 @@ class CompareOptions(Options):
     )
     same_iou: float = define_option(
         0.5,
-        "Overlap (IoU) from which two outlines are the same building, unchanged. Higher values find extensions, where "
-        "both are drawn alike.",
+        "Overlap (IoU) from which two outlines are the same, unchanged building. Higher values also find extensions, if "
+        "both layers are drawn in the same way.",
         BETWEEN_ZERO_AND_ONE,
         group=FOOTPRINTS,
         metavar="IOU",
     )
     shift: bool = define_option(
         True,
-        "Take out the offset that all of B has against A; it is told in any case.",
+        "Remove the shift that B as a whole has against A; it is reported in any case.  [default: on]",
         group=FOOTPRINTS,
         flags=("--shift/--no-shift",),
     )
@@ -354,9 +359,11 @@ class PublishOptions(Options):
         metavar="quadkey:LEVEL|FILE[:LAYER]",
     )
     names: Literal["geoseg", "overture"] = define_option(
-        "geoseg", "Whose names of columns: overture has `sources`, `bbox`, `confidence`.", group=OUTPUTS
+        "geoseg",
+        "Names of the columns: geoseg's own, or those of Overture Maps (`sources`, `bbox`, `confidence`).",
+        group=OUTPUTS,
     )
     tiles: Path | None = define_option(
-        None, "Write vector tiles for looking, too.", group=OUTPUTS, metavar="FILE.pmtiles"
+        None, "Write vector tiles for web maps and QGIS, too.", group=OUTPUTS, metavar="FILE.pmtiles"
     )
     overwrite: bool = define_option(False, "Replace outputs that exist.", group=OUTPUTS)

@@ -1,4 +1,4 @@
-"""From the footprints of many scenes to one data set of a country: sorted, without doubles, in files by place."""
+"""From the footprints of many scenes to one data set of a country: sorted, without duplicates, in files by place."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.raw import write_arrow
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
-from geoseg.footprints.write.formats import set_gdal_options
-from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.access import Output, check_folder, check_outputs
 from geoseg.io.addresses import VECTOR_SUFFIXES, parse_layer_path
@@ -33,7 +28,6 @@ from geoseg.io.atomic import (
     describe_command,
     explain_write_errors,
     find_own_files,
-    replace_file,
     replace_files,
 )
 from geoseg.io.layers import parse_layer_crs, read_days, read_layer
@@ -42,6 +36,7 @@ from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_du
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
 from geoseg.publishing.places import DEEPEST, encode_hilbert, find_middles, find_quadkeys
 from geoseg.publishing.sort import ExternalSorter
+from geoseg.publishing.tiles import write_tiles
 from geoseg.raster.grid import WGS84
 from geoseg.raster.lists import make_plain
 from geoseg.regions.polygons import make_valid_polygons, name_regions
@@ -55,9 +50,6 @@ PARTS = "parts"
 """What the folder of unfinished parts, within that of the data set, is called after."""
 ELSEWHERE = "elsewhere"
 """The file of footprints that lie in no admin area."""
-TILE_ZOOMS = {"MINZOOM": "8", "MAXZOOM": "14"}
-"""From a city on one screen, to a house of 20 pixels; maps draw larger scales from the last one."""
-ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,7 @@ class PublishResult:
     def __str__(self) -> str:
         where = next(iter(self.files)) if len(self.files) == 1 else f"{len(self.files):,} files"
         tiles = f"\n{self.tiles}" if self.tiles else ""
-        return f"{where}: {self.count:,} footprints; {self.duplicates:,} doubles of overlapping scenes left out{tiles}"
+        return f"{where}: {self.count:,} footprints; {self.duplicates:,} duplicates of overlapping scenes left out{tiles}"
 
     def _repr_html_(self) -> str:
         """How Jupyter shows it."""
@@ -115,7 +107,7 @@ def publish_footprints(sources: Sequence[str], out: Path, options: PublishOption
             else:
                 written = {out: PartWriter(schema, boxes).write(folder / out.name, out, 0, rows)}
         if options.tiles:
-            write_tiles(list(map(delivery.find, written)), options.tiles, delivery)
+            write_tiles(list(map(delivery.find, written)), options.tiles, TITLE, delivery)
         if options.partition:
             remove_earlier(out)
     return PublishResult({str(path): count for path, count in written.items()}, duplicates, options.tiles)
@@ -233,7 +225,7 @@ def feed_sorter(
     schema: PublishedSchema,
     boxes: dict[int, FloatArray],
 ) -> int:
-    """Put the footprints of all files into the sorter, without doubles; how many of these there were.
+    """Put the footprints of all files into the sorter, without duplicates; how many of these there were.
 
     `boxes` gets the box of each part.
     """
@@ -347,26 +339,3 @@ def split_by_part(rows: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
         cuts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(parts)]
         for start, stop in pairwise(cuts):
             yield int(parts[start]), table.slice(start, stop - start)
-
-
-def write_tiles(files: Sequence[Path], out: Path, delivery: Delivery) -> None:
-    """Vector tiles of the footprints, for looking at in a browser."""
-    dropped = {BOX, "sources", GEOMETRY}
-    names = [name for name in pq.read_schema(files[0]).names if name not in dropped]
-
-    def read() -> Iterator[pa.RecordBatch]:
-        for path in files:
-            for batch in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE, columns=[*names, GEOMETRY]):
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-
-    schema = pa.schema(
-        [*(pq.read_schema(files[0]).field(name) for name in names),
-         pa.field(GEOMETRY, pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})]
-    )  # fmt: skip
-    with replace_file(out, delivery) as unfinished, set_gdal_options():
-        write_arrow(
-            pa.RecordBatchReader.from_batches(schema, read()),
-            str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
-            crs="EPSG:4326", dataset_options={"NAME": TITLE, **TILE_ZOOMS},
-        )  # fmt: skip
-        pyogrio.read_info(unfinished, layer=BUILDINGS)  # an error where the table of tiles was lost

@@ -95,7 +95,9 @@ class SampleResult:
         parts = [f"{self.points:,} points"] if self.points else []
         parts += [f"{self.squares:,} squares"] if self.squares else []
         told = (
-            "" if self.half_width is None else f", expected to tell the built area to ±{self.half_width:.0%}"
+            ""
+            if self.half_width is None
+            else f"; expected interval of the built area: ±{self.half_width:.0%}"
         )
         return "\n".join([*heading, *rows, f"{self.out}: {' and '.join(parts)}{told}"])
 
@@ -190,7 +192,7 @@ def choose_points(options: SampleOptions, strata: Strata) -> int:
     if options.half_width is None:
         return options.points or DEFAULT_POINTS
     needed = find_points_needed(parse_half_width(options.half_width), strata)
-    log.info(f"{needed:,} points are expected to tell the built area to ±{options.half_width}")
+    log.info(f"{needed:,} points are expected to give an interval of the built area of ±{options.half_width}")
     return needed
 
 

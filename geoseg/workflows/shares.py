@@ -33,13 +33,15 @@ def infer_share(scene: Sequence[str], out: Path | None, options: InferOptions) -
     """Do one share of a scene's strips; any process may do any other at the same time, in any order."""
     start = time.monotonic()
     shard = Shard.parse(str(options.shard))
-    outputs = check_share_outputs(scene, out, options)
+    command = describe_infer(scene, out, options)
+    outputs = check_share_outputs(scene, out, options, command)
     with open_workers(options) as workers:
         job = plan_like_parts(scene, outputs[0], options, find_loaded(options, workers, None))
         refuse_too_large_job(job, (workers and options.workers) or 1)
         work = plan_work(job, outputs[0], out, options)
         strips = shard.take_run(job.plan.strips)
-        with work.journal.shared(shard.name):
+        with work.journal.shared(shard.name, command):
+            check_share_outputs(scene, out, options, command)  # another run may have finished meanwhile
             note_job(job, work.journal)
             do_share(work, strips, workers)
             there = [work.journal.files(strip).exist for strip in job.plan.strips]
@@ -55,8 +57,10 @@ def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) 
     report_unanswered(work.job, counts, forget=partial(work.journal.drop, strips))
 
 
-def check_share_outputs(scene: Sequence[str], out: Path | None, options: InferOptions) -> tuple[Path, ...]:
+def check_share_outputs(
+    scene: Sequence[str], out: Path | None, options: InferOptions, command: str
+) -> tuple[Path, ...]:
     """The files that the last command will write. Those to be replaced are looked at by that command alone, not by hundreds."""
     if options.overwrite:
         return tuple(output.path for output in list_outputs(out, options))
-    return check_infer_outputs(scene, out, options, describe_infer(scene, out, options))
+    return check_infer_outputs(scene, out, options, command)

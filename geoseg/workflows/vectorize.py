@@ -16,8 +16,10 @@ from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import check_footprint_file
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.addresses import refuse_changes
 from geoseg.io.atomic import (
     Delivery,
+    clear_leftovers,
     describe_command,
     find_own_files,
     lock_private_folder,
@@ -30,7 +32,13 @@ from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
 from geoseg.raster.mask import Mask, find_classes, open_mask
 from geoseg.raster.source import open_raster
-from geoseg.workflows.mask_parts import dispatch_rows, find_mask_folder, plan_mask_work, trace_rows
+from geoseg.workflows.mask_parts import (
+    dispatch_rows,
+    find_mask_folder,
+    list_files,
+    plan_mask_work,
+    trace_rows,
+)
 from geoseg.workflows.options import FootprintOptions, VectorizeOptions
 from geoseg.workflows.results import FootprintCounts, FootprintResult, ShareResult, note_share
 from geoseg.workflows.traced import TracedParts
@@ -73,7 +81,11 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
     outputs = check_vectorize_outputs(mask, out, options, command)
     opened = open_for_footprints(mask, options)
     facts = find_facts(opened, options)
-    with Delivery(outputs, command) as delivery, find_parts(opened, facts, out, options) as parts:
+    with (
+        Delivery(outputs, command) as delivery,
+        find_parts(opened, facts, out, options, command) as parts,
+        refuse_changes(list_files(opened)),
+    ):
         workers = 0 if options.dask else choose_workers(opened, options)
         checked = replace(options, overwrite=True)  # what must stay was refused before
         vectorizer = Vectorizer(opened.grid, out, checked, facts, workers, delivery)
@@ -83,6 +95,7 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
             placed = opened.grid.is_placed
             project = QgisProject(out, options.image, options.probability, mask, placed=placed)
             write_project(project, options.qgis_project, delivery)
+    clear_leftovers(out, command)
     return VectorizeResult(out, counts)
 
 
@@ -90,14 +103,13 @@ def vectorize_share(mask: str, out: Path, options: VectorizeOptions) -> ShareRes
     """Trace one share of a mask; any process may do any other at the same time, in any order."""
     start = time.monotonic()
     shard = Shard.parse(str(options.shard))
-    if (
-        not options.overwrite
-    ):  # what is to be replaced is looked at by the last command alone, not by hundreds
-        check_vectorize_outputs(mask, out, options, describe_vectorize(mask, out, options))
+    command = describe_vectorize(mask, out, options)
+    check_share_output(mask, out, options, command)
     opened = open_for_footprints(mask, options)
     work = plan_mask_work(opened, find_facts(opened, options), out, options)
     mine = shard.take_run(work.strips)
-    with share_private_folder(work.parts.folder, shard.name), open_dask(options) as workers:
+    with share_private_folder(work.parts.folder, shard.name, command), open_dask(options) as workers:
+        check_share_output(mask, out, options, command)  # another run may have finished meanwhile
         if workers:
             dispatch_rows(workers, work.parts, mine, alone=False)
         else:
@@ -106,16 +118,22 @@ def vectorize_share(mask: str, out: Path, options: VectorizeOptions) -> ShareRes
         return note_share(shard, work.parts.folder, len(mine), there, time.monotonic() - start)
 
 
+def check_share_output(mask: str, out: Path, options: VectorizeOptions, command: str) -> None:
+    """Refuse early what the last command would; what is to be replaced is looked at by that one alone, not by hundreds."""
+    if not options.overwrite:
+        check_vectorize_outputs(mask, out, options, command)
+
+
 @contextmanager
 def find_parts(
-    opened: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions
+    opened: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions, command: str
 ) -> Iterator[TracedParts | None]:
     """What workers and shares have traced, where there is any; it goes once the footprints are written."""
     if options.dask is None and not find_mask_folder(opened, facts, out, options).exists():
         yield None
         return
     work = plan_mask_work(opened, facts, out, options)
-    with lock_private_folder(work.parts.folder):
+    with lock_private_folder(work.parts.folder, command):
         with open_dask(options) as workers:
             if workers:
                 dispatch_rows(workers, work.parts, work.strips)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -19,6 +19,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rasterio.features import shapes
 from rasterio.windows import Window
 from shapely.geometry import shape
@@ -109,10 +110,26 @@ def list_drone_scenes(imagery: Path, names: Sequence[str]) -> Iterator[Scene]:
         yield Scene(place, "drone", imagery / "hot" / f"{name}.tif", Truth(outlines, True, outlines[:0]))
 
 
+def halve_scene(scene: Scene, scratch: Path) -> Scene:
+    """A scene as if everything in it were half as large: houses become huts."""
+    out = scratch / f"huts-{scene.name}.tif"
+    with rasterio.open(scene.image) as whole:
+        corner = np.array(whole.transform @ (0, 0))
+        if not out.exists():
+            shape = (whole.count, whole.height // 2, whole.width // 2)
+            pixels = whole.read(out_shape=shape, resampling=Resampling.average)
+            write_scene(out, pixels, whole.transform, whole.crs)
+    smaller = shapely.transform(scene.truth.buildings, lambda corners: (corners + corner) / 2)
+    truth = replace(scene.truth, buildings=smaller)
+    return replace(scene, place=f"huts-{scene.place}", image=out, truth=truth)
+
+
 def list_learnt_scenes(imagery: Path, scratch: Path) -> Iterator[Scene]:
     """Scenes that the built-in model learnt from: to choose rules by, so that the other places can judge them."""
     scratch.mkdir(parents=True, exist_ok=True)
-    yield from list_drone_scenes(imagery, LEARNT_MOSAICS)
+    for scene in list_drone_scenes(imagery, LEARNT_MOSAICS):
+        yield scene
+        yield halve_scene(scene, scratch)
     for place, part in LEARNT_ACCRA.items():
         yield crop_accra(imagery / "accra", place, part, scratch)
     for number in LEARNT_DUBAI:

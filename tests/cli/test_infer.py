@@ -610,7 +610,7 @@ def test_a_second_run_of_the_same_job_is_kept_away(
 
     options = InferOptions(model=str(tiny_model), engine="torch", precision="fp32", device="cpu")
     journal = Journal.beside(tmp_path / "m.tif", plan_job([str(scene)], options).key)
-    with journal.locked():
+    with journal.locked("another"):
         one_line(run(scene, mask=tmp_path / "m.tif"), 1, "another run")
 
 

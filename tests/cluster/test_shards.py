@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from geoseg.errors import GeosegError, InputError
 from geoseg.inference.resume import Journal
 from geoseg.io.access import lock_folder, share_folder
 from geoseg.models.backends.base import RuntimeKind
+from geoseg.workflows import shares
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
@@ -79,6 +81,56 @@ def words(bench: Bench, name: str) -> list[str]:
     flags = [word for flag, value in ENGINE.items() for word in (f"--{flag}", value)]
     outputs = [word for flag, path in bench.outputs(name).items() for word in (f"--{flag}", str(path))]
     return ["infer", str(bench.scene), "--model", bench.model, *outputs, *flags]
+
+
+def test_parts_of_a_scene_that_has_changed_go_with_the_last_command(bench: Bench, tmp_path: Path) -> None:
+    scene, out, model = tmp_path / "scene.tif", tmp_path / "m.tif", bench.model
+    write_scene(scene, draw_blocks(seed=1))
+    earlier = geoseg.infer(scene, mask=out, model=model, shard="1/2", **ENGINE)
+    write_scene(scene, draw_blocks(seed=2))
+    share = geoseg.infer(scene, mask=out, model=model, shard="2/2", **ENGINE)
+    assert earlier.folder != share.folder
+    geoseg.infer(scene, mask=out, model=model, **ENGINE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.qml", "m.tif", "scene.tif"]
+    geoseg.infer(scene, mask=tmp_path / "alone.tif", model=model, **ENGINE)
+    assert out.read_bytes() == (tmp_path / "alone.tif").read_bytes()
+
+
+def test_parts_of_a_mask_that_has_changed_go_with_the_last_command(bench: Bench, tmp_path: Path) -> None:
+    mask, out = tmp_path / "mask.tif", tmp_path / "b.gpkg"
+    shutil.copyfile(bench.outputs("one")["mask"], mask)
+    geoseg.vectorize(mask, out, shard="1/2", workers=0)
+    shutil.copyfile(bench.outputs("one")["mask"], mask)
+    geoseg.vectorize(mask, out, workers=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.gpkg", "mask.tif"]
+
+
+def test_parts_that_somebody_works_on_stay(bench: Bench, tmp_path: Path) -> None:
+    mask, out = tmp_path / "mask.tif", tmp_path / "b.gpkg"
+    shutil.copyfile(bench.outputs("one")["mask"], mask)
+    share = geoseg.vectorize(mask, out, shard="1/2", workers=0)
+    shutil.copyfile(bench.outputs("one")["mask"], mask)
+    with lock_folder(share.folder):
+        geoseg.vectorize(mask, out, workers=0)
+    assert share.folder.exists()
+
+
+def test_a_share_that_is_late_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole is finished by another run after this one has looked at the outputs, and before it begins."""
+    plan_work = shares.plan_work
+
+    def plan_when_others_have_finished(*given: Any) -> Any:
+        work = plan_work(*given)
+        monkeypatch.undo()
+        bench.infer("raced")
+        return work
+
+    bench.infer("raced", shard="1/2")
+    monkeypatch.setattr(shares, "plan_work", plan_when_others_have_finished)
+    with pytest.raises(InputError, match=r"raced\.tif: exists already"):
+        bench.infer("raced", shard="2/2")
+    assert bench.read("raced") == bench.read("one")
+    assert [name for name in bench.list_strays() if "raced" in name] == []
 
 
 def test_a_share_with_nothing_to_do_says_so(bench: Bench) -> None:

@@ -18,6 +18,7 @@ import geoseg
 from geoseg.cli.main import geoseg as command_line
 from geoseg.errors import InputError
 from geoseg.models.card import Card
+from geoseg.training.run import UNFINISHED
 
 TEMPERATURE, OFFSET = 2.0, -1.0
 
@@ -117,6 +118,16 @@ def test_what_cannot_calibrate_is_refused(tiny_model: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match="holds a model already"):
         geoseg.calibrate(tiny_model, write_points(tmp_path / "points.csv"), tiny_model)
     assert not (tmp_path / "here").exists()
+
+
+def test_a_calibration_that_was_killed_while_it_wrote_goes_on(tiny_model: Path, tmp_path: Path) -> None:
+    points, out = write_points(tmp_path / "points.csv"), tmp_path / "here"
+    geoseg.calibrate(tiny_model, points, out)
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / "model.onnx").unlink()
+    (out / UNFINISHED).touch()
+    geoseg.calibrate(tiny_model, points, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
 
 
 def test_an_onnx_file_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_every_prediction_stands_in_the_table_with_its_difference(files: list[Pa
         "near.gpkg", "mask.tif", "minus near.gpkg", "far.gpkg", "minus near.gpkg",
     ]  # fmt: skip
     assert pixels[2].count("*") == 4
-    for title in ("building: footprints", "building: outlines", "building: boundaries", "building: trust"):
+    for title in ("building: footprints", "building: outlines", "building: boundaries", "building: totals"):
         assert any(heading.startswith(title) for heading in blocks)
     assert "near.gpkg: no average precision: its footprints have no confidence" in table
     assert "far.gpkg: no average precision" not in table

@@ -211,7 +211,7 @@ def test_one_tile_tells_no_interval(masks: tuple[Path, Path]) -> None:
     assert found["classes"][1]["iou"]["low"] is found["classes"][1]["iou"]["high"] is None
     told = run(*masks).stdout
     assert told.count("2 tiles: too few to tell how sure the scores are") == 1
-    assert "(" not in told.split("pixels ")[-1].split("trust")[0]
+    assert "(" not in told.split("pixels ")[-1].split("totals")[0]
 
 
 def test_the_table_names_every_class_and_score(masks: tuple[Path, Path]) -> None:

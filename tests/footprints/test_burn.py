@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 import geoseg
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
 from geoseg.footprints import burn
 from geoseg.footprints.burn import FootprintBurner
 from geoseg.raster.grid import Grid, PixelSize, make_picture_grid
@@ -229,3 +230,15 @@ def test_a_cleaned_mask_needs_a_mask(model: str, tmp_path: Path) -> None:
 def test_other_words_are_refused(model: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`mask_from` polygons: give one of pixels, footprints"):
         geoseg.infer("x.png", mask=tmp_path / "m.png", mask_from="polygons", model=model, **ENGINE)
+
+
+def test_a_folder_that_vanishes_is_told_in_our_words(tmp_path: Path) -> None:
+    folder = tmp_path / "away" / "parts"
+    folder.mkdir(parents=True)
+    burner, rows = FootprintBurner(PICTURE, {"house": 1, "shed": 2}, folder), make_rows(draw_polygons(0))
+    burner.add(rows)
+    shutil.rmtree(tmp_path / "away")
+    with pytest.raises(GeosegError, match=r"the folder .*away is gone"):
+        burner.add(rows)
+    with pytest.raises(GeosegError, match=r"the folder .*away is gone"):
+        burner.burn(PICTURE, [(Strip(0, 0, SHAPE[0]), folder / "classes.tif")])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,12 @@ import rasterio.shutil
 import rasterio.vrt
 from made import RasterWriter, photo
 
+import geoseg
 from geoseg.errors import GeosegError
 from geoseg.inference import resume
 from geoseg.inference.job import Job, plan_job
 from geoseg.io.addresses import read_source_state
+from geoseg.progress import Advance, use_reporter
 from geoseg.workflows.infer import infer_scene
 from geoseg.workflows.options import InferOptions
 
@@ -46,6 +51,35 @@ def test_a_scene_overwritten_during_the_run_is_refused_and_read_anew(
             infer_scene([str(scene)], None, options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.tif"]
     infer_scene([str(scene)], None, options)
+
+
+@dataclass
+class Meanwhile:
+    """Does something else once the work has advanced."""
+
+    act: Callable[[], object]
+    is_done: bool = False
+
+    @contextmanager
+    def task(self, what: str, total: float, unit: str, done: float) -> Iterator[Advance]:
+        yield self.advance
+
+    def advance(self, amount: float, note: str = "", total: float | None = None) -> None:
+        if not self.is_done:
+            self.is_done = True
+            self.act()
+
+
+def test_a_mask_overwritten_while_it_is_read_makes_no_footprints(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    before, after = (photo(100, 80, 1, seed=seed) > 200 for seed in (0, 1))
+    mask, out = write_raster("mask.tif", before.astype("uint8")), tmp_path / "b.gpkg"
+    overwriting = Meanwhile(lambda: write_raster("mask.tif", after.astype("uint8")))
+    with use_reporter(overwriting), pytest.raises(GeosegError, match=r"mask\.tif: changed while it was read"):
+        geoseg.vectorize(mask, out, strip_rows=20, workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
+    geoseg.vectorize(mask, out, strip_rows=20, workers=0)
 
 
 def plan(scene: str, options: InferOptions) -> Job:

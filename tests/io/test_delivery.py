@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.atomic import Delivery, find_own_files, lock_private_folder, replace_file, replace_text
+from geoseg.io.atomic import (
+    Delivery,
+    explain_write_errors,
+    find_own_files,
+    lock_private_folder,
+    replace_file,
+    replace_text,
+    share_private_folder,
+)
 from geoseg.io.staging import make_private_folder, make_staging_folder, sweep_staging_folders
 
 KILLED_BETWEEN_NAMES = """
@@ -163,3 +171,31 @@ def test_a_folder_with_nothing_in_it_does_not_outlive_an_error(tmp_path: Path, f
         fail()
     assert folder.exists() == bool(finished)
     assert {path.name for path in tmp_path.iterdir()} <= {folder.name}
+
+
+def test_a_share_that_fails_takes_its_bare_folder_away_unless_another_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "m.tif.key.parts"
+
+    def fail(name: str) -> None:
+        with share_private_folder(folder, name, "this command"):
+            raise InputError("the scene is damaged")
+
+    with pytest.raises(InputError, match="the scene is damaged"):
+        fail("shard-1-of-2")
+    assert list_names(tmp_path) == []
+    with (
+        share_private_folder(folder, "shard-2-of-2", "this command"),
+        pytest.raises(InputError, match="the scene is damaged"),
+    ):
+        fail("shard-1-of-2")
+    assert folder.exists()
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            GeosegError, match=r"m\.tif could not be written: the folder .*away is gone; make it again"
+        ),
+        explain_write_errors(tmp_path / "away" / "m.tif"),
+    ):
+        raise FileNotFoundError(2, "Failed to open local file")

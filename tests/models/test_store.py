@@ -157,7 +157,7 @@ def test_a_model_may_do_without_check_patches(copied: Path) -> None:
 
 def test_damaged_check_patches_are_named(copied: Path) -> None:
     (copied / CHECK_FILE).write_bytes((copied / CHECK_FILE).read_bytes()[:300])
-    with pytest.raises(InputError, match=r"check.npy: cannot be read"):
+    with pytest.raises(InputError, match=r"check.npy: not an array that can be read"):
         find_model(str(copied)).check_patches  # noqa: B018
     np.save(copied / CHECK_FILE, photo(64, 64, 4)[None])
     with pytest.raises(InputError, match=r"check.npy: holds \(1, 4, 64, 64\), not square patches of 3 bands"):

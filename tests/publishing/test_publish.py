@@ -24,10 +24,11 @@ from layers import UTM33, footprints
 
 import geoseg
 from geoseg.cli.main import geoseg as command_line
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
 from geoseg.publishing.parquet import PublishedFile, PublishedSchema
 from geoseg.publishing.places import HALF_M, encode_hilbert, find_quadkeys
 from geoseg.publishing.sort import ExternalSorter
+from geoseg.publishing.tiles import check_tiles, find_tiles, number_tiles, read_tiles
 from geoseg.workflows.publish import PartWriter
 
 KILLED_AT_SECOND_NAME = """
@@ -310,3 +311,70 @@ def test_the_same_command_goes_on_where_a_kill_left_half_of_the_parts(scenes: Pa
         Path(path).name: Path(path).read_bytes() for path in other.files
     }
     assert tiles.exists()
+
+
+def make_roofs(count: int, longitude: float, latitude: float) -> gpd.GeoDataFrame:
+    """Rectangles of half a metre to a third of a kilometre, some of them thin, turned any way."""
+    chance = np.random.default_rng(count)
+    length = np.exp(chance.uniform(np.log(0.5), np.log(300), count))
+    width, angle = length * chance.uniform(0.02, 1, count), chance.uniform(0, np.pi, count)
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 * np.stack([length, width], 1)[:, None]
+    turned = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).transpose(
+        2, 0, 1
+    )
+    degrees = turned / 111_320 / [np.cos(np.radians(latitude)), 1]
+    middles = chance.uniform(0, 0.3, (count, 1, 2)) + np.array([longitude, latitude])
+    return gpd.GeoDataFrame({"id": range(count)}, geometry=shapely.polygons(degrees + middles), crs=4326)
+
+
+def write_pmtiles(frame: gpd.GeoDataFrame, path: Path) -> Path:
+    frame.to_file(path, layer="buildings", driver="PMTiles", NAME="roofs", MINZOOM="8", MAXZOOM="14")
+    return path
+
+
+@pytest.mark.parametrize("place", [(10, 50), (-0.2, -0.1), (-70, -55)])
+def test_tiles_of_gdal_are_all_that_are_expected(place: tuple[float, float], tmp_path: Path) -> None:
+    roofs = make_roofs(300, *place)
+    written = write_pmtiles(roofs, tmp_path / "roofs.pmtiles")
+    expected = np.unique(find_tiles(np.asarray(roofs.geometry.array)))
+    check_tiles(written, expected, written)
+    there = {number for first, count in read_tiles(written) for number in range(first, first + count)}
+    assert len(expected) > 0.8 * len(there)
+
+
+def number_slowly(zoom: int, col: int, row: int) -> int:
+    """As the specification of PMTiles has it."""
+    number, side = sum(4**smaller for smaller in range(zoom)), 2**zoom // 2
+    while side:
+        right, low = int(col & side > 0), int(row & side > 0)
+        number += side * side * ((3 * right) ^ low)
+        if not low:
+            if right:
+                col, row = side - 1 - col, side - 1 - row
+            col, row = row, col
+        side //= 2
+    return number
+
+
+@pytest.mark.parametrize("zoom", [8, 11, 14])
+def test_numbers_of_tiles_follow_the_specification(zoom: int) -> None:
+    places = np.random.default_rng(zoom).integers(0, 2**zoom, (200, 2))
+    side = 2 * HALF_M / 2**zoom
+    middles = ((places + 0.5) * side - HALF_M) * [1, -1]
+    assert number_tiles(shapely.points(middles), zoom).tolist() == [
+        number_slowly(zoom, *place) for place in places.tolist()
+    ]
+
+
+def test_a_tile_that_is_lost_or_damaged_is_told(tmp_path: Path) -> None:
+    roofs = make_roofs(300, 10, 50)
+    written = write_pmtiles(roofs.iloc[1:], tmp_path / "roofs.pmtiles")
+    far = find_tiles(np.asarray(make_roofs(3, 20, 40).geometry.array))
+    with pytest.raises(GeosegError, match=r"out\.pmtiles: 5 of 5 tiles got lost"):
+        check_tiles(written, far[:5], Path("out.pmtiles"))
+    content = written.read_bytes()
+    other = content[:-6] + bytes([content[-6] ^ 255]) + content[-5:]  # a digit of the last tile's checksum
+    for damaged in (content[:-100], content[:1000], content[:50], other, b""):
+        written.write_bytes(damaged)
+        with pytest.raises(GeosegError, match=r"out\.pmtiles: was damaged while it was written"):
+            check_tiles(written, far[:0], Path("out.pmtiles"))

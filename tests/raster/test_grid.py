@@ -50,6 +50,18 @@ def test_a_window_lies_where_its_pixels_lie() -> None:
     assert part.transform @ (0, 0) == whole.transform @ (20, 10)
 
 
+@pytest.mark.parametrize(
+    ("crs", "x", "y", "size"), [("EPSG:32633", 500_000, 5_820_000, 0.3), ("EPSG:4326", 13.4, 52.5, 9e-7)]
+)
+def test_pixels_are_the_same_up_to_rounding(crs: str, x: float, y: float, size: float) -> None:
+    one = grid(crs, x, y, size)
+    for part, same in ((1e-3, True), (0.5, False), (1.0, False)):
+        other = one.transform @ Affine.translation(part, 0)
+        assert one.shares_pixels(other, one.shape) == same
+    assert not one.shares_pixels(one.transform @ Affine.scale(1.001), one.shape)
+    assert not one.shares_pixels(one.transform, (100, 201))
+
+
 def test_windows_know_their_place_in_others() -> None:
     window = Window(10, 20, 30, 40)
     assert window.slices == (slice(10, 40), slice(20, 60))

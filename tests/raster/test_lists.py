@@ -28,10 +28,12 @@ def make_item(**assets: Any) -> dict[str, Any]:
 TIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
-def test_a_text_file_names_a_scene_a_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])  # the latter by editors on Windows
+def test_a_text_file_names_a_scene_a_line(tmp_path: Path, encoding: str) -> None:
     listed = tmp_path / "scenes.txt"
     listed.write_text(
-        "# north\na.tif\n\n  sub/b.tif  \n/data/c.tif\nhttps://host/d.tif\n/vsizip/e.zip/e.tif\n"
+        "a.tif\n# north\n\n  sub/b.tif  \n/data/c.tif\nhttps://host/d.tif\n/vsizip/e.zip/e.tif\n",
+        encoding=encoding,
     )
     assert list(expand_lists([str(listed), "z.tif"])) == [
         str(tmp_path / "a.tif"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from made import RasterWriter
 
 from geoseg.errors import InputError
@@ -190,5 +191,11 @@ def test_a_probability_must_have_the_masks_pixels(write_raster: RasterWriter) ->
     other = write_raster("probability.tif", np.zeros((5, 4), np.uint8))
     with pytest.raises(InputError, match="same pixels"):
         open_mask(str(mask), probability=str(other))
+    here = Affine(9e-7, 0, 13.4, 0, -9e-7, 52.5)
+    mask = write_raster("degrees.tif", pixels(0, 1), crs="EPSG:4326", transform=here)
+    there = here @ Affine.translation(1, 0)
+    moved = write_raster("moved.tif", pixels(0, 1), crs="EPSG:4326", transform=there)
+    with pytest.raises(InputError, match="same pixels"):
+        open_mask(str(mask), probability=str(moved))
     with pytest.raises(InputError, match="give the mask itself"):
         open_mask(str(mask), probability=str(mask), threshold=0.5)

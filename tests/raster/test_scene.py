@@ -186,6 +186,20 @@ def test_the_gaps_of_a_mosaic_are_unknown_and_nodata_lets_later_files_through(
     assert (pixels.values[:, 5:10, 5:10] == lower[:, 2:7, 2:7]).all()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint64"])
+def test_a_mosaic_holds_numbers_of_any_size(write_raster: RasterWriter, dtype: str) -> None:
+    left, right = np.full((1, 8, 8), 3, dtype), np.full((1, 8, 8), 7, dtype)
+    a = write_raster("a.tif", left)
+    b = write_raster("b.tif", right, transform=HERE @ Affine.translation(8, 0))
+    assert (read(open_scene([str(a), str(b)])).values == np.concatenate([left, right], axis=2)).all()
+
+
+def test_complex_numbers_are_no_mosaic(write_raster: RasterWriter) -> None:
+    path = write_raster("a.tif", photo(8, 8, bands=1, dtype="complex64"))
+    with pytest.raises(InputError, match=r"a\.tif: pixels of complex64 are no image"):
+        open_scene([str(path), str(path)])
+
+
 def test_archives_are_read_in_place(write_raster: RasterWriter, tmp_path: Path) -> None:
     values = photo(10, 10)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from launcher import NONE, Fault, Launched, Launcher
 from numpy.random import Generator
-from undertakings import Undertaking, list_files
+from rasterio.errors import RasterioError
+from undertakings import Undertaking, list_files, read_rasters, sum_up_raster
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Expected:
     """How an undertaking goes when nobody disturbs it."""
 
     files: dict[str, str]
+    rasters: dict[str, str]
     seconds: float
     changes: int
     reads: int
@@ -36,6 +39,7 @@ class Bench:
     def __init__(self, launcher: Launcher, given: Path, folder: Path) -> None:
         self.launcher, self.given, self.folder = launcher, given, folder
         self.expect = cache(self._expect)
+        self.expect_changed = cache(self._expect_changed)
 
     def _expect(self, undertaking: Undertaking) -> Expected:
         """Do it twice: calls that change something are counted first, then those that read; both give the same files."""
@@ -54,7 +58,17 @@ class Bench:
             f"{undertaking.name}: {list(list_differences(*read))} differ between two runs"
         )
         largest = max(path.stat().st_size for _, path in list_files(folder / "out"))
-        return Expected(read[0], time.monotonic() - start, runs[0][0], runs[1][1], largest)
+        rasters = read_rasters(folder / "out")
+        return Expected(read[0], rasters, time.monotonic() - start, runs[0][0], runs[1][1], largest)
+
+    def _expect_changed(self, undertaking: Undertaking, is_changed: bool) -> dict[str, str]:
+        """The files of an input of its own, before or after it changed."""
+        folder = undertaking.furnish(self.folder / "calm", self.given, has_own=True)
+        if is_changed:
+            undertaking.change_input(folder)
+        run = self.launcher.start(undertaking.commands, folder)
+        assert run.wait() == 0, run.read()
+        return undertaking.read(folder / "out")
 
 
 def list_differences(found: dict[str, str], expected: dict[str, str]) -> Iterator[str]:
@@ -84,11 +98,19 @@ class Attempt:
         self.folder = self.undertaking.furnish(self.bench.folder / "disturbed", self.bench.given)
         self.out = self.folder / "out"
         self.before = self.undertaking.read(self.out)
+        self.rewrites = False
         self.complaints: list[str] = []
         self.detail = ""
 
     def start(self, fault: Fault = NONE, first: int = 0) -> Launched:
         return self.bench.launcher.start(self.undertaking.commands[first:], self.folder, fault)
+
+    def expect_changes(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Begin with an input that can be changed: the files of it as it is, and as it will be."""
+        files = tuple(self.bench.expect_changed(self.undertaking, is_changed) for is_changed in (False, True))
+        self.undertaking.furnish(self.folder, self.bench.given, has_own=True)
+        self.expected = replace(self.expected, files=files[1])
+        return files
 
     def pick(self, most: int) -> int:
         """A number from 1 to most."""
@@ -105,14 +127,15 @@ class Attempt:
     def judge(self, run: Launched, may_be_stopped: bool = False) -> int:
         """See how a disturbed run ended: well, or with one line and nothing half-written."""
         code = run.wait()
-        found = self.undertaking.read(self.out) if self.out.exists() else {}
-        if code == 0:
+        found = self.read_found()
+        has_gaps = re.search(self.undertaking.gaps, run.read()) is not None
+        if code == 0 and not has_gaps:
             self.complaints += [
                 f"ended well, but {each}" for each in list_differences(found, self.expected.files)
             ]
         elif code > 0 and code != 128 + signal.SIGTERM:
             self.complaints += list(list_bad_words(run, code))
-        elif not may_be_stopped:
+        elif code and not may_be_stopped:
             self.complaints.append(f"ended with {code}: {run.read()[-300:]}")
         for name, content in found.items():
             whole = content in (self.expected.files.get(name), self.before.get(name))
@@ -120,7 +143,15 @@ class Attempt:
                 self.complaints.append(f"{name} is half-written after {code}")
         lost = [name for name in self.before if name not in found and code and self.out.exists()]
         self.complaints += [f"{name} is lost after {code}" for name in lost]
-        return code
+        return code or int(has_gaps)
+
+    def read_found(self) -> dict[str, str]:
+        """The files that are there. GDAL repeats a write that was refused once, and a GeoTIFF may then be ordered otherwise."""
+        found = self.undertaking.read(self.out) if self.out.exists() else {}
+        for name, pixels in self.expected.rasters.items() if self.rewrites else ():
+            if name in found and found[name] != self.before.get(name) and is_like(self.out / name, pixels):
+                found[name] = self.expected.files[name]
+        return found
 
     def finish(self, run: Launched) -> None:
         """Give the command anew that was at work: the files of an undisturbed run, and no others."""
@@ -132,6 +163,13 @@ class Attempt:
             self.complaints += [
                 f"after the rerun, {each}" for each in list_differences(found, self.expected.files)
             ]
+
+
+def is_like(path: Path, pixels: str) -> bool:
+    """Whether a raster can be read, and shows what it is to show."""
+    with suppress(RasterioError):
+        return sum_up_raster(path) == pixels
+    return False
 
 
 def list_bad_words(run: Launched, code: int) -> Iterator[str]:
@@ -149,6 +187,7 @@ def inject(kind: str) -> Disturb:
         expected = attempt.expected
         reads = kind == "unreadable"
         at = attempt.pick(expected.reads if reads else expected.changes)
+        attempt.rewrites = kind == "broken"
         place = (attempt.folder / ("given" if reads else "out")).resolve()
         run = attempt.start(Fault(kind, at, str(place)))
         if attempt.judge(run, kind == "kill"):
@@ -218,6 +257,32 @@ def take_folder_away(attempt: Attempt) -> None:
     attempt.finish(run)
 
 
+def change_input(attempt: Attempt) -> None:
+    """An input is overwritten while it is read: what is written is of the one or of the other, never of both."""
+    either = attempt.expect_changes()
+    run = attempt.start()
+    attempt.wait_a_moment()
+    attempt.undertaking.change_input(attempt.folder)
+    code, found = run.wait(), attempt.undertaking.read(attempt.out)
+    if code == 0 and found not in either:
+        attempt.complaints.append("mixes an input with what became of it")
+    if code:
+        attempt.complaints += list(list_bad_words(run, code))
+        attempt.complaints += [f"{name} was written all the same" for name in found if name in either[0]]
+        attempt.finish(run)
+
+
+def change_input_between(attempt: Attempt) -> None:
+    """A run is killed, and its input overwritten before the command is given again: nothing of the former is used."""
+    attempt.expect_changes()
+    run = attempt.start()
+    attempt.wait_a_moment()
+    run.send(signal.SIGKILL)
+    if run.wait():
+        attempt.undertaking.change_input(attempt.folder)
+        attempt.finish(run)
+
+
 def fill_disk(attempt: Attempt) -> None:
     """A real file system, smaller than what is to be written; for the next run it is large enough."""
     size = attempt.pick(2 * attempt.expected.largest_bytes) // PAGE * PAGE + PAGE
@@ -252,6 +317,8 @@ FAULTS: dict[str, Disturb] = {
     "a worker killed": kill_worker,
     "two runs": run_twice,
     "folder taken away": take_folder_away,
+    "an input changes while it is read": change_input,
+    "an input changes between two runs": change_input_between,
 }
 
 
@@ -262,6 +329,8 @@ def can_happen(bench: Bench, undertaking: Undertaking, fault: str) -> str:
     """Why a fault cannot happen to an undertaking here; nothing where it can."""
     if fault == "a worker killed" and not undertaking.is_slow:
         return "it has no workers"
+    if fault.startswith("an input changes") and undertaking.changing is None:
+        return "it reads no rasters strip by strip"
     if fault == "two runs" and undertaking.brought:
         return "each of two runs changes what the other has left"
     if fault in INJECTED and bench.launcher.library is None:

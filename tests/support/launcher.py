@@ -37,6 +37,8 @@ STRIP_PIXELS = 20_000
 TIME_LIMIT_S = 300.0
 CALLS = Path(__file__).with_name("faulty_calls.c")
 CALLS_LINE = re.compile(r"^calls (\d+) (\d+)$", re.MULTILINE)
+ERROR_LINE = re.compile(r"^(?:Error: |Warning: [\d,]+ scenes? failed; ).*$", re.MULTILINE)
+"""A line that says what is wrong. Of many scenes, those that failed are listed, and the others delivered."""
 COMMAND_LINE = re.compile(r"^# (\d+)$", re.MULTILINE)
 
 
@@ -132,7 +134,7 @@ class Launched:
             alarm.cancel()
 
     def list_errors(self) -> list[str]:
-        return [line for line in self.read().splitlines() if line.startswith("Error: ")]
+        return ERROR_LINE.findall(self.read())
 
     def read(self) -> str:
         """What it has said."""

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import rasterio
 from bright import write_bright_model
 from furnished import furnish_folder
+
+from geoseg.raster.source import open_quietly
 
 BRIGHT = "--model given/bright.onnx --device cpu --engine openvino --precision fp32 --batch 1 --patch 64"
 QUICK = """
@@ -36,7 +39,8 @@ class Undertaking:
     """Commands that write below out/ of what lies in given/.
 
     `brought` are files that lie in out/ before. `midway` are names, by a pattern, that may be unfinished while the work
-    is not done. `timed` are the files in which durations stand, and the pattern of these.
+    is not done. `timed` are the files in which durations stand, and the pattern of these. `gaps` is what tells, in words, that
+    something could not be read and was left out. `changing` is an input that is overwritten by another while it is read.
     """
 
     name: str
@@ -45,15 +49,31 @@ class Undertaking:
     midway: str = "$^"
     timed: tuple[tuple[str, str], ...] = ()
     is_slow: bool = False
+    gaps: str = "$^"
+    changing: tuple[str, str] | None = None
 
-    def furnish(self, folder: Path, given: Path) -> Path:
-        """A new folder in which the commands can be started."""
+    def furnish(self, folder: Path, given: Path, has_own: bool = False) -> Path:
+        """A new folder in which the commands can be started; the input that changes is its own if that is asked for."""
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "out").mkdir(parents=True)
-        (folder / "given").symlink_to(given)
+        if has_own and self.changing:
+            (folder / "given").mkdir()
+            for entry in given.iterdir():
+                if entry.name != self.changing[0]:
+                    (folder / "given" / entry.name).symlink_to(entry)
+            shutil.copy(given / self.changing[0], folder / "given")
+        else:
+            (folder / "given").symlink_to(given)
         for name in self.brought:
             (shutil.copytree if (given / name).is_dir() else shutil.copy)(given / name, folder / "out" / name)
         return folder
+
+    def change_input(self, folder: Path) -> None:
+        """Overwrite the input by the other one, as a program does that saves it: under its name at once."""
+        assert self.changing
+        given, (name, other) = folder / "given", self.changing
+        shutil.copy(given / other, given / "unsaved")
+        (given / "unsaved").replace(given / name)
 
     def may_be_midway(self, name: str) -> bool:
         return re.fullmatch(self.midway, name) is not None
@@ -70,12 +90,24 @@ class Undertaking:
         return hashlib.sha256(content).hexdigest()
 
 
+def read_rasters(out: Path) -> dict[str, str]:
+    """All GeoTIFFs below a folder, each as a checksum of its pixels and of what it tells of them."""
+    return {name: sum_up_raster(path) for name, path in list_files(out) if path.suffix == ".tif"}
+
+
+def sum_up_raster(path: Path) -> str:
+    with open_quietly(path) as dataset:
+        told = [dataset.profile, dataset.tags(), dataset.descriptions, dataset.scales, dataset.offsets]
+        return hashlib.sha256(repr(told).encode() + dataset.read().tobytes()).hexdigest()
+
+
 def list_files(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(folder)), path
 
 
+GAPS = r"(?m)^Problem: "
 REPORT_TIMES = r"\d+:\d\d:\d\d(?= for )"
 
 # ruff: noqa: ISC004 - commands, as they are typed
@@ -87,15 +119,18 @@ UNDERTAKINGS = (
             f"out/p.qgz --regions given/wards.gpkg {BRIGHT}",
         ),
         timed=(("r.html", REPORT_TIMES),),
+        changing=("scene.tif", "scene2.tif"),
     ),
     Undertaking(
         "infer, mask of footprints",
         (f"infer given/scene.tif --mask out/m.tif --mask-from footprints {BRIGHT}",),
+        changing=("scene.tif", "scene2.tif"),
     ),
     Undertaking(
         "infer, many scenes",
         (f"infer given/scenes --out out/results/ --mask out/masks/ --coco out/all.json {BRIGHT}",),
-        midway=r"results/.*|masks/.*",
+        midway=r"results/.*|masks/.*|all\.json",
+        gaps="scenes? failed; ",
         timed=(("results/manifest.csv", r"(?<=,)\d+\.\d+(?=,)"),),
     ),
     Undertaking(
@@ -104,11 +139,13 @@ UNDERTAKINGS = (
             f"infer given/scene.tif --out out/b.gpkg --mask out/m.tif {BRIGHT}{shard}"
             for shard in (" --shard 2/2", " --shard 1/2", "")
         ),
+        changing=("scene.tif", "scene2.tif"),
     ),
     Undertaking(
         "infer, workers",
         (f"infer given/scene.tif --out out/b.gpkg --mask out/m.tif --workers 2 {BRIGHT}",),
         is_slow=True,
+        changing=("scene.tif", "scene2.tif"),
     ),
     Undertaking(
         "vectorize",
@@ -117,11 +154,16 @@ UNDERTAKINGS = (
             "--qgis-project out/p.qgz --image given/scene.tif --strip 48 --workers 0",
         ),
     ),
-    Undertaking("vectorize, shapefile", ("vectorize given/mask.tif --out out/b.shp --strip 48 --workers 0",)),
+    Undertaking(
+        "vectorize, shapefile",
+        ("vectorize given/mask.tif --out out/b.shp --strip 48 --workers 0",),
+        changing=("mask.tif", "other.tif"),
+    ),
     Undertaking(
         "vectorize, workers",
         ("vectorize given/mask.tif --out out/b.gpkg --strip 48 --workers 2",),
         is_slow=True,
+        changing=("mask.tif", "other.tif"),
     ),
     Undertaking(
         "vectorize, replaced",
@@ -169,7 +211,10 @@ UNDERTAKINGS = (
     ),
     Undertaking("demo-scene", ("demo-scene out/d.tif --size 200",)),
     Undertaking(
-        "prepare demo", ("prepare demo --scenes 2 --size 128 --workers 0 --out out/set",), midway="set/.*"
+        "prepare demo",
+        ("prepare demo --scenes 2 --size 128 --workers 0 --out out/set",),
+        midway="set/.*",
+        gaps=GAPS,
     ),
     Undertaking(
         "prepare vectors",
@@ -177,11 +222,13 @@ UNDERTAKINGS = (
             "prepare vectors given --images scene.tif --footprints given/truth.geojson --as masks --workers 0 --out out/set",
         ),
         midway="set/.*",
+        gaps=GAPS,
     ),
     Undertaking(
         "prepare, workers",
         ("prepare masks given/pairs --images images/*.tif --labels labels/*.tif --workers 2 --out out/set",),
         midway="set/.*",
+        gaps=GAPS,
         is_slow=True,
     ),
     Undertaking(
@@ -189,6 +236,7 @@ UNDERTAKINGS = (
         ("prepare audit out/data --fix --workers 0",),
         brought=("data",),
         midway="data/.*",
+        gaps=GAPS,
     ),
     Undertaking(
         "prepare cvat-export",
@@ -202,7 +250,7 @@ UNDERTAKINGS = (
         timed=(
             ("run/last.pt", "(?s).+"),
             ("run/metrics.csv", r"(?<=,)[\d.]+(?=,[^,\n]*,[^,\n]*$)"),
-            ("run/card.json", r'"seconds": [\d.]+'),
+            ("run/card.json", r'"seconds": [\d.]+|"finished": "[^"]*"'),
         ),
     ),
     Undertaking(
@@ -219,11 +267,18 @@ def furnish_given(folder: Path, model: Path) -> Path:
     furnish_folder(folder, model)
     write_bright_model(folder)
     write_answers(folder / "answers.csv")
+    write_turned(folder / "scene.tif", folder / "scene2.tif")
     for name, kind in (("scene", "images"), ("truth", "labels")):
         (folder / "pairs" / kind).mkdir(parents=True)
         shutil.copy(folder / f"{name}.tif", folder / "pairs" / kind / "1.tif")
     (folder / "quick.toml").write_text(QUICK)
     return folder
+
+
+def write_turned(scene: Path, out: Path) -> None:
+    """The same place, and other pixels."""
+    with rasterio.open(scene) as dataset, rasterio.open(out, "w", **dataset.profile) as turned:
+        turned.write(dataset.read()[:, ::-1])
 
 
 def write_answers(path: Path, count: int = 400) -> None:

@@ -194,6 +194,7 @@ def test_an_array_is_read_like_a_picture_of_the_same_pixels(tmp_path: Path, mode
         "c": np.ascontiguousarray(values),
         "fortran": np.asfortranarray(values),
         "wide": values.astype(">u2"),
+        "long": values.astype(np.int64),
         "real": values.astype(np.float32),
     }
     expected = geoseg.infer(

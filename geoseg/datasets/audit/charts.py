@@ -14,7 +14,6 @@ from geoseg.datasets.audit.findings import AuditResult
 from geoseg.datasets.audit.records import SPOT_SIDE, make_label_reader
 from geoseg.datasets.images import find_bands, read_image_info, read_window, stretch_colors
 from geoseg.datasets.schema import Dataset
-from geoseg.errors import GeosegError
 from geoseg.raster.bands import find_rgb_bands
 
 # The font that comes with the library knows no superscripts: m2 stands for square metres.
@@ -144,14 +143,11 @@ def draw_pairs(content: AuditContent) -> Image.Image:
 
 
 def draw_pair(dataset: Dataset, pair: SamplePair) -> list[NDArray[np.uint8]]:
-    """The image of a sample, and its label in the colours of the classes; nothing where it can no longer be read."""
+    """The image of a sample, and its label in the colours of the classes."""
     item = dataset.items[pair.index]
-    try:
-        image = read_image_info(dataset.image_path(item))
-        values = read_window(image.path, pair.window)[np.array(find_bands(image, dataset.bands)) - 1]
-        classes = make_label_reader(dataset, item, image)(pair.window)
-    except GeosegError:
-        return []
+    image = read_image_info(dataset.image_path(item))
+    values = read_window(image.path, pair.window)[np.array(find_bands(image, dataset.bands)) - 1]
+    classes = make_label_reader(dataset, item, image)(pair.window)
     seen = stretch_colors(values[list(find_rgb_bands(dataset.bands))])
     pictures = (seen, list_colors(dataset)[classes])
     return [fit_frame((picture * 255).astype(np.uint8), SPOT_SIDE) for picture in pictures]

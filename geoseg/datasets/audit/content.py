@@ -19,7 +19,6 @@ from geoseg.datasets.builder import DatasetBuilder
 from geoseg.datasets.images import ImageInfo, find_bands, read_image_info, read_window
 from geoseg.datasets.polygons import ClassReader
 from geoseg.datasets.schema import Dataset, Item
-from geoseg.errors import GeosegError
 from geoseg.raster.grid import Window
 
 PIECE = 128
@@ -153,7 +152,7 @@ def gather_histograms(
     calls = [
         {"dataset": light, "item": dataset.items[index], "more": windows} for index, windows in shown.items()
     ]
-    sampled = [found for found in builder.run_each("Sampling", sample_pixels, calls) if found is not None]
+    sampled = list(builder.run_each("Sampling", sample_pixels, calls))
     if not sampled:
         return BandHistograms(np.zeros((0, BINS + 1)), np.zeros((0, 0, BINS)), 0)
     values, classes = (np.concatenate(parts, axis=-1) for parts in zip(*sampled, strict=True))
@@ -164,18 +163,15 @@ def spread_evenly(count: int, most: int) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, most))}) if count else []
 
 
-def sample_pixels(dataset: Dataset, item: Item, more: Sequence[Window] = ()) -> Pixels | None:
-    """Pixels (band, pixel) of an image and their classes, some of each class; none where it cannot be read.
+def sample_pixels(dataset: Dataset, item: Item, more: Sequence[Window] = ()) -> Pixels:
+    """Pixels (band, pixel) of an image and their classes, some of each class.
 
     They come from a few pieces, and from the windows in `more`.
     """
-    try:
-        image = read_image_info(dataset.image_path(item))
-        read_label = make_label_reader(dataset, item, image)
-        windows = dict.fromkeys([*list_pieces(image), *more])
-        parts = [sample_window(image, read_label, window, dataset) for window in windows]
-    except GeosegError:
-        return None  # it could be read a moment ago; the page does without it
+    image = read_image_info(dataset.image_path(item))
+    read_label = make_label_reader(dataset, item, image)
+    windows = dict.fromkeys([*list_pieces(image), *more])
+    parts = [sample_window(image, read_label, window, dataset) for window in windows]
     values, classes = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
     kept = choose_of_each_class(classes)
     return values[:, kept], classes[kept]
@@ -231,11 +227,7 @@ def count_histograms(
 def find_pairs(audited: AuditResult) -> Iterator[SamplePair]:
     """Windows that show each class, in the images that hold most of it."""
     for value, indices in enumerate(choose_richest(audited)):
-        for index in indices:
-            try:
-                yield look_at_spot(audited, value, index)
-            except GeosegError:
-                continue
+        yield from (look_at_spot(audited, value, index) for index in indices)
 
 
 def choose_richest(audited: AuditResult) -> list[list[int]]:

@@ -15,6 +15,8 @@ from geoseg.datasets.builder import Origin
 from geoseg.datasets.classes import BACKGROUND, IGNORE_NAME, parse_class_table
 from geoseg.datasets.images import ImageInfo, read_image_info, read_window, stretch_colors, write_raster
 from geoseg.datasets.polygons import outline_grid
+from geoseg.datasets.reading.images import find_source_window
+from geoseg.datasets.reading.labels import refuse_other_ground
 from geoseg.datasets.vectors import VectorOptions, read_polygons
 from geoseg.errors import InputError
 from geoseg.io.access import check_writable
@@ -71,7 +73,7 @@ def choose_windows(
     ]
     windows = windows or list(image.windows(options.size))
     scores = (
-        measure_doubt(options.probability, image, windows)
+        measure_doubt(options.probability, grid, windows)
         if options.probability
         else count_shapes(shapes, grid, windows)
     )
@@ -79,17 +81,16 @@ def choose_windows(
     return [windows[index] for index in sorted(order.tolist())]
 
 
-def measure_doubt(path: Path, image: ImageInfo, windows: Sequence[Window]) -> NDArray[np.float64]:
-    """The share of each window where the probability is nearer to one half than to yes or no."""
+def measure_doubt(path: Path, grid: Grid, windows: Sequence[Window]) -> NDArray[np.float64]:
+    """The share of each window where the probability, at its own resolution, is nearer to one half than to yes or no."""
     probability = read_image_info(path)
-    if probability.shape != image.shape:
-        raise InputError(
-            f"{path}: is {probability.width} x {probability.height} pixels, the scene {image.width} x {image.height}; "
-            "give the probability that geoseg infer wrote for this scene"
-        )
+    if probability.grid is None:
+        raise InputError(f"{path}: has no place on Earth; give the probability that geoseg infer wrote")
+    refuse_other_ground(path, probability.grid, grid)
     scores = []
     for window in windows:
-        values = read_window(path, window)[0]
+        own = Window.from_slices(*find_source_window(window, probability.shape, grid.shape))
+        values = read_window(path, own)[0]
         unsure = np.abs(values * PROBABILITY_STEP - 0.5) < UNSURE
         scores.append(float((unsure & (values <= PROBABILITY_STEPS)).mean()))
     return np.array(scores)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
-from geoseg.records import ARRAY_ERRORS
+from geoseg.io.arrays import map_array
+from geoseg.io.atomic import read_state
 
 if TYPE_CHECKING:
     from geoseg.raster.grid import Grid, Window
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ARRAY_SUFFIX = ".npy"
 LOOK = 1024
 OPEN_FILES = 32
+
+Stamp = tuple[int, ...]
 
 
 class ImageReader(Protocol):
@@ -132,19 +135,31 @@ class RasterImage:
         return self.scene.grid if self.placed else None
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        pixels = get_scene_reader(os.getpid(), self.scene).read(window)
+        pixels = self.open().read(window)
         return pixels.values, pixels.valid
 
     def look(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        pixels = get_scene_reader(os.getpid(), self.scene).sample()
+        pixels = self.open().sample()
         return pixels.values, pixels.valid
+
+    def open(self) -> SceneReader:
+        return get_scene_reader(os.getpid(), stamp_file(Path(self.scene.source)), self.scene)
+
+
+def stamp_file(path: Path) -> Stamp:
+    """What changes when a file is written anew."""
+    try:
+        return tuple(read_state(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=OPEN_FILES)
-def get_scene_reader(process: int, scene: Scene) -> SceneReader:
+def get_scene_reader(process: int, stamp: Stamp, scene: Scene) -> SceneReader:
     """A reader that stays open, since opening anew for each patch would take longer than reading it.
 
-    One for each process: a file that was opened before a fork must not be read after it.
+    One for each process: a file that was opened before a fork must not be read after it. And one for each stamp of the
+    file: what was written anew is read anew.
     """
     from geoseg.raster.scene import SceneReader
 
@@ -201,13 +216,14 @@ class ArrayImage:
         return np.where(known, seen, 0).astype(seen.dtype), known
 
 
-@lru_cache(maxsize=OPEN_FILES)
 def open_array(path: Path) -> NDArray[Any]:
-    """An array on disk, read as it is needed."""
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ARRAY_ERRORS as error:
-        raise InputError(f"{path}: cannot be read as a NumPy array ({error})") from error
+    """An array on disk that stays open between patches."""
+    return keep_array(path, stamp_file(path))
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def keep_array(path: Path, stamp: Stamp) -> NDArray[Any]:
+    array = map_array(path)
     if array.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {array.dtype}, not numbers")
     return array

@@ -16,10 +16,12 @@ from geoseg.datasets.reading.images import (
     ARRAY_SUFFIX,
     ImageReader,
     RasterImage,
+    Stamp,
     has_georeference,
     open_array,
     open_quietly,
     open_without_closing,
+    stamp_file,
 )
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
@@ -301,15 +303,15 @@ class RasterLabels(MaskLabels):
         kernel = Resampling.mode if down > 1 else Resampling.nearest
         shape = (window.height, window.width)
         return np.asarray(
-            get_label_file(os.getpid(), self.path).read(
+            get_label_file(os.getpid(), stamp_file(self.path), self.path).read(
                 1, window=Place(left, top, width, height), out_shape=shape, resampling=kernel
             )
         )
 
 
 @lru_cache(maxsize=32)
-def get_label_file(process: int, path: Path) -> Any:
-    """A label file that stays open, one for each process."""
+def get_label_file(process: int, stamp: Stamp, path: Path) -> Any:
+    """A label file that stays open, one for each process and each stamp of the file."""
     return open_without_closing(str(path))
 
 
@@ -317,7 +319,7 @@ def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
     """A label raster, refused unless it covers the very ground of its image."""
     from pyproj import CRS
 
-    from geoseg.raster.grid import Grid, format_crs
+    from geoseg.raster.grid import Grid
 
     with open_quietly(path) as dataset:
         native = (dataset.height, dataset.width)
@@ -326,10 +328,6 @@ def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
     if own is None or image.grid is None:
         refuse_other_proportions(path, native, image.shape)
     else:
-        if own.crs != image.grid.crs:
-            raise InputError(
-                f"{path}: is in {format_crs(own.crs)}, its image in {format_crs(image.grid.crs)}; warp one onto the other"
-            )
         refuse_other_ground(path, own, image.grid)
     return RasterLabels(path, image.shape, native)
 
@@ -346,6 +344,13 @@ def refuse_other_proportions(path: Path, native: tuple[int, ...], shape: tuple[i
 
 
 def refuse_other_ground(path: Path, own: Grid, other: Grid) -> None:
+    """A raster may be finer or coarser than its image, but must cover the same ground in the same CRS."""
+    from geoseg.raster.grid import format_crs
+
+    if own.crs != other.crs:
+        raise InputError(
+            f"{path}: is in {format_crs(own.crs)}, its image in {format_crs(other.crs)}; warp one onto the other"
+        )
     pixel = max(abs(step) for grid in (own, other) for step in (grid.transform.a, grid.transform.e))
     off = max(abs(a - b) for a, b in zip(own.bounds, other.bounds, strict=True))
     if off > ASTRAY * pixel:

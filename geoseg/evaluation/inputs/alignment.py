@@ -98,7 +98,7 @@ def write_array_raster(path: Path, out: Path) -> Path:
 def warp_to_grid(path: Path, grid: Grid, folder: Path) -> Path:
     """A raster of classes or probabilities on another grid, each pixel the nearest one; outside it, unknown."""
     with open_raster(str(path), str(path)) as dataset:
-        same = dataset.shape == grid.shape and dataset.transform.almost_equals(grid.transform, 1e-6)
+        same = grid.shares_pixels(dataset.transform, dataset.shape)
         if same and CRS.from_wkt(dataset.crs.to_wkt()) == grid.crs:
             return path
         out = folder / f"{path.stem}-{len(list(folder.iterdir()))}-warped.vrt"

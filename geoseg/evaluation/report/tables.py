@@ -97,7 +97,7 @@ BLOCKS = {
     "AP by size": ("ap_small", "ap_medium", "ap_large"),
     "outlines": ("c_iou", "n_ratio", "polis_m", "max_tangent_deg"),
     "boundaries": BOUNDARIES,
-    "trust": ("count_error", "area_error", "ece", "brier"),
+    "totals": ("count_error", "area_error", "ece", "brier"),
 }
 """The tables of one prediction: a row for each class."""
 COMPARED_BLOCKS = {
@@ -105,7 +105,7 @@ COMPARED_BLOCKS = {
     "footprints": ("footprint_f1", "pq", "ap50"),
     "outlines": ("c_iou", "n_ratio", "polis_m", "max_tangent_deg"),
     "boundaries": BOUNDARIES,
-    "trust": ("count_error", "area_error", "ece", "brier"),
+    "totals": ("count_error", "area_error", "ece", "brier"),
 }
 """The tables of several: a row for each prediction."""
 PLACE_SCORES = ("iou", "footprint_f1", "pq", "boundary_f1_100cm")

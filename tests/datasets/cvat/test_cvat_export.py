@@ -8,7 +8,9 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from made import HERE, UTM33, RasterWriter, photo
+from PIL import Image
 from rasterio.features import rasterize
 
 from geoseg.datasets.builder import DatasetBuilder, Origin
@@ -51,10 +53,31 @@ def test_the_least_sure_pieces_go_out(write_raster: RasterWriter, footprints: Pa
     assert [piece.name for piece in (tmp_path / "task/images").iterdir()] == ["scene_r64_c0.tif"]
 
 
+@pytest.mark.parametrize("finer", [0.5, 0.75, 2])
+def test_the_probability_may_have_pixels_of_another_size(
+    finer: float, write_raster: RasterWriter, footprints: Path, tmp_path: Path
+) -> None:
+    """As that of a model has, which looks at another resolution than the scene's."""
+    scene = write_raster("scene.tif", photo(128, 128))
+    side = round(128 * finer)
+    probability = np.zeros((side, side), np.uint8)
+    probability[side // 2 + 4 :, 4 : side // 2 - 4] = 125
+    path = write_raster("probability.tif", probability, transform=HERE @ Affine.scale(1 / finer))
+    export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, path))
+    assert [piece.name for piece in (tmp_path / "task/images").iterdir()] == ["scene_r64_c0.tif"]
+
+
 def test_what_does_not_fit_is_refused(write_raster: RasterWriter, footprints: Path, tmp_path: Path) -> None:
     scene = write_raster("scene.tif", photo(64, 64))
     other = write_raster("probability.tif", photo(32, 32, 1))
-    with pytest.raises(InputError, match="is 32 x 32 pixels, the scene 64 x 64"):
+    with pytest.raises(InputError, match="not of the same ground"):
         export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, other))
+    elsewhere = write_raster("probability.tif", photo(64, 64, 1), crs="EPSG:32634")
+    with pytest.raises(InputError, match="is in EPSG:32634, its image in EPSG:32633"):
+        export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, elsewhere))
+    nowhere = tmp_path / "nowhere.png"
+    Image.fromarray(photo(64, 64, 1)[0]).save(nowhere)
+    with pytest.raises(InputError, match=r"nowhere\.png: has no place on Earth"):
+        export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, nowhere))
     with pytest.raises(InputError, match="not a vector file"):
         export_tiles(scene, other, tmp_path / "task", CvatExportOptions(1, 64))
