@@ -174,16 +174,22 @@ def list_operations(session: Session) -> list[Mapping[str, Any]]:
     """Every batch task of the project, the newest first."""
     listed: list[Mapping[str, Any]] = session.call_with_retries(ee.data.listOperations)
     return sorted(
-        listed, key=lambda operation: str(operation["metadata"].get("createTime", "")), reverse=True
+        listed, key=lambda operation: str(read_metadata(operation).get("createTime", "")), reverse=True
     )
 
 
+def read_metadata(operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an operation tells of itself; one that has only just been taken in may tell nothing yet."""
+    metadata: Mapping[str, Any] = operation.get("metadata", {})
+    return metadata
+
+
 def read_description(operation: Mapping[str, Any]) -> str:
-    return str(operation.get("metadata", {}).get("description", ""))
+    return str(read_metadata(operation).get("description", ""))
 
 
 def read_state(operation: Mapping[str, Any]) -> str:
-    return str(operation.get("metadata", {}).get("state", "PENDING"))
+    return str(read_metadata(operation).get("state", "PENDING"))
 
 
 def get_operation(session: Session, name: str) -> Mapping[str, Any]:
@@ -197,7 +203,7 @@ def watch_task(session: Session, name: str) -> Mapping[str, Any]:
     poll_s, done = FIRST_POLL_S, 0.0
     with track("Earth Engine", 100, "%") as advance:
         while not (operation := get_operation(session, name)).get("done"):
-            progress = 100 * float(operation["metadata"].get("progress", 0))
+            progress = 100 * float(read_metadata(operation).get("progress", 0))
             advance(progress - done)
             done = progress
             session.retries.pause(

@@ -38,6 +38,8 @@ REFLECTANCE = PixelFormat("uint16", 0, 1, 65535, 0.0001)
 PHOTOGRAPH = PixelFormat("uint8", 0, 1, 255)
 MASK = PixelFormat("uint8", 255, 0, 254)
 OWN_CODES = PixelFormat("uint8", 0, 1, 255)
+MASK_VALUES = "0 = background, 1 = built"
+"""What a record says of a mask; `geoseg prepare export` knows it by these words."""
 
 
 @dataclass(frozen=True)

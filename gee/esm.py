@@ -18,7 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject, transform_bounds
 
-from gee.catalogue import MASK, LayerBand, PixelFormat
+from gee.catalogue import MASK, MASK_VALUES, LayerBand, PixelFormat
 from gee.expressions import Marking
 from gee.geotiff import (
     MOSAIC_FILE,
@@ -122,6 +122,8 @@ class SettlementMap:
         with ExitStack() as stack, reserve_folder(path) as folder:
             mosaic = folder / MOSAIC_FILE
             sources = [stack.enter_context(open_esm_raster(file)) for file in self.files]
+            for source in sources:
+                check_codes(source)
             check_alignment(sources)
             with rasterio.open(mosaic, "w", **form.profile, **MOSAIC_OPTIONS) as target:
                 seen = False
@@ -205,7 +207,7 @@ class SettlementMap:
     def metadata(self) -> Mapping[str, Any]:
         """How it was made, for the record."""
         return {
-            "values": "0 = background, 1 = built" if self.marking.as_mask else "percent built",
+            "values": MASK_VALUES if self.marking.as_mask else "percent built",
             "built_from_share": self.marking.least_share,
             "codes": {"nodata": self.legend.nodata, "other": self.legend.others, "built": self.legend.built},
             "files": [file.name for file in self.files],
@@ -213,16 +215,19 @@ class SettlementMap:
 
 
 def open_esm_raster(path: Path) -> DatasetReader:
-    """A raster of whole codes in one band, with a CRS."""
     try:
-        source = open_dataset(str(path))
+        source: DatasetReader = open_dataset(str(path))
     except RasterioError as error:
         raise InputError(f"{path} cannot be read as a raster: {error}") from None
+    return source
+
+
+def check_codes(source: DatasetReader) -> None:
+    """Refuse a raster that holds anything but whole codes in one band, with a CRS."""
     if source.dtypes[0] != "uint8" or source.crs is None or source.count != 1:
         raise InputError(
-            f"{path} must hold one band of 8-bit codes with a CRS, as the European Settlement Map does"
+            f"{source.name} must hold one band of 8-bit codes with a CRS, as the European Settlement Map does"
         )
-    return source
 
 
 def read_codes(source: DatasetReader, rows: slice, cols: slice) -> NDArray[np.uint8]:

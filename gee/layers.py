@@ -10,7 +10,17 @@ from typing import Any, Protocol
 
 import ee
 
-from gee.catalogue import MASK, OWN_CODES, Imagery, Label, LayerBand, Licence, PixelFormat, Source
+from gee.catalogue import (
+    MASK,
+    MASK_VALUES,
+    OWN_CODES,
+    Imagery,
+    Label,
+    LayerBand,
+    Licence,
+    PixelFormat,
+    Source,
+)
 from gee.expressions import (
     SCORES,
     CompositeOptions,
@@ -215,7 +225,7 @@ class LabelRecipe:
         if not self.marking.as_mask:
             return {"values": self.band.name}
         return {
-            "values": "0 = background, 1 = built",
+            "values": MASK_VALUES,
             "built_from_share": self.marking.least_share,
             "built_codes": list(self.source.built),
         }

@@ -219,7 +219,7 @@ RESTRICTED = "parallelism_restricted=true"
 
 
 class Transport:
-    """Carries the Earth Engine client's requests, in httplib2's manner, and hears how the quota stands."""
+    """Carries the Earth Engine client's requests, in httplib2's manner, and notes how the quota stands."""
 
     def __init__(self, connections: int, *, through_proxies: bool) -> None:
         self.is_restricted = False
@@ -248,10 +248,10 @@ class Transport:
             raise ConnectionError(
                 f"{urlsplit(uri).netloc} cannot be reached, or broke off its answer"
             ) from error
-        return self.heard(answer), answer.content
+        return self.convert_answer(answer), answer.content
 
-    def heard(self, answer: requests.Response) -> httplib2.Response:
-        """The answer's headers; the note on the quota is taken out, for the client would only warn of it."""
+    def convert_answer(self, answer: requests.Response) -> httplib2.Response:
+        """The answer's headers as the client takes them; the note on the quota is taken out, for the client would only warn of it."""
         headers: dict[str, Any] = {name.lower(): value for name, value in answer.headers.items()}
         self.is_restricted |= RESTRICTED in headers.pop(QUOTA_HEADER, "")
         return httplib2.Response({**headers, "status": answer.status_code})

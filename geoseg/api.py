@@ -113,6 +113,8 @@ def vectorize(mask: File, out: File | None = None, **options: Any) -> VectorizeR
             return vectorize_share(os.fspath(mask), Path(out), asked)
         if out is not None:
             return vectorize_file(os.fspath(mask), Path(out), asked)
+        if asked.shard is not None:
+            raise InputError(f"`shard` {asked.shard}: give `out` as well, beside which shares are kept")
         folder = TemporaryFolder()
         result = vectorize_file(os.fspath(mask), folder.path / "buildings.gpkg", asked)
         return replace(result, folder=folder)

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
 from functools import reduce
 from math import nextafter
 from numbers import Integral, Real
@@ -118,7 +119,7 @@ class Options:
         known = {option.name: option for option in list_options(type(self))}
         for name in changes:
             if name not in known:
-                raise InputError(f"{origin}no option is called {name!r}; there are {', '.join(known)}")
+                raise InputError(f"{origin}no option is called {name!r}; {suggest_name(name, known)}")
         converted = {name: known[name].convert(value, origin) for name, value in changes.items()}
         return dataclasses.replace(self, **converted)
 
@@ -130,6 +131,12 @@ class Options:
             for name, value in given.items()
             if value is not None
         )
+
+
+def suggest_name(name: str, known: Mapping[str, Any]) -> str:
+    """The name that was probably meant, else all that there are."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 OptionsKind = TypeVar("OptionsKind", bound=Options)

@@ -9,13 +9,14 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from threading import Thread
-from types import TracebackType
+from threading import Lock, Thread
+from types import ModuleType, TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
 from geoseg.errors import GeosegError
@@ -82,23 +83,46 @@ def find_windows_memory_bytes() -> int | None:
     return int(status[3]) if tell(ctypes.byref(status)) else None
 
 
-class Threads(int):
-    """A number of threads where a number of processes could stand: they begin at once, for work that is soon over."""
+class StandingWorkers:
+    """Worker processes that stay from one piece of work to the next: for work that is over sooner than they start."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._pool: ProcessPoolExecutor | None = None
+        self._lock = Lock()
+
+    def start(self, prepare: Callable[[], object]) -> None:
+        """Let processes start in the background and prepare themselves, each once."""
+        for _ in range(self.number if self._pool is None else 0):
+            self.find_pool().submit(prepare)
+
+    def find_pool(self) -> ProcessPoolExecutor:
+        """The processes, begun anew where there are none."""
+        with self._lock:
+            self._pool = self._pool or start_processes(self.number)
+            return self._pool
+
+    def close(self) -> None:
+        """End the processes; they start again when there is work."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class WorkerPool(Generic[T]):
-    """Runs calls in `number` processes and gives the results in the order of the calls; 0 means in this process.
+    """Runs calls in so many processes, or in those that stand by, and gives the results in the order of the calls.
 
-    Processes start afresh (spawned), so a script that asks for some needs `if __name__ == "__main__":`.
+    0 means in this process. Others start afresh (spawned), without the script that asks for them.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, workers: int | StandingWorkers) -> None:
         self._waiting: deque[Future[T]] = deque()
+        self._standing = workers if isinstance(workers, StandingWorkers) else None
+        number = workers.number if isinstance(workers, StandingWorkers) else workers
         self._most_waiting = WAITING_PER_WORKER * number
-        start: Callable[[int], Executor] = (
-            ThreadPoolExecutor if isinstance(number, Threads) else start_processes
-        )
-        self._pool = start(number) if number else None
+        self._own = start_processes(number) if number and self._standing is None else None
+        self._pool = self._standing.find_pool() if self._standing else self._own
 
     def __enter__(self) -> WorkerPool[T]:
         return self
@@ -106,8 +130,12 @@ class WorkerPool(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._own is not None:
+            self._own.shutdown(wait=True, cancel_futures=True)
+        for call in self._waiting:
+            call.cancel()
+        if self._standing is not None and isinstance(error and error.__cause__, BrokenProcessPool):
+            self._standing.close()
 
     def submit(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> None:
         """Ask for a call."""
@@ -136,7 +164,33 @@ class WorkerPool(Generic[T]):
 
 def start_processes(number: int) -> ProcessPoolExecutor:
     """Processes that leave Ctrl-C to the one that started them, and do not outlive it."""
-    return ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=follow_parent)
+    return ProcessPoolExecutor(number, mp_context=AfreshContext(), initializer=follow_parent)
+
+
+class AfreshProcess(SpawnProcess):
+    """Begins without the script of the process that starts it, which need not be fit to be run again, as a page of the app."""
+
+    def start(self) -> None:
+        with hide_script():
+            super().start()
+
+
+class AfreshContext(SpawnContext):
+    """Starts such processes."""
+
+    Process = AfreshProcess
+
+
+@contextmanager
+def hide_script() -> Iterator[None]:
+    """Put nothing in the place of the main module inside this block."""
+    script, nothing = sys.modules["__main__"], ModuleType("__main__")
+    sys.modules["__main__"] = nothing
+    try:
+        yield
+    finally:
+        if sys.modules["__main__"] is nothing:  # else Streamlit has begun a page meanwhile
+            sys.modules["__main__"] = script
 
 
 def follow_parent() -> None:

@@ -130,7 +130,8 @@ def test_a_wrong_value_is_refused(given: dict[str, object], words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("weigth = 3", "no option is called 'weigth'; there are weight_m2"),
+        ("weigth = 3", r"no option is called 'weigth'; did you mean weight_m2\?"),
+        ("colour = 3", "no option is called 'colour'; there are weight_m2"),
         ("count = 'many'", "bake.toml: `count` 'many': is no whole number"),
         ("count =", "bake.toml: cannot be read as options"),
     ],

@@ -11,7 +11,7 @@ import pytest
 from calls import fail, interrupted, killed, slowly
 
 from geoseg.errors import GeosegError, InputError
-from geoseg.parallel import WAITING_PER_WORKER, WorkerPool, count_processors
+from geoseg.parallel import WAITING_PER_WORKER, StandingWorkers, WorkerPool, count_processors
 
 
 def results_of(call, number: int) -> list[tuple[int, int]]:
@@ -52,6 +52,40 @@ def test_an_interrupt_is_left_to_the_parent() -> None:
 def test_a_killed_process_is_told_in_one_line() -> None:
     with pytest.raises(GeosegError, match="fewer `workers`"):
         results_of(killed, 1)
+
+
+def test_workers_that_stand_by_stay_until_they_are_killed() -> None:
+    standing = StandingWorkers(1)
+
+    def find_process(call) -> int:
+        with WorkerPool[tuple[int, int]](standing) as workers:
+            workers.submit(call, *([2] if call is slowly else []))
+            return next(workers.take_rest())[1]
+
+    standing.start(os.getpid)
+    first = find_process(slowly)
+    assert first == find_process(slowly) != os.getpid()
+    with pytest.raises(InputError, match="told by a worker"):
+        find_process(fail)
+    assert find_process(slowly) == first
+    with pytest.raises(GeosegError, match="was killed"):
+        find_process(killed)
+    assert find_process(slowly) != first
+    standing.close()
+
+
+def test_a_script_is_not_run_again_in_its_workers(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    support = str(Path(__file__).parent / "support")
+    script.write_text(
+        f"import sys; sys.path.insert(0, {support!r})\n"
+        "import calls, geoseg.parallel\n"
+        "with geoseg.parallel.WorkerPool(1) as workers:\n"
+        "    workers.submit(calls.slowly, 2)\n"
+        "    print(len(list(workers.take_rest())), __name__, sys.modules['__main__'].__file__ == __file__)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["1", "__main__", "True"]
 
 
 def test_there_is_at_least_one_processor() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,15 @@ import streamlit as st
 
 from geoseg.app.downloads import DOWNLOADS, Download, Shown
 from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
-from geoseg.app.map_component import ask_known, show_map
-from geoseg.app.maps import leave_out_images, make_images, make_map
+from geoseg.app.map_component import ask_map, show_map
+from geoseg.app.maps import (
+    MapRequest,
+    draw_footprints,
+    leave_out_images,
+    make_images,
+    make_map,
+    parse_part,
+)
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.regions import (
     AREA_ALIASES,
@@ -36,13 +43,15 @@ from geoseg.app.scenes import (
     store_upload,
 )
 from geoseg.app.state import PageState, find_state
-from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds
+from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds, start_tracers
 from geoseg.app.widgets import STYLE, TIGHT, show_fields, show_numbers
 from geoseg.errors import GeosegError
-from geoseg.reports.report import write_charts
+from geoseg.raster.palette import ClassEntry
+from geoseg.reports.report import MOST_FOOTPRINTS, write_charts
+from geoseg.reports.webmap import WebImage
 from geoseg.workflows.options import InferOptions
 
-EXAMPLE, UPLOAD, PATH = "example", "upload", "path"
+EXAMPLE, UPLOAD, PATH, REGIONS = "example", "upload", "path", "regions"
 SOURCES = {EXAMPLE: "The example", UPLOAD: "My own image", PATH: "A path on this server"}
 KEPT_FIELDS = ("source", "path", *FIRST_FIELDS, *MORE_FIELDS)
 REFRESH_S = 0.5
@@ -74,7 +83,7 @@ def show_page() -> None:
 def restore_fields(state: PageState) -> None:
     """Give the fields what they held before another page was shown."""
     if state.is_away:
-        state.is_away, state.has_returned = False, True
+        state.is_away, state.emptied = False, {UPLOAD, REGIONS}
         for name, value in state.fields.items():
             st.session_state.setdefault(name, value)
 
@@ -109,8 +118,7 @@ def show_source(state: PageState, options: AppOptions) -> None:
 
 def take_upload(state: PageState, file: Any, options: AppOptions) -> None:
     """Keep an upload; none lets the one before it go, but for the empty field of a page that was left and shown again."""
-    state.has_returned &= file is None
-    if state.has_returned and state.source_key.startswith(UPLOAD):
+    if state.keeps_file(UPLOAD, file) and state.source_key.startswith(UPLOAD):
         return
     key = f"{UPLOAD} {file.file_id}" if file else ""
     take_source(state, key, lambda folder: store_upload(file.name, file, folder, options))
@@ -146,6 +154,7 @@ def forget_run(state: PageState) -> None:
         state.run.wait()
         shutil.rmtree(state.run.folder, ignore_errors=True)
     state.run, state.views, state.images = None, None, ()
+    state.rings, state.counted, state.picture = (), None, None
     state.forget_survey()
 
 
@@ -203,29 +212,47 @@ def show_results(state: PageState) -> None:
     assert run
     assert state.run
     if state.views is None:
+        start_tracers(run)
         state.views, state.images = Views(run), make_images(run)
     for line in run.warnings:
         st.warning(line)
     views = state.views
     view = views.find(ask_view(views))
     if not len(view.buildings):
-        st.info("No building at this threshold and minimum area.")
+        st.info(f"No {views.what} at this threshold and minimum area.")
     else:
         show_numbers(views.summarize(view), "Totals")
         show_interval(state, views, view)
     table = find_regions(state, view, run)
-    regions = "" if table is None else f"{len(table)} {table.total_bounds}"
-    shown = f"{state.run.folder.name} {view.request.key} {state.regions_key} {regions}"
-    version, classes = state.count_version(shown), run.card.classes[1:]
-    data = make_map(state.run.folder.name, version, view, table, state.images, classes)
-    show_map(leave_out_images(data, ask_known("map")), "map")
+    show_result_map(state, state.run.folder.name, view, table)
     if state.regions_error:
         st.error(state.regions_error)
     show_regions(state, table)
     show_downloads(Shown(run, view, table, state.run.folder / "downloads"))
     if len(view.buildings):
         with st.expander("Distribution of sizes and confidence"):
-            st.html(STYLE + write_charts(view.buildings))
+            st.html(STYLE + write_charts(view.buildings, views.what))
+
+
+def show_result_map(state: PageState, run: str, view: FootprintView, table: gpd.GeoDataFrame | None) -> None:
+    """The map; where there are too many footprints, those of the part that is looked at."""
+    assert state.finished
+    classes = state.finished.card.classes[1:]
+    picture = find_picture(state, view, classes)
+    part = parse_part(ask_map("map", "seen", run)) if picture else None
+    regions = "" if table is None else f"{len(table)} {table.total_bounds}"
+    version = state.count_version(f"{run} {view.request.key} {part} {state.regions_key} {regions}")
+    asked = MapRequest(run, version, view, state.images, table, classes, picture, part, state.rings)
+    show_map(leave_out_images(make_map(asked), ask_map("map", "known", run)), "map")
+
+
+def find_picture(state: PageState, view: FootprintView, classes: Sequence[ClassEntry]) -> WebImage | None:
+    """A picture of footprints, where they are too many to be drawn one by one; it is kept while they are shown."""
+    if len(view.buildings) <= MOST_FOOTPRINTS:
+        return None
+    if state.picture is None or state.picture[0] is not view:
+        state.picture = view, draw_footprints(view.buildings, classes)
+    return state.picture[1]
 
 
 def show_interval(state: PageState, views: Views, view: FootprintView) -> None:
@@ -255,7 +282,7 @@ def ask_view(views: Views) -> ViewRequest:
             help="Probability from which a pixel counts as building. The network is not asked again.",
         )  # fmt: skip
     least = right.number_input(
-        "Smallest building shown (m²)", min_value=0.0, value=views.own.min_area_m2, step=5.0,
+        f"Smallest {views.what[:-1]} shown (m²)", min_value=0.0, value=views.own.min_area_m2, step=5.0,
         key="shown_min_area", bind="query-params", placeholder="5",
     )  # fmt: skip
     return ViewRequest(threshold, least)
@@ -266,19 +293,33 @@ def find_regions(state: PageState, view: FootprintView, run: FinishedRun) -> gpd
     state.regions_error = ""
     if not run.scene.is_placed:
         return None
-    rings = parse_rings(getattr(st.session_state.get("map"), "drawn", None))
-    path = state.regions
-    if rings:
-        path = write_drawn_regions(rings, state.session.folder)
+    assert state.run
+    drawn = ask_map("map", "drawn", state.run.folder.name)
+    state.rings = state.rings if drawn is None else parse_rings(drawn)
+    path = write_drawn_regions(state.rings, state.session.folder) if state.rings else state.regions
     if path is None:
         return None
-    survey = state.own_survey
-    samples = survey.path if survey and survey.is_complete else None
     try:
-        return count_in_regions(view, path, run, samples)
+        return count_once(state, view, path, run)
     except GeosegError as error:
         state.regions_error = show_labels(str(error))
         return None
+
+
+def count_once(state: PageState, view: FootprintView, path: Path, run: FinishedRun) -> gpd.GeoDataFrame:
+    """What is counted in regions, anew only where something has changed."""
+    survey = state.own_survey
+    samples = survey.path if survey and survey.is_complete else None
+    counted = (
+        view,
+        path,
+        state.regions_key,
+        str(state.rings),
+        survey and samples and list(survey.answers.values()),
+    )
+    if state.counted is None or state.counted[0] != counted:
+        state.counted = counted, count_in_regions(view, path, run, samples)
+    return state.counted[1]
 
 
 def show_regions(state: PageState, table: gpd.GeoDataFrame | None) -> None:
@@ -294,7 +335,10 @@ def show_regions(state: PageState, table: gpd.GeoDataFrame | None) -> None:
             "GeoPackage, GeoJSON, FlatGeobuf, GeoParquet, or a shapefile in a .zip",
             type=[suffix.lstrip(".") for suffix in REGION_SUFFIXES],
         )
-        if take_regions(state, file):
+        if state.keeps_file(REGIONS, file):
+            if state.regions:
+                st.button("Leave the regions of the file", on_click=state.emptied.discard, args=(REGIONS,))
+        elif take_regions(state, file):
             st.rerun(scope="fragment")
 
 

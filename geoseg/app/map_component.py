@@ -16,27 +16,31 @@ def read_own_asset(name: str) -> str:
     return (files("geoseg.app") / "assets" / name).read_text(encoding="utf-8")
 
 
-def show_map(data: dict[str, Any], key: str) -> object:
-    """The map; gives the polygons that were drawn on it."""
+def show_map(data: dict[str, Any], key: str) -> None:
+    """The map; what it tells is asked for by `ask_map`."""
     mount = st.components.v2.component(
         NAME,
         html=read_own_asset("app_map.html"),
         css="\n".join([read_asset("leaflet.css"), read_asset("map.css"), read_own_asset("app_map.css")]),
         js="\n".join([read_asset("leaflet.js"), read_asset("map.js"), read_own_asset("app_map.js")]),
     )
-    return mount(
+    mount(
         data=data,
         key=key,
-        default={"drawn": [], "known": None},
+        default={"drawn": None, "known": None, "seen": None},
         on_drawn_change=ignore,
         on_known_change=ignore,
-    ).drawn
+        on_seen_change=ignore,
+    )
 
 
-def ask_known(key: str) -> str | None:
-    """The map whose images the browser has."""
-    known = getattr(st.session_state.get(key), "known", None)
-    return known if isinstance(known, str) else None
+def ask_map(key: str, name: str, run: str) -> Any:
+    """What the map of a run told last: the polygons `drawn` on it, the pictures `known` to it, the part that is `seen`.
+
+    None where it has told nothing.
+    """
+    told = getattr(st.session_state.get(key), name, None)
+    return told.get("value") if isinstance(told, dict) and told.get("run") == run else None
 
 
 def ignore() -> None:

@@ -12,6 +12,7 @@ from streamlit.web import bootstrap
 from geoseg.app.options import OPTIONS_VARIABLE, AppOptions
 from geoseg.app.samples import PointSurvey
 from geoseg.app.state import open_workspace
+from geoseg.app.views import TRACERS
 from geoseg.errors import InputError
 from geoseg.io.trust import is_trusted
 from geoseg.models.store import find_model
@@ -31,6 +32,7 @@ def run_server(options: AppOptions) -> None:
             bootstrap.load_config_options(settings)
             bootstrap.run(str(MAIN), False, [], settings)
         finally:
+            TRACERS.close()
             workspace.close()
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -22,26 +21,28 @@ import shapely
 from geoseg.app.runs import FinishedRun
 from geoseg.footprints.measure import AreaCrs, choose_plane, measure_polygons
 from geoseg.footprints.write.reading import read_buildings
-from geoseg.parallel import Threads, count_processors
+from geoseg.io.atomic import replace_file
+from geoseg.parallel import StandingWorkers, count_processors
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.mask import Mask, open_mask, open_probability
+from geoseg.raster.mosaic import copy_raster
 from geoseg.reports.layers import AREA_UNITS, find_area_column
-from geoseg.reports.report import format_area, summarize
+from geoseg.reports.report import format_area, name_outlines, rename_for_classes, summarize
 from geoseg.workflows.infer import read_confusion
+from geoseg.workflows.tracer import make_tracer
 from geoseg.workflows.vectorize import vectorize_mask
 
 MOST_VIEWS = 8
+PLAIN_ROWS = 64
 BLOCK_ROWS = 512
 """Rows of a block of the rasters: strips begin where one does, or blocks are read twice."""
-MOST_THREADS = 4
-TWO = 2
-"""The background and what is sought: with more classes, not every outline is a building."""
-CLASS_WORDS = {
-    "buildings": "outlines",
-    "built-up area": "area of all classes",
-    "of the image is built up": "of the image is covered",
-}
+WORTH_PROCESSES_MPX = 2.0
+"""A smaller mask is done before other processes have heard of it."""
+TRACERS = StandingWorkers(min(count_processors(), 4))
+"""Trace at each step of a slider; threads would not, since nine tenths of the work are done by one of them at a time."""
+MOST_PLAIN_MPX = 200.0
+"""Outputs of larger scenes stay packed: a step of theirs takes seconds anyhow, and plain they take a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Views:
         vectorize_view(self.run, request, file)
         return FootprintView(request, file)
 
+    @property
+    def what(self) -> str:
+        """What the outlines are called."""
+        return name_outlines(entry.name for entry in self.run.card.classes[1:])
+
     @cached_property
     def seen_area(self) -> float:
         """How much ground, or how many pixels, the image shows."""
@@ -112,7 +118,7 @@ class Views:
         numbers = summarize(view.buildings, None)
         if self.seen_area > 0:
             numbers["of the image is built up"] = f"{view.area / self.seen_area:.1%}"
-        if len(self.run.card.classes) > TWO:
+        if self.what != "buildings":
             return rename_for_classes(numbers) | self._describe_classes(view)
         return numbers | self._describe_interval(view)
 
@@ -144,28 +150,45 @@ class Views:
         return read_confusion(self.run.card) is not None
 
 
-def rename_for_classes(numbers: Mapping[str, str]) -> dict[str, str]:
-    """The same numbers where outlines are not only of buildings."""
-    return {CLASS_WORDS.get(name, name): value for name, value in numbers.items()}
-
-
 def vectorize_view(run: FinishedRun, request: ViewRequest, out: Path) -> None:
     """Write the footprints of a view, in the format that the file's name says."""
     options = replace(run.options, min_area_m2=request.min_area_m2, overwrite=True)
     names = {value: entry.name for value, entry in enumerate(run.card.classes) if value > 0}
-    threads = Threads(min(count_processors(), MOST_THREADS))
     mask = open_view_mask(run, request.threshold)
-    rows = BLOCK_ROWS * ceil(mask.grid.height / threads / BLOCK_ROWS)
-    vectorize_mask(mask, out, options, names=names, workers=threads, strip_rows=rows)
+    if mask.grid.megapixels < WORTH_PROCESSES_MPX:
+        vectorize_mask(mask, out, options, names=names)
+        return
+    rows = BLOCK_ROWS * ceil(mask.grid.height / TRACERS.number / BLOCK_ROWS)
+    vectorize_mask(mask, out, options, names=names, workers=TRACERS, strip_rows=rows)
+
+
+def start_tracers(run: FinishedRun) -> None:
+    """Let the processes that trace large masks start, while people look at the first map."""
+    grid = open_view_mask(run, run.threshold).grid
+    if grid.megapixels >= WORTH_PROCESSES_MPX:
+        TRACERS.start(partial(make_tracer, grid, run.options))
+
+
+def unpack_outputs(run: FinishedRun) -> Path:
+    """The outputs of the model as plain bytes, since each step of the slider reads them again."""
+    plain = run.folder / "plain.tif"
+    if run.scene.megapixels > MOST_PLAIN_MPX:
+        return run.outputs
+    if not plain.exists():
+        with replace_file(plain) as unfinished:
+            copy_raster(
+                str(run.outputs), unfinished, driver="GTiff", interleave="band", blockysize=PLAIN_ROWS
+            )
+    return plain
 
 
 def open_view_mask(run: FinishedRun, threshold: float | None) -> Mask:
     """The class of each pixel at a threshold: the mask of the run, or what is made of the probability."""
     assert run.result.job
     pixel = run.result.job.scene.native.unit
-    outputs = str(run.outputs)
     if threshold == run.threshold:
-        return open_mask(str(run.mask), probability=outputs, pixel=pixel)
+        return open_mask(str(run.mask), probability=str(run.outputs), pixel=pixel)
+    outputs = str(unpack_outputs(run))
     mask = open_mask(outputs, band=1, threshold=threshold, pixel=pixel)
     return replace(mask, probability=open_probability(outputs, mask.grid)) if run.card.separators else mask
 

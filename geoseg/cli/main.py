@@ -70,9 +70,10 @@ def main() -> None:
     geoseg()
 
 
-# glibc's name for the size from which a buffer gets pages of its own, and a size between a patch and a strip.
+# What glibc calls its settings, by their numbers in malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 LARGE_BYTES = 4 * 2**20
+"""From this size on a buffer gets pages of its own, which go back once it is freed: more than a patch, less than a strip."""
 TRIMMED_BYTES = 32 * 2**20
 """What may lie free at the end of a thread's memory. Of the 128 KB that glibc has where the threshold is fixed, each patch would give its
 pages back and take new ones."""

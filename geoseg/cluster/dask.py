@@ -27,7 +27,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://[^\s/]+:[0-9]+/?")
-PATIENCE_S = 5
+ANSWER_S = 5.0
 """How long a scheduler may take to answer."""
 TASKS_PER_WORKER = 8
 """Small enough that all workers have some to the end, large enough that starting one costs nothing."""
@@ -167,21 +167,21 @@ def explain_missing_geoseg(who: str, error: Any) -> str:
 
 
 @contextmanager
-def connect_to_scheduler(address: str) -> Iterator[Workers]:
+def connect_to_scheduler(address: str, answer_s: float = ANSWER_S) -> Iterator[Workers]:
     """Workers behind a scheduler."""
-    with keep_dask_quiet(), connect(address) as client:
+    with keep_dask_quiet(), connect(address, answer_s) as client:
         yield Workers(client, address)
 
 
-def connect(address: str, attempts: int = 3) -> Any:
+def connect(address: str, answer_s: float, attempts: int = 3) -> Any:
     """A client of a scheduler, or one line on why there is none."""
     try:
         if not ADDRESS.fullmatch(address):
             raise ValueError("not an address of Dask")
-        return Client(address, timeout=PATIENCE_S, set_as_default=False)
+        return Client(address, timeout=answer_s, set_as_default=False)
     except AssertionError:  # Dask's client, when a worker leaves at the very moment it is told of the others
         if attempts > 1:
-            return connect(address, attempts - 1)
+            return connect(address, answer_s, attempts - 1)
         raise
     except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
         raise InputError(

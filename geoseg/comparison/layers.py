@@ -25,7 +25,7 @@ from geoseg.footprints.measure import Extent, FloatArray, make_equal_area_crs, t
 from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
 from geoseg.io.layers import read_days
-from geoseg.progress import Advance, track
+from geoseg.progress import Advance, ignore, track
 
 log = logging.getLogger(__name__)
 
@@ -142,11 +142,11 @@ def choose_plane(*sources: str) -> CRS:
     raise InputError(f"{' and '.join(sources)}: hold no footprint, so there is nothing to compare")
 
 
-def read_compared_layer(source: str, plane: CRS, folder: Path, cleanup: ExitStack) -> ComparedLayer:
-    """Read a layer once; its outlines are kept in a file of the folder, which `cleanup` closes."""
+def read_compared_layer(source: str, plane: CRS, outlines: Path, cleanup: ExitStack) -> ComparedLayer:
+    """Read a layer once; its outlines are kept in the file `outlines`, which `cleanup` closes."""
     file = open_vector_file(Path(source))
     columns = find_attributes(file.fields)
-    store = OutlineStore(folder)
+    store = OutlineStore(outlines)
     cleanup.callback(store.close)
     cleaner = OutlineCleaner(source, plane)
     measures: list[FloatArray] = []
@@ -170,7 +170,7 @@ def follow_rows(file: VectorFile) -> AbstractContextManager[Advance]:
     """Progress over the rows of a file, where it tells how many it has."""
     if file.count:
         return track(f"Reading {file.name}", file.count, "footprints")
-    return nullcontext(lambda *_, **__: None)
+    return nullcontext(ignore)
 
 
 def find_attributes(fields: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyogrio
@@ -13,16 +13,19 @@ from affine import Affine
 
 from geoseg.datasets.builder import DatasetBuilder, ImageLabelPair, Origin, SplitRule, find_pairs
 from geoseg.datasets.classes import parse_class_table
+from geoseg.datasets.images import read_image_info
 from geoseg.datasets.masks import MaskOptions, prepare_masks
 from geoseg.datasets.schema import Dataset, refuse_repeated
 from geoseg.datasets.vectors import VectorOptions, prepare_vectors
 from geoseg.errors import InputError
 from geoseg.footprints.write.formats import set_gdal_options
 from geoseg.io.atomic import explain_write_errors, replace_files
+from geoseg.raster.grid import Grid
 from geoseg.synthetic.landscape import Layout
 from geoseg.synthetic.scene import LAYER, SyntheticScene, write_scene
 
 APART_M = 1000.0
+"""Ground between two synthetic places, so that the audit finds none that they share."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +70,19 @@ def prepare_synthetic(options: SyntheticOptions, builder: DatasetBuilder) -> Dat
 
 def draw_place(layout: Layout, size: int, photo: Path, south_m: float) -> ImageLabelPair:
     """Draw one place and its truth, unless they are there, so far south that it shares no ground with the others."""
-    truth = photo.with_suffix(".truth.gpkg")
-    if not (photo.exists() and truth.exists()):
+    truth, scene = photo.with_suffix(".truth.gpkg"), SyntheticScene(layout, size, size)
+    place = replace(scene.grid, transform=Affine.translation(0, -south_m) @ scene.grid.transform)
+    if not (photo.exists() and truth.exists() and read_image_info(photo).grid == place):
         with replace_files(photo) as folder, explain_write_errors(photo):
-            write_scene(SyntheticScene(layout, size, size), folder / photo.name, folder / truth.name)
-            move_scene(folder / photo.name, folder / truth.name, south_m)
+            write_scene(scene, folder / photo.name, folder / truth.name)
+            move_scene(folder / photo.name, folder / truth.name, place, south_m)
     return ImageLabelPair(photo.stem, photo, truth)
 
 
-def move_scene(photo: Path, truth: Path, south_m: float) -> None:
+def move_scene(photo: Path, truth: Path, place: Grid, south_m: float) -> None:
     """Give a scene and its truth another place on Earth, since all are drawn at one and the same."""
     with rasterio.open(photo, "r+") as dataset:
-        dataset.transform = Affine.translation(0, -south_m) @ dataset.transform
+        dataset.transform = place.transform
     buildings = pyogrio.read_dataframe(truth)
     buildings.geometry = buildings.translate(yoff=-south_m)
     with set_gdal_options():
@@ -93,7 +97,7 @@ SPACENET_NAME = re.compile(r"(AOI_\d+_[A-Za-z]+).*?_((?:\d+_\d+_tile_\d+)|(?:img
 INRIA_LICENCE = "Inria Aerial Image Labeling terms of use (US imagery public domain; see the data set's page)"
 INRIA_SOURCE = "https://project.inria.fr/aerialimagelabeling/"
 INRIA_GSD_M = 0.3
-INRIA_NAME = re.compile(r"([a-z]+(?:-[a-z]+)*)(\d+)")
+INRIA_NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(\d+)")
 INRIA_VALIDATION_TILES = range(1, 6)
 
 
@@ -129,14 +133,12 @@ def index_by_tile(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def describe_spacenet_folder(source: Path) -> str:
-    if not source.is_dir():
-        return "no folder"
-    return ", ".join(sorted(path.name for path in source.iterdir())[:8]) or "nothing"
+    return list_contents(source) if source.is_dir() else "no folder"
 
 
 @dataclass(frozen=True)
 class InriaOptions:
-    """What is to be made of it. Without a rule for cities, the first five images of every city validate."""
+    """What is to be made of the Inria images. Without a rule for cities, the first five images of each city validate."""
 
     origin: Origin
     cities: SplitRule | None = None
@@ -173,21 +175,18 @@ def describe_inria_folder(source: Path) -> str:
         return "no folder"
     for folder in (source / "AerialImageDataset" / "train", source / "train"):
         if folder.is_dir():
-            return f"{folder.relative_to(source).as_posix()} (which holds {list_names(folder)})"
-    return list_names(source)
+            return f"{folder.relative_to(source).as_posix()} (which holds {list_contents(folder)})"
+    return list_contents(source)
 
 
-def list_names(folder: Path) -> str:
+def list_contents(folder: Path) -> str:
+    """The first names in a folder."""
     return ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
 
 
-def parse_tile_name(name: str, path: Path) -> tuple[str, int]:
-    """City and number of an image, as its name tells them."""
+def is_validation_tile(name: str, path: Path) -> bool:
+    """Whether an image, whose name tells its city and its number there, is one of the first five of its city."""
     fit = INRIA_NAME.fullmatch(name)
     if not fit:
         raise InputError(f"{path}: expected a name like austin12.tif: the city, then a number")
-    return fit.group(1), int(fit.group(2))
-
-
-def is_validation_tile(name: str, path: Path) -> bool:
-    return parse_tile_name(name, path)[1] in INRIA_VALIDATION_TILES
+    return int(fit.group(1)) in INRIA_VALIDATION_TILES

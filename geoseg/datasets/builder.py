@@ -248,6 +248,12 @@ class DatasetBuilder:
         return dataset
 
 
+def is_written(path: Path) -> bool:
+    """Whether an image that lies in a folder of the data set was written for the one under way, not an earlier one."""
+    begun = path.parent.parent / JOB_FILE
+    return path.exists() and path.stat().st_mtime_ns >= begun.stat().st_mtime_ns
+
+
 def count_results(results: Iterable[T], done: Callable[[float], None]) -> Iterator[T]:
     for result in results:
         done(1)

@@ -18,13 +18,12 @@ from geoseg.progress import list_names
 from geoseg.raster.palette import ClassEntry
 
 BACKGROUND = ClassEntry("background", "#000000")
-
-
 CLASS_COLORS = (
     "#000000", "#e4572e", "#2e86ab", "#f6ae2d", "#5b8c5a", "#8e5572", "#4c5b5c", "#c2c5aa", "#f26419", "#33658a",
 )  # fmt: skip
 IGNORE_NAME = "ignore"
 ANY_LABEL = "*"
+NUMBER = re.compile(r"-?\d+")
 HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 PERCENT_LABEL = re.compile(r"[1-9]\d*%")
 
@@ -68,8 +67,19 @@ class ClassTable:
 
     def map_values(self, values: NDArray[Any], name: object) -> NDArray[np.uint8]:
         """Class values of a label's whole numbers (row, col)."""
-        known = {int(label): value for label, value in self.meanings.items() if label.lstrip("-").isdecimal()}
+        if values.dtype.kind == "f" and (values != np.floor(values)).any():
+            raise InputError(
+                f"{name}: holds {values[values != np.floor(values)].flat[0]:g}, but a mask of classes holds whole numbers"
+            )
+        known = {int(label): value for label, value in self.meanings.items() if NUMBER.fullmatch(label)}
         return self._look_up(values.astype(np.int64), known, name, str)
+
+    def find_unknown(self, values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+        """Which of a label's numbers tell nothing: NaN, and what its file calls nodata if the table does not name it."""
+        unknown = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+        if nodata is not None and format_word(float(nodata)) not in self.meanings:
+            unknown |= values == nodata
+        return unknown
 
     def map_colors(self, values: NDArray[np.uint8], name: object) -> NDArray[np.uint8]:
         """Class values of a label's colours (band, row, col)."""
@@ -91,13 +101,13 @@ class ClassTable:
     ) -> NDArray[np.uint8]:
         labels = np.array(sorted(known), np.int64)
         classes = np.array([known[label] for label in sorted(known)], np.uint8)
-        places = np.minimum(np.searchsorted(labels, values), len(labels) - 1)
-        found = labels[places] == values
+        found = np.isin(values, labels)
         if self.otherwise is None and not found.all():
             raise InputError(
                 self._describe_unknown(name, [written(value) for value in np.unique(values[~found])])
             )
-        looked_up: NDArray[np.uint8] = np.where(found, classes[places], np.uint8(self.otherwise or 0))
+        looked_up = np.full(values.shape, self.otherwise or 0, np.uint8)
+        looked_up[found] = classes[np.searchsorted(labels, values[found])]
         return looked_up
 
     def _describe_unknown(self, name: object, unknown: list[str]) -> str:
@@ -109,7 +119,7 @@ class ClassTable:
 
 def format_word(word: Any) -> str:
     """A field's value as people write it; whole numbers come as 1.0 where a field has gaps."""
-    return f"{word:g}" if isinstance(word, float) and word.is_integer() else str(word)
+    return str(int(word)) if isinstance(word, float) and word.is_integer() else str(word)
 
 
 def parse_class_table(text: str) -> ClassTable:
@@ -157,6 +167,8 @@ def build_table(rows: Iterable[tuple[str, list[str], str | None]]) -> ClassTable
             meanings[label] = value
     if not classes:
         raise InputError("class table: names no class")
+    if len(classes) > IGNORE:
+        raise InputError(f"class table: names {len(classes)} classes; labels hold {IGNORE}")
     return ClassTable(tuple(classes), meanings)
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule
+from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, is_written
 from geoseg.datasets.classes import BACKGROUND, CLASS_COLORS
+from geoseg.datasets.images import open_image
 from geoseg.datasets.schema import IGNORE, Dataset, Item, write_dataset
 from geoseg.errors import InputError
+from geoseg.raster.grid import Grid, parse_crs
 from geoseg.raster.palette import ClassEntry
-from geoseg.raster.source import open_dataset, replace_raster
+from geoseg.raster.source import replace_raster
 from geoseg.records import parse_json
 
 INDEX_FILE = "pairs.csv"
@@ -26,6 +30,8 @@ BLOCK = 2
 """Pieces along a side of a place: neighbours mostly go to one split."""
 MOST_UNKNOWN = 0.5
 """A piece of which more is unknown teaches little."""
+TRUE_METRES = 0.01
+"""How far metres of a CRS may be off to be taken as they are; those of UTM are by a thousandth."""
 CLASSES = (BACKGROUND, ClassEntry("building", CLASS_COLORS[1]))
 
 
@@ -55,7 +61,14 @@ class ExportRecord:
 
     @property
     def gsd_m(self) -> float:
-        return abs(float(self.properties["proj:transform"][0]))
+        """The size of its pixels: the one that was asked for, but measured where metres of the CRS are not true."""
+        properties = self.properties
+        transform = Affine(*properties["proj:transform"][:6])
+        crs = properties.get("proj:code") or properties.get("proj:wkt2")
+        if not crs:
+            return abs(transform.a)
+        true_m = Grid(parse_crs(crs, str(self.path)), transform, *properties["proj:shape"]).gsd_m
+        return abs(transform.a) if isclose(transform.a, true_m, rel_tol=TRUE_METRES) else round(true_m, 4)
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ def prepare_exported(
 ) -> Dataset:
     """Cut an exported picture and its mask into square pieces, some neighbours to a place."""
     with builder.begin(kind="export", folder=str(exported.folder), side=side, splits=repr(splits)):
-        with open_dataset(str(exported.picture.raster)) as raster:
+        with open_image(exported.picture.raster) as raster:
             windows = list(split_into_squares(raster.height, raster.width, side))
         calls = [{"exported": exported, "window": window, "folder": builder.folder} for window in windows]
         kept = [
@@ -179,10 +192,10 @@ def make_piece_paths(window: RasterioWindow) -> tuple[str, str]:
 
 
 def cut_piece(exported: ExportFolder, window: RasterioWindow, folder: Path) -> bool:
-    """Write image and label of a piece, unless they are there or mostly unknown; whether the piece counts."""
+    """Write image and label of a piece, unless that is done or it is mostly unknown; whether the piece counts."""
     with (
-        open_dataset(str(exported.label.raster)) as label,
-        open_dataset(str(exported.picture.raster)) as picture,
+        open_image(exported.label.raster) as label,
+        open_image(exported.picture.raster) as picture,
     ):
         codes, pixels = label.read(1, window=window), picture.read(window=window)
         blank = (pixels == picture.nodata).any(axis=0) if picture.nodata is not None else np.False_
@@ -197,7 +210,7 @@ def cut_piece(exported: ExportFolder, window: RasterioWindow, folder: Path) -> b
 
 def write_piece(path: Path, values: Any, source: Any, window: RasterioWindow) -> None:
     """A piece of a raster as a file of its own, with the names and scales of its bands."""
-    if path.exists():
+    if is_written(path):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {

@@ -5,7 +5,6 @@ Also smaller copies of them, for photographs far finer than the model needs.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.datasets.schema import IGNORE
@@ -29,8 +28,10 @@ from geoseg.raster.grid import Grid, Window
 from geoseg.raster.source import (
     ARRAY_SUFFIX,
     describe_gdal_error,
+    has_georeference,
     load_array,
     make_rasterio_crs,
+    open_quietly,
     open_raster,
     replace_raster,
 )
@@ -80,11 +81,9 @@ def find_bands(image: ImageInfo, bands: Sequence[str]) -> list[int]:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Any]:
-    """Open a raster that need not have a place on Earth."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"), open_raster(str(path), str(path)) as dataset:
-            yield dataset
+    """Open a raster that need not have a place on Earth; GDAL leaves no notes beside it."""
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), open_raster(str(path), str(path)) as dataset:
+        yield dataset
 
 
 def read_image_info(path: Path) -> ImageInfo:
@@ -108,7 +107,7 @@ def read_array_info(path: Path) -> ImageInfo:
 
 def read_grid(dataset: Any) -> Grid | None:
     """Where an open raster lies, if it says so."""
-    if dataset.crs is None or dataset.transform == Affine.identity():
+    if not has_georeference(dataset):
         return None
     return Grid(CRS.from_wkt(dataset.crs.to_wkt()), dataset.transform, dataset.height, dataset.width)
 
@@ -123,9 +122,8 @@ def read_window(path: Path, window: Window | None = None) -> NDArray[Any]:
 
 
 def read_pixels(dataset: Any, window: Window | None) -> NDArray[Any]:
-    place = RasterioWindow(window.col, window.row, window.width, window.height) if window else None
     try:
-        values: NDArray[Any] = dataset.read(window=place)
+        values: NDArray[Any] = dataset.read(window=make_rasterio_window(window) if window else None)
     except RasterioError as error:
         raise InputError(
             f"{dataset.name}: cannot be read to the end ({describe_gdal_error(error)}); get the file again"
@@ -133,12 +131,21 @@ def read_pixels(dataset: Any, window: Window | None) -> NDArray[Any]:
     return values
 
 
-def read_valid_mask(dataset: Any, window: Window, bands: int) -> NDArray[np.bool_]:
-    """Which pixels of a window the file itself does not call nodata; an alpha band among the used ones is data."""
+def make_rasterio_window(window: Window) -> RasterioWindow:
+    return RasterioWindow(window.col, window.row, window.width, window.height)
+
+
+def read_valid_mask(
+    dataset: Any, window: Window, bands: int, size: tuple[int, int] | None = None
+) -> NDArray[np.bool_]:
+    """Which pixels of a window the file itself does not call nodata; an alpha band among the used ones is data.
+
+    With `size` (height, width), the window is read in so many pixels, each the nearest one.
+    """
+    size = size or (window.height, window.width)
     if ColorInterp.alpha in dataset.colorinterp[:bands]:
-        return np.ones((window.height, window.width), dtype=bool)
-    place = RasterioWindow(window.col, window.row, window.width, window.height)
-    valid: NDArray[np.bool_] = dataset.dataset_mask(window=place) > 0
+        return np.ones(size, dtype=bool)
+    valid: NDArray[np.bool_] = dataset.dataset_mask(window=make_rasterio_window(window), out_shape=size) > 0
     return valid
 
 
@@ -162,13 +169,10 @@ def write_raster(
 ) -> None:
     """Write pixels (band, row, col) piece by piece on a picture's grid, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(), replace_raster(path) as unfinished:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(unfinished, "w", **make_profile(like, bands, dtype), **profile) as dataset:
-            for window, values in pieces:
-                dataset.write(
-                    values, window=RasterioWindow(window.col, window.row, window.width, window.height)
-                )
+    profile |= make_profile(like, bands, dtype)
+    with replace_raster(path) as unfinished, open_quietly(unfinished, mode="w", **profile) as dataset:
+        for window, values in pieces:
+            dataset.write(values, window=make_rasterio_window(window))
 
 
 def make_profile(like: ImageInfo, bands: int, dtype: str) -> dict[str, Any]:
@@ -204,17 +208,14 @@ def read_resized(path: Path, size: tuple[int, int]) -> NDArray[Any]:
     return values
 
 
-def write_resized(original: ImageInfo, bands: tuple[int, ...], size: tuple[int, int], out: Path) -> ImageInfo:
-    """Write a copy of some of an image's bands in another size, unless it is there."""
-    smaller = replace(resize_info(original, size), path=out, bands=len(bands), names=())
-    if not out.exists():
-        kernel = Resampling.average if size[0] < original.height else Resampling.cubic
-        with open_image(original.path) as dataset:
-            values = dataset.read(list(bands), out_shape=(len(bands), *size), resampling=kernel)
-        # Bands without colours are taken in their order; by colours a fourth band would pass for alpha.
-        pieces = [(Window(0, 0, *size), values)]
-        write_raster(out, smaller, len(bands), original.dtype, pieces, photometric="MINISBLACK", alpha="NO")
-    return smaller
+def write_resized(original: ImageInfo, bands: tuple[int, ...], copy: ImageInfo) -> None:
+    """Write some of an image's bands as a copy in another size."""
+    kernel = Resampling.average if copy.height < original.height else Resampling.cubic
+    with open_image(original.path) as dataset:
+        values = dataset.read(list(bands), out_shape=(len(bands), *copy.shape), resampling=kernel)
+    # Bands without colours are taken in their order; by colours a fourth band would pass for alpha.
+    pieces = [(Window(0, 0, *copy.shape), values)]
+    write_raster(copy.path, copy, len(bands), copy.dtype, pieces, photometric="MINISBLACK", alpha="NO")
 
 
 def stretch_colors(values: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from geoseg.datasets.builder import (
     SplitRule,
     find_places,
     flatten_name,
+    is_written,
     relativize_path,
 )
 from geoseg.datasets.classes import ClassTable
@@ -27,6 +28,7 @@ from geoseg.datasets.images import (
     read_pixels,
     read_resized,
     read_valid_mask,
+    resize_info,
     write_label,
     write_resized,
 )
@@ -113,12 +115,22 @@ def convert_mask(pair: ImageLabelPair, options: MaskOptions, folder: Path) -> Im
     image = replace(image, stated_gsd_m=options.gsd_m)
     label = folder / options.label(pair.name)
     if options.size:
-        copy = folder / "images" / f"{flatten_name(pair.name)}.tif"
-        image = write_resized(image, select_bands(image, options.bands), options.size, copy)
+        image = copy_image(image, options, folder / "images" / f"{flatten_name(pair.name)}.tif")
     if not label.exists():
         pieces = read_resized_classes(pair, options) if options.size else read_classes(pair, mask, options)
         write_label(label, image, pieces)
     return image
+
+
+def copy_image(image: ImageInfo, options: MaskOptions, path: Path) -> ImageInfo:
+    """Write the image in the size that is asked for, unless that is done already, and tell what the copy is."""
+    if path.exists() and path.samefile(image.path):
+        raise InputError(f"`out`: a copy of {path} would lie over the image itself; choose another folder")
+    assert options.size
+    copy = replace(resize_info(image, options.size), path=path, bands=len(options.bands), names=())
+    if not is_written(path):
+        write_resized(image, select_bands(image, options.bands), copy)
+    return copy
 
 
 def inspect_pair(pair: ImageLabelPair, bands: Sequence[str]) -> tuple[ImageInfo, ImageInfo]:
@@ -171,17 +183,22 @@ def read_resized_classes(
     pair: ImageLabelPair, options: MaskOptions
 ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
     size = options.size or (0, 0)
-    with open_image(pair.label) as label:
-        yield (
-            Window(0, 0, *size),
-            classify_values(read_resized(pair.label, size), label, pair.label, options.table),
-        )
+    with open_image(pair.label) as label, open_image(pair.image) as image:
+        classes = classify_values(read_resized(pair.label, size), label, pair.label, options.table)
+        whole = Window(0, 0, image.height, image.width)
+        classes[~read_valid_mask(image, whole, len(options.bands), size)] = IGNORE
+    yield Window(0, 0, *size), classes
 
 
 def classify_values(values: NDArray[Any], label: Any, path: Path, table: ClassTable) -> NDArray[np.uint8]:
+    """Class values of a mask's pixels (band, row, col); what it calls nodata is ignored, unless the table names it."""
     if table.by_color:
         return table.map_colors(expand_palette(values, label, path), path)
-    return table.map_values(select_single_band(values, path), path)
+    numbers = select_single_band(values, path)
+    classes = np.full(numbers.shape, IGNORE, np.uint8)
+    known = ~table.find_unknown(numbers, label.nodata)
+    classes[known] = table.map_values(numbers[known], path)
+    return classes
 
 
 def select_single_band(values: NDArray[Any], path: Path) -> NDArray[Any]:

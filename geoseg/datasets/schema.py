@@ -12,13 +12,14 @@ from typing import Any, get_args
 from geoseg.datasets.options import Split
 from geoseg.errors import InputError
 from geoseg.io.atomic import replace_text
+from geoseg.raster.coding import NODATA
 from geoseg.raster.palette import ClassEntry
 from geoseg.records import parse_toml, read_record, require
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 DATASET_FILE = "dataset.toml"
-IGNORE = 255
+IGNORE = NODATA
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ from geoseg.raster.grid import Grid, Window
 
 log = logging.getLogger(__name__)
 
+AREAS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+
 
 @dataclass(frozen=True)
 class VectorOptions(MaskOptions):
@@ -85,13 +87,13 @@ def prepare_vectors(
     """Make a data set of scenes and polygons: the polygons are drawn on each scene's own pixels."""
     with builder.begin(kind="vectors", pairs=[pair.image for pair in pairs], options=repr(options)):
         with create_scratch_folder(builder.folder / ".spool") as spool:
-            shared = open_shared_files(pairs, options, spool, builder)
+            shared = open_shared_files(pairs, options, spool)
             calls = [
                 {"pair": pair, "options": options, "folder": builder.folder, "shared": shared.get(pair.label)}
                 for pair in pairs
             ]
             drawings = builder.run_all("Drawing polygons", convert_polygons, calls)
-        report_polygons(drawings, builder)
+        report_polygons(drawings)
         names = [pair.name for pair in pairs]
         dataset = assemble_dataset(names, [each.image for each in drawings], options, builder.folder)
         return builder.finish(use_layer_labels(dataset) if options.form == "vectors" else dataset)
@@ -103,7 +105,7 @@ def use_layer_labels(dataset: Dataset) -> Dataset:
 
 
 def open_shared_files(
-    pairs: Sequence[ImageLabelPair], options: VectorOptions, spool: Path, builder: DatasetBuilder
+    pairs: Sequence[ImageLabelPair], options: VectorOptions, spool: Path
 ) -> Mapping[Path, VectorFile]:
     """The label files of more than one scene. Those that do not find by place are read once, instead of for each."""
     counts = Counter(pair.label for pair in pairs)
@@ -117,7 +119,7 @@ def open_shared_files(
     return files
 
 
-def report_polygons(drawings: Sequence[VectorLabelSummary], builder: DatasetBuilder) -> None:
+def report_polygons(drawings: Sequence[VectorLabelSummary]) -> None:
     polygons, outside = sum(each.polygons for each in drawings), sum(each.outside for each in drawings)
     mended, unnamed = sum(each.mended for each in drawings), sum(each.unnamed for each in drawings)
     log.info(f"{polygons:,} polygons drawn")
@@ -176,7 +178,7 @@ def read_polygons(path: Path, grid: Grid, options: VectorOptions) -> LabelPolygo
 def select_polygons(file: VectorFile, grid: Grid, options: VectorOptions) -> PolygonSelection:
     layer = file.near(grid, options.columns)
     shapes = layer.geometry.to_numpy()
-    drawable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
+    drawable = np.isin(shapely.get_type_id(shapes), AREAS) & ~shapely.is_empty(shapes)
     named = drawable & layer[options.class_field].notna().to_numpy() if options.class_field else drawable
     crossed = ~shapely.is_valid(shapes[named])
     mended = repair_polygons(shapes[named])

@@ -20,7 +20,12 @@ from geoseg.models.network import DerivedBandsNetwork, load_network, read_weight
 from geoseg.models.store import Model, find_model, save_model
 from geoseg.raster.coding import PROBABILITY_STEPS
 from geoseg.regions.points import AnsweredSample, read_points
-from geoseg.scores.calibration import ProbabilityCounts, TemperatureScaling, fit_temperature_scaling
+from geoseg.scores.calibration import (
+    ProbabilityCounts,
+    TemperatureScaling,
+    clip_probabilities,
+    fit_temperature_scaling,
+)
 from geoseg.scores.confusion import Floats
 from geoseg.training.networks import apply_temperature
 from geoseg.training.run import holds_finished_model, mark_unfinished
@@ -100,9 +105,9 @@ def calibrate_model(name: str, samples: Path, out: Path, overwrite: bool = False
         raise InputError(f"{out}: holds a model already; use `overwrite` to replace it")
     points = read_logits(samples, model.card)
     scaling, found = choose_scaling(points)
-    told = {"samples": samples.name, **found}
-    written = write_calibrated(model, out, scaling, told)
-    return CalibrationResult(out, written.card, told)
+    record = {"samples": samples.name, **found}
+    written = write_calibrated(model, out, scaling, record)
+    return CalibrationResult(out, written.card, record)
 
 
 def refuse_other_models(model: Model) -> None:
@@ -128,9 +133,9 @@ def read_logits(samples: Path, card: Card) -> PointLogits:
             f"{samples}: {len(built)} answered points, {int(built.sum())} of them on buildings; a calibration needs "
             f"{LEAST_POINTS}, of both kinds"
         )
-    inside = np.clip(answered.probability[known], 0.25 / PROBABILITY_STEPS, 1 - 0.25 / PROBABILITY_STEPS)
     weights = answered.weights_m2[known]
-    return PointLogits(logit(inside), built, weights * len(weights) / weights.sum())
+    logits = logit(clip_probabilities(answered.probability[known]))
+    return PointLogits(logits, built, weights * len(weights) / weights.sum())
 
 
 def choose_scaling(points: PointLogits) -> tuple[TemperatureScaling, dict[str, Any]]:

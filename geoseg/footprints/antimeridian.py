@@ -27,18 +27,28 @@ def find_full_turn(crs: CRS) -> float:
 
 
 def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
-    """Polygons (no multipolygons) without a jump round Earth: a ring from 179 to -179 goes on to 181.
+    """Polygons without a jump round Earth: a ring from 179 to -179 goes on to 181.
 
     An edge of more than half a turn is taken the short way; an edge of a whole turn is meant as it is, as in a box
-    round Earth.
+    round Earth. The parts of a multipolygon come to lie beside its first one.
     """
     boxes = shapely.bounds(polygons)
     suspects = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > turn / 2)
     if not suspects.size:
         return polygons
     result = polygons.copy()
-    result[suspects] = [unwrap_polygon(polygon, turn) for polygon in polygons[suspects]]
+    result[suspects] = [
+        unwrap_parts(shape, turn) if shape.geom_type == "MultiPolygon" else unwrap_polygon(shape, turn)
+        for shape in polygons[suspects]
+    ]
     return result
+
+
+def unwrap_parts(shape: shapely.MultiPolygon, turn: float) -> shapely.MultiPolygon:
+    """A multipolygon in one place, though the antimeridian may cut it."""
+    parts = unwrap_polygons(np.array(shape.geoms, dtype=object), turn)
+    left, _, right, _ = parts[0].bounds
+    return shapely.MultiPolygon(list(shift_near(parts, (left + right) / 2, turn)))
 
 
 def unwrap_polygon(polygon: shapely.Polygon, turn: float) -> shapely.Polygon:

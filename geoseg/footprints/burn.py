@@ -27,7 +27,7 @@ from geoseg.io.atomic import explain_write_errors
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
 from geoseg.raster.mosaic import MosaicLayer, StripFiles, make_strips_vrt, split_into_strips, write_strip
-from geoseg.raster.plan import Strip
+from geoseg.raster.plan import STRIP_PIXELS, Strip
 from geoseg.raster.source import ignore_missing_place, open_quietly
 
 STEPS_PER_PIXEL = 1024
@@ -71,7 +71,7 @@ class FootprintBurner:
         _, first, _, stop = shapely.total_bounds(polygons)
         self._files.append(FootprintFile(path, first, stop))
 
-    def burn(self, grid: Grid, strips: StripFiles) -> StripFiles:
+    def burn(self, grid: Grid, strips: StripFiles, strip_pixels: int = STRIP_PIXELS) -> StripFiles:
         """Strip files that hold the footprints on a grid, and what `strips`, on the same grid, call unknown.
 
         The grid covers the same ground as that of the footprints, in as many pixels or in others.
@@ -81,7 +81,7 @@ class FootprintBurner:
             explain_write_errors(self.folder),
             open_quietly(make_strips_vrt(MosaicLayer(("class",)), grid, strips)) as classes,
         ):
-            for strip in split_into_strips(grid):
+            for strip in split_into_strips(grid, strip_pixels):
                 window = RasterioWindow(0, strip.row, grid.width, strip.height)
                 values = np.where(classes.read(1, window=window) == NODATA, NODATA, self.draw(grid, strip))
                 burnt.append((strip, self.folder / f"burnt-{strip.index:06}.tif"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import hypot
 from typing import Any, Protocol, TypeAlias
 
@@ -83,7 +84,7 @@ class AreaCrs:
             )
         return chosen
 
-    @property
+    @cached_property  # looking an authority up takes as long as measuring a thousand footprints
     def name(self) -> str:
         """How to call it in a file: the authority's code, else a PROJ string that QGIS understands."""
         return format_crs(self.crs) if self.crs.to_authority() else str(self.crs.srs)

@@ -19,11 +19,12 @@ import numpy as np
 import pandas
 import pyogrio
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geoseg.errors import InputError
+from geoseg.footprints.antimeridian import find_full_turn
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.addresses import parse_layer_path
+from geoseg.io.addresses import PARQUET_SUFFIXES, parse_layer_path
 from geoseg.io.layers import (
     ignore_ring_warnings,
     list_vector_errors,
@@ -31,10 +32,9 @@ from geoseg.io.layers import (
     refuse_far_coordinates,
 )
 from geoseg.io.trust import check_vector_source
-from geoseg.raster.grid import WGS84, Grid, format_crs
+from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs
 from geoseg.records import parse_json
 
-PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 GEOJSON_LINES_SUFFIXES = (".geojsonl", ".geojsons", ".jsonl", ".ndjson")
 GEOMETRY_COLUMNS = "geometry,wkt,geom,the_geom"
 ROWS_AT_ONCE = 65_536
@@ -56,7 +56,9 @@ class VectorFile:
     def near(self, grid: Grid, columns: Sequence[str]) -> geopandas.GeoDataFrame:
         """The features whose boxes touch a grid's, in the grid's CRS, with some of their fields."""
         self.refuse_unknown(columns)
-        return self.within(transform_bounds(grid, self.crs, self.name), columns).to_crs(grid.crs)
+        found = [self.within(box, columns) for box in list_boxes(grid, self.crs, self.name)]
+        rows = found[0] if len(found) == 1 else pandas.concat(found, ignore_index=True)
+        return rows.to_crs(grid.crs)
 
     def refuse_unknown(self, columns: Sequence[str]) -> None:
         missing = [column for column in columns if column not in self.fields]
@@ -80,11 +82,12 @@ class VectorFile:
     ) -> VectorFile:
         """A copy of what lies near any of some grids, which finds by place: the whole file is read once only."""
         self.refuse_unknown(columns)
-        boxes = shapely.STRtree([shapely.box(*transform_bounds(grid, self.crs, self.name)) for grid in grids])
+        near = [shapely.box(*box) for grid in grids for box in list_boxes(grid, self.crs, self.name)]
+        boxes = shapely.STRtree(near)
         kept = [select_touching(piece, boxes) for piece in self.pieces(columns, rows_at_once)]
         empty = geopandas.GeoDataFrame({name: [] for name in columns}, geometry=[], crs=self.crs)
-        near = pandas.concat(kept) if kept else empty
-        near.to_file(out, driver="GPKG", engine="pyogrio")
+        rows = pandas.concat(kept) if kept else empty
+        rows.to_file(out, driver="GPKG", engine="pyogrio")
         return replace(open_vector_file(out), name=self.name)
 
 
@@ -155,16 +158,18 @@ def select_touching(rows: geopandas.GeoDataFrame, boxes: shapely.STRtree) -> geo
     return rows.iloc[np.unique(boxes.query(shapes)[0])]
 
 
-def transform_bounds(grid: Grid, crs: CRS, name: str) -> Box:
-    """The box (left, bottom, right, top) around a grid in another CRS."""
-    box: Box = Transformer.from_crs(grid.crs, crs, always_xy=True).transform_bounds(
-        *grid.bounds, densify_pts=21
-    )
+def list_boxes(grid: Grid, crs: CRS, name: str) -> list[Box]:
+    """The box (left, bottom, right, top) around a grid in another CRS; two where the antimeridian cuts it."""
+    box: Box = find_transformer(grid.crs, crs).transform_bounds(*grid.bounds, densify_pts=21)
     if not all(map(isfinite, box)):
         raise InputError(
             f"{name}: its CRS, {format_crs(crs)}, does not reach the images; is it the right one?"
         )
-    return box
+    left, bottom, right, top = box
+    if left <= right:
+        return [box]
+    edge = find_full_turn(crs) / 2
+    return [(left, bottom, edge, top), (-edge, bottom, right, top)]
 
 
 @contextmanager

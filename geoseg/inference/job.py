@@ -328,8 +328,8 @@ def report_job(job: Job) -> None:
     )
     if scene.native.counts_pixels:
         log.info(
-            f"        for nothing tells how large they are: taken as those of {job.model.card.name}, and sizes are given "
-            "in pixels; give `gsd` METRES if you know it"
+            f"        nothing tells how large they are: taken to be as large as those of {job.model.card.name}, and sizes are "
+            "given in pixels; give `gsd` METRES if you know it"
         )
     if scene.is_resampled:
         log.info(

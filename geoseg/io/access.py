@@ -21,8 +21,8 @@ DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 LEAST_FREE_BYTES = 2**20
 MEMBER = ".member-"
 """What the locks of those are called that share a folder."""
-PATIENCE_S = 5.0
-"""Those that look whether a lock is held have it for some milliseconds."""
+LOOKING_S = 5.0
+"""How long a lock may be held by others that only look whether it is: each has it for some milliseconds."""
 DISK_FULL_WORDS = ("disk is full", "no space left", "file too large", "disk i/o error", "quota")
 
 
@@ -159,14 +159,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def share_folder(folder: Path, name: str) -> Iterator[None]:
+def share_folder(folder: Path, name: str, looking_s: float = LOOKING_S) -> Iterator[None]:
     """Work in a folder beside others, each under a name of its own; a run that has the folder alone is not joined.
 
     Whoever wants it alone locks first and looks for members then, a member the other way round: so one of them sees the
     other, whatever happens between.
     """
     with hold_lock(folder, f"{MEMBER}{name}{LOCK_FILE}", name):
-        if is_locked(folder / LOCK_FILE, PATIENCE_S):
+        if is_locked(folder / LOCK_FILE, looking_s):
             raise GeosegError(f"{folder}: another run of the same command is at work, and does all of it")
         yield
 
@@ -182,15 +182,16 @@ def hold_lock(folder: Path, file: str, who: str) -> Iterator[None]:
         raise GeosegError(f"{folder}: {who} is at work") from error
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to ({error.strerror})") from error
-    with lock:
-        lock.release()  # `with` holds it a second time
+    try:
         yield
+    finally:
+        lock.release()
 
 
-def is_locked(path: Path, patience_s: float = 0) -> bool:
+def is_locked(path: Path, looking_s: float = 0) -> bool:
     """Whether a process holds a lock for longer than those that only look, as this does."""
     try:
-        with FileLock(path, timeout=patience_s, poll_interval=0.01):
+        with FileLock(path, timeout=looking_s, poll_interval=0.01):
             return False
     except Timeout:
         return True

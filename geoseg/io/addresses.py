@@ -22,7 +22,8 @@ BUSY_CODES = (429, 500, 502, 503, 504)
 REMOTE = re.compile(
     r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)[/?]|(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE
 )
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".parquet", ".geoparquet", ".shp")
+PARQUET_SUFFIXES = (".parquet", ".geoparquet")
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", *PARQUET_SUFFIXES, ".shp")
 STATE_HEADERS = ("ETag", "Last-Modified", "Content-Range", "Content-Length")
 
 

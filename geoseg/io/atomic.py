@@ -73,8 +73,8 @@ class Delivery:
             note = {"command": self.command, "files": states}
             replace_text(find_note(self.outputs[0]), json.dumps(note))
         rename_files(self._staged)
-        for first in self.outputs[:1]:
-            find_note(first).unlink(missing_ok=True)
+        if self.outputs:
+            find_note(self.outputs[0]).unlink(missing_ok=True)
 
 
 def describe_command(name: str, paths: Sequence[str], options: object) -> str:
@@ -194,7 +194,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 
 
 def is_write_error(error: Exception) -> bool:
-    """Whether an error is one of files, rather than of our own code; torch tells a full disk as an error of its own."""
+    """Whether an error is one of files, rather than of our own code; torch raises its own for a full disk, because of one."""
     return any(
         isinstance(cause, (OSError, sqlite3.Error, SystemError))
         or type(cause).__module__.partition(".")[0] in WRITING_LIBRARIES

@@ -17,6 +17,7 @@ from pyproj.exceptions import CRSError
 from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
+from geoseg.io.addresses import PARQUET_SUFFIXES
 from geoseg.io.trust import check_vector_source
 
 DAY_LETTERS = len("2026-05-04")
@@ -30,15 +31,17 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
         raise InputError(f"{path}: there is no such file")
     check_vector_source(path)
     try:
-        if path.suffix.lower() in {".parquet", ".geoparquet"}:
-            return refuse_far_coordinates(gpd.read_parquet(path), str(path))
-        with ignore_ring_warnings():
-            found = pyogrio.read_dataframe(
-                path, layer=layer or find_only_layer(path, preferred), force_2d=True
-            )
-        return refuse_far_coordinates(found, str(path))
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            found = gpd.read_parquet(path)
+        else:
+            with ignore_ring_warnings():
+                layer = layer or find_only_layer(path, preferred)
+                found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
     except list_vector_errors() as error:
         raise InputError(f"{path} cannot be read as polygons: {error}") from None
+    if not isinstance(found, gpd.GeoDataFrame):
+        raise InputError(f"{path}: its layer {layer} is a table without geometry; name another layer")
+    return refuse_far_coordinates(found, str(path))
 
 
 def list_vector_errors() -> tuple[type[Exception], ...]:

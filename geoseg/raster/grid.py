@@ -204,6 +204,11 @@ def parse_crs(text: object, name: str) -> CRS:
         ) from error
 
 
+def is_earth_crs(crs: CRS) -> bool:
+    """Whether coordinates of a CRS are places on Earth; those of a picture or a local drawing are not."""
+    return bool(crs.is_geographic or crs.is_projected or crs.is_bound or crs.is_compound)
+
+
 def format_crs(crs: CRS) -> str:
     """A short name a person knows: the authority's code, else the CRS's own name."""
     authority = crs.to_authority()

@@ -22,6 +22,7 @@ from geoseg.raster.source import GDAL_ERRORS, describe_gdal_error, open_raster, 
 
 CACHE_BYTES = 64 * 2**20
 STRIP_PIXELS = 16_000_000
+"""What is read of a mask at a time: 16 MB of bytes, a few times that with what is made of them."""
 SEPARATORS = ("boundary", "distance")
 """What a network tells beside classes, by the names of the bands."""
 

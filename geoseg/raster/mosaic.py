@@ -118,13 +118,15 @@ def copy_raster(source: str, out: Path, **options: Any) -> None:
         rasterio.shutil.copy(dataset, out, **options)
 
 
-def resample_strips(grid: Grid, strips: StripFiles, onto: Grid, folder: Path) -> StripFiles:
+def resample_strips(
+    grid: Grid, strips: StripFiles, onto: Grid, folder: Path, strip_pixels: int = STRIP_PIXELS
+) -> StripFiles:
     """The same raster in another number of pixels, each the nearest one: strip files that cover `onto`."""
     source = make_strips_vrt(MosaicLayer(name_bands(strips)), grid, strips)
     cols = find_nearest(0, onto.width, onto.width, grid.width)
     resampled = []
     with open_quietly(source) as dataset:
-        for strip in split_into_strips(onto):
+        for strip in split_into_strips(onto, strip_pixels):
             rows = find_nearest(strip.row, strip.stop_row, onto.height, grid.height)
             window = RasterioWindow(0, rows[0], grid.width, rows[-1] - rows[0] + 1)
             values = dataset.read(window=window)[:, rows - rows[0]][:, :, cols]
@@ -144,9 +146,9 @@ def find_nearest(start: int, stop: int, size: int, source: int) -> NDArray[np.in
     return ((2 * np.arange(start, stop) + 1) * source // (2 * size)).astype(np.intp)
 
 
-def split_into_strips(grid: Grid) -> Iterator[Strip]:
+def split_into_strips(grid: Grid, strip_pixels: int = STRIP_PIXELS) -> Iterator[Strip]:
     """The rows of a grid in strips that take little memory."""
-    step = max(1, STRIP_PIXELS // grid.width)
+    step = max(1, strip_pixels // grid.width)
     for index, row in enumerate(range(0, grid.height, step)):
         yield Strip(index, row, min(row + step, grid.height))
 

@@ -17,6 +17,7 @@ from geoseg.errors import InputError
 from geoseg.raster.grid import Grid, Window
 
 STRIP_PIXELS = 4_000_000
+"""What a strip holds at most where rows are not too wide for it: a few dozen megabytes of memory with all that is made of it."""
 
 
 @dataclass(frozen=True)

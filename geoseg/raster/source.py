@@ -42,7 +42,15 @@ from geoseg.io.trust import (
     is_trusted,
 )
 from geoseg.raster.exif import CameraTags, read_exif
-from geoseg.raster.grid import PICTURE_TRANSFORM, Grid, PixelSize, Window, make_picture_grid, parse_crs
+from geoseg.raster.grid import (
+    PICTURE_TRANSFORM,
+    Grid,
+    PixelSize,
+    Window,
+    is_earth_crs,
+    make_picture_grid,
+    parse_crs,
+)
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +250,13 @@ def read_grid(dataset: Any, name: str, assume_crs: str | None = None, pixel: Pix
     return make_picture_grid(dataset.shape, pixel if pixel.is_known else read_camera(dataset, name) or pixel)
 
 
+def has_georeference(dataset: Any) -> bool:
+    """Whether an open raster says where on Earth it lies; the plane of a picture is no such place."""
+    if dataset.crs is None or not dataset.crs.to_wkt() or dataset.transform == Affine.identity():
+        return False
+    return is_earth_crs(CRS.from_wkt(dataset.crs.to_wkt()))
+
+
 def is_picture(dataset: Any, size_is_known: bool = False) -> bool:
     """Whether a raster lies nowhere on Earth; one with a transform does where its size, and no CRS, is known."""
     if dataset.gcps[0] or dataset.rpcs:
@@ -289,7 +304,7 @@ def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
             "without a place needs the size of its pixels, e.g. `gsd` 0.3"
         )
     crs = CRS.from_wkt(dataset.crs.to_wkt())
-    if not (crs.is_geographic or crs.is_projected or crs.is_bound or crs.is_compound):
+    if not is_earth_crs(crs):
         raise InputError(
             f"{name}: its coordinate reference system ({crs.name}) has no place on Earth; use `assume_crs`"
         )

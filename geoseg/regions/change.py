@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from geoseg.footprints.write.samples import NOT_BUILDING, UNSURE
 from geoseg.regions.adjustment import BACKGROUND
 from geoseg.regions.estimates import AnsweredPoints, Interval, estimate_areas
 from geoseg.regions.points import FIXED, AnsweredSample, SamplePoints, refuse_unknown_answers
-
-log = logging.getLogger(__name__)
 
 UNCHANGED, GAINED, LOST = range(3)
 """What happened at a place: nothing, something was built, something is gone."""

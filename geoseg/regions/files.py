@@ -5,7 +5,7 @@ Footprints are read some at a time, and the mask and probability that they came 
 
 from __future__ import annotations
 
-import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,15 +14,15 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
-from geoseg.footprints.write.geopackage import (
-    BUILDINGS,
-)
+from geoseg.footprints.write.geopackage import BUILDINGS
+from geoseg.io.addresses import PARQUET_SUFFIXES
 from geoseg.io.layers import (
     find_only_layer,
     ignore_ring_warnings,
@@ -35,8 +35,7 @@ from geoseg.io.trust import check_vector_source
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, read_raster_grid, split_rows
-
-log = logging.getLogger(__name__)
+from geoseg.regions.polygons import refuse_points_and_lines
 
 RasterStrip = tuple[Window, NDArray[np.uint8] | None, NDArray[Any] | None]
 ROWS_AT_ONCE = 100_000
@@ -64,7 +63,7 @@ class FootprintLayer:
             with ignore_ring_warnings():
                 return (
                     ParquetFootprintLayer.read(path)
-                    if path.suffix.lower() == ".parquet"
+                    if path.suffix.lower() in PARQUET_SUFFIXES
                     else cls.open_with_gdal(path)
                 )
         except list_vector_errors() as error:
@@ -94,14 +93,15 @@ class FootprintLayer:
         """Every class there is, in the order of their names."""
         if "class" not in self.columns:
             return [ONLY_CLASS]
-        named = self._read(columns=["class"], read_geometry=False)["class"]
-        return sorted(named.dropna().astype(str).unique()) or [ONLY_CLASS]
+        named = fill_classes(self._read(columns=["class"], read_geometry=False)["class"])
+        return sorted(named.unique()) or [ONLY_CLASS]
 
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
-        """The footprints, some at a time; those of a file without classes are all buildings."""
+        """The footprints, some at a time; those without a class are buildings."""
         for start in range(0, self.rows, ROWS_AT_ONCE):
             frame = self._read(skip_features=start, max_features=ROWS_AT_ONCE, force_2d=True)
-            named = frame["class"].astype(str) if "class" in frame else ONLY_CLASS
+            refuse_points_and_lines(np.asarray(frame.geometry.array), self.path)
+            named = fill_classes(frame["class"]) if "class" in frame else ONLY_CLASS
             yield frame.assign(**{"class": named})
 
     def measured_frames(self, area: AreaCrs) -> Iterator[gpd.GeoDataFrame]:
@@ -119,6 +119,11 @@ class FootprintLayer:
         return refuse_far_coordinates(found, str(self.path))
 
 
+def fill_classes(classes: pd.Series) -> pd.Series:
+    """The classes of footprints as text; those without one are buildings."""
+    return classes.astype(object).where(classes.notna(), ONLY_CLASS).astype(str)
+
+
 @dataclass(frozen=True)
 class ParquetFootprintLayer(FootprintLayer):
     """Footprints in a GeoParquet file, which is read as a whole."""
@@ -128,12 +133,11 @@ class ParquetFootprintLayer(FootprintLayer):
     @classmethod
     def read(cls, path: Path) -> ParquetFootprintLayer:
         """Everything in the file."""
-        frame = gpd.read_parquet(path)
+        frame = refuse_far_coordinates(gpd.read_parquet(path), str(path))
         left, bottom, right, top = map(float, np.asarray(frame.total_bounds))
-        columns = tuple(map(str, frame.columns))
-        return cls(
-            path, "", parse_layer_crs(frame.crs, path), len(frame), (left, bottom, right, top), columns, frame
-        )
+        rows, columns = 0 if math.isnan(left) else len(frame), tuple(map(str, frame.columns))
+        crs = parse_layer_crs(frame.crs, path)
+        return cls(path, "", crs, rows, (left, bottom, right, top), columns, frame)
 
     def _read(self, skip_features: int = 0, max_features: int | None = None, **options: Any) -> Any:
         stop = None if max_features is None else skip_features + max_features

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
@@ -145,8 +144,6 @@ def read_point_frame(path: Path) -> pd.DataFrame:
     if path.suffix.lower() == ".csv":
         return read_point_table(path)
     frame = read_layer(path, None, POINTS)
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise InputError(f"{path}: has no layer {POINTS}; make one with geoseg sample --points")
     crs = parse_layer_crs(frame.crs, path)
     shapes = np.asarray(frame.geometry.array)
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))

@@ -36,7 +36,13 @@ log = logging.getLogger(__name__)
 
 NAME_COLUMNS = ("region", "name", "id")
 MOST_SQUARES = 1_000_000
+"""More are hardly meant: each is a row of the table, and takes some kilobytes of memory."""
 FAITHFUL = 0.01
+"""A grid stands in the place's own CRS where areas there are wrong by less than this share."""
+POINTS_AND_LINES = (
+    shapely.GeometryType.POINT, shapely.GeometryType.LINESTRING, shapely.GeometryType.LINEARRING,
+    shapely.GeometryType.MULTIPOINT, shapely.GeometryType.MULTILINESTRING,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,15 +138,19 @@ def read_regions(source: str, place: Georeferenced, region_id: str | None = None
 
 def make_valid_polygons(shapes: Polygons, path: Path) -> Polygons:
     """Shapes made valid, only their polygons kept."""
-    kinds = set(shapely.get_type_id(shapes)) - {-1}
-    if kinds & {0, 1, 2, 4, 5}:
-        raise InputError(f"{path} holds points or lines; polygons are needed")
+    refuse_points_and_lines(shapes, path)
     broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
     if broken.any():
         log.warning(
             f"{path}: {int(broken.sum())} of {len(shapes)} polygons had invalid geometry and were repaired"
         )
     return keep_polygonal_parts(mend_polygons(shapely.force_2d(shapes)))
+
+
+def refuse_points_and_lines(shapes: Polygons, path: Path) -> None:
+    """Refuse shapes that have no area to measure."""
+    if np.isin(shapely.get_type_id(shapes), POINTS_AND_LINES).any():
+        raise InputError(f"{path} holds points or lines; polygons are needed")
 
 
 def name_regions(frame: gpd.GeoDataFrame, region_id: str | None, path: Path) -> np.ndarray:
@@ -163,7 +173,7 @@ def is_name_column(frame: gpd.GeoDataFrame, column: str, wanted: str) -> bool:
 
 def unite_same_names(names: Sequence[str], shapes: Polygons, crs: CRS) -> Regions:
     """Regions of which each name stands once: rows of the same name make one region."""
-    different, owners = list(dict.fromkeys(names)), np.unique(names, return_inverse=True)[1]
+    different = list(dict.fromkeys(names))
     if len(different) == len(names):
         return Regions(tuple(names), shapes, crs)
     log.info(f"{len(names)} rows of {len(different)} names: rows of the same name make one region")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -30,6 +30,12 @@ MOST_FOOTPRINTS = 20_000
 """More of them make a page of more than ten megabytes, which a browser draws slowly."""
 AREA_EDGES = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e9)
 CONFIDENCE_EDGES = tuple(np.linspace(0.5, 1, 11))
+CLASS_WORDS = {
+    "buildings": "outlines",
+    "built-up area": "area of all classes",
+    "of the image is built up": "of the image is covered",
+}
+"""What numbers are called where outlines are not only of buildings."""
 NOTHING_MORE: Mapping[str, str] = {}
 TOLD_PARAMETERS = {
     "model": "Model",
@@ -107,23 +113,25 @@ def make_page(
     images = list(make_images(layers))
     shown = buildings.nlargest(MOST_FOOTPRINTS, find_area_column(buildings)).sort_index()
     data = make_map_data(shown, regions, images, escape(find_attribution(layers, options)))
+    what = name_outlines(buildings["class"]) if "class" in buildings else "buildings"
     note = (
         ""
         if len(shown) == len(buildings)
-        else f"The map shows the largest {len(shown):,} of {len(buildings):,} buildings."
+        else f"The map shows the largest {len(shown):,} of {len(buildings):,} {what}."
     )
+    numbers = summarize(buildings, regions)
     sections = [
         write_region_table(regions),
-        write_charts(buildings),
+        write_charts(buildings, what),
         write_facts(name, buildings, layers, facts),
     ]
     page = Template(read_asset("report.html"))
     return page.substitute(
         version=__version__,
         title=escape(options.title or Path(name).stem),
-        subtitle=f"Buildings found in imagery; report made {datetime.now(UTC):%Y-%m-%d} by geoseg {__version__}",
-        numbers=write_numbers(summarize(buildings, regions)),
-        switches=write_switches(images, data),
+        subtitle=f"{what.capitalize()} found in imagery; report made {datetime.now(UTC):%Y-%m-%d} by geoseg {__version__}",
+        numbers=write_numbers(numbers if what == "buildings" else rename_for_classes(numbers)),
+        switches=write_switches(images, data, what),
         note=note,
         sections="\n".join(filter(None, sections)),
         data=write_json(data),
@@ -165,9 +173,24 @@ def summarize(buildings: gpd.GeoDataFrame, regions: gpd.GeoDataFrame | None) -> 
     if len(areas):
         numbers["mean size"] = format_area(areas.mean(), unit)
         numbers["median size"] = format_area(areas.median(), unit)
-    if "confidence" in buildings and buildings["confidence"].notna().any():
+    if tells_confidence(buildings):
         numbers["mean confidence"] = f"{buildings['confidence'].mean():.2f}"
     return numbers
+
+
+def name_outlines(classes: Iterable[str]) -> str:
+    """What footprints are called: of several classes, not every one is a building."""
+    return CLASS_WORDS["buildings"] if len(set(classes)) > 1 else "buildings"
+
+
+def rename_for_classes(numbers: Mapping[str, str]) -> dict[str, str]:
+    """The same numbers where outlines are not only of buildings."""
+    return {CLASS_WORDS.get(name, name): value for name, value in numbers.items()}
+
+
+def tells_confidence(buildings: gpd.GeoDataFrame) -> bool:
+    """Whether any footprint has a confidence."""
+    return "confidence" in buildings and bool(buildings["confidence"].notna().any())
 
 
 def measure_areas(buildings: gpd.GeoDataFrame) -> tuple[pd.Series, str]:
@@ -190,10 +213,10 @@ def write_numbers(numbers: Mapping[str, str]) -> str:
     )
 
 
-def write_switches(images: Sequence[WebImage], data: Mapping[str, Any]) -> str:
-    """Boxes and sliders for the layers of the map, and what colours tell."""
+def write_switches(images: Sequence[WebImage], data: Mapping[str, Any], what: str = "buildings") -> str:
+    """Boxes and sliders for the layers of the map, and what colours tell; `what` is what footprints are called."""
     switches = [write_switch(image.name, 1.0, image.shown) for image in images]
-    switches.append(write_switch("buildings", 0.3))
+    switches.append(write_switch("buildings", 0.3, label=what))
     if data["regions"]["rings"]:
         switches.append(write_switch("regions", None))
     choices = ["one", "area"]
@@ -208,15 +231,16 @@ def write_switches(images: Sequence[WebImage], data: Mapping[str, Any]) -> str:
     return "".join(switches)
 
 
-def write_switch(name: str, opacity: float | None, is_shown: bool = True) -> str:
-    """A box to show a layer, and a slider to fade it."""
+def write_switch(name: str, opacity: float | None, is_shown: bool = True, label: str = "") -> str:
+    """A box to show a layer, and a slider to fade it; a label stands for its name."""
+    label = label or name
     box = f'<input type="checkbox" data-layer="{name}"{" checked" if is_shown else ""}>'
     slider = (
-        f'<input type="range" data-fade="{name}" min="0" max="1" step="0.05" value="{opacity}" aria-label="Opacity of the {name}">'
+        f'<input type="range" data-fade="{name}" min="0" max="1" step="0.05" value="{opacity}" aria-label="Opacity of the {label}">'
         if opacity is not None
         else ""
     )
-    return f"<span><label>{box} {name}</label>{slider}</span>"
+    return f"<span><label>{box} {label}</label>{slider}</span>"
 
 
 def write_region_table(regions: gpd.GeoDataFrame | None) -> str:
@@ -251,15 +275,20 @@ def write_cell(value: Any, name: str) -> str:
     return f'<td data-value="{value}">{value:,.{digits}f}</td>'
 
 
-def write_charts(buildings: gpd.GeoDataFrame) -> str:
+def write_charts(buildings: gpd.GeoDataFrame, what: str = "buildings") -> str:
+    """How sizes and confidence are spread; `what` is what footprints are called."""
     areas, unit = measure_areas(buildings)
     labels = [f"{low:,g}" for low in AREA_EDGES[:-1]]
-    charts = [write_bars(f"Buildings by size (from … {unit})", np.histogram(areas, AREA_EDGES)[0], labels)]
-    if "confidence" in buildings and buildings["confidence"].notna().any():
+    charts = [
+        write_bars(f"{what.capitalize()} by size (from … {unit})", np.histogram(areas, AREA_EDGES)[0], labels)
+    ]
+    if tells_confidence(buildings):
         counts = np.histogram(buildings["confidence"].dropna().clip(0.5, 1), CONFIDENCE_EDGES)[0]
         charts.append(
             write_bars(
-                "Buildings by confidence (from …)", counts, [f"{low:.2f}" for low in CONFIDENCE_EDGES[:-1]]
+                f"{what.capitalize()} by confidence (from …)",
+                counts,
+                [f"{low:.2f}" for low in CONFIDENCE_EDGES[:-1]],
             )
         )
     return f'<section><h2>Distribution</h2><div class="charts">{"".join(charts)}</div></section>'

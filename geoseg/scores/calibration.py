@@ -74,8 +74,8 @@ class ProbabilityCounts:
 
     @property
     def log_loss(self) -> Floats:
-        """Mean negative logarithm of the probability given to the truth; 0 and 1 count as half a step from the end."""
-        inside = clip_levels()
+        """Mean negative logarithm of the probability given to the truth; 0 and 1 count as `clip_probabilities` has them."""
+        inside = clip_probabilities(LEVELS)
         loss = self.counts[..., 1, :] * -np.log(inside) + self.counts[..., 0, :] * -np.log1p(-inside)
         return divide(loss.sum(axis=-1), self.pixels)
 
@@ -245,14 +245,15 @@ def fit_temperature(logits: NDArray[Any], truth: NDArray[Any], weights: NDArray[
 
 def estimate_temperature(counts: ProbabilityCounts) -> float:
     """The temperature that would make counted probabilities of a yes/no model come true."""
-    inside = clip_levels()
+    inside = clip_probabilities(LEVELS)
     logits = np.tile(np.log(inside) - np.log1p(-inside), 2)
     return fit_temperature(logits, np.repeat([0, 1], PROBABILITY_STEPS + 1), counts.total().counts.ravel())
 
 
-def clip_levels() -> Floats:
-    """The levels of probability, with 0 and 1 half a step inside."""
-    return np.asarray(np.clip(LEVELS, 0.25 / PROBABILITY_STEPS, 1 - 0.25 / PROBABILITY_STEPS))
+def clip_probabilities(probabilities: Floats) -> Floats:
+    """Probabilities in 250ths that have a logit: 0 and 1 stand for the half step beside them, and become its middle."""
+    margin = 0.25 / PROBABILITY_STEPS
+    return np.asarray(np.clip(probabilities, margin, 1 - margin))
 
 
 def compute_binary_losses(logits: Floats, truth: NDArray[Any]) -> Floats:

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
+from geoseg.raster.coding import NODATA
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-
-IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ class Confusion:
     def classes(self) -> int:
         return int(self.counts.shape[-1])
 
-    def add(self, true: NDArray[Any], predicted: NDArray[Any], ignore: int = IGNORE) -> None:
+    def add(self, true: NDArray[Any], predicted: NDArray[Any], ignore: int = NODATA) -> None:
         """Count more pixels. Those that are unknown in either (`ignore`, and 255) are left out."""
-        known = (true != ignore) & (true != IGNORE) & (predicted != IGNORE)
+        known = (true != ignore) & (true != NODATA) & (predicted != NODATA)
         true, predicted = true[known].astype(np.int64), predicted[known].astype(np.int64)
         for values, what in ((true, "truth"), (predicted, "prediction")):
             if values.size and not 0 <= values.min() <= values.max() < self.classes:

@@ -55,8 +55,8 @@ def lay_out_forest(draft: DistrictBuilder, land: shapely.Polygon) -> None:
 def lay_out_fields(draft: DistrictBuilder, land: shapely.Polygon) -> None:
     draft.pave(land, draft.style.lawn(draft.rng))
     for plot in divide_land(land, draft.rng.uniform(8000, 26000), draft.rng):
-        for plot_ in shrink_land(plot, 1.2, 2.0):
-            lay_out_field(draft, plot_)
+        for field in shrink_land(plot, 1.2, 2.0):
+            lay_out_field(draft, field)
         if draft.rng.random() < 0.4:
             _add_tree_line(draft, plot)
 

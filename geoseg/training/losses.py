@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from geoseg.datasets.schema import IGNORE
 from geoseg.errors import InputError
 from geoseg.options import ABOVE_ZERO, SHARE, ZERO_OR_MORE, Limits
 from geoseg.raster.coding import PROBABILITY_STEPS
 from geoseg.training.options import TrainOptions
 
-IGNORE = 255
 SMALLEST = 1e-7
 BOUNDARY_POSITIVE = 2.0
 """A pixel of a boundary counts as two others: one in ten is one."""

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-OF_TIMM = "tu-"
+TIMM_PREFIX = "tu-"
 NAMES_IN_TIMM = {
     "inceptionv4": "inception_v4",
     "inceptionresnetv2": "inception_resnet_v2",
@@ -52,7 +52,7 @@ def find_photo_scaling(encoder: str) -> tuple[tuple[float, ...], tuple[float, ..
     """
     from timm.models import get_pretrained_cfg
 
-    name = encoder.removeprefix(OF_TIMM).removeprefix("timm-")
+    name = encoder.removeprefix(TIMM_PREFIX).removeprefix("timm-")
     known = get_pretrained_cfg(NAMES_IN_TIMM.get(name, name))
     if known is None or len(known.mean) != len(IMAGENET_MEAN):
         return IMAGENET_MEAN, IMAGENET_STD
@@ -68,16 +68,16 @@ def refuse_unknown_encoder(encoder: str) -> None:
     told = f"near it are {', '.join(near)}" if near else f"some are {', '.join(known[:4])}"
     raise InputError(
         f"`encoder` {encoder}: unknown; {told}; all are listed by segmentation_models_pytorch, and those of timm are "
-        f"written {OF_TIMM}NAME"
+        f"written {TIMM_PREFIX}NAME"
     )
 
 
 def list_encoders(encoder: str) -> list[str]:
     """The encoders of the library that a name is of; where it goes on with a set of weights, so do they."""
-    if encoder.startswith(OF_TIMM):
+    if encoder.startswith(TIMM_PREFIX):
         from timm import list_models, list_pretrained
 
-        return [OF_TIMM + name for name in (list_pretrained() if "." in encoder else list_models())]
+        return [TIMM_PREFIX + name for name in (list_pretrained() if "." in encoder else list_models())]
     from segmentation_models_pytorch.encoders import get_encoder_names
 
     return list(get_encoder_names())
@@ -140,7 +140,7 @@ def create_pretrained(settings: TrainOptions, given: dict[str, Any]) -> nn.Modul
     kind = find_architecture(settings.architecture)
     if not settings.from_scratch:
         # Encoders of timm know one set of weights each, and want no name of it.
-        wanted = True if settings.encoder.startswith("tu-") else settings.weights
+        wanted = True if settings.encoder.startswith(TIMM_PREFIX) else settings.weights
         log.info(
             f"Weights    {settings.weights} for {settings.encoder}, from the hub if they are not here yet"
         )
@@ -268,11 +268,11 @@ def fit_tensor(
     return old if old.shape == fresh.shape else fresh
 
 
-def apply_temperature(network: nn.Module, cooling: TemperatureScaling, channels: int) -> None:
+def apply_temperature(network: nn.Module, scaling: TemperatureScaling, channels: int) -> None:
     """Change a network's logits of classes, its first channels, inside its last layer, so that its probabilities come true."""
     head = network.get_submodule("segmentation_head")
     last = [layer for layer in head.modules() if isinstance(layer, nn.Conv2d)][-1]
     assert last.bias is not None, "the last layer of every architecture has a bias"
     with torch.no_grad():
-        last.weight[:channels] /= cooling.temperature
-        last.bias[:channels] = last.bias[:channels] / cooling.temperature + cooling.offset
+        last.weight[:channels] /= scaling.temperature
+        last.bias[:channels] = last.bias[:channels] / scaling.temperature + scaling.offset

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from geoseg.training.options import TrainOptions
+from geoseg.models.backends.base import Precision
+from geoseg.models.backends.torch import LOWER_PRECISIONS
+from geoseg.training.options import PrecisionSetting, TrainOptions
 
 ONE_CYCLE_START = 25
+ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_END = 1e-4
+"""As in torch's own OneCycleLR: it begins at a 25th of the highest rate, and rises for three tenths of the run."""
 
 
 def create_optimizer(network: nn.Module, settings: TrainOptions) -> torch.optim.Optimizer:
@@ -57,11 +62,11 @@ def compute_learning_rate(step: int, reached: float, settings: TrainOptions, dro
 
 
 def compute_one_cycle(done: float) -> float:
-    """Up for the first third, then down to almost nothing, both along a cosine (Smith and Topin 2019)."""
-    rise = 0.3
+    """First up, then down to almost nothing, both along a cosine (Smith and Topin 2019)."""
+    rise = ONE_CYCLE_RISE
     if done < rise:
         return (1 + (ONE_CYCLE_START - 1) * (1 - cos(pi * done / rise)) / 2) / ONE_CYCLE_START
-    return max(1e-4, (1 + cos(pi * (done - rise) / (1 - rise))) / 2)
+    return max(ONE_CYCLE_END, (1 + cos(pi * (done - rise) / (1 - rise))) / 2)
 
 
 @dataclass
@@ -105,11 +110,6 @@ class WeightAverage:
                 mean.copy_(tensor)
 
 
-Precision = Literal["fp32", "bf16", "fp16"]
-
-LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
 @dataclass(frozen=True)
 class MixedPrecision:
     """Runs networks on a kind of device in a precision."""
@@ -119,7 +119,7 @@ class MixedPrecision:
 
     def __call__(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """A network's logits (patch, channel, row, col), in full precision whatever they were computed in."""
-        lower = LOWER.get(self.precision)
+        lower = LOWER_PRECISIONS.get(self.precision)
         with torch.autocast(self.device_type, dtype=lower, enabled=lower is not None):
             logits: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
         return logits.float()
@@ -146,9 +146,7 @@ def speed_up_layers(network: nn.Module, arithmetic: MixedPrecision) -> nn.Module
     return network
 
 
-def choose_precision(
-    request: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device
-) -> MixedPrecision:
+def choose_precision(request: PrecisionSetting, device: torch.device) -> MixedPrecision:
     """The arithmetic that is asked for, else bf16 where the device is quick at it."""
     return MixedPrecision(device.type, find_fastest_precision(device) if request == "auto" else request)
 

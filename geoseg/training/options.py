@@ -28,7 +28,7 @@ Preset = Literal["none", "flips", "light", "strong", "sensors"]
 Optimizer = Literal["adamw", "adam", "adamax", "sgd"]
 Schedule = Literal["cosine", "constant", "step", "plateau", "one-cycle"]
 Stretch = Literal["auto", "never", "when-foreign", "always"]
-Mixed = Literal["auto", "fp32", "bf16", "fp16"]
+PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
 Seams = Literal["auto", "always", "never"]
 Separate = Literal["auto", "always", "never"]
 
@@ -190,7 +190,7 @@ class TrainOptions(Options):
         0, "Validations without progress until training stops; 0 never.", ZERO_OR_MORE, group=STEPS
     )
     seed: int = define_option(0, "The same seed gives the same run.", group=STEPS)
-    precision: Mixed = define_option(
+    precision: PrecisionSetting = define_option(
         "auto", "Arithmetic; auto: bf16 where the processor or GPU has it.", group=RESOURCES
     )
     device: str = define_option("auto", "auto, cpu, cuda, cuda:1 or mps.", group=RESOURCES)

@@ -112,7 +112,7 @@ class ProcessGroup:
         count = -(-len(numbers) // self.size)
         return numbers[self.rank * count : (self.rank + 1) * count]
 
-    def joined(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def wrap_network(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network as it is trained by all."""
         if self.size == 1:
             return network
@@ -128,7 +128,7 @@ class ProcessGroup:
             distributed.all_reduce(tensor)
         return tensor
 
-    def told(self, values: Sequence[float], device: torch.device) -> list[float]:
+    def broadcast(self, values: Sequence[float], device: torch.device) -> list[float]:
         """The leading process's own values, so that all go by the same."""
         if self.size == 1:
             return list(values)

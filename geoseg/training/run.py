@@ -62,9 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
-        raise InputError(
-            f"{path}: damaged; delete it to start over ({str(error).splitlines()[0][:100]})"
-        ) from error
+        raise InputError(f"{path}: damaged; delete it to start over ({shorten_error(error)})") from error
     return state
 
 

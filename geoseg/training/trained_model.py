@@ -77,7 +77,7 @@ def finish_model(
         answers = keep_answers(run, run.add_derived_bands(network), folder)
         before = answers.count()
         scaling = TemperatureScaling(
-            *run.group.told(astuple(choose_temperature_scaling(before, run.card)), run.device)
+            *run.group.broadcast(astuple(choose_temperature_scaling(before, run.card)), run.device)
         )
         apply_temperature(network, scaling, run.card.class_channels)
         answers = replace(answers, scaling=scaling)
@@ -92,7 +92,7 @@ def finish_model(
 
 
 def write_trained_model(
-    network: nn.Module, tuner: Tuner, found: ValidationResult, told: Mapping[str, Any], out: Path
+    network: nn.Module, tuner: Tuner, found: ValidationResult, record: Mapping[str, Any], out: Path
 ) -> TrainedModel:
     """Write the model folder: weights, card, what quicker ways of running it are checked on, and pictures."""
     run, results = tuner.run, tuner.results()
@@ -101,8 +101,8 @@ def write_trained_model(
         threshold=tuner.threshold,
         min_area_m2=choose_min_area(results, run.card.gsd_m),
         metrics=collect_metrics(found.at(tuner.threshold) if tuner.is_binary else found, run.card),
-        calibration=told["calibration"],
-        training={**told["training"], **describe_circumstances(run)},
+        calibration=record["calibration"],
+        training={**record["training"], **describe_circumstances(run)},
     )
     weights = copy_weights(network, run.settings.half_weights)
     with mark_unfinished(out):
@@ -176,7 +176,7 @@ def round_score(score: Any, digits: int) -> float:
 
 
 def describe_calibration(
-    before: ValidationResult, after: ValidationResult, cooling: TemperatureScaling
+    before: ValidationResult, after: ValidationResult, scaling: TemperatureScaling
 ) -> dict[str, Any]:
     """How far probabilities are from coming true, before and after; what changed them is in the weights already."""
     first, last = (ProbabilityCounts(found.levels).total() for found in (before, after))
@@ -186,8 +186,8 @@ def describe_calibration(
         "total_error": round_score(last.total_error, 5),
     }
     return {
-        "temperature": round(cooling.temperature, 4),
-        **({"offset": round(cooling.offset, 4)} if yes_no else {}),
+        "temperature": round(scaling.temperature, 4),
+        **({"offset": round(scaling.offset, 4)} if yes_no else {}),
         "applied": True,
         "ece_before": round_score(first.ece(), 5),
         "ece": round_score(last.ece(), 5),

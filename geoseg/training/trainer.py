@@ -68,17 +68,17 @@ def train_model(
     check_run_folder(out, settings, overwrite)
     if settings.tensorboard:
         import_summary_writer()
-    with join_process_group(device) as all_of_us, nullcontext() if all_of_us.is_main else silence():
-        run = open_run(dataset, out, settings, device, all_of_us)
+    with join_process_group(device) as group, nullcontext() if group.is_main else silence():
+        run = open_run(dataset, out, settings, device, group)
         report_run(run)
         network = run.create_network()
         dry_run_step(run, network)
-        with lock_folder(out) if all_of_us.is_main else nullcontext():
-            if all_of_us.is_main:
+        with lock_folder(out) if group.is_main else nullcontext():
+            if group.is_main:
                 sweep_staging_folders(out)
-            if overwrite and all_of_us.is_main:
+            if overwrite and group.is_main:
                 clear_run_folder(out)
-            all_of_us.wait()
+            group.wait()
             trainer = Trainer.begin(run, network, out)
             with explain_memory_errors(settings):
                 trainer.loop()
@@ -160,7 +160,7 @@ class Trainer:
         bare = (
             speed_up_layers(fresh, run.mixed_precision).to(run.device).to(memory_format=torch.channels_last)
         )
-        network = run.group.joined(run.add_derived_bands(bare), run.device)
+        network = run.group.wrap_network(run.add_derived_bands(bare), run.device)
         trainer = cls(
             run, out, blank, bare, network,
             create_optimizer(network, settings),
@@ -186,7 +186,7 @@ class Trainer:
                     group["lr"] = rate
                 self.network.train()
                 loss = self.learn(batch, transform)
-                (self.seconds,) = self.run.group.told([time.monotonic() - started], self.run.device)
+                (self.seconds,) = self.run.group.broadcast([time.monotonic() - started], self.run.device)
                 row = {
                     "step": self.step,
                     "loss": loss,

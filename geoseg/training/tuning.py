@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.datasets.schema import IGNORE
 from geoseg.errors import InputError
 from geoseg.models.card import Card
 from geoseg.scores.calibration import (
@@ -25,7 +26,6 @@ from geoseg.scores.calibration import (
 )
 from geoseg.scores.confusion import Confusion
 from geoseg.training.answers import AnsweredBatch, KeptAnswers
-from geoseg.training.losses import IGNORE
 from geoseg.training.run import TrainingRun
 from geoseg.training.validation import ValidationResult
 

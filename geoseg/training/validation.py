@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from geoseg.datasets.schema import IGNORE
 from geoseg.errors import GeosegError
 from geoseg.raster.coding import PROBABILITY_STEPS
 from geoseg.scores.calibration import LOGITS, ProbabilityCounts
 from geoseg.scores.confusion import Confusion, average_classes
-from geoseg.training.losses import IGNORE, LossSum, make_loss_inputs
+from geoseg.training.losses import LossSum, make_loss_inputs
 from geoseg.training.optimizer import MixedPrecision
 from geoseg.training.patches.batches import Batch, BatchTransform, PreparedBatch
 from geoseg.training.processes import ProcessGroup

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,8 +41,6 @@ from geoseg.raster.lists import make_plain
 from geoseg.regions.polygons import make_valid_polygons, name_regions
 from geoseg.workflows.options import PublishOptions
 from geoseg.workflows.results import format_html_table
-
-log = logging.getLogger(__name__)
 
 TITLE = "Building footprints"
 PARTS = "parts"

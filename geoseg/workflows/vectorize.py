@@ -26,7 +26,7 @@ from geoseg.io.atomic import (
     remove_folder,
     share_private_folder,
 )
-from geoseg.parallel import count_processors
+from geoseg.parallel import StandingWorkers, count_processors
 from geoseg.progress import track
 from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
@@ -207,7 +207,7 @@ def vectorize_mask(
     options: FootprintOptions = DEFAULT_OPTIONS,
     *,
     names: Mapping[int, str] = ONLY_BUILDINGS,
-    workers: int = 0,
+    workers: int | StandingWorkers = 0,
     strip_rows: int | None = None,
 ) -> FootprintCounts:
     """Write the footprints of a mask on disk; they are the same for any number of workers and rows in a strip."""

@@ -21,7 +21,7 @@ from geoseg.footprints.trace.rings import Stitcher, build_footprints
 from geoseg.footprints.write.geopackage import FootprintWriter
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, PIXEL_COLUMNS
 from geoseg.io.atomic import Delivery
-from geoseg.parallel import WorkerPool
+from geoseg.parallel import StandingWorkers, WorkerPool
 from geoseg.raster.coding import FINE_STEPS, Values
 from geoseg.raster.grid import Grid, Window
 from geoseg.workflows.options import FootprintOptions
@@ -60,7 +60,7 @@ class Vectorizer:
         out: Path,
         options: FootprintOptions,
         facts: MaskFacts = PLAIN_MASK,
-        workers: int = 0,
+        workers: int | StandingWorkers = 0,
         delivery: Delivery | None = None,
     ) -> None:
         self.grid = grid

@@ -151,6 +151,8 @@ def test_sample_points_are_answered_by_keys(
         upload(page, crop)
         page.get_by_text("crop: 320 x 320 pixels").wait_for()
         find_buildings(page)
+        page.get_by_role("button", name="Take the visible part").click()
+        page.get_by_text("Per region").wait_for()
         open_section(page, "Sample points")
         page.get_by_role("button", name="Draw points over the map").click()
         page.locator(".geoseg-chips .now").get_by_text("Point 1").wait_for()
@@ -173,6 +175,7 @@ def test_sample_points_are_answered_by_keys(
         open_section(page, "Find buildings")
         page.locator(".geoseg-map canvas").first.wait_for()
         assert page.get_by_text("crop: 320 x 320 pixels").count() == 1
+        page.get_by_text("Per region").wait_for()  # what was drawn on it, too
 
 
 def open_section(page: Any, name: str) -> None:

@@ -85,7 +85,7 @@ def test_a_run_shows_numbers_that_change_with_the_slider_alone(
     second = read_totals(app)
     assert second != first
     app.number_input(key="shown_min_area").set_value(1e6).run()
-    assert "No building at this threshold" in app.info[0].value
+    assert "No buildings at this threshold" in app.info[0].value
     app.number_input(key="shown_min_area").set_value(None).run()
     app.select_slider[0].set_value(0.414).run()
     assert not app.exception

@@ -11,16 +11,25 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from crops import run_to_the_end, write_crop
 from PIL import Image
 
 from geoseg.app.downloads import DOWNLOADS, Shown
-from geoseg.app.maps import MOST_FOOTPRINTS, draw_footprints, leave_out_images, make_images, make_map
+from geoseg.app.maps import (
+    MapRequest,
+    draw_footprints,
+    leave_out_images,
+    make_images,
+    make_map,
+    parse_part,
+)
 from geoseg.app.options import AppOptions
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import look_at_scene
 from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds, vectorize_view
+from geoseg.reports.report import MOST_FOOTPRINTS
 from geoseg.workflows.infer import infer_scene
 from geoseg.workflows.options import InferOptions
 
@@ -106,7 +115,7 @@ def test_every_file_can_be_taken_away(views: Views, tmp_path: Path) -> None:
 
 def test_the_map_has_all_it_draws(views: Views) -> None:
     images = make_images(views.run)
-    data = make_map("run", 1, views.find(views.own), None, images)
+    data = make_map(MapRequest("run", 1, views.find(views.own), images))
     assert [image["name"] for image in data["map"]["images"]] == ["image", "probability"]
     assert len(data["map"]["buildings"]["rings"]) == len(views.find(views.own).buildings)
     assert all(image["url"].startswith("data:") for image in data["map"]["images"])
@@ -119,13 +128,34 @@ def test_too_many_footprints_become_a_picture_and_a_word(views: Views) -> None:
     many = gpd.GeoDataFrame(frame.iloc[np.arange(MOST_FOOTPRINTS + 1) % len(frame)].reset_index(drop=True))
     view = FootprintView(ViewRequest(0.1, 0.0), Path("nowhere"))
     view.__dict__["buildings"] = many
-    data = make_map("run", 2, view, None, [])
+    picture = draw_footprints(many)
+    data = make_map(MapRequest("run", 2, view, [], picture=picture))
     assert data["pictured"]
+    assert data["part"] is None
     assert data["map"]["buildings"]["rings"] == []
     assert [image["name"] for image in data["map"]["images"]] == ["footprints"]
-    assert "too many to click" in data["note"]
-    south, west = draw_footprints(frame).corners[0]
+    assert "too many to be drawn one by one" in data["note"]
+    south, west = picture.corners[0]
     np.testing.assert_allclose([west, south], frame.to_crs(4326).total_bounds[:2], atol=1e-4)
+
+    # A part with few enough of them has their outlines; the picture is not sent again.
+    first = frame.to_crs(4326).geometry.iloc[0]
+    near = list(first.bounds)
+    part = make_map(MapRequest("run", 3, view, [], picture=picture, part=parse_part(near)))
+    around = many.to_crs(4326).intersects(shapely.box(*near))
+    assert 0 < around.sum() <= len(part["map"]["buildings"]["rings"]) < len(many) / 5
+    assert "This part of the map shows" in part["note"]
+    assert 'value="confidence"' in data["switches"]
+    assert leave_out_images(part, data["pictures"])["map"]["images"] == []
+    for far in ((-500.0, -170.0, 500.0, 170.0), (100.0, -20.0, 101.0, -19.0)):
+        assert make_map(MapRequest("run", 4, view, [], picture=picture, part=far))["part"] is None
+
+
+@pytest.mark.parametrize(
+    "told", [None, 7, "abcd", [1, 2, 3], [1, 1, 1, 2], [0, 0, float("inf"), 1], [[1], 2, 3, 4]]
+)
+def test_what_is_no_part_of_a_map_is_none(told: object) -> None:
+    assert parse_part(told) is None
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -141,7 +171,7 @@ def test_a_picture_works_in_pixels_or_in_metres(tmp_path: Path, gsd: object, col
         assert column in view.buildings
         assert view.buildings.crs is None
         assert "of the image is built up" in views.summarize(view)
-    data = make_map("run", 0, view, None, make_images(run.finished))
+    data = make_map(MapRequest("run", 0, view, make_images(run.finished)))
     assert data["map"]["plane"]
     assert "base map" not in data["switches"]
     shown = Shown(run.finished, view, None, tmp_path / "files")
@@ -163,7 +193,10 @@ def test_a_model_of_several_classes_is_shown_in_its_colours(
     for entry in run.card.classes[1:]:
         assert float(numbers[entry.name].split()[0]) == pytest.approx((30 * 50 + 64) * 0.09, rel=0.01)
     large = views.find(ViewRequest(None, 50.0))
-    data = make_map("key", 1, large, None, [], run.card.classes[1:])["map"]
+    data = make_map(MapRequest("key", 1, large, [], classes=run.card.classes[1:]))
+    assert "The map shows 3 outlines" in data["note"]
+    assert "> outlines</label>" in data["switches"]
+    data = data["map"]
     assert data["coloring"] == "class"
     assert data["buildings"]["classes"] == ["red roof", "green roof", "blue roof"]
     assert data["classColors"][:3] == [entry.color for entry in run.card.classes[1:]]
@@ -189,11 +222,11 @@ def test_a_picture_of_many_outlines_has_the_colours_of_their_classes(
 
 def test_images_that_the_browser_has_are_not_sent_again(views: Views) -> None:
     view, images = views.find(views.own), make_images(views.run)
-    first = make_map("key", 1, view, None, images)
-    again = leave_out_images(make_map("key", 2, view, None, images), first["id"])
+    first = make_map(MapRequest("key", 1, view, images))
+    again = leave_out_images(make_map(MapRequest("key", 2, view, images)), first["pictures"])
     assert len(first["map"]["images"]) == len(images)
     assert again["map"]["images"] == []
     assert again["map"]["bounds"] == first["map"]["bounds"]
     assert again["switches"] == first["switches"]
-    other = leave_out_images(make_map("other", 2, view, None, images), first["id"])
+    other = leave_out_images(make_map(MapRequest("other", 2, view, images)), first["pictures"])
     assert len(other["map"]["images"]) == len(images)

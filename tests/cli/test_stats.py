@@ -7,10 +7,12 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import shapely
 from click.testing import CliRunner, Result
+from pyproj import Geod
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -136,6 +138,40 @@ def test_bands_are_found_by_the_names_of_classes(tmp_path: Path) -> None:
     assert "describe each band with its class" in run.output
 
 
+def test_geoparquet_of_either_ending_is_read(tmp_path: Path, districts: Path) -> None:
+    footprints(scattered()).to_parquet(tmp_path / "theirs.geoparquet")
+    csv = tmp_path / "table.csv"
+    run = stats(
+        tmp_path / "theirs.geoparquet", "--regions", districts, "--out", tmp_path / "t.gpkg", "--csv", csv
+    )
+    assert run.exit_code == 0, run.output
+    assert pd.read_csv(csv)["buildings"].sum() == 200
+
+
+def test_footprints_without_a_class_are_buildings(tmp_path: Path, districts: Path) -> None:
+    frame = footprints(scattered(), classes=("building", "shed"))
+    frame.loc[frame["class"] == "shed", "class"] = None
+    frame.to_file(tmp_path / "theirs.gpkg", layer="buildings")
+    run = stats(tmp_path / "theirs.gpkg", "--regions", districts, "--json", "-q")
+    assert run.exit_code == 0, run.output
+    assert json.loads(run.stdout)["buildings"] == 200
+
+
+def test_a_building_that_the_antimeridian_cuts_is_one(tmp_path: Path) -> None:
+    halves = shapely.box(179.9999, -17, 180, -16.9999), shapely.box(-180, -17, -179.9999, -16.9999)
+    gpd.GeoSeries([shapely.MultiPolygon(halves)], crs=LONLAT).to_file(
+        tmp_path / "fiji.gpkg", layer="buildings"
+    )
+    wards = [shapely.box(179, -18, 180, -16), shapely.box(-180, -18, -179, -16)]
+    gpd.GeoDataFrame({"name": ["west", "east"]}, geometry=wards, crs=LONLAT).to_file(tmp_path / "wards.fgb")
+    run = stats(tmp_path / "fiji.gpkg", "--regions", tmp_path / "wards.fgb", "--json", "-q")
+    assert run.exit_code == 0, run.output
+    told = json.loads(run.stdout)
+    side_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(halves[0])[0])
+    assert told["buildings"] == 1
+    assert [row["built_area_m2"] for row in told["rows"]] == pytest.approx([side_m2, side_m2], rel=1e-5)
+
+
 @pytest.mark.parametrize("suffix", ["fgb", "geojson", "parquet", "shp"])
 def test_other_formats_get_a_file_beside_them(tmp_path: Path, districts: Path, suffix: str) -> None:
     path = write(tmp_path / f"out.{suffix}", footprints(scattered()))
@@ -191,6 +227,9 @@ def test_an_area_crs_that_distorts_is_warned_about(buildings: Path, districts: P
         (["{buildings}", "--regions", "{districts}", "--area-crs", "EPSG:4326"], "is not projected"),
         (["{districts}x", "--regions", "{districts}"], "no such file"),
         (["{bare}", "--regions", "{districts}"], "cannot be read"),
+        (["{points}", "--regions", "{districts}"], "holds points or lines; polygons are needed"),
+        (["{far_off}", "--regions", "{districts}"], "has a coordinate of 1e+12"),
+        (["{buildings}", "--regions", "{points}:table"], "its layer table is a table without geometry"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -207,7 +246,12 @@ def test_what_cannot_be_done_is_one_line(
         "raw": write_raster(tmp_path / "raw.tif", values),
         "far": write_raster(tmp_path / "far.tif", values, shifted),
         "bare": tmp_path / "bare.tif",
+        "points": tmp_path / "points.gpkg",
+        "far_off": tmp_path / "far.parquet",
     }
+    pyogrio.write_dataframe(pd.DataFrame({"name": ["a"]}), files["points"], layer="table")
+    gpd.GeoSeries([shapely.Point(LEFT, TOP)], crs=UTM33).to_file(files["points"], layer="points", mode="a")
+    gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1e12, 1)], crs=UTM33).to_parquet(files["far_off"])
     profile = {"height": 4, "width": 4, "count": 1, "dtype": "uint8", "transform": Affine(2, 0, 0, 0, -2, 0)}
     with rasterio.open(files["bare"], "w", driver="GTiff", **profile) as raster:
         raster.write(values[None, :4, :4])

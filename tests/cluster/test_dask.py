@@ -21,11 +21,9 @@ from blocks import (
     write_scene,
 )
 from bright import ENGINE
-from click.testing import CliRunner
 from heard import Heard
 
 import geoseg
-from geoseg.cli.main import geoseg as command_line
 from geoseg.errors import GeosegError, InputError
 from geoseg.io.access import is_locked
 
@@ -169,16 +167,14 @@ def remove_parts(bench: Bench, name: str) -> None:
     "wrong",
     ["tcp://127.0.0.1:1", "nothing", "tcp://", "127.0.0.1", "http://127.0.0.1:1", "tls://127.0.0.1:1"],
 )
-def test_an_address_without_a_scheduler_is_told_in_a_line(
-    wrong: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("geoseg.cluster.dask.PATIENCE_S", 0.5)
-    done = CliRunner().invoke(
-        command_line, ["infer", str(bench.scene), "--out", str(bench.folder / "no.gpkg"), "--dask", wrong]
-    )
-    assert done.exit_code == 2
-    assert f"Error: --dask {wrong}: no scheduler answers there" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_an_address_without_a_scheduler_is_told_in_a_line(wrong: str) -> None:
+    from geoseg.cluster.dask import connect_to_scheduler
+
+    with (
+        pytest.raises(InputError, match=f"^`dask` {wrong}: no scheduler answers there.*$"),
+        connect_to_scheduler(wrong, answer_s=0.5),
+    ):
+        pass
 
 
 def test_workers_of_another_version_are_refused(

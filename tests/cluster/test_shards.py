@@ -223,12 +223,16 @@ def test_who_works_in_a_folder_keeps_out_who_wants_it_alone(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
 
 
-def test_no_share_joins_a_run_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.io.access.PATIENCE_S", 0.1)
+def test_a_share_of_a_mask_needs_an_output(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="`shard` 1/2: give `out` as well"):
+        geoseg.vectorize(tmp_path / "mask.tif", shard="1/2")
+
+
+def test_no_share_joins_a_run_of_the_whole(tmp_path: Path) -> None:
     with (
         lock_folder(tmp_path),
         pytest.raises(GeosegError, match="another run of the same command is at work, and does all of it"),
-        share_folder(tmp_path, "shard-1-of-2"),
+        share_folder(tmp_path, "shard-1-of-2", looking_s=0.1),
     ):
         pass
 

@@ -199,11 +199,12 @@ def test_overlapping_maps_are_found(made: Maker) -> None:
     [
         (np.full((50, 50), 255, np.uint8), "nothing of its label is known"),
         (np.full((50, 50), 7, np.uint8), "holds 7, which is no class"),
+        (np.full((50, 50), 257, np.uint16), "holds values from 257 to 257; classes are bytes"),
         (np.zeros((40, 50), np.uint8), "its image 50 x 50"),
     ],
 )
 def test_unusable_items_are_found_and_dropped(
-    made: Maker, write_raster: RasterWriter, label: NDArray[np.uint8], words: str
+    made: Maker, write_raster: RasterWriter, label: NDArray[Any], words: str
 ) -> None:
     dataset = made({"a": ground(50, 50, 0), "b": ground(50, 50, 1)})
     write_raster("labels/b.tif", label, crs=None, transform=None)
@@ -244,13 +245,16 @@ def test_arrays_serve_as_images(made: Maker, tmp_path: Path) -> None:
     assert audited(arrays).problems == ()
 
 
-def test_polygons_serve_as_labels(made: Maker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", ["building", "Building", "1"])
+def test_polygons_serve_as_labels(made: Maker, tmp_path: Path, written: str) -> None:
+    """Their classes are told by name, as the data set writes it, or by number."""
     dataset = made({"a": ground(60, 60, 0)}, transform=HERE, crs="EPSG:32633")
     building = shapely.Polygon([HERE @ corner for corner in ((10, 10), (30, 10), (30, 20), (10, 20))])
-    layer = geopandas.GeoDataFrame({"kind": ["building"]}, geometry=[building], crs="EPSG:32633")
+    layer = geopandas.GeoDataFrame({"kind": [written]}, geometry=[building], crs="EPSG:32633")
     layer.to_file(tmp_path / "a.gpkg")
-    drawn = replace(dataset, items=(Item("images/a.tif", "a.gpkg", "a", class_field="kind"),))
-    found = audited(drawn)
+    classes = (CLASSES[0], replace(CLASSES[1], name="Building" if written == "Building" else "building"))
+    items = (Item("images/a.tif", "a.gpkg", "a", class_field="kind"),)
+    found = audited(replace(dataset, classes=classes, items=items))
     assert found.problems == ()
     assert found.looks[0].counts[1] == 200
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pyproj import Transformer
 
 from geoseg.datasets.exported import ExportFolder, describe_pairs
 from geoseg.datasets.options import ExportSetOptions
@@ -107,6 +108,34 @@ def test_a_folder_that_is_no_set_is_refused(exported: Path, change: Any, words: 
     change(exported)
     with pytest.raises(InputError, match=words):
         ExportFolder.read(exported)
+
+
+def test_pieces_of_an_earlier_set_are_cut_anew(exported: Path, tmp_path: Path) -> None:
+    for side in (50, 30):
+        options = ExportSetOptions(side=side, workers=0, overwrite=True)
+        dataset = prepare_dataset(exported, tmp_path / "set", options).dataset
+        with rasterio.open(dataset.image_path(dataset.items[-1])) as piece:
+            assert max(piece.shape) <= side
+
+
+def test_a_raster_that_is_gone_is_told(exported: Path, tmp_path: Path) -> None:
+    (exported / "sentinel2.tif").unlink()
+    with pytest.raises(InputError, match=r"sentinel2\.tif: not a raster that can be read"):
+        prepare_dataset(exported, tmp_path / "set", ExportSetOptions(workers=0))
+
+
+@pytest.mark.parametrize(
+    ("code", "step", "gsd_m"),
+    [("EPSG:32633", 10.0, 10.0), ("EPSG:4326", 1e-4, 9.0), ("EPSG:3857", 10.0, 6.7)],
+)
+def test_the_resolution_is_told_in_true_metres(exported: Path, code: str, step: float, gsd_m: float) -> None:
+    """In Vienna, a degree of longitude is 75 km long, and ten metres of the web's maps are under seven."""
+    x, y = Transformer.from_crs("EPSG:4326", code, always_xy=True).transform(16.37, 48.2)
+    path = exported / "sentinel2.json"
+    record = json.loads(path.read_text())
+    place = {"proj:code": code, "proj:transform": [step, 0, x, 0, -step, y], "proj:shape": [100, 90]}
+    path.write_text(json.dumps({**record, "properties": {**record["properties"], **place}}))
+    assert ExportFolder.read(exported).picture.gsd_m == pytest.approx(gsd_m, abs=0.15)
 
 
 def test_a_picture_of_nothing_is_refused(exported: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from geoseg.datasets.masks import MaskOptions, prepare_masks
 from geoseg.datasets.reading.sites import open_site, open_sites
 from geoseg.datasets.schema import Dataset, read_dataset
 from geoseg.errors import InputError
-from geoseg.raster.grid import Window
+from geoseg.raster.grid import PICTURE_CRS, PICTURE_TRANSFORM, Window
 
 WANTED = MaskOptions(
     Origin("set", "CC0", "me", "here"),
@@ -94,6 +94,19 @@ def test_an_alpha_band_says_what_is_known_unless_it_is_used_by_name(
     assert label(prepared(tmp_path, with_infrared)) == [[1, 1], [1, 1]]
 
 
+def test_nodata_of_the_mask_is_ignored_unless_the_table_names_it(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    write_raster("images/a.tif", photo(1, 3))
+    write_raster("masks/a.tif", np.array([[0, 1, 255]], np.uint8), nodata=255)
+    buildings = replace(WANTED, table=parse_class_table("building"))
+    assert label(prepared(tmp_path, buildings)) == [[0, 1, 255]]
+    named = replace(WANTED, table=parse_class_table("background=0,building=1,void=255"))
+    assert label(prepared(tmp_path, named, overwrite=True)) == [[0, 1, 2]]
+    write_raster("masks/a.tif", np.array([[0, 1, np.nan]], np.float32))
+    assert label(prepared(tmp_path, buildings, overwrite=True)) == [[0, 1, 255]]
+
+
 def test_large_masks_are_read_window_by_window(
     write_raster: RasterWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +129,61 @@ def test_another_size(tmp_path: Path) -> None:
         "the ground is as large as before"
     )
     assert read_window(dataset.image_path(dataset.items[0])).shape == (3, 4, 6)
+
+
+def test_nodata_of_the_image_is_ignored_in_copies_of_another_size(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    pixels = photo(8, 8)
+    pixels[:, :4] = 0
+    write_raster("images/a.tif", pixels, nodata=0)
+    write_raster("masks/a.tif", np.ones((8, 8), np.uint8))
+    assert label(prepared(tmp_path, replace(WANTED, size=(4, 2)))) == [[255, 255]] * 2 + [[1, 1]] * 2
+
+
+def test_copies_of_an_earlier_set_are_written_anew(write_raster: RasterWriter, tmp_path: Path) -> None:
+    write_raster("images/a.tif", photo(16, 16))
+    write_raster("masks/a.tif", np.ones((16, 16), np.uint8))
+    for size in ((8, 8), (4, 4)):
+        dataset = prepared(tmp_path, replace(WANTED, size=size), overwrite=True)
+        assert read_window(dataset.image_path(dataset.items[0])).shape == (3, *size)
+
+
+def test_copies_of_a_run_that_stopped_stay(write_raster: RasterWriter, tmp_path: Path) -> None:
+    for name, value in {"a": 1, "b": 7}.items():
+        write_raster(f"images/{name}.tif", photo(4, 4))
+        write_raster(f"masks/{name}.tif", np.full((4, 4), value, np.uint8))
+    small = replace(WANTED, size=(2, 2))
+    with pytest.raises(InputError, match="holds 7"):
+        prepared(tmp_path, small)
+    copy = tmp_path / "out/images/a.tif"
+    before = copy.stat().st_mtime_ns
+    write_raster("masks/b.tif", np.ones((4, 4), np.uint8))
+    assert len(prepared(tmp_path, small).items) == 2
+    assert copy.stat().st_mtime_ns == before
+
+
+def test_a_copy_never_lies_over_its_image(write_raster: RasterWriter, tmp_path: Path) -> None:
+    image = write_raster("images/a.tif", photo(4, 4))
+    write_raster("masks/a.tif", np.ones((4, 4), np.uint8))
+    before = image.read_bytes()
+    wanted = replace(WANTED, size=(2, 2))
+    with pytest.raises(InputError, match=r"`out`: a copy of .*a\.tif would lie over the image itself"):
+        prepare_masks(find_pairs(tmp_path, None, None), wanted, DatasetBuilder(tmp_path, 0))
+    assert image.read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore:The given matrix is equal to Affine.identity")
+def test_a_picture_in_a_plane_of_its_own_has_no_place(write_raster: RasterWriter, tmp_path: Path) -> None:
+    """As geoseg infer writes the results of a picture that lies nowhere."""
+    nowhere = {"crs": PICTURE_CRS.to_wkt(), "transform": PICTURE_TRANSFORM}
+    write_raster("images/a.tif", photo(4, 4), **nowhere)
+    write_raster("masks/a.tif", np.ones((4, 4), np.uint8), **nowhere)
+    with pytest.raises(InputError, match="does not say its resolution"):
+        prepared(tmp_path)
+    dataset = prepared(tmp_path, replace(WANTED, gsd_m=0.5))
+    assert audit_dataset(dataset, 0).problems == ()
+    assert as_trained(dataset).image.grid is None
 
 
 def as_trained(dataset: Dataset) -> Any:
@@ -209,6 +277,7 @@ def test_a_run_that_stopped_goes_on(write_raster: RasterWriter, tmp_path: Path) 
         (np.zeros((4, 4)), replace(WANTED, bands=("a", "b", "c", "d")), "has 3 bands, fewer than"),
         (np.zeros((4, 4)), replace(WANTED, gsd_m=None), "does not say its resolution"),
         (np.zeros((4, 4)), replace(WANTED, table=parse_class_table("roof=#ff0000")), "has no colours"),
+        (np.zeros((4, 4)), replace(WANTED, table=parse_class_table("land=soil,roof=tile")), "holds 0, which the class"),
         (photo(4, 4), WANTED, "is a mask of colours"),
         (np.zeros((4, 4)), replace(WANTED, place="town"), "finds nothing in the name a"),
         (np.zeros((4, 4)), replace(WANTED, place="("), "not a regular expression"),
@@ -270,11 +339,23 @@ def test_patterns_pair_files_of_one_folder(tmp_path: Path) -> None:
         ("a=#12", "not a colour written like"),
         ("ignore=3", "names no class"),
         ("missing.csv", "not a class table"),
+        (",".join(f"c{number}={number}" for number in range(256)), "names 256 classes; labels hold 255"),
     ],
 )
 def test_wrong_class_tables_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_class_table(text)
+
+
+def test_fractions_are_no_classes() -> None:
+    with pytest.raises(InputError, match=r"x: holds 0\.7, but a mask of classes holds whole numbers"):
+        parse_class_table("building").map_values(np.array([[0.0, 1.0, 0.7]]), "x")
+
+
+def test_large_codes_are_read_as_they_are_written() -> None:
+    """A field with gaps comes as floating numbers."""
+    table = parse_class_table("land=1234567,roof=7654321")
+    assert table.map_words([7654321.0, 1234567.0], "x").tolist() == [1, 0]
 
 
 def test_a_class_table_from_a_file(tmp_path: Path) -> None:

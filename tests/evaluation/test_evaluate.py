@@ -28,7 +28,7 @@ from geoseg.evaluation.report.panels import read_photo
 from geoseg.evaluation.results import compare_evaluations
 from geoseg.evaluation.run import evaluate_comparison, open_comparisons
 from geoseg.models.store import save_model
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import PICTURE_CRS, PICTURE_TRANSFORM, Grid
 from geoseg.raster.palette import ClassEntry
 from geoseg.scores.confusion import Confusion
 
@@ -520,6 +520,21 @@ def test_pictures_without_a_place_need_a_pixel_size(tmp_path: Path) -> None:
         Image.fromarray(mask_of(boxes)).save(tmp_path / name)
     refused("say how large its pixels are", tmp_path / "p.png", tmp_path / "t.png")
     found = summary(tmp_path / "p.png", tmp_path / "t.png", "--gsd", 0.5)
+    assert found["regions"]["building"][0]["true_m2"] == pytest.approx(
+        shapely.area(BOXES).sum() / 4, rel=1e-3
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The given matrix is equal to Affine.identity")
+def test_rasters_in_the_plane_of_a_picture_need_a_pixel_size(write_raster: RasterWriter) -> None:
+    """As geoseg infer writes the mask of a picture that lies nowhere."""
+    nowhere = {"crs": PICTURE_CRS.to_wkt(), "transform": PICTURE_TRANSFORM}
+    predicted, truth = (
+        write_raster(name, mask_of(boxes), **nowhere)
+        for name, boxes in (("p.tif", SHIFTED), ("t.tif", BOXES))
+    )
+    refused("say how large its pixels are", predicted, truth)
+    found = summary(predicted, truth, "--gsd", 0.5)
     assert found["regions"]["building"][0]["true_m2"] == pytest.approx(
         shapely.area(BOXES).sum() / 4, rel=1e-3
     )

@@ -26,6 +26,13 @@ def test_a_ring_across_the_antimeridian_goes_on_beyond_it(hole: bool) -> None:
     assert laid.area == pytest.approx(4 - (0.075 if hole else 0))
 
 
+def test_the_parts_of_a_building_that_the_antimeridian_cuts_lie_side_by_side() -> None:
+    cut = shapely.MultiPolygon([shapely.box(179, 0, 180, 2), shapely.box(-180, 0, -179, 2)])
+    laid = unwrap_polygons(np.array([cut], dtype=object), 360)[0]
+    assert laid.bounds == (179, 0, 181, 2)
+    assert laid.area == cut.area
+
+
 @pytest.mark.parametrize(
     "polygon",
     [

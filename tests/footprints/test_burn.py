@@ -28,7 +28,7 @@ from geoseg.footprints import burn
 from geoseg.footprints.burn import FootprintBurner
 from geoseg.raster.grid import Grid, PixelSize, make_picture_grid
 from geoseg.raster.mosaic import write_strip
-from geoseg.raster.plan import Strip
+from geoseg.raster.plan import STRIP_PIXELS, Strip
 
 SHAPE = (60, 80)
 PICTURE = make_picture_grid(SHAPE, PixelSize(0.3, is_known=True))
@@ -59,6 +59,7 @@ def burn_polygons(
     batch: int = 5,
     grid: Grid = PICTURE,
     onto: Grid | None = None,
+    strip_pixels: int = STRIP_PIXELS,
 ) -> NDArray[np.uint8]:
     """What comes of footprints that arrive in batches."""
     onto = onto or grid
@@ -68,7 +69,7 @@ def burn_polygons(
         for start in range(0, len(rows), batch):
             burner.add(rows.iloc[start : start + batch])
         write_strip(folder / "seen.tif", seen[None], onto)
-        strips = burner.burn(onto, [(Strip(0, 0, onto.height), folder / "seen.tif")])
+        strips = burner.burn(onto, [(Strip(0, 0, onto.height), folder / "seen.tif")], strip_pixels)
         drawn = []
         for _, path in strips:
             with rasterio.open(path) as dataset:
@@ -81,9 +82,8 @@ def burn_polygons(
 def test_strips_and_batches_change_no_pixel(seed: int, strip_rows: int, batch: int) -> None:
     """A pixel holds the last footprint in which its middle lies."""
     polygons = draw_polygons(seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("geoseg.raster.mosaic.STRIP_PIXELS", strip_rows * SHAPE[1])
-        drawn = burn_polygons(make_rows(polygons), np.zeros(SHAPE, np.uint8), batch)
+    seen, strip_pixels = np.zeros(SHAPE, np.uint8), strip_rows * SHAPE[1]
+    drawn = burn_polygons(make_rows(polygons), seen, batch, strip_pixels=strip_pixels)
     whole = rasterize(((each, 1 + i % 2) for i, each in enumerate(polygons)), SHAPE)
     # Corners are rounded to a thousandth of a pixel.
     assert (drawn != whole).sum() <= 3
@@ -105,9 +105,8 @@ def test_strips_are_the_same_to_the_last_pixel_where_walls_pass_through_middles(
     rows = make_rows(np.array(diamonds, dtype=object))
     drawn = set()
     for strip_rows in (1, 2, 3, 7, 11, 60):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("geoseg.raster.mosaic.STRIP_PIXELS", strip_rows * SHAPE[1])
-            drawn.add(burn_polygons(rows, np.zeros(SHAPE, np.uint8)).tobytes())
+        burnt = burn_polygons(rows, np.zeros(SHAPE, np.uint8), strip_pixels=strip_rows * SHAPE[1])
+        drawn.add(burnt.tobytes())
     assert len(drawn) == 1
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapely
 from made import HERE, UTM33
-from pyproj import CRS
+from pyproj import CRS, Transformer
 
 from geoseg.errors import InputError
 from geoseg.footprints.vector_files import open_vector_file
@@ -88,6 +88,21 @@ def test_what_lies_near_is_found_in_every_format(path: Path) -> None:
     assert file.count in (3, None)
     with pytest.raises(InputError, match=r"has no field roof; it has .*kind"):
         file.near(GRID, ["roof"])
+
+
+@pytest.mark.parametrize("name", ["fiji.gpkg", "fiji.parquet", "fiji.geojson"])
+def test_on_the_antimeridian_both_sides_are_found(tmp_path: Path, name: str) -> None:
+    x, y = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -17)
+    grid = Grid(CRS(32760), HERE.translation(x - 500, y + 500) @ HERE.scale(1, -1), 1000, 1000)
+    west = [179.999, -179.999, 0]
+    boxes = shapely.box(west, -17, np.add(west, 1e-4), -16.9999)
+    frame = Frame({"kind": ["left", "right", "far"]}, geometry=boxes, crs=4326)
+    (frame.to_parquet if name.endswith("parquet") else frame.to_file)(tmp_path / name)
+    near = open_vector_file(tmp_path / name).near(grid, ["kind"])
+    assert near["kind"].tolist() == ["left", "right"]
+    assert shapely.box(*grid.bounds).contains(shapely.box(*near.total_bounds))
+    copy = open_vector_file(tmp_path / name).copy_near([grid], ["kind"], tmp_path / "copy.gpkg")
+    assert copy.count == 2
 
 
 def test_far_away_nothing_is_found_in_any_format(path: Path) -> None:

@@ -13,7 +13,7 @@ import rasterio
 from pyproj import CRS
 
 from geoseg.raster.grid import Grid
-from geoseg.raster.mosaic import MosaicLayer, write_mosaic, write_strip
+from geoseg.raster.mosaic import MosaicLayer, resample_strips, write_mosaic, write_strip
 from geoseg.raster.plan import Strip
 from geoseg.raster.source import is_readable
 
@@ -115,6 +115,24 @@ def test_a_mosaic_that_finds_no_room_is_not_there(tmp_path: Path, strips: list[t
         assert "could not be written" in error, limit
         assert not (tmp_path / f"{limit}.tif").exists()
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("rows", [70, 200, 1000])
+def test_strips_change_no_pixel_that_is_resampled(
+    tmp_path: Path, strips: list[tuple[Strip, Path]], rows: int
+) -> None:
+    grid = make_grid(strips[-1][0].stop_row)
+    onto = grid.rescale(grid.gsd_m * 1.7)
+    cut = resample_strips(grid, strips, onto, tmp_path, strip_pixels=rows * onto.width)
+    whole = np.concatenate([read_all(file) for _, file in strips], axis=1)
+    row, col = (
+        np.floor((np.arange(size) + 0.5) * source / size).astype(int)
+        for size, source in zip(onto.shape, grid.shape, strict=True)
+    )
+    assert len(cut) == -(-onto.height // rows)
+    assert np.array_equal(
+        np.concatenate([read_all(file) for _, file in cut], axis=1), whole[:, row][:, :, col]
+    )
 
 
 def test_a_damaged_strip_is_known(strips: list[tuple[Strip, Path]]) -> None:

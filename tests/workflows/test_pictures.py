@@ -110,15 +110,6 @@ def test_a_resampled_answer_is_the_nearest_one(tmp_path: Path, model: str) -> No
     assert np.array_equal(result.mask, np.kron(small, np.ones((6, 6), np.uint8)))
 
 
-def test_strips_do_not_change_a_resampled_mask(
-    photo: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    geoseg.infer(photo, mask=tmp_path / "whole.png", model=model, gsd=0.07, **ENGINE)
-    monkeypatch.setattr("geoseg.raster.mosaic.STRIP_PIXELS", 120 * 7)
-    geoseg.infer(photo, mask=tmp_path / "cut.png", model=model, gsd=0.07, **ENGINE)
-    assert (tmp_path / "cut.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
-
-
 def test_a_png_says_by_itself_what_is_unknown(write_raster: RasterWriter, model: str, tmp_path: Path) -> None:
     values = np.moveaxis(draw_picture(), -1, 0).copy()
     values[:, :10] = 0

@@ -1,5 +1,6 @@
 /* The map as a part of a Streamlit page: it stays as it is while footprints change, tells what is drawn, and keeps its view in the URL. */
 
+const PATIENCE_MS = 250;
 const KEYS = { place: "map", colors: "colors", off: "off" };
 
 function readAddress() {
@@ -66,7 +67,7 @@ function build(component) {
   const element = root.querySelector(".map"), switches = root.querySelector(".switches");
   const view = geosegMap(element, data.map);
   const map = view.map, address = readAddress();
-  const state = { id: data.id, version: data.version, view, drawn: [], component, root };
+  const state = { id: data.id, version: data.version, pictures: data.pictures, view, drawn: data.drawn, data, component, root };
 
   switches.innerHTML = data.switches;
   geosegSwitches(switches, view);
@@ -86,7 +87,20 @@ function build(component) {
     writeAddress({ [KEYS.place]: [lat.toFixed(6), lng.toFixed(6), map.getZoom()].join(",") });
   });
 
-  const tell = (rings) => { state.drawn = rings; state.component.setStateValue("drawn", rings); };
+  /* Where there are too many outlines, those of the part that is looked at are asked for, with some around it. */
+  let waiting = null;
+  function ask() {
+    clearTimeout(waiting);
+    const { pictured, part } = state.data, seen = map.getBounds(), box = seen.pad(0.5);
+    const isThere = part ? L.latLngBounds([part[1], part[0]], [part[3], part[2]]).contains(seen) : box.contains(data.map.bounds);
+    if (!pictured || isThere) return;
+    const sides = [box.getWest(), box.getSouth(), box.getEast(), box.getNorth()];
+    waiting = setTimeout(() => state.component.setStateValue("seen", { run: data.run, value: sides }), PATIENCE_MS);
+  }
+  map.on("moveend", ask);
+  ask();
+
+  const tell = (rings) => { state.drawn = rings; state.component.setStateValue("drawn", { run: data.run, value: rings }); };
   const button = (name) => root.querySelector(`[data-do="${name}"]`);
   let stop = null;
   button("draw").addEventListener("click", () => {
@@ -120,12 +134,16 @@ export default function (component) {
     if (data.partial) return component.setStateValue("known", null);  // the images went with an element that is no more
     if (state) state.view.map.remove();
     state = build(component);
-    component.setStateValue("known", data.id);
+    component.setStateValue("known", { run: data.run, value: data.pictures });
   } else if (state.version !== data.version) {
     state.view.replace(data.map);
-    if (data.pictured) state.view.replaceImages(data.map.images);
-    state.version = data.version;
+    if (state.pictures !== data.pictures) {
+      state.view.replaceImages(data.map.images);
+      component.setStateValue("known", { run: data.run, value: data.pictures });
+    }
+    Object.assign(state, { version: data.version, pictures: data.pictures });
   }
-  state.component = component;
+  Object.assign(state, { component, data });
+  root.classList.toggle("near", Boolean(data.part));
   root.querySelector(".note").textContent = data.note;
 }

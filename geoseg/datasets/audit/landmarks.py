@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 PARTS = 64
+"""A power of two."""
 MOST_IN_MEMORY = 2_000_000
 """Records that wait in memory before they go to disk."""
 
@@ -40,21 +41,21 @@ class RecordPartitioner:
     def parts(self) -> Iterator[NDArray[Any]]:
         """The records, part by part; nothing is written to disk where all of them are few."""
         if not self._folder.exists():
-            yield self._taken()[0]
+            yield self._take_waiting()[0]
             return
         self._put_away()
         for file in sorted(self._folder.iterdir()):
             yield np.fromfile(file, self._dtype)
             file.unlink()
 
-    def _taken(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def _take_waiting(self) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         records = [each for each, _ in self._waiting] or [np.empty(0, self._dtype)]
         parts = [each for _, each in self._waiting] or [np.empty(0, np.uint8)]
         self._waiting, self._count = [], 0
         return np.concatenate(records), np.concatenate(parts)
 
     def _put_away(self) -> None:
-        records, parts = self._taken()
+        records, parts = self._take_waiting()
         self._folder.mkdir(exist_ok=True)
         order = np.argsort(parts, kind="stable")
         bounds = np.searchsorted(parts[order], np.arange(PARTS + 1))
@@ -65,21 +66,25 @@ class RecordPartitioner:
 
 def assign_partitions(keys: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """Which part a key belongs to, spread evenly whatever the keys are like."""
-    mixed = keys.astype(np.uint32) * np.uint32(2654435761)
-    parts: NDArray[np.uint8] = (mixed >> np.uint32(26)).astype(np.uint8)
+    mixed = keys.astype(np.uint32) * np.uint32(2654435761)  # Knuth's multiplicative hash
+    parts: NDArray[np.uint8] = (mixed >> np.uint32(33 - PARTS.bit_length())).astype(np.uint8)
     return parts
 
 
 REACH = 12
+"""Pixels around a landmark in which the pairs of its word lie."""
 APART = 9
-MOST_PER_MEGAPIXEL = 4000
-FEWEST = 200
-COMMON = 16
-FEW = 3
+"""Side of the square in which a landmark is the brightest or the darkest spot."""
+MOST_PER_MEGAPIXEL, FEWEST = 4000, 200
+"""Only the clearest landmarks of an image are kept: so many, or so many for its size."""
+COMMON, FEW = 16, 3
+"""Of a word that more than 16 landmarks have, each meets the next three only."""
 STEP = 3
+"""Offsets are counted in steps of so many pixels, since landmarks move a little."""
 ENOUGH_VOTES = 4
-# How much a spot must stand out, as a part of all the brightness there is.
+"""Pairs of landmarks that must agree on an offset: fewer do so by chance."""
 FAINTEST = 0.002
+"""How much a spot must stand out, as a part of all the brightness there is."""
 
 MARK = np.dtype([("word", "u8"), ("owner", "u4"), ("row", "i4"), ("col", "i4")])
 BALLOT = np.dtype([("first", "u4"), ("second", "u4"), ("row", "i4"), ("col", "i4")])
@@ -176,7 +181,7 @@ class LandmarkSearch:
 
 
 def split_words(marks: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """The two halves of each word, so that a single probe that noise has turned does not silence a landmark."""
+    """The two halves of each word: one pair of pixels that noise has turned round spoils only one of them."""
     words = np.ascontiguousarray(marks["word"]).view(np.uint32)
     return words[0::2], words[1::2]
 

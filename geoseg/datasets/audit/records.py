@@ -34,6 +34,7 @@ from geoseg.datasets.images import (
     read_window,
 )
 from geoseg.datasets.polygons import ClassReader, make_class_reader
+from geoseg.datasets.reading.labels import convert_classes
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.datasets.vectors import VectorOptions, read_areas, read_polygons
 from geoseg.errors import GeosegError, InputError
@@ -42,6 +43,7 @@ from geoseg.raster.lists import PICTURE_SUFFIXES
 from geoseg.raster.source import ARRAY_SUFFIX
 
 ASTRAY_PIXELS = 1.0
+"""How far the corners of a label may lie off those of its image."""
 
 
 def has_vector_label(item: Item) -> bool:
@@ -85,20 +87,25 @@ def make_label_reader(dataset: Dataset, item: Item, image: ImageInfo) -> ClassRe
     path = dataset.label_path(item)
 
     def read(window: Window) -> NDArray[np.uint8]:
-        values: NDArray[np.uint8] = read_window(path, window)[0].astype(np.uint8)
-        return values
+        return convert_classes(read_window(path, window)[0], path)
 
     return read
 
 
 def make_polygon_reader(dataset: Dataset, item: Item, image: ImageInfo) -> ClassReader:
     grid = image.grid or make_placeholder_grid(image.shape, item.gsd_m or dataset.gsd_m)
-    meanings = {each.name: value for value, each in enumerate(dataset.classes)}
-    table = ClassTable(dataset.classes, meanings)
+    table = make_name_table(dataset)
     options = VectorOptions(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
     polygons = read_polygons(dataset.label_path(item), grid, options)
     areas = read_areas(dataset.folder / item.labelled, grid) if item.labelled else None
     return make_class_reader(grid, polygons, areas)
+
+
+def make_name_table(dataset: Dataset) -> ClassTable:
+    """What the class field of a label may hold: the names of the classes, or their values."""
+    values = {str(value): value for value in range(len(dataset.classes))}
+    names = {each.name.lower(): value for value, each in enumerate(dataset.classes)}
+    return ClassTable(dataset.classes, values | names)
 
 
 def read_palette(dataset: Dataset, item: Item, values: Iterable[int]) -> Mapping[int, str]:
@@ -125,9 +132,8 @@ class AuditRecord:
     """What one item holds, in a kilobyte or so. `error` says why it cannot be used; the rest is empty then.
 
     `values` are the label's values, `pixels` how many it has of each, and `spots` the row and column of the piece that has
-    most of each. `bands` has five rows for every band: count,
-    sum, sum of squares, lowest and highest of the pixels whose label is known. Of all pixels, `cloud_share` look like cloud
-    (`clouds.CLOUD_RULE`).
+    most of each. `bands` has five rows for every band: count, sum, sum of squares, lowest and highest of the pixels whose
+    label is known. Of all pixels, `cloud_share` look like cloud (`clouds.CLOUD_RULE`).
     """
 
     error: str | None = None

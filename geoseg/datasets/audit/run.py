@@ -176,20 +176,20 @@ def audit_dataset(dataset: Dataset, workers: int | None = None) -> AuditResult:
 
     Of each image about two kilobytes are kept, so that sets of hundreds of thousands of images can be audited.
     """
-    bench = DatasetBuilder(dataset.folder, workers)
+    builder = DatasetBuilder(dataset.folder, workers)
     calls = [{"dataset": strip_items(dataset), "item": item} for item in dataset.items]
     scratch = dataset.folder / SUMMARY_FILE
     sweep_staging_folders(scratch.parent, scratch.name)
     with explain_write_errors(scratch), make_staging_folder(scratch) as folder:
         search, pools = GroundSearch(folder), PlacePools(dataset.items)
         looks: list[AuditRecord] = []
-        for look, traces in bench.run_each("Auditing", inspect_item, calls):
+        for look, traces in builder.run_each("Auditing", inspect_item, calls):
             if traces:
                 search.add(len(looks), look, traces)
                 pools.add(len(looks), look, traces)
             looks.append(look)
         audited = AuditResult(dataset, tuple(looks), tuple(search.found(looks)), tuple(pools.shifts()))
-    write_audit(audited, bench)
+    write_audit(audited, builder)
     warn_about_leaks(audited)
     return audited
 

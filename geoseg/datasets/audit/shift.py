@@ -14,24 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-REACH_M = 5.0
-REACH_PIXELS = (6, 48)
-BLOCK_M = 40.0
-BLOCK_PIXELS = (96, 640)
+REACH_M, REACH_PIXELS = 5.0, (6, 48)
+"""Offsets are looked for up to so many metres, but in at least and at most so many pixels."""
+BLOCK_M, BLOCK_PIXELS = 40.0, (96, 640)
+"""Side of the blocks that are compared one by one, in metres within limits in pixels."""
 FEWEST_EDGE_PIXELS = 60
+"""Pixels of boundaries that a block must hold to tell anything."""
 CLEAR = 4.0
+"""By how many robust standard deviations the best offset must stand out from all others."""
 GAIN = 1.15
-NOTABLE_M = 1.0
-NOTABLE_PIXELS = 3.0
-SOME_SHARE = 0.3
-MOST_SHARE = 0.7
+"""How many times better the best offset must agree than none."""
+NOTABLE_M, NOTABLE_PIXELS = 1.0, 3.0
+"""Smaller offsets are not told; the larger of the two limits counts."""
+SOME_SHARE, MOST_SHARE = 0.3, 0.7
+"""From these shares of its blocks on, a label is off in places, and off as a whole."""
 FEWEST_BLOCKS = 5
+"""Fewer blocks say nothing about a label on its own."""
 COHERENT = 0.5
-# Of labels taken together: less clarity will do, since two halves must say the same.
+"""Length of the mean offset by the mean length of offsets: 1 where all point one way, near 0 where they point anywhere."""
 CLEAR_TOGETHER = 3.0
+"""Of labels taken together less clarity will do, since two halves must say the same."""
 APART_PIXELS = 1.5
+"""How far the offset of each half may lie from that of all."""
 BLUR_M = 0.5
+"""How much the offsets of images that are taken together may differ and still add up."""
 FEWEST_POOLED_EDGE_PIXELS = 300
+"""The same as for a block, for labels taken together."""
 
 
 @dataclass(frozen=True)

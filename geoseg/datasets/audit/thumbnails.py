@@ -14,14 +14,20 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 THUMB = 32
+"""Side of a thumbnail in pixels."""
 LOW = 8
+"""Slow waves of a thumbnail along each axis that its code is made of."""
 WORDS = 16
+"""Words of 16 bits in a code."""
 NEXT = 4
-LIKENESS = 0.95
-LIKENESS_IN_DETAIL = 0.4
+"""Images of one word that each is compared with."""
+LIKENESS, LIKENESS_IN_DETAIL = 0.95, 0.4
+"""Correlations from which two thumbnails are alike: as a whole, and in what stands out from its surroundings."""
 MOST_BITS = 56
+"""Codes that differ in more of their 256 bits are not compared further; those of unlike images differ in 128."""
 AT_ONCE = 1 << 16
 STEPS = 31.0
+"""Steps of a byte for one standard deviation: four of them fit."""
 
 PLANES = np.random.default_rng(7).normal(size=(LOW * LOW, WORDS * 16)).astype(np.float32)
 ONES = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)

@@ -46,6 +46,7 @@ def find_coco_files(source: Path, images: Path | None) -> list[CocoFile]:
     """The COCO files at a place: a file, or a folder with folders such as train and val."""
     if source.is_file():
         return [CocoFile(source, images or find_image_folder(source))]
+    # crowdAI has a sample of its annotations beside them: annotation-small.json.
     files = sorted(path for path in source.glob("**/*.json") if not path.stem.endswith("-small"))
     if not files:
         raise InputError(
@@ -93,7 +94,7 @@ def prepare_coco(parts: Sequence[CocoFile], options: CocoOptions, builder: Datas
         classes: tuple[ClassEntry, ...] = ()
         for part in parts:
             with create_scratch_folder(builder.folder / ".spool") as folder:
-                contents = read_contents(part, folder, builder)
+                contents = read_contents(part, folder)
                 if classes and contents.classes != classes:
                     raise InputError(
                         f"{part.annotations}: its categories differ from those of {parts[0].annotations}"
@@ -122,7 +123,7 @@ def make_items(
     part: CocoFile, contents: CocoContents, options: CocoOptions, builder: DatasetBuilder
 ) -> list[Item]:
     """Draw the labels of a part's images, and list them as items."""
-    photos = select_images(part, contents, options, builder)
+    photos = select_images(part, contents, options)
     labels = choose_writer(part, contents, options, builder.folder)
     draw_labels(part, contents, photos, labels, options, builder)
     places = [f"{part.name}/{photo.stem}".strip("/") for photo in photos]
@@ -154,7 +155,7 @@ def draw_labels(
         for number, some in shares.items()
     ]
     unusable = builder.run_all("Drawing annotations", draw_bucket, calls, "parts")
-    warn_about_unusable(part, [each for some in unusable for each in some], builder)
+    warn_about_unusable(part, [each for some in unusable for each in some])
 
 
 def make_item(
@@ -174,16 +175,14 @@ def make_item(
     return add_layer_fields(made, folder) if isinstance(labels, CocoLayerWriter) else made
 
 
-def select_images(
-    part: CocoFile, contents: CocoContents, options: CocoOptions, builder: DatasetBuilder
-) -> list[CocoImage]:
+def select_images(part: CocoFile, contents: CocoContents, options: CocoOptions) -> list[CocoImage]:
     """The chosen images of a part that are on disk."""
     chosen = [
         contents.photos[number] for number in sorted(contents.photos)[:: options.every][: options.limit]
     ]
     photos = [photo for photo in chosen if (part.images / photo.name).is_file()]
     refuse_repeated((photo.stem for photo in photos), f"{part.annotations}: an image that would be named")
-    warn_about_missing(part, len(chosen) - len(photos), builder)
+    warn_about_missing(part, len(chosen) - len(photos))
     return photos
 
 
@@ -197,12 +196,12 @@ def choose_writer(
     return CocoLayerWriter(place, part.images, [each.name for each in contents.classes], options.gsd_m)
 
 
-def warn_about_missing(part: CocoFile, missing: int, builder: DatasetBuilder) -> None:
+def warn_about_missing(part: CocoFile, missing: int) -> None:
     if missing:
         log.warning(f"{part.annotations}: {missing:,} images are not in {part.images}; left out")
 
 
-def warn_about_unusable(part: CocoFile, unusable: Sequence[str], builder: DatasetBuilder) -> None:
+def warn_about_unusable(part: CocoFile, unusable: Sequence[str]) -> None:
     if unusable:
         log.warning(
             f"{part.annotations}: {len(unusable):,} annotations cannot be drawn and were left out; first: {unusable[0]}"

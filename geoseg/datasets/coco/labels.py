@@ -75,9 +75,11 @@ def decode_run_lengths(written: Mapping[str, Any], height: int, width: int) -> M
     if size is not None and size != [height, width]:
         raise InputError(f"run lengths are for an image of {size}, not of {[height, width]} (height, width)")
     runs = expand_runs(counts.encode()) if isinstance(counts, str) else parse_runs(counts)
-    if runs.sum() != height * width or (runs < 0).any():
+    pixels = height * width
+    # Each run is looked at too, since the sum of very long ones overflows.
+    if runs.sum() != pixels or ((runs < 0) | (runs > pixels)).any():
         raise InputError(
-            f"run lengths cover {runs.sum()} pixels of an image of {height * width}; the file is damaged"
+            f"run lengths cover {sum(runs.tolist())} pixels of an image of {pixels}; the file is damaged"
         )
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T
@@ -96,9 +98,8 @@ def parse_runs(counts: Any) -> NDArray[np.int64]:
 def expand_runs(text: bytes) -> NDArray[np.int64]:
     """Run lengths from COCO's compressed text: five bits a character, lowest first, a sixth for "more to come".
 
-    pycocotools writes beyond its memory on text that is damaged, so it never sees any.
-
-    From the fourth number on, each is the difference from the number two before it.
+    From the fourth number on, each is the difference from the number two before it. It is read here since pycocotools
+    writes beyond its memory where the text is damaged.
     """
     letters = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if len(letters) == 0 or (letters < 0).any() or (letters > 63).any() or letters[-1] & 32:

@@ -16,7 +16,6 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from geoseg.datasets.builder import DatasetBuilder
 from geoseg.datasets.classes import BACKGROUND, CLASS_COLORS, IGNORE_NAME
 from geoseg.datasets.options import Split
 from geoseg.datasets.schema import IGNORE
@@ -189,7 +188,7 @@ class CocoContents:
         return {number: known[name] for number, name in self.categories.items()}
 
 
-def read_contents(part: CocoFile, folder: Path, builder: DatasetBuilder) -> CocoContents:
+def read_contents(part: CocoFile, folder: Path) -> CocoContents:
     """Sort a COCO file's annotations into buckets by image, and keep the rest."""
     size = part.annotations.stat().st_size
     buckets = [folder / f"{number:03}.jsonl" for number in range(min(MOST_BUCKETS, 1 + size // BUCKET_BYTES))]
@@ -206,7 +205,7 @@ def read_contents(part: CocoFile, folder: Path, builder: DatasetBuilder) -> Coco
             elif key == "annotations":
                 noted.take(value, text, files, part)
     check_contents(part, photos, categories, noted)
-    warn_about_strangers(part, photos, noted, builder)
+    warn_about_strangers(part, photos, noted)
     return CocoContents(photos, categories, buckets)
 
 
@@ -283,9 +282,7 @@ def check_contents(
         raise InputError(f"{part.annotations}: annotation id {ids[counts > 1][0]} is there twice")
 
 
-def warn_about_strangers(
-    part: CocoFile, photos: Mapping[int, CocoImage], noted: AnnotationIndex, builder: DatasetBuilder
-) -> None:
+def warn_about_strangers(part: CocoFile, photos: Mapping[int, CocoImage], noted: AnnotationIndex) -> None:
     strangers = ~np.isin(np.array(noted.images, np.int64), np.array(list(photos), np.int64))
     if strangers.any():
         log.warning(

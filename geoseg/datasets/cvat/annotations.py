@@ -124,7 +124,7 @@ class AnnotationParser:
         self.attributes = {}
         self.shape = CvatShape(tag, given["label"], given, self.attributes)
 
-    def hear(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         self.text += text
 
     def end(self, tag: str) -> None:
@@ -159,7 +159,7 @@ def read_annotations(path: Path) -> CvatAnnotations:
     parser = expat.ParserCreate()
     parser.StartElementHandler = reading.begin
     parser.EndElementHandler = reading.end
-    parser.CharacterDataHandler = reading.hear
+    parser.CharacterDataHandler = reading.add_text
     parser.StartDoctypeDeclHandler = make_refusal(path)
     parser.EntityDeclHandler = make_refusal(path)
     try:

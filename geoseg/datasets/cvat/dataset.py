@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, relativize_path
-from geoseg.datasets.classes import BACKGROUND, CLASS_COLORS
+from geoseg.datasets.builder import DatasetBuilder, Origin, SplitRule, flatten_name, relativize_path
+from geoseg.datasets.classes import BACKGROUND, CLASS_COLORS, IGNORE_NAME
 from geoseg.datasets.coco.dataset import CocoOptions, find_coco_files, prepare_coco
 from geoseg.datasets.cvat.annotations import (
     CvatAnnotations,
@@ -22,7 +22,7 @@ from geoseg.datasets.cvat.annotations import (
     read_annotations,
 )
 from geoseg.datasets.images import read_image_info, write_label
-from geoseg.datasets.schema import IGNORE, Dataset, Item
+from geoseg.datasets.schema import IGNORE, Dataset, Item, refuse_repeated
 from geoseg.errors import InputError
 from geoseg.io.archives import is_archive, refuse_escaping_path, unpack_archive
 from geoseg.raster.grid import Window
@@ -31,7 +31,6 @@ from geoseg.raster.palette import ClassEntry
 log = logging.getLogger(__name__)
 
 ANNOTATIONS_FILE = "annotations.xml"
-IGNORE_LABEL = "ignore"
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,16 @@ def prepare_tasks(
     with builder.begin(kind="cvat", source=source, options=repr(options)):
         tasks = [(file, read_annotations(file)) for file in files]
         classes = list_classes([annotations for _, annotations in tasks], options)
-        values = {each.name: value for value, each in enumerate(classes)} | {IGNORE_LABEL: IGNORE}
+        values = {each.name: value for value, each in enumerate(classes)} | {IGNORE_NAME: IGNORE}
         calls = [
             call | {"values": values, "options": options, "folder": builder.folder}
             for file, annotations in tasks
-            for call in find_images(file, annotations, builder)
+            for call in find_images(file, annotations)
         ]
         if not calls:
             raise InputError(f"{source}: none of its images is there; export the task with its images")
+        labels = (name_label(call["image"]) for call in calls)
+        refuse_repeated(labels, f"{source}: an image whose label would be named")
         items = builder.run_all("Drawing shapes", write_image_label, calls)
         splits = options.splits.of([item.place for item in items])
         dataset = Dataset(
@@ -107,16 +108,14 @@ def list_classes(tasks: Sequence[CvatAnnotations], options: CvatOptions) -> list
         for shape in image.shapes
         if shape.label in task.labels
     ]
-    names = [name for name in dict.fromkeys([*offered, *used]) if name not in (IGNORE_LABEL, BACKGROUND.name)]
+    names = [name for name in dict.fromkeys([*offered, *used]) if name not in (IGNORE_NAME, BACKGROUND.name)]
     return [
         BACKGROUND,
         *(ClassEntry(name, CLASS_COLORS[(1 + i) % len(CLASS_COLORS)]) for i, name in enumerate(names)),
     ]
 
 
-def find_images(
-    file: Path, annotations: CvatAnnotations, builder: DatasetBuilder
-) -> Iterator[dict[str, Any]]:
+def find_images(file: Path, annotations: CvatAnnotations) -> Iterator[dict[str, Any]]:
     """Each image of a file that is on disk, and what is drawn on it."""
     if annotations.others:
         log.warning(f"{file}: {annotations.others:,} points, lines and the like have no area; left out")
@@ -136,7 +135,7 @@ def find_images(
 
 def refuse_unknown_labels(file: Path, image: CvatImage, annotations: CvatAnnotations) -> None:
     for shape in image.shapes:
-        if shape.label not in annotations.labels and shape.label != IGNORE_LABEL:
+        if shape.label not in annotations.labels and shape.label != IGNORE_NAME:
             raise InputError(f"{file}: {image.name}: label {shape.label} is not among the task's labels")
 
 
@@ -157,14 +156,22 @@ def write_image_label(
         raise InputError(
             f"{path}: is {shown.width} x {shown.height} pixels, but {file} speaks of {image.width} x {image.height}"
         )
-    stem = "_".join(part for part in (image.task, Path(image.name).with_suffix("").as_posix()) if part)
-    label = Path("labels") / f"{stem.replace('/', '_')}.tif"
+    label = Path("labels") / f"{name_label(image)}.tif"
     if not (folder / label).exists():
         shapes = [(shape, values[options.name_class(shape)]) for shape in image.shapes]
         whole = Window(0, 0, image.height, image.width)
         write_label(folder / label, shown, [(whole, draw_label(file, image, shapes))])
     gsd_m = None if shown.grid else options.gsd_m
-    return Item(relativize_path(path, folder), label.as_posix(), stem, gsd_m=gsd_m)
+    return Item(relativize_path(path, folder), label.as_posix(), name_place(image), gsd_m=gsd_m)
+
+
+def name_place(image: CvatImage) -> str:
+    """The place that splits go by: the task and the name of the image."""
+    return "_".join(filter(None, (image.task, Path(image.name).with_suffix("").as_posix())))
+
+
+def name_label(image: CvatImage) -> str:
+    return flatten_name(name_place(image))
 
 
 def draw_label(file: Path, image: CvatImage, shapes: Sequence[tuple[CvatShape, int]]) -> NDArray[np.uint8]:

@@ -26,6 +26,7 @@ from geoseg.raster.coding import PROBABILITY_STEP, PROBABILITY_STEPS
 from geoseg.raster.grid import Grid, Window
 
 UNSURE = 0.25
+"""A pixel is doubtful whose probability is nearer to one half than to 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,12 @@ def choose_windows(
 
 
 def measure_doubt(path: Path, grid: Grid, windows: Sequence[Window]) -> NDArray[np.float64]:
-    """The share of each window where the probability, at its own resolution, is nearer to one half than to yes or no."""
+    """The share of doubtful pixels in each window, at the probability's own resolution."""
     probability = read_image_info(path)
+    if probability.dtype != "uint8":
+        raise InputError(
+            f"{path}: holds {probability.dtype}, not bytes; give the probability that geoseg infer wrote for this scene"
+        )
     if probability.grid is None:
         raise InputError(f"{path}: has no place on Earth; give the probability that geoseg infer wrote")
     refuse_other_ground(path, probability.grid, grid)
@@ -125,7 +130,7 @@ def cut_polygons(
     moved = shapely.transform(shapes, lambda xy: np.stack(to_pixels @ (xy[:, 0], xy[:, 1]), axis=1))
     inside = shapely.intersection(moved, shapely.box(0, 0, window.width, window.height))
     parts = shapely.get_parts(inside)
-    for part in parts[shapely.get_type_id(parts) == 3]:
+    for part in parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]:
         yield label, 0, np.asarray(part.exterior.coords)[:-1]
         for courtyard in part.interiors:
             yield BACKGROUND.name, 1, np.asarray(courtyard.coords)[:-1]

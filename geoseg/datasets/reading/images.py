@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
 
 ARRAY_SUFFIX = ".npy"
 LOOK = 1024
+"""Pixels along the longer side of a look at a whole image."""
 OPEN_FILES = 32
 
 Stamp = tuple[int, ...]
@@ -72,31 +70,14 @@ def require_gsd(item: Item, path: Path) -> float:
 def open_raster_image(path: Path, item: Item, bands: tuple[str, ...], gsd_m: float) -> RasterImage:
     from geoseg.raster.bands import match_bands
     from geoseg.raster.scene import open_scene
+    from geoseg.raster.source import has_georeference, open_raster
 
-    with open_quietly(path) as dataset:
+    with open_raster(str(path), str(path)) as dataset:
         placed = has_georeference(dataset)
         scene = None if placed else make_unplaced_scene(dataset, path, require_gsd(item, path))
     scene = scene or open_scene([str(path)])
     scene = scene.with_bands(match_bands(scene.all_bands, bands, str(path)))
     return RasterImage(scene.resample(gsd_m), placed)
-
-
-def has_georeference(dataset: Any) -> bool:
-    """Whether a raster says where on Earth it lies."""
-    return dataset.crs is not None and not dataset.transform.is_identity
-
-
-@contextmanager
-def open_quietly(path: Path) -> Iterator[Any]:
-    """Open a raster that may well be a photograph without a place on Earth."""
-    import rasterio
-
-    from geoseg.raster.source import open_raster
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.Env(), open_raster(str(path), str(path)) as dataset:
-            yield dataset
 
 
 def make_unplaced_scene(dataset: Any, path: Path, gsd_m: float) -> Scene:
@@ -162,18 +143,9 @@ def get_scene_reader(process: int, stamp: Stamp, scene: Scene) -> SceneReader:
     file: what was written anew is read anew.
     """
     from geoseg.raster.scene import SceneReader
+    from geoseg.raster.source import open_quietly
 
-    return SceneReader(scene, open_without_closing(scene.source))
-
-
-def open_without_closing(path: str) -> Any:
-    import rasterio
-
-    from geoseg.raster.source import open_dataset
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        return open_dataset(path)
+    return SceneReader(scene, open_quietly(scene.source))
 
 
 @dataclass(frozen=True)

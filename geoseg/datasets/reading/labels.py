@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from geoseg.datasets.reading.images import (
     ARRAY_SUFFIX,
+    OPEN_FILES,
     ImageReader,
     RasterImage,
     Stamp,
-    has_georeference,
     open_array,
-    open_quietly,
-    open_without_closing,
     stamp_file,
 )
 from geoseg.datasets.schema import Dataset, Item
@@ -39,6 +37,11 @@ BESIDE = (((NEXT, ALL), (LAST, ALL)), ((ALL, NEXT), (ALL, LAST)))
 
 
 Number = TypeVar("Number", np.uint8, np.int32)
+Classes = NDArray[np.uint8]
+Numbers = NDArray[np.int32]
+
+ASTRAY_PIXELS = 1.5
+"""How far the sides of a label may lie off its image: rounding to whole pixels of another size moves them by one at most."""
 
 
 def find_outline_classes(
@@ -134,7 +137,7 @@ def find_covered_pixels(areas: NDArray[Any], place: Grid) -> NDArray[np.bool_]:
 
 
 class ArrayKey:
-    """An array that is told from others by its identity."""
+    """An array as a key of a cache: two keys are equal if they hold the very same array."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
@@ -196,14 +199,6 @@ def refuse_unplaced_image(path: Path, crs: CRS, grid: Grid) -> None:
         raise InputError(
             f"{path}: outlines in {format_crs(crs)} need an image with a place on Earth, and theirs has none"
         )
-
-
-# Rounding to whole pixels of another size moves the sides of a grid by one of them at most.
-ASTRAY = 1.5
-
-
-Classes = NDArray[np.uint8]
-Numbers = NDArray[np.int32]
 
 
 def open_pixel_labels(path: Path, item: Item, image: ImageReader) -> ArrayLabels | RasterLabels:
@@ -296,23 +291,25 @@ class RasterLabels(MaskLabels):
         from rasterio.enums import Resampling
         from rasterio.windows import Window as Place
 
+        from geoseg.raster.source import explain_read_errors
+
         down, across = self.native[0] / self.shape[0], self.native[1] / self.shape[1]
         top, left = window.row * down, window.col * across
         height = min(window.height * down, self.native[0] - top)
         width = min(window.width * across, self.native[1] - left)
         kernel = Resampling.mode if down > 1 else Resampling.nearest
-        shape = (window.height, window.width)
-        return np.asarray(
-            get_label_file(os.getpid(), stamp_file(self.path), self.path).read(
-                1, window=Place(left, top, width, height), out_shape=shape, resampling=kernel
-            )
-        )
+        place, shape = Place(left, top, width, height), (window.height, window.width)
+        file = get_label_file(os.getpid(), stamp_file(self.path), self.path)
+        with explain_read_errors(str(self.path)):
+            return np.asarray(file.read(1, window=place, out_shape=shape, resampling=kernel))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=OPEN_FILES)
 def get_label_file(process: int, stamp: Stamp, path: Path) -> Any:
     """A label file that stays open, one for each process and each stamp of the file."""
-    return open_without_closing(str(path))
+    from geoseg.raster.source import open_quietly
+
+    return open_quietly(path)
 
 
 def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
@@ -320,8 +317,9 @@ def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
     from pyproj import CRS
 
     from geoseg.raster.grid import Grid
+    from geoseg.raster.source import has_georeference, open_raster
 
-    with open_quietly(path) as dataset:
+    with open_raster(str(path), str(path)) as dataset:
         native = (dataset.height, dataset.width)
         crs = CRS.from_wkt(dataset.crs.to_wkt()) if has_georeference(dataset) else None
         own = Grid(crs, dataset.transform, *native) if crs else None
@@ -335,8 +333,7 @@ def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:
 def refuse_other_proportions(path: Path, native: tuple[int, ...], shape: tuple[int, int]) -> None:
     """A label may be finer or coarser than its image, but must have its proportions."""
     down, across = native[0] / shape[0], native[1] / shape[1]
-    # Rounding to whole pixels moves each side by one at most.
-    if abs(down / across - 1) > 1.5 / min(*native, *shape):
+    if abs(down / across - 1) > ASTRAY_PIXELS / min(*native, *shape):
         raise InputError(
             f"{path}: {native[1]} x {native[0]} pixels do not fit its image, which is {shape[1]} x {shape[0]} "
             "at the resolution to train at"
@@ -353,7 +350,7 @@ def refuse_other_ground(path: Path, own: Grid, other: Grid) -> None:
         )
     pixel = max(abs(step) for grid in (own, other) for step in (grid.transform.a, grid.transform.e))
     off = max(abs(a - b) for a, b in zip(own.bounds, other.bounds, strict=True))
-    if off > ASTRAY * pixel:
+    if off > ASTRAY_PIXELS * pixel:
         raise InputError(
             f"{path}: covers {own.bounds}, its image {other.bounds}; they are not of the same ground"
         )

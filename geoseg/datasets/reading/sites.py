@@ -26,9 +26,19 @@ from geoseg.models.normalisation import Normalisation, fit_scene_normalisation, 
 from geoseg.parallel import WorkerPool, count_processors
 from geoseg.progress import Advance, track
 from geoseg.raster.grid import Window
+from geoseg.raster.palette import ClassEntry
 
 MOST_LOOKED_AT = 100
-
+"""Sites whose values are looked at to find the scale of all of them."""
+PIXEL_STEP = 7
+"""Every so many known pixels of a look are taken: neighbours are alike."""
+PURPOSES = {"train": "learn from", "validation": "validate on", "test": "test on"}
+CELL = 64
+"""Side in pixels of the cells in which classes are counted."""
+ROWS_AT_A_TIME = 16
+"""Rows of cells that are read at a time."""
+WORTH_PROCESSES = 200
+"""Fewer sites are opened sooner than processes that could help are started."""
 
 Range = tuple[float, float]
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -45,7 +55,7 @@ def pick_sites(sites: Sequence[Site]) -> Sequence[Site]:
 
 def compute_pooled_range(sites: Sequence[Site]) -> Range:
     looks = [site.image.look() for site in sites]
-    known = np.concatenate([values[:, valid].ravel()[::7] for values, valid in looks])
+    known = np.concatenate([values[:, valid].ravel()[::PIXEL_STEP] for values, valid in looks])
     low, high = np.percentile(known, (1, 99))
     return float(low), float(high if high > low else low + 1)
 
@@ -56,7 +66,7 @@ def compute_mean_and_std(scaling: Scaling, sites: Sequence[Site]) -> Statistics:
     for site in sites:
         values, valid = site.image.look()
         ranges = find_site_normalisation(scaling, site)
-        known = values[:, valid][:, ::7].astype(np.float64)
+        known = values[:, valid][:, ::PIXEL_STEP].astype(np.float64)
         low, high = (np.array(limits)[:, None] for limits in (ranges.low, ranges.high))
         scaled = (known - low) / (high - low)
         seen.append(scaled.clip(0, 1) if ranges.clip else scaled)
@@ -77,8 +87,6 @@ def find_site_normalisation(scaling: Scaling, site: Site) -> Normalisation:
 
 def make_bandless_card(scaling: Scaling, bands: int) -> Card:
     """A card that says no more than how raw values are scaled."""
-    from geoseg.raster.palette import ClassEntry
-
     classes = (ClassEntry("background", "#000000"), ClassEntry("other", "#ffffff"))
     return Card("training", tuple(map(str, range(bands))), classes, 1.0, (1.0, 1.0), scaling=scaling)
 
@@ -108,13 +116,6 @@ def open_item_labels(dataset: Dataset, item: Item, image: ImageReader, apart: bo
     if item.buildings is None:
         return classes
     return NumberedLabels(classes, open_pixel_labels(dataset.folder / item.buildings, item, image))
-
-
-PURPOSES = {"train": "learn from", "validation": "validate on", "test": "test on"}
-CELL = 64
-ROWS_AT_A_TIME = 16
-WORTH_PROCESSES = 200
-"""Fewer sites are opened sooner than processes that could help are started."""
 
 
 @dataclass(frozen=True)
@@ -245,19 +246,13 @@ def compute_margins(window: Window, shape: tuple[int, int]) -> tuple[tuple[int, 
 
 def count_classes(dataset: Dataset, item: Item, image: ImageReader, labels: LabelReader) -> NDArray[np.int64]:
     """Pixels of each class in each cell (cell row, cell col, class), read in strips of cells."""
-    height, width = image.shape
-    strips = [
-        count_cells(
-            dataset,
-            item,
-            read_with_labels(image, labels, Window(row, 0, min(step, height - row), width), dataset.ignore)[
-                2
-            ],
-        )
-        for step in (CELL * ROWS_AT_A_TIME,)
-        for row in range(0, height, step)
-    ]
-    return np.concatenate(strips)
+    (height, width), step = image.shape, CELL * ROWS_AT_A_TIME
+    counts = []
+    for row in range(0, height, step):
+        strip = Window(row, 0, min(step, height - row), width)
+        _, _, classes = read_with_labels(image, labels, strip, dataset.ignore)
+        counts.append(count_cells(dataset, item, classes))
+    return np.concatenate(counts)
 
 
 def count_cells(dataset: Dataset, item: Item, classes: Classes) -> NDArray[np.int64]:

@@ -19,7 +19,9 @@ EARTH_RADIUS_M = 6_378_137.0
 STEP = 16
 """Pixels between two points at which ground is compared."""
 MOST_LOOKED_AT = 300
+"""Points of common ground at which labels are looked up."""
 SHARED = 0.05
+"""Sites may share so much of what is labelled: images of neighbouring tiles overlap a little at their edges."""
 GENEROUS = 1.1
 """Circles around sites are drawn a little larger, since the middle of a grid tells its scale only nearly."""
 

@@ -54,9 +54,10 @@ from geoseg.records import parse_json
 log = logging.getLogger(__name__)
 
 SHARES_FILE = "shares.json"
-LARGEST_PIECE = 512
-SAMPLES_ACROSS = 2048
+LARGEST_PIECE, SAMPLES_ACROSS = 512, 2048
+"""Side of the pieces in which labels are warped: at most so many pixels, and so many points that are sampled in them."""
 DRIFT = 0.1
+"""Change of a class's share, by the threshold, from which a warning tells it."""
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,15 @@ def prepare_sentinel(
         calls = [{"source": source, "options": options, "folder": builder.folder} for source in sources]
         warped = builder.run_all("Warping labels", warp_label, calls)
         names = [source.name for source in sources]
-        report_reflectance(warped, builder)
-        report_shares(warped, options, builder)
+        report_reflectance(warped)
+        report_shares(warped, options)
         write_shares(names, warped, options, builder.folder)
         return builder.finish(
             assemble_dataset(names, [each.image for each in warped], options, builder.folder)
         )
 
 
-def report_reflectance(warped: Sequence[WarpedLabel], builder: DatasetBuilder) -> None:
+def report_reflectance(warped: Sequence[WarpedLabel]) -> None:
     untold = [each for each in warped if not each.tells_reflectance]
     if untold:
         log.info(
@@ -199,7 +200,7 @@ def report_reflectance(warped: Sequence[WarpedLabel], builder: DatasetBuilder) -
         )
 
 
-def report_shares(warped: Sequence[WarpedLabel], options: SentinelOptions, builder: DatasetBuilder) -> None:
+def report_shares(warped: Sequence[WarpedLabel], options: SentinelOptions) -> None:
     """Say how the share of each class came through, and warn where the threshold changed it."""
     before = np.sum([each.by_fraction for each in warped], axis=0)
     after = np.sum([each.by_pixel for each in warped], axis=0)

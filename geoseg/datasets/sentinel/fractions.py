@@ -62,8 +62,7 @@ def sample_label(
     """What a label means at a lattice of points: a class value or, by such a table, a share; NaN where unknown."""
     values, known = sample_raster(label, grid, points, tolerance)
     path = Path(label.name)
-    if label.nodata is not None and f"{label.nodata:g}" not in table.meanings:
-        known &= values != label.nodata
+    known &= ~table.find_unknown(values, label.nodata)
     meant = np.full(values.shape, np.nan, np.float32)
     meant[known] = (
         convert_shares(values[known], table, path)

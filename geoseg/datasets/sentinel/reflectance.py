@@ -84,10 +84,12 @@ def open_cloud_cover(image: ImageInfo, separate: Path | None, clouds: CloudOptio
         yield CloudCover(raster, number, clouds.values)
 
 
-TIMES = 10_000
+QUANTIFICATION = 10_000
+"""ESA's QUANTIFICATION_VALUE: what reflectance is multiplied with to be kept in whole numbers."""
 OFFSET_SINCE = 4.0
+"""ESA's processing baseline since which 1000 is added to all pixels."""
 UNTOLD_BASELINE = 99.0
-IN_A_NAME = re.compile(r"_N(\d{2})(\d{2})_")
+BASELINE_IN_NAME = re.compile(r"_N(\d{2})(\d{2})_")
 BASELINE_TAGS = ("PROCESSING_BASELINE", "processing_baseline", "s2:processing_baseline")
 
 
@@ -95,7 +97,7 @@ BASELINE_TAGS = ("PROCESSING_BASELINE", "processing_baseline", "s2:processing_ba
 class Reflectance:
     """What pixels mean: reflectance = scale * value + offset."""
 
-    scale: float = 1 / TIMES
+    scale: float = 1 / QUANTIFICATION
     offset: float = 0.0
 
     def __post_init__(self) -> None:
@@ -105,11 +107,11 @@ class Reflectance:
     @property
     def is_usual(self) -> bool:
         """Whether the pixels are 10,000 x reflectance as they are."""
-        return abs(self.scale * TIMES - 1) < 1e-6 and abs(self.offset) < 1e-9
+        return abs(self.scale * QUANTIFICATION - 1) < 1e-6 and abs(self.offset) < 1e-9
 
     def value(self, stored: int) -> float:
         """What a file holds where 10,000 x reflectance is `stored`."""
-        return (stored / TIMES - self.offset) / self.scale
+        return (stored / QUANTIFICATION - self.offset) / self.scale
 
 
 def parse_reflectance(text: str) -> Reflectance:
@@ -139,7 +141,7 @@ def read_reflectance(path: Path) -> Reflectance | None:
 def find_baseline(tags: dict[str, str], path: Path) -> float | None:
     """The processing baseline, such as 5.11, if a file or its name tells it."""
     texts = [tags[name] for name in BASELINE_TAGS if name in tags]
-    texts += [".".join(found) for found in reversed(IN_A_NAME.findall(str(path)))]
+    texts += [".".join(found) for found in reversed(BASELINE_IN_NAME.findall(str(path)))]
     numbers = [float(text) for text in texts if re.fullmatch(r"\d+(\.\d+)?", text)]
     # ESA numbers its test products 99.99: that tells nothing.
     return next((number for number in numbers if number < UNTOLD_BASELINE), None)
@@ -183,7 +185,7 @@ def format_band(
     size = f'xOff="0" yOff="0" xSize="{image.width}" ySize="{image.height}"'
     return (
         f'<VRTRasterBand dataType="UInt16" band="{index}"><Description>{escape(name)}</Description>'
-        f"<NoDataValue>0</NoDataValue><Scale>{1 / TIMES}</Scale><ComplexSource>"
+        f"<NoDataValue>0</NoDataValue><Scale>{1 / QUANTIFICATION}</Scale><ComplexSource>"
         f'<SourceFilename relativeToVRT="0">{escape(str(image.path.resolve()))}</SourceFilename>'
         f"<SourceBand>{number}</SourceBand>"
         f'<SourceProperties RasterXSize="{image.width}" RasterYSize="{image.height}" '

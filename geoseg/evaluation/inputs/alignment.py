@@ -5,14 +5,11 @@ Each comes as a small file in a scratch folder that refers to the raster itself,
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import rasterio.shutil
-from affine import Affine
 from pyproj import CRS
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 
 from geoseg.errors import InputError
@@ -21,8 +18,11 @@ from geoseg.raster.source import (
     ARRAY_SUFFIX,
     GDAL_ERRORS,
     describe_gdal_error,
+    has_georeference,
+    ignore_missing_place,
     load_array,
     make_rasterio_crs,
+    open_quietly,
     open_raster,
 )
 
@@ -35,7 +35,7 @@ def refuse_missing(path: Path) -> None:
 def is_georeferenced(path: Path) -> bool:
     """Whether a raster says where on Earth it lies."""
     with open_raster(str(path), str(path)) as dataset:
-        return bool(dataset.crs) and dataset.transform != Affine.identity()
+        return has_georeference(dataset)
 
 
 def read_shape(path: Path) -> tuple[int, int]:
@@ -54,12 +54,12 @@ def assign_grid(path: Path, grid: Grid, folder: Path, nodata: int | None = None)
         )
     out = folder / f"{path.stem}-{len(list(folder.iterdir()))}"
     out = write_array_raster(path, out) if path.suffix == ARRAY_SUFFIX else write_vrt(path, out)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(out, "r+") as dataset:
-            dataset.crs, dataset.transform = make_rasterio_crs(grid.crs), grid.transform
-            if nodata is not None:
-                dataset.nodata = nodata
+    with ignore_missing_place():
+        placed = rasterio.open(out, "r+")
+    with placed:
+        placed.crs, placed.transform = make_rasterio_crs(grid.crs), grid.transform
+        if nodata is not None:
+            placed.nodata = nodata
     return out
 
 
@@ -67,8 +67,7 @@ def write_vrt(path: Path, out: Path) -> Path:
     """A virtual raster that stands for another."""
     out = out.with_name(f"{out.name}.vrt")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with ignore_missing_place():
             rasterio.shutil.copy(str(path.resolve()), str(out), driver="VRT")
     except GDAL_ERRORS as error:
         raise InputError(f"{path}: not a raster that can be read ({describe_gdal_error(error)})") from error
@@ -87,11 +86,9 @@ def write_array_raster(path: Path, out: Path) -> Path:
         "height": height,
         "width": width,
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(out, "w", photometric="MINISBLACK", **profile) as dataset:
-            dataset.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
-            dataset.write(values)
+    with open_quietly(out, mode="w", photometric="MINISBLACK", **profile) as dataset:
+        dataset.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
+        dataset.write(values)
     return out
 
 

@@ -30,7 +30,7 @@ from geoseg.footprints.polygons import mend_polygons
 from geoseg.io.addresses import parse_layer_path
 from geoseg.io.layers import read_layer
 from geoseg.raster.coding import NODATA
-from geoseg.raster.grid import Grid
+from geoseg.raster.grid import Grid, is_earth_crs
 from geoseg.raster.palette import ClassEntry
 from geoseg.regions.polygons import make_valid_polygons
 from geoseg.scores.outlines import FootprintOutlines
@@ -130,11 +130,6 @@ def read_class_column(written: Any) -> Any:
     if (numbers.between(0, MOST_CLASSES) & (numbers % 1 == 0)).all():
         return numbers.reindex(written.index, fill_value=0).astype(np.int64)
     return filled.astype(str).reindex(written.index, fill_value=UNNAMED)
-
-
-def is_earth_crs(crs: CRS) -> bool:
-    """Whether coordinates of a CRS are places; those of a local drawing are not."""
-    return bool(crs.is_geographic or crs.is_projected or crs.is_bound or crs.is_compound)
 
 
 def transform_to_pixels(frame: gpd.GeoDataFrame, grid: Grid, source: str) -> NDArray[np.object_]:

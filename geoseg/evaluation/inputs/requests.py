@@ -11,11 +11,11 @@ from geoseg.errors import InputError
 from geoseg.evaluation.inputs.alignment import is_georeferenced, refuse_missing
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.io.addresses import is_vector_file, parse_layer_path
+from geoseg.models.store import CARD_FILE, CONFIG_FILE
 from geoseg.training.options import OPTIONS_FILE
 
 WEIGHTS = (".onnx", ".safetensors", ".pth", ".pt")
-CARD_FILE = "card.json"
-MODEL_FILES = (CARD_FILE, "config.json", OPTIONS_FILE)
+MODEL_FILES = (CARD_FILE, CONFIG_FILE, OPTIONS_FILE)
 
 NO_OPTIONS = EvaluateOptions()
 

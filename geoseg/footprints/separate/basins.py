@@ -65,8 +65,9 @@ class Summits:
         labels = label(local_maxima(relief) & sheet.inside, connectivity=2)  # type: ignore[no-untyped-call]
         heights, owner = np.zeros(int(labels.max()) + 1), np.zeros(int(labels.max()) + 1, dtype=np.int64)
         pixels = np.flatnonzero(labels)
-        own = labels.ravel()[pixels]
-        heights[own], owner[own] = relief.ravel()[pixels], sheet.owner.ravel()[pixels]  # a summit is flat
+        number = labels.ravel()[pixels]
+        heights[number] = relief.ravel()[pixels]  # a summit is flat
+        owner[number] = sheet.owner.ravel()[pixels]
         return cls(labels, heights, owner)
 
     def join(self, relief: Floats, sheet: Sheet, connectivity: int, pass_share: float) -> JoinedSummits:

@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
-from geoseg.footprints.polygons import Flags, Ints
-from geoseg.footprints.separate.basins import find_bodies
+from geoseg.footprints.polygons import Flags, Floats, Ints
+from geoseg.footprints.separate.basins import Summits, find_bodies
 from geoseg.footprints.separate.rules import SeparationRule
 from geoseg.footprints.separate.sheet import OwnRuns, Sheet
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
@@ -32,7 +32,7 @@ def split_footprints(
     whole = np.ones(len(footprints), dtype=bool)
     own = OwnRuns.of(footprints.runs, len(footprints))
     tables = []
-    for numbers in _share_out(footprints, rule, joining):
+    for numbers in _share_out(footprints, _find_doubtful(footprints, own, rule, joining)):
         parts, owner = _split_together(own.draw(numbers, rule.room), rule, joining.connectivity)
         tables.append(_inherit_attributes(parts, footprints, numbers[owner]))
         whole[numbers[owner]] = False
@@ -40,13 +40,32 @@ def split_footprints(
     return TracedFootprints(**concatenate_columns(tables, but="runs"), runs=ComponentRuns.none()).sort()
 
 
-def _share_out(footprints: TracedFootprints, rule: SeparationRule, joining: JoinRules) -> Iterator[Ints]:
-    """The numbers of footprints in which two bodies find room, as many together as a sheet holds."""
+def _find_doubtful(
+    footprints: TracedFootprints, own: OwnRuns, rule: SeparationRule, joining: JoinRules
+) -> Ints:
+    """The numbers of footprints that may be several buildings: most are surely one, and take no more time."""
+    height, width = _measure_boxes(footprints)
+    roomy = rule.have_room(height, width) & (height * width <= joining.largest_box_pixels)
+    doubtful = [np.empty(0, dtype=np.int64)]
+    for numbers in _share_out(footprints, np.flatnonzero(roomy)):
+        sheet = own.draw(numbers, rule.room)
+        relief = rule.draw_relief(sheet)[0]
+        joined = Summits.of(relief, sheet).join(relief, sheet, joining.connectivity, rule.pass_share)
+        doubtful.append(numbers[joined.parted])
+    return np.concatenate(doubtful)
+
+
+def _measure_boxes(footprints: TracedFootprints) -> tuple[Floats, Floats]:
+    """Heights and widths in pixels."""
     left, top, right, bottom = shapely.bounds(footprints.polygons).reshape(-1, 4).T
-    height, width = bottom - top, right - left
-    box = height * width
-    numbers = np.flatnonzero(rule.have_room(height, width) & (box <= joining.largest_box_pixels))
-    sheet = (np.cumsum(box[numbers]) - box[numbers]) // SHEET_PIXELS
+    return bottom - top, right - left
+
+
+def _share_out(footprints: TracedFootprints, numbers: Ints) -> Iterator[Ints]:
+    """Numbers of footprints, as many together as a sheet holds."""
+    height, width = _measure_boxes(footprints)
+    box = (height * width)[numbers]
+    sheet = (np.cumsum(box) - box) // SHEET_PIXELS
     yield from np.split(numbers, np.flatnonzero(np.diff(sheet)) + 1) if len(numbers) else ()
 
 

@@ -75,7 +75,7 @@ def trace_outlines(
         bottom=outline[stretches.bottom == band.height],
         first=values[0].copy(),
         last=values[-1].copy(),
-        runs=_add_separators(runs, values, separators).moved(row)
+        runs=_add_separators(runs, band, separators).moved(row)
         if joining.keeps_pixels
         else ComponentRuns.none(),
     )
@@ -98,6 +98,11 @@ class _PaddedBand:
         flat, unknown = cells.ravel(), get_unknown_value(values)
         ink = np.where(flat == unknown, 0, flat) if values.max(initial=0) == unknown else flat
         return cls(flat, ink, height, width + 2)
+
+    @cached_property
+    def seen(self) -> Ints:
+        """The places of all pixels with a value, counted without the margin."""
+        return np.flatnonzero(self.ink.reshape(self.height + 2, self.stride)[1:-1, 1:-1])
 
     @property
     def has_unknown(self) -> bool:
@@ -327,7 +332,7 @@ def _list_runs(walls: _WallOutlines, component: Ints, probability: Values | None
     if probability is None:
         pixels = np.empty(0, dtype=np.uint16)
     else:
-        pixels = probability[band.ink.reshape(band.height + 2, band.stride)[1:-1, 1:-1] > 0]
+        pixels = probability.ravel()[band.seen]
         pixels = BYTE_STEPS[pixels] if pixels.dtype == np.uint8 else pixels
     length = band.ends - band.starts + 1
     return replace(
@@ -340,11 +345,10 @@ def _list_runs(walls: _WallOutlines, component: Ints, probability: Values | None
     )
 
 
-def _add_separators(runs: ComponentRuns, values: Values, separators: Values | None) -> ComponentRuns:
+def _add_separators(runs: ComponentRuns, band: _PaddedBand, separators: Values | None) -> ComponentRuns:
     if separators is None:
         return runs
-    known = (values > 0) & (values != get_unknown_value(values))
-    boundary, distance = (layer[known] for layer in separators)  # one at a time takes a third of the time
+    boundary, distance = (plane.ravel()[band.seen] for plane in separators)
     return replace(runs, boundary=boundary, distance=distance)
 
 

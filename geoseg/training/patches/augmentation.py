@@ -21,10 +21,16 @@ from geoseg.training.options import Preset
 STREAM = 2
 """Looks draw from a stream of their own: what else is drawn for a patch leaves them as they are."""
 FIELD = 4
+"""Knots along each side of the smooth fields that shadow and haze follow."""
 BLOCK = 8
+"""Side of the blocks that JPEG compresses."""
 OPTICS = 0.35
 """How much a coarser sensor blurs, in its own pixels, before it samples (measured on pansharpened satellite images)."""
 LEAST_SPAN = 0.15
+"""Bands whose percentiles lie closer together are stretched no more than by this: noise would become all there is."""
+SHADOW_STEEPNESS = 30
+"""How sharp the edge of a shadow is."""
+HAZE_BRIGHTNESS, THICKEST_HAZE = 0.8, 0.9
 Range = tuple[float, float]
 
 
@@ -204,7 +210,7 @@ def add_shadow(images: Tensor, drawn: AugmentationParams) -> Tensor:
     """Let the shadow of a cloud or of something tall fall on a part of the patch."""
     if not drawn.shadow.any():
         return images
-    edge = ((make_smooth_field(drawn, 0, images) - 0.5) * 30).sigmoid()
+    edge = ((make_smooth_field(drawn, 0, images) - 0.5) * SHADOW_STEEPNESS).sigmoid()
     return images * (1 - edge * drawn.shadow.to(images.device))
 
 
@@ -213,7 +219,7 @@ def add_haze(images: Tensor, drawn: AugmentationParams) -> Tensor:
     if not drawn.haze.any():
         return images
     density = drawn.haze.to(images.device) * (0.5 + make_smooth_field(drawn, 1, images))
-    return images + (0.8 - images) * density.clamp(max=0.9)
+    return images + (HAZE_BRIGHTNESS - images) * density.clamp(max=THICKEST_HAZE)
 
 
 def blur_images(images: Tensor, sigma: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ class PatchDataset(Dataset[Any]):
         return {
             "numbers": number,
             "sites": index,
-            "values": convert_dtype(lay_image(self.filled(patch, scale), pose, side), self.dtype),
+            "values": convert_dtype(lay_image(self.fill_unknown(patch, scale), pose, side), self.dtype),
             "classes": classes,
             "valid": valid,
             "weight": compute_boundary_weights(classes, self.ignore)
@@ -181,7 +181,7 @@ class PatchDataset(Dataset[Any]):
         """What a patch takes at most."""
         return self.patches.side**2 * (BAND_BYTES * len(self.scaling.mean) + TARGET_BYTES)
 
-    def filled(self, patch: Patch, scale: Normalisation) -> NDArray[np.float32]:
+    def fill_unknown(self, patch: Patch, scale: Normalisation) -> NDArray[np.float32]:
         """The values of a patch; what is unknown shows as the mean, so that nothing else bleeds into what is known."""
         values = patch.values.astype(np.float32)
         if patch.valid.all():
@@ -226,7 +226,9 @@ def read_batches(
     dataset: PatchDataset, numbers: Sequence[Sequence[int]], workers: int, device: torch.device
 ) -> Iterator[Batch]:
     """The patches of each row of numbers as a batch on the device, read ahead by worker processes."""
-    workers = fit_workers(workers, dataset.patch_bytes * max(map(len, numbers), default=0))
+    if not numbers:
+        return
+    workers = fit_workers(workers, dataset.patch_bytes * max(map(len, numbers)))
     loader = DataLoader(
         dataset,
         batch_sampler=[list(row) for row in numbers],

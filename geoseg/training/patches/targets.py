@@ -16,23 +16,21 @@ from scipy import ndimage
 from geoseg.datasets.reading.labels import Classes
 from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
 
-SIGMA = 3.0
-GAP_WEIGHT = 10.0
-SMALL_PIXELS = 400
-MOST_FOR_SMALL = 4.0
+GAP_WEIGHT, SIGMA = 10.0, 3.0
+"""How much a gap between touching buildings counts on top, and how fast that fades with its width in pixels."""
+SMALL_PIXELS, MOST_FOR_SMALL = 400, 4.0
+"""Smaller buildings count more, up to so much on top."""
 
 
 def compute_boundary_weights(classes: Classes, ignore: int) -> NDArray[np.float32]:
     """1 almost everywhere; more where two buildings are near (Ronneberger et al. 2015), and on small buildings."""
     pieces, count = ndimage.label((classes != 0) & (classes != ignore))
-    nearest, second = find_two_nearest(pieces, count)
+    nearest, second = find_two_nearest(pieces)
     gaps = GAP_WEIGHT * np.exp(-((nearest + second) ** 2) / (2 * SIGMA**2)) * (pieces == 0)
     return np.asarray(1 + gaps + weigh_small_pieces(pieces, count), np.float32)
 
 
-def find_two_nearest(
-    pieces: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def find_two_nearest(pieces: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Each pixel's distance to the nearest piece and to the next, infinite beyond the reach of the weights."""
     nearest = np.full(pieces.shape, np.inf, np.float32)
     second = nearest.copy()

@@ -74,6 +74,8 @@ def test_run_lengths_equal_the_oracle(seed: int, share: float) -> None:
         ([], "neither polygons nor run lengths"),
         ({"size": [4, 4], "counts": [1]}, "not of"),
         ({"size": [HEIGHT, WIDTH], "counts": [1, 2]}, "cover 3 pixels"),
+        # The sum of these is the right one, in 64 bits.
+        ({"size": [HEIGHT, WIDTH], "counts": [*[2**62] * 4, HEIGHT * WIDTH]}, "cover 1844674407370955"),
         ({"size": [HEIGHT, WIDTH], "counts": "\u00e9"}, "compressed text"),
         ({"size": [HEIGHT, WIDTH], "counts": ""}, "compressed text"),
         ({"size": [HEIGHT, WIDTH], "counts": {"a": 1}}, "not whole numbers"),

@@ -55,6 +55,15 @@ def label(source: Path) -> np.ndarray:
     return read_window(dataset.label_path(dataset.items[0]))[0]
 
 
+def test_images_whose_labels_would_share_a_name_are_refused(task: Callable[..., Path]) -> None:
+    """Before, the second of them had the label of the first."""
+    second = HEAD.split("<image")[1].replace("a.png", "a.jpg")
+    folder = task("", HEAD + "</image>\n<image" + second + TAIL)
+    shutil.copy(folder / "images/a.png", folder / "images/a.jpg")
+    with pytest.raises(InputError, match="an image whose label would be named a is there twice"):
+        prepared(folder)
+
+
 def block(rows: slice, cols: slice, value: int = 1) -> np.ndarray:
     expected = np.zeros((30, 40), np.uint8)
     expected[rows, cols] = value

@@ -72,6 +72,9 @@ def test_what_does_not_fit_is_refused(write_raster: RasterWriter, footprints: Pa
     other = write_raster("probability.tif", photo(32, 32, 1))
     with pytest.raises(InputError, match="not of the same ground"):
         export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, other))
+    decimals = write_raster("decimals.tif", np.full((64, 64), 0.5, np.float32))
+    with pytest.raises(InputError, match="holds float32, not bytes; give the probability that geoseg infer"):
+        export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, decimals))
     elsewhere = write_raster("probability.tif", photo(64, 64, 1), crs="EPSG:32634")
     with pytest.raises(InputError, match="is in EPSG:32634, its image in EPSG:32633"):
         export_tiles(scene, footprints, tmp_path / "task", CvatExportOptions(1, 64, elsewhere))

@@ -54,6 +54,17 @@ def test_files_that_were_written_anew_are_read_anew(
         assert np.array_equal(patch.classes, values % 2)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_damaged_label_is_told_in_one_line(tmp_path: Path) -> None:
+    for name in ("image.tif", "label.tif"):
+        write_geotiff(tmp_path / name, np.ones((64, 64), np.uint8))
+    label = tmp_path / "label.tif"
+    label.write_bytes(label.read_bytes()[:2000])
+    item = Item("image.tif", "label.tif", "a", gsd_m=0.5)
+    with pytest.raises(InputError, match=r"label\.tif: cannot be read .*; the file is damaged: get it again"):
+        open_site(make_dataset(item, tmp_path), item, 0.5)
+
+
 def test_an_image_that_is_gone_while_it_is_read_is_told(tmp_path: Path) -> None:
     np.save(tmp_path / "image.npy", np.zeros((1, 8, 8), np.uint8))
     np.save(tmp_path / "label.npy", np.zeros((8, 8), np.uint8))

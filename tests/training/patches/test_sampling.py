@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from affine import Affine
 from made import HERE, UTM33, RasterWriter
 from PIL import Image
@@ -16,7 +17,9 @@ from squares import CLASSES, array_set, town
 from geoseg.datasets.reading.sites import Patch, Site, open_site, open_sites, sum_class_counts
 from geoseg.datasets.schema import Dataset, Item
 from geoseg.errors import InputError
+from geoseg.models.card import Scaling
 from geoseg.raster.grid import Window, make_placeholder_grid
+from geoseg.training.patches.batches import ExtraTargets, PatchDataset, read_batches
 from geoseg.training.patches.sampling import GridPatches, RandomPatches, SamplingWeights, parse_class_factors
 
 Opener = Callable[..., Site]
@@ -255,6 +258,13 @@ def test_an_error_in_another_process_is_told_as_here(tmp_path: Path) -> None:
     np.save(tmp_path / "b-labels.npy", np.full((128, 128), 7, np.uint8))
     with pytest.raises(InputError, match=r"b-labels.npy: holds the value 7"):
         open_sites(dataset, "train", 0.3, workers=1)
+
+
+def test_no_patches_are_no_batches(tmp_path: Path) -> None:
+    """A run that was stopped after its last step has none left to read."""
+    sites = open_sites(array_set(tmp_path), "train", 0.3)
+    dataset = PatchDataset(GridPatches(sites, 64), Scaling(), 255, ExtraTargets())
+    assert list(read_batches(dataset, [], 2, torch.device("cpu"))) == []
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
