@@ -82,9 +82,13 @@ def is_foreign(known: NDArray[Any], scaling: Scaling) -> bool:
     scale of reflectance do not count), or all stay in its first twentieth (reflectance for bytes, bytes for reflectance).
     """
     span = scaling.high - scaling.low
+    if known.max() < scaling.low + span / 20:
+        return True
+    least, most = scaling.low - span / 2, scaling.high + span / 2
+    if least <= known.min() and known.max() <= most:  # percentiles take a while, and lie between these
+        return False
     lowest, highest = np.percentile(known, scaling.percentiles)
-    beyond = highest > scaling.high + span / 2 or lowest < scaling.low - span / 2
-    return bool(beyond or known.max() < scaling.low + span / 20)
+    return bool(highest > most or lowest < least)
 
 
 def make_normalisation(

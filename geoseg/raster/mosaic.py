@@ -30,7 +30,11 @@ StripFiles = Sequence[tuple[Strip, Path]]
 """The strips of a raster in the order of rows, each with the file that holds it."""
 
 BLOCK = 512
-COPY_CACHE_BYTES = 64 * 2**20
+LEAST_CACHE_BYTES, MOST_CACHE_BYTES = 16 * 2**20, 64 * 2**20
+CACHED_BLOCK_ROWS = 4
+"""A row of blocks is made of two strips; what overviews are made of lies two rows high."""
+OPEN_STRIPS = 8
+"""GDAL would keep up to 100 files of strips open, with a megabyte each: so memory would grow with the height of a scene."""
 COPY_THREADS = "1"
 """GDAL's threads take some 10 MB of new memory for each tile that they pack, and overviews have tiles of 128 pixels unless told
 otherwise: for 8,192 x 8,192 pixels all of that took 11 s of processor time, one thread and whole tiles take 1 s."""
@@ -77,7 +81,10 @@ def write_mosaic(
     """
     with (
         rasterio.Env(
-            GDAL_CACHEMAX=COPY_CACHE_BYTES, GDAL_NUM_THREADS=COPY_THREADS, GDAL_TIFF_OVR_BLOCKSIZE=BLOCK
+            GDAL_CACHEMAX=choose_cache_bytes(layer, grid),
+            GDAL_MAX_DATASET_POOL_SIZE=OPEN_STRIPS,
+            GDAL_NUM_THREADS=COPY_THREADS,
+            GDAL_TIFF_OVR_BLOCKSIZE=BLOCK,
         ),
         replace_file(out, delivery) as unfinished,
     ):
@@ -93,6 +100,12 @@ def write_mosaic(
         check_mosaic(unfinished, out, strips)
         if layer.palette and not is_png(out):
             unfinished.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8")
+
+
+def choose_cache_bytes(layer: MosaicLayer, grid: Grid) -> int:
+    """What holds some rows of blocks."""
+    rows = CACHED_BLOCK_ROWS * BLOCK * grid.width * len(layer.bands)
+    return min(max(rows, LEAST_CACHE_BYTES), MOST_CACHE_BYTES)
 
 
 def is_png(path: Path) -> bool:

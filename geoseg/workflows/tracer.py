@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyproj import CRS
 
@@ -19,8 +20,10 @@ from geoseg.footprints.trace.rings import TracedFootprints, build_footprints, jo
 from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.grid import Grid, Window, parse_crs
 from geoseg.raster.mask import Mask, MaskBand, Probability, select_own_class
-from geoseg.regions.adjustment import ConfusionMatrix
 from geoseg.workflows.options import FootprintOptions
+
+if TYPE_CHECKING:
+    from geoseg.regions.adjustment import ConfusionMatrix
 
 ONLY_BUILDINGS: Mapping[int, str] = {1: "building"}
 MIN_AREA_M2 = 5.0

@@ -1,4 +1,7 @@
-"""Makes measured footprints in a file of a mask that comes strip by strip, with statistics per region where asked for."""
+"""Makes measured footprints in a file of a mask that comes strip by strip, with statistics per region where asked for.
+
+What makes statistics is loaded where they are asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -20,8 +24,6 @@ from geoseg.io.atomic import Delivery
 from geoseg.parallel import StandingWorkers, WorkerPool
 from geoseg.raster.coding import FINE_STEPS, Values
 from geoseg.raster.grid import Grid, Window
-from geoseg.regions.polygons import read_regions
-from geoseg.regions.statistics import RegionStatistics
 from geoseg.workflows.options import FootprintOptions
 from geoseg.workflows.results import FootprintCounts
 from geoseg.workflows.traced import TracedParts
@@ -34,6 +36,9 @@ from geoseg.workflows.tracer import (
     make_tracer,
     refuse_options_of_places,
 )
+
+if TYPE_CHECKING:
+    from geoseg.regions.statistics import RegionStatistics
 
 
 class Vectorizer:
@@ -157,6 +162,9 @@ class Vectorizer:
         options = self.options
         if options.regions is None:
             return None
+        from geoseg.regions.polygons import read_regions
+        from geoseg.regions.statistics import RegionStatistics
+
         regions = read_regions(options.regions, self.grid, options.region_id)
         assert isinstance(self._area, AreaCrs)  # a picture has no regions
         return RegionStatistics(regions, self._area, self.facts.names, self.grid, self.facts.confusion)

@@ -1,18 +1,17 @@
 """Peak memory of `geoseg infer` against the size of the scene: it depends on the width, not on the height.
 
-    python tests/benchmarks/memory.py [--quick]
+    python tests/benchmarks/memory.py [--quick] [--roots ../before .]
 
-A one-layer network (ONNX), so that the figures are those of reading, blending and writing. Each run is a process.
+A one-layer network (ONNX), so that the figures are those of reading, blending and writing. Each run is a process. Several
+checkouts (such as one before a change) are measured in turns, by this script.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,9 @@ import onnx
 import rasterio
 from machine import machine, table
 from onnx import TensorProto, helper, numpy_helper
+from speed import run_infer
 
+ROOT = Path(__file__).parents[2]
 SIZES = [(8192, 8192), (65536, 8192), (2048, 100_000)]
 QUICK = [(2048, 4096), (16384, 4096)]
 
@@ -58,44 +59,29 @@ def write_scene(path: Path, height: int, width: int) -> None:
             dataset.write(rows[:, :count], window=((row, row + count), (0, width)))
 
 
-def run(scene: Path, model: Path, mask: Path) -> tuple[float, float]:
-    """Peak memory in MiB and seconds of one run."""
-    command = [
-        sys.executable,
-        "-m",
-        "geoseg",
-        "infer",
-        str(scene),
-        "--model",
-        str(model),
-        "--mask",
-        str(mask),
-        "--quiet",
-        "--json",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    summary = json.loads(process.stdout.read())
-    _, _, usage = os.wait4(process.pid, 0)
-    return usage.ru_maxrss / 1024, summary["seconds"]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small scenes only")
+    parser.add_argument("--scenes", type=Path, help="a folder that keeps the scenes for the next time")
+    parser.add_argument(
+        "--roots", type=Path, nargs="+", default=[ROOT], help="the checkouts that are measured"
+    )
+    wanted = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        model = write_model(Path(folder))
-        for height, width in QUICK if parser.parse_args().quick else SIZES:
-            scene = Path(folder, "scene.tif")
-            write_scene(scene, height, width)
-            peak, seconds = run(scene, model, Path(folder, f"mask-{height}-{width}.tif"))
-            megapixels = height * width / 1e6
-            rows.append(
-                (f"{width:,} x {height:,}", f"{peak:.0f}", f"{seconds:.0f}", f"{megapixels / seconds:.1f}")
-            )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model, scenes = write_model(folder), wanted.scenes or folder
+        for height, width in QUICK if wanted.quick else SIZES:
+            scene = scenes / f"{height}-{width}.tif"
+            if not scene.exists():
+                write_scene(scene, height, width)
+            outputs = ["--mask", str(folder / "mask.tif")]
+            costs = [run_infer(root, scene, str(model), outputs) for root in wanted.roots]
+            cells = [(f"{cost.peak:.0f}", f"{cost.busy:.0f}", f"{cost.seconds:.0f}") for cost in costs]
+            rows.append((f"{width:,} x {height:,}", *chain.from_iterable(cells)))
     print(machine())
-    print(table(("columns x rows", "peak MiB", "seconds", "Mpx/s"), rows))
+    told = ("peak MiB", "processor s", "seconds")
+    print(table(("columns x rows", *told * len(wanted.roots)), rows))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Each run is a process of its own, in turns with the bare network, so that a busy machine slows both. Two ratios are told: by
 the clock, and of processor time, which others on the machine disturb less. The first run of a model makes its engine ready, and
-is told apart. `--root` measures another checkout (such as one before a change) with this script.
+is told apart. `--roots ../before .` measures several checkouts (such as one before a change) with this script, in the same turns.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -59,6 +60,7 @@ class Cost:
 class Row:
     """A run beside its limits. Ratios are medians of turns; each is over the bare network of its own turn."""
 
+    root: str
     model: str
     size: int
     output: str
@@ -72,6 +74,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         return (
+            self.root,
             self.model,
             f"{self.size:,}",
             self.output,
@@ -86,7 +89,7 @@ class Row:
 
 
 HEADER = (
-    "model", "size", "to", "network s", "run s", "by clock", "of processors", "decode", "write", "peak MiB",
+    "checkout", "model", "size", "to", "network s", "run s", "by clock", "of processors", "decode", "write", "peak MiB",
 )  # fmt: skip
 
 
@@ -155,11 +158,28 @@ def prepare_write(mask: Path, folder: Path) -> Callable[[], None]:
     return write
 
 
+def run_infer(root: Path, scene: Path, model: str, outputs: list[str]) -> Cost:
+    """Run the command of a checkout in a process of its own.
+
+    What Python compiles is kept for the next run, as it is where geoseg is installed.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(root.resolve())}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [
+        sys.executable, "-m", "geoseg", "infer", str(scene), "--model", model, "--device", "cpu", "--quiet",
+        "--overwrite", *outputs,
+    ]  # fmt: skip
+    told = subprocess.run(
+        [sys.executable, "-c", WATCH, *command], stdout=subprocess.PIPE, cwd=root, env=environment, check=True
+    )
+    return Cost(*json.loads(told.stdout))
+
+
 @dataclass(frozen=True)
 class Bench:
-    """A folder with a scene and a model, and the checkout that is measured."""
+    """A folder with a scene and a model, and the checkouts that are measured."""
 
-    root: Path
+    roots: tuple[Path, ...]
     folder: Path
     scene: Path
     model: str
@@ -170,51 +190,40 @@ class Bench:
             "GeoPackage": ["--out", str(self.folder / "buildings.gpkg")],
         }
 
-    def infer(self, output: str, scene: Path | None = None) -> Cost:
-        """Run the command in a process of its own."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root)}
-        command = [
-            sys.executable, "-m", "geoseg", "infer", str(scene or self.scene), "--model", self.model, "--device", "cpu",
-            "--quiet", "--overwrite", *self.list_commands()[output],
-        ]  # fmt: skip
-        told = subprocess.run(
-            [sys.executable, "-c", WATCH, *command],
-            stdout=subprocess.PIPE,
-            cwd=self.root,
-            env=environment,
-            check=True,
-        )
-        return Cost(*json.loads(told.stdout))
+    def infer(self, root: Path, output: str, scene: Path | None = None) -> Cost:
+        return run_infer(root, scene or self.scene, self.model, self.list_commands()[output])
 
     def measure(self, turns: int, outputs: tuple[str, ...]) -> Iterator[Row]:
         from geoseg.inference.job import plan_job
         from geoseg.workflows.options import InferOptions
 
-        self.infer(outputs[0], self.folder / SMALL)  # makes the engine ready
+        for root in self.roots:
+            self.infer(root, outputs[0], self.folder / SMALL)  # makes the engine ready
         options = InferOptions(model=self.model, device="cpu", mask=self.folder / "mask.tif", overwrite=True)
         job = plan_job([str(self.scene)], options)
         run_network = prepare_network(job, self.scene)
         network: list[Cost] = []
-        runs: dict[str, list[Cost]] = {output: [] for output in outputs}
+        runs: dict[tuple[Path, str], list[Cost]] = {each: [] for each in product(self.roots, outputs)}
         for _ in range(turns):
             network.append(take_time(run_network))
-            for output in outputs:
-                runs[output].append(self.infer(output))
+            for (root, output), costs in runs.items():
+                costs.append(self.infer(root, output))
         bare = find_median(network)
         reading = min((take_time(lambda: decode(job)) for _ in range(turns)), key=lambda cost: cost.busy)
         if "COG" not in outputs:
-            self.infer("COG")
+            self.infer(self.roots[-1], "COG")
         write = prepare_write(self.folder / "mask.tif", self.folder)
         writing = min((take_time(write) for _ in range(turns)), key=lambda cost: cost.busy)
-        for output in outputs:
-            pairs = list(zip(runs[output], network, strict=True))
+        for (root, output), costs in runs.items():
+            pairs = list(zip(costs, network, strict=True))
             yield Row(
+                root.resolve().name,
                 self.model if self.model == "default" else Path(self.model).name,
                 job.scene.grid.width,
                 output,
                 job.plan.patches,
                 bare,
-                find_median(runs[output]),
+                find_median(costs),
                 median(run.seconds / alone.seconds for run, alone in pairs),
                 median(run.busy / alone.busy for run, alone in pairs),
                 reading.busy / bare.busy,
@@ -229,9 +238,11 @@ def main() -> None:
     parser.add_argument("--outputs", nargs="+", default=("COG", "GeoPackage"))
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures here as well")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout that is measured")
+    parser.add_argument(
+        "--roots", type=Path, nargs="+", default=[ROOT], help="the checkouts that are measured"
+    )
     wanted = parser.parse_args()
-    sys.path.insert(0, str(wanted.root))
+    sys.path.insert(0, str(wanted.roots[-1].resolve()))
     from inference import write_model, write_scene
 
     rows: list[Row] = []
@@ -244,7 +255,7 @@ def main() -> None:
             write_scene(scene, size)
             for model in wanted.models:
                 bench = Bench(
-                    wanted.root, folder, scene, str(folder / model) if model == "resnet18" else model
+                    tuple(wanted.roots), folder, scene, str(folder / model) if model == "resnet18" else model
                 )
                 rows += bench.measure(wanted.turns, tuple(wanted.outputs))
     print(machine())

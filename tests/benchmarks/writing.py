@@ -1,9 +1,9 @@
 """How fast a million footprints are written, in which memory, and how soon QGIS has them open.
 
-    python tests/benchmarks/writing.py [--footprints 1000000] [--formats gpkg fgb parquet]
+    python tests/benchmarks/writing.py [--footprints 1000000] [--corners 8] [--formats gpkg fgb parquet]
 
-Footprints of eight corners come in batches of 5,000, as from a mask. `geopandas` writes the same layer in one go from
-memory, without style, titles or repeatable bytes.
+Footprints (traced ones have a hundred corners and more) come in batches of 5,000, as from a mask. `geopandas` writes the
+same layer in one go from memory, without style, titles or repeatable bytes.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ BATCH = 5_000
 PROBE = Path(__file__).parents[1] / "support" / "qgis_probe.py"
 
 
-def batch(index: int, area: AreaCrs) -> gpd.GeoDataFrame:
-    """Octagons in a strip of land 100 km wide."""
+def batch(index: int, area: AreaCrs, corners: int) -> gpd.GeoDataFrame:
+    """Polygons in a strip of land 100 km wide."""
     rng = np.random.default_rng(index)
     x = rng.uniform(300_000, 400_000, BATCH)
     y = 5_400_000 - index * 20 - rng.uniform(0, 20, BATCH)
-    octagons = shapely.buffer(shapely.points(x, y), rng.uniform(3, 15, BATCH), quad_segs=2)
+    shapes = shapely.buffer(shapely.points(x, y), rng.uniform(3, 15, BATCH), quad_segs=corners // 4)
     columns = {
         "id": np.arange(BATCH) + index * BATCH + 1,
         "class": np.full(BATCH, "building", dtype=object),
-        "area_m2": area.areas(octagons, UTM33),
-        "perimeter_m": area.perimeters(octagons, UTM33),
+        "area_m2": area.areas(shapes, UTM33),
+        "perimeter_m": area.perimeters(shapes, UTM33),
         "confidence": rng.random(BATCH),
         "regularized": np.ones(BATCH, dtype=bool),
         "width_m": rng.random(BATCH),
@@ -53,7 +53,7 @@ def batch(index: int, area: AreaCrs) -> gpd.GeoDataFrame:
         "touches_nodata": np.zeros(BATCH, dtype=bool),
         "touches_edge": np.zeros(BATCH, dtype=bool),
     }
-    return gpd.GeoDataFrame(columns, geometry=octagons, crs=UTM33)
+    return gpd.GeoDataFrame(columns, geometry=shapes, crs=UTM33)
 
 
 def timed(action: object) -> float:
@@ -85,11 +85,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--footprints", type=int, default=1_000_000)
+    parser.add_argument("--corners", type=int, default=8)
     parser.add_argument("--formats", nargs="+", default=["gpkg", "fgb", "parquet"])
     options = parser.parse_args()
     area = AreaCrs.choose(Extent(CRS(UTM33), (300_000, 5_396_000, 400_000, 5_400_000)))
     making = time.perf_counter()
-    batches = [batch(index, area) for index in range(options.footprints // BATCH)]
+    batches = [batch(index, area, options.corners) for index in range(options.footprints // BATCH)]
     making = time.perf_counter() - making
     frame = pd.concat(batches, ignore_index=True)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {len(frame):,} footprints")

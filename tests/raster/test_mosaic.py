@@ -53,6 +53,23 @@ def test_a_mosaic_holds_its_strips(tmp_path: Path, strips: list[tuple[Strip, Pat
     )
 
 
+def test_a_mosaic_of_many_strips_keeps_few_of_them_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="Windows knows no such limit")
+    values = np.random.default_rng(0).integers(0, 2, (60, 8, WIDTH), dtype=np.uint8)
+    strips = [(Strip(i, i * 8, (i + 1) * 8), tmp_path / f"{i}.tif") for i in range(60)]
+    for (strip, path), rows in zip(strips, values, strict=True):
+        write_strip(path, rows[None], make_grid(8, strip.row))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (tmp_path / "0.tif").open() as file:
+        next_number = file.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_number + 24, before[1]))
+    try:
+        write_mosaic(tmp_path / "mosaic.tif", MosaicLayer(("class",)), make_grid(480), strips)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    np.testing.assert_array_equal(read_all(tmp_path / "mosaic.tif")[0], np.concatenate(values))
+
+
 LITTLE_ROOM = """
 import json, resource, signal, sys
 from pathlib import Path

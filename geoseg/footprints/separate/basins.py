@@ -70,10 +70,10 @@ class Summits:
         owner[number] = sheet.owner.ravel()[pixels]
         return cls(labels, heights, owner)
 
-    def find_parted(self, relief: Floats, sheet: Sheet, connectivity: int, pass_share: float) -> Ints:
-        """The windows in which two bodies may stay apart.
+    def join(self, relief: Floats, sheet: Sheet, connectivity: int, pass_share: float) -> JoinedSummits:
+        """Join summits between which no two bodies can stay apart.
 
-        In the others, ground as high as `pass_share` of the highest summit leads from every summit to every other.
+        Ground as high as `pass_share` of the highest summit of their window leads from one to the other.
         """
         number, owner, heights = len(sheet.slots), self.owner[1:], self.heights[1:]
         least = np.zeros(number)
@@ -81,12 +81,23 @@ class Summits:
         least *= pass_share
         high = sheet.inside & (relief >= least[sheet.owner])
         islands = label(high, connectivity=1 if connectivity == 4 else 2)  # type: ignore[no-untyped-call]
-        owner_of_island = np.zeros(int(islands.max()) + 1, dtype=np.int64)
-        starts = np.flatnonzero(high.ravel()[1:] & ~high.ravel()[:-1]) + 1  # every island has one
-        owner_of_island[islands.ravel()[starts]] = sheet.owner.ravel()[starts]
-        parted = np.bincount(owner_of_island[1:], minlength=number) > 1
-        parted[owner[heights < least[owner]]] = True
-        return np.flatnonzero(parted & (np.bincount(owner, minlength=number) > 1))
+        pixels = np.flatnonzero(self.labels)
+        island = np.zeros(len(self.heights), dtype=np.int64)
+        island[self.labels.ravel()[pixels]] = islands.ravel()[pixels]
+        leader = np.arange(len(self.heights))
+        on_island = np.flatnonzero(island)
+        _, first, own = np.unique(island[on_island], return_index=True, return_inverse=True)
+        leader[on_island] = on_island[first[own]]
+        groups = np.bincount(self.owner[np.unique(leader[1:])], minlength=number)
+        return JoinedSummits(leader, np.flatnonzero(groups > 1))
+
+
+@dataclass(frozen=True)
+class JoinedSummits:
+    """The lowest number among the summits that each is joined with, and the windows in which two bodies may stay apart."""
+
+    leader: Ints
+    parted: Ints
 
 
 def find_bodies(
@@ -99,12 +110,11 @@ def find_bodies(
 ) -> Labels:
     """The number of the body of each pixel, from 1 on; 0 outside, and in a window that is surely one body."""
     summits = Summits.of(relief, sheet)
-    parted = summits.find_parted(relief, sheet, connectivity, pass_share)
-    slots = [sheet.slots[number] for number in parted]
+    joined = summits.join(relief, sheet, connectivity, pass_share)
+    slots = [sheet.slots[number] for number in joined.parted]
     basins = grow_basins(relief, summits.labels, sheet.inside, slots, connectivity)
-    bodies: Labels = BasinGraph(basins, summits.heights, relief, doubt, connectivity).join(stays_apart)[
-        basins
-    ]
+    graph = BasinGraph(basins, summits.heights, joined.leader, relief, doubt, connectivity)
+    bodies: Labels = graph.join(stays_apart)[basins]
     return bodies
 
 
@@ -121,20 +131,32 @@ def grow_basins(
 
 
 class BasinGraph:
-    """Which basins meet, and what tells at their borders whether they are one body."""
+    """Which bodies meet, and what tells at their borders whether they are one; at first, each is the basins of one leader.
+
+    Around the basins lies a margin of pixels that are in none.
+    """
 
     def __init__(
-        self, basins: Labels, summits: Floats, relief: Floats, doubt: Values, connectivity: int
+        self,
+        basins: Labels,
+        summits: Floats,
+        leader: Ints,
+        relief: Floats,
+        doubt: Values,
+        connectivity: int,
     ) -> None:
-        number = len(summits)
-        pixels = np.bincount(basins.ravel(), minlength=number)
-        self.bodies = [Body(*each) for each in zip(summits.tolist(), pixels.tolist(), strict=True)]
-        self.borders: list[dict[int, Border]] = [{} for _ in range(number)]
-        for one, other, border in list_borders(basins, relief, doubt, connectivity):
-            self.borders[one][other] = self.borders[other][one] = border
+        leaders, self.body = np.unique(leader, return_inverse=True)
+        heights = np.zeros(len(leaders))
+        np.maximum.at(heights, self.body, summits)
+        pixels = np.bincount(self.body[basins[basins > 0]], minlength=len(leaders))
+        self.bodies = [Body(*each) for each in zip(heights.tolist(), pixels.tolist(), strict=True)]
+        self.borders: list[dict[int, Border]] = [{} for _ in self.bodies]
+        for one, other, border in list_borders(basins, self.body, relief, doubt, connectivity):
+            mine, theirs = self.borders[one], self.borders[other]
+            mine[other] = theirs[one] = border.joined(mine[other]) if other in mine else border
 
     def join(self, stays_apart: StaysApart) -> Labels:
-        """Join bodies across the highest passes first; gives the number of the body of each basin, 0 for basin 0.
+        """Join bodies across the highest passes first; gives the number of the body of each basin, 0 for no basin.
 
         Where two bodies were joined, their borders with a third are one from then on.
         """
@@ -154,7 +176,7 @@ class BasinGraph:
             leader[other] = one
             for third, joined in self._absorb(one, other):
                 heappush(waiting, (joined, min(one, third), max(one, third)))
-        return number_leaders(leader)
+        return number_leaders(leader)[self.body]
 
     def _absorb(self, one: int, other: int) -> Iterator[tuple[int, Border]]:
         """Make the second body part of the first; gives the borders that are the first one's by this."""
@@ -169,29 +191,38 @@ class BasinGraph:
             yield third, joined
 
 
-ALL, ON, BACK = slice(None), slice(1, None), slice(-1)
-NEIGHBOURS = (((ON, ALL), (BACK, ALL)), ((ALL, ON), (ALL, BACK)), ((ON, ON), (BACK, BACK)), ((ON, BACK), (BACK, ON)))  # fmt: skip
-"""Every pixel beside the one above, the one to the left, and the two across its corners."""
-
-
 def list_borders(
-    basins: Labels, relief: Floats, doubt: Values, connectivity: int
+    basins: Labels, body: Ints, relief: Floats, doubt: Values, connectivity: int
 ) -> Iterator[tuple[int, int, Border]]:
-    """Pairs of basins that meet, the lower number first."""
+    """Where the basins of two bodies meet: the two, the lower number first, and the border of each pair of basins."""
     ends, heights, doubts = [], [], []
-    for here, there in NEIGHBOURS[: 2 if connectivity == 4 else 4]:
-        border = (basins[here] != basins[there]) & (basins[here] > 0) & (basins[there] > 0)
-        ends.append(np.sort(np.stack([basins[here][border], basins[there][border]], axis=1), axis=1))
-        heights.append(np.minimum(relief[here][border], relief[there][border]))
-        doubts.append((doubt[here][border].astype(np.float64) + doubt[there][border]) / 2)
-    pairs, pair = np.unique(np.concatenate(ends), axis=0, return_inverse=True)
-    highest = np.zeros(len(pairs))
-    np.maximum.at(highest, pair.ravel(), np.concatenate(heights))
-    length = np.bincount(pair.ravel(), minlength=len(pairs))
-    doubt_sums = np.bincount(pair.ravel(), np.concatenate(doubts), minlength=len(pairs))
-    columns = (column.tolist() for column in (*pairs.T, highest, length, doubt_sums))
-    for one, other, height, *told in zip(*columns, strict=True):
-        yield one, other, Border((-height, one, other), *told)
+    for here, there in list_meeting_pixels(basins, body, connectivity):
+        ends.append(np.sort(np.stack([basins.ravel()[here], basins.ravel()[there]]), axis=0))
+        heights.append(np.minimum(relief.ravel()[here], relief.ravel()[there]))
+        doubts.append((doubt.ravel()[here].astype(np.float64) + doubt.ravel()[there]) / 2)
+    low, high = np.concatenate(ends, axis=1).astype(np.int64)
+    keys, pair = np.unique(low * len(body) + high, return_inverse=True)
+    highest = np.zeros(len(keys))
+    np.maximum.at(highest, pair, np.concatenate(heights))
+    length = np.bincount(pair, minlength=len(keys))
+    doubt_sums = np.bincount(pair, np.concatenate(doubts), minlength=len(keys))
+    basin = np.stack(np.divmod(keys, len(body)))
+    columns = (
+        column.tolist() for column in (*basin, *np.sort(body[basin], axis=0), highest, length, doubt_sums)
+    )
+    for low_basin, high_basin, one, other, height, *told in zip(*columns, strict=True):
+        yield one, other, Border((-height, low_basin, high_basin), *told)
+
+
+def list_meeting_pixels(basins: Labels, body: Ints, connectivity: int) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of neighbouring pixels in basins of two bodies: below, to the right, and across the two corners below."""
+    flat, width = basins.ravel(), basins.shape[1]
+    inside = np.flatnonzero(flat)
+    bodies = body[flat]
+    for step in (width, 1, width + 1, width - 1)[: 2 if connectivity == 4 else 4]:
+        there = inside + step
+        meeting = (bodies[there] != bodies[inside]) & (flat[there] > 0)
+        yield inside[meeting], there[meeting]
 
 
 def number_leaders(leader: list[int]) -> Labels:

@@ -50,8 +50,8 @@ def _find_doubtful(
     for numbers in _share_out(footprints, np.flatnonzero(roomy)):
         sheet = own.draw(numbers, rule.room)
         relief = rule.draw_relief(sheet)[0]
-        parted = Summits.of(relief, sheet).find_parted(relief, sheet, joining.connectivity, rule.pass_share)
-        doubtful.append(numbers[parted])
+        joined = Summits.of(relief, sheet).join(relief, sheet, joining.connectivity, rule.pass_share)
+        doubtful.append(numbers[joined.parted])
     return np.concatenate(doubtful)
 
 
@@ -72,10 +72,11 @@ def _share_out(footprints: TracedFootprints, numbers: Ints) -> Iterator[Ints]:
 def _split_together(sheet: Sheet, rule: SeparationRule, connectivity: int) -> tuple[TracedFootprints, Ints]:
     """The parts of those footprints that are several bodies, and which footprint each part is of."""
     bodies = find_bodies(*rule.draw_relief(sheet), sheet, connectivity, rule.stays_apart, rule.pass_share)
+    pixels = np.flatnonzero(bodies)
+    body, owner_of_pixel = bodies.ravel()[pixels], sheet.owner.ravel()[pixels]
     owner_of_body = np.full(int(bodies.max()) + 1, -1)
-    owner_of_body[bodies.ravel()] = sheet.owner.ravel()
-    owner_of_body[0] = -1
-    bodies[~_find_split(owner_of_body, len(sheet.slots))[sheet.owner]] = 0
+    owner_of_body[body] = owner_of_pixel
+    bodies.ravel()[pixels[~_find_split(owner_of_body, len(sheet.slots))[owner_of_pixel]]] = 0
     pieces = trace_outlines(bodies, 0, JoinRules(connectivity), sheet.probability)
     owner = owner_of_body[pieces.components.value]
     shift = sheet.shifts[owner][np.repeat(pieces.component, pieces.sizes)]
@@ -84,8 +85,8 @@ def _split_together(sheet: Sheet, rule: SeparationRule, connectivity: int) -> tu
 
 
 def _find_split(owner_of_body: Ints, number: int) -> Flags:
-    """Which footprints have two bodies or more; one more, always false, stands for no footprint."""
-    return np.append(np.bincount(owner_of_body[owner_of_body >= 0], minlength=number) > 1, False)
+    """Which footprints have two bodies or more."""
+    return np.bincount(owner_of_body[owner_of_body >= 0], minlength=number) > 1
 
 
 def _inherit_attributes(

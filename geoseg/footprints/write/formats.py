@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 INDEX_TRIGGERS = 6
 """What keeps a spatial index up to date, as GeoPackage 1.2 has it."""
 ROWS_AT_ONCE = 65_536
+GDAL_ROWS = 4_096
+"""For GDAL, to which batches make no difference: traced outlines take some kilobytes each."""
 
 FIXED_DATE = (
     "2000-01-01T00:00:00.000Z"  # files say when they were written; ours must not, to be the same every time
@@ -161,7 +163,8 @@ def write_by_gdal(
     """Stream a spool through GDAL, and make sure that every row arrived."""
     fields = [field.with_name((names or {}).get(field.name, field.name)) for field in spool.schema]
     batches = (
-        pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields)) for batch in spool.reader()
+        pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields))
+        for batch in spool.reader(GDAL_ROWS)
     )
     with set_gdal_options(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")

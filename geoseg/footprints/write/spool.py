@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -154,7 +154,7 @@ KINDS = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "yes/
 
 
 class Spool:
-    """Takes frames of any length and gives them back as batches of equal length.
+    """Takes frames of any length, keeps them in a file, and gives them back as batches of equal length.
 
     So memory stays small, and what is made of the batches does not depend on how the rows arrived.
     """
@@ -167,7 +167,6 @@ class Spool:
         self.bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self.multiple = False
         self._schema: pa.Schema | None = None
-        self._waiting: list[pa.RecordBatch] = []
         self._file: pa.ipc.RecordBatchStreamWriter | None = None
 
     def __enter__(self) -> Spool:
@@ -201,36 +200,42 @@ class Spool:
             box = frame.total_bounds
             self.bounds = np.concatenate([np.fmin(low, box[:2]), np.fmax(high, box[2:])])
             self.multiple |= bool((shapely.get_type_id(frame.geometry.array) == MULTIPOLYGON).any())
-            self._waiting.append(make_arrow_batch(frame, self._schema))
-            self._store(only_full=True)
+            self._file = self._file or pa.ipc.new_stream(str(self.path), self._schema)
+            self._file.write_batch(make_arrow_batch(frame, self._schema))
 
     def finish(self) -> None:
         """Take no more rows."""
-        self._store(only_full=False)
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def reader(self) -> pa.RecordBatchReader:
-        """Every row, in batches of equal length; all geometries multipolygons if one of them is."""
-        batches = map(convert_to_multipolygons, self._read_stored()) if self.multiple else self._read_stored()
-        return pa.RecordBatchReader.from_batches(self.schema, batches)
+    def reader(self, most_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
+        """Every row, in batches of equal length, of so many rows at most; all geometries multipolygons if one of them is."""
+        batches = cut_evenly(self._read_stored(), min(self.batch_rows, most_rows))
+        return pa.RecordBatchReader.from_batches(
+            self.schema, map(convert_to_multipolygons, batches) if self.multiple else batches
+        )
 
     def _read_stored(self) -> Iterator[pa.RecordBatch]:
         if self.path.exists():
             with pa.OSFile(str(self.path)) as source, pa.ipc.open_stream(source) as batches:
                 yield from batches
 
-    def _store(self, only_full: bool) -> None:
-        waiting = sum(batch.num_rows for batch in self._waiting)
-        ready = waiting - waiting % self.batch_rows if only_full else waiting
-        if not ready:
-            return
-        table = pa.Table.from_batches(self._waiting).combine_chunks()
-        if self._file is None:
-            self._file = pa.ipc.new_stream(str(self.path), self.schema)
-        self._file.write_table(table.slice(0, ready), max_chunksize=self.batch_rows)
-        self._waiting = table.slice(ready).to_batches()
+
+def cut_evenly(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of so many, the last one of what is left."""
+    waiting: list[pa.RecordBatch] = []
+    number = 0
+    for batch in batches:
+        waiting.append(batch)
+        number += batch.num_rows
+        if number >= rows:
+            table = pa.Table.from_batches(waiting).combine_chunks()
+            number %= rows
+            yield from table.slice(0, len(table) - number).to_batches(max_chunksize=rows)
+            waiting = table.slice(len(table) - number).to_batches()
+    if number:
+        yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
 
 def make_arrow_schema(names: Sequence[str], columns: Sequence[Column]) -> pa.Schema:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.footprints.separate.basins import BasinGraph, Body, Border
+from geoseg.footprints.separate.basins import BasinGraph, Body, Border, list_borders
 from geoseg.footprints.separate.sheet import place_windows
 
 Labels = NDArray[np.int32]
@@ -65,13 +65,40 @@ def test_basins_join_as_if_all_borders_were_measured_anew(seed: int, side: int, 
     basins = chance.integers(0, number + 1, (side, side)).astype(np.int32)
     basins = np.unique(basins, return_inverse=True)[1].reshape(side, side).astype(np.int32)
     basins[0, 0] = 0
+    basins = np.pad(basins, 1)
+    side += 2
     relief = chance.permutation(side * side).reshape(side, side) + 1.0
     doubt = chance.integers(0, 2, (side, side)).astype(np.float64)
     summits = np.array([relief[basins == n].max(initial=0) for n in range(basins.max() + 1)])
-    joined = BasinGraph(basins, summits, relief, doubt, 4).join(stays_apart)[basins]
+    alone = np.arange(len(summits))
+    joined = BasinGraph(basins, summits, alone, relief, doubt, 4).join(stays_apart)[basins]
     plain = join_plainly(basins, relief, doubt)
     pairs = set(zip(joined.ravel().tolist(), plain.ravel().tolist(), strict=True))
     assert len(pairs) == len(np.unique(joined)) == len(np.unique(plain))
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10_000), side=st.integers(3, 12), connectivity=st.sampled_from([4, 8]))
+def test_basins_that_are_surely_one_body_may_be_joined_beforehand(
+    seed: int, side: int, connectivity: int
+) -> None:
+    chance = np.random.default_rng(seed)
+    basins = np.pad(chance.integers(0, 9, (side, side)), 1)
+    basins = np.unique(basins, return_inverse=True)[1].reshape(basins.shape).astype(np.int32)
+    relief = chance.integers(1, 9, basins.shape).astype(np.float64)  # passes of one height are many
+    doubt = chance.integers(0, 2, basins.shape).astype(np.float64)
+    summits = np.array([relief[basins == n].max() for n in range(basins.max() + 1)])
+    alone = np.arange(len(summits))
+    leader, high = alone.copy(), 0.6 * summits[1:].max()
+    for one, other, border in list_borders(basins, alone, relief, doubt, connectivity):
+        if border.height >= high:
+            leader[leader == leader[other]] = leader[[one, other]].min()
+            leader[leader == leader[one]] = leader[[one, other]].min()
+    plain, prepared = (
+        BasinGraph(basins, summits, leaders, relief, doubt, connectivity).join(stays_apart)
+        for leaders in (alone, leader)
+    )
+    np.testing.assert_array_equal(prepared, plain)
 
 
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 700)), min_size=1, max_size=30))

@@ -12,12 +12,15 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyogrio
 import pytest
 import rasterio
 import shapely
 from affine import Affine
 from heard import Heard
+from hypothesis import given
+from hypothesis import strategies as st
 from layers import GRID, LONLAT, UTM33, footprints, scattered, write
 from pyogrio.errors import DataSourceError
 from pyproj import CRS
@@ -26,7 +29,7 @@ from geoseg.errors import GeosegError, InputError
 from geoseg.footprints.measure import AreaCrs
 from geoseg.footprints.write.formats import check_arrived, check_index, check_table
 from geoseg.footprints.write.geopackage import FootprintWriter, add_region_layer
-from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column
+from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column, cut_evenly
 from geoseg.io.layers import read_days
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import RegionStatistics
@@ -92,6 +95,20 @@ def test_batches_and_reruns_give_the_same_bytes(tmp_path: Path, suffix: str) -> 
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     assert files("one", 1000) == files("two", 7) == files("three", 64)
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 12))
+def test_rows_are_cut_evenly_however_they_come(sizes: list[int], rows: int) -> None:
+    numbers = pa.array(range(sum(sizes)))
+    starts = np.cumsum([0, *sizes])
+    batches = [
+        pa.RecordBatch.from_arrays([numbers.slice(start, size)], ["n"])
+        for start, size in zip(starts, sizes, strict=False)
+    ]
+    cut = list(cut_evenly(batches, rows))
+    assert [n for batch in cut for n in batch.column(0).to_pylist()] == list(range(sum(sizes)))
+    assert [batch.num_rows for batch in cut[:-1]] == [rows] * (len(cut) - 1)
+    assert all(0 < batch.num_rows <= rows for batch in cut)
 
 
 def test_geojson_is_as_the_standard_wants_it(tmp_path: Path) -> None:
