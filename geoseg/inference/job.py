@@ -336,7 +336,7 @@ def report_job(job: Job) -> None:
             f"        read as {scene.grid.width:,} x {scene.grid.height:,} pixels of {scene.grid.gsd_m:.3g} m"
         )
     log.info(
-        f"Model   {job.model.card.name}, patches of {plan.patch} pixels with {plan.overlap} shared: {plan.patches:,}"
+        f"Model   {job.model.card.name}, {plan.patches:,} patches of {plan.patch} pixels, {plan.overlap} of them shared with the next"
     )
     devices = job.loaded.place or ", ".join(describe_device(kind.device) for kind in job.kinds)
     log.info(f"Device  {devices}, {job.kinds[0].engine} {job.kinds[0].precision}")
