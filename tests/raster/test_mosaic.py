@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,9 @@ def test_a_mosaic_of_many_strips_keeps_few_of_them_open(tmp_path: Path) -> None:
     for (strip, path), rows in zip(strips, values, strict=True):
         write_strip(path, rows[None], make_grid(8, strip.row))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with (tmp_path / "0.tif").open() as file:
-        next_number = file.fileno()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next_number + 24, before[1]))
+    with ExitStack() as opened:
+        numbers = [opened.enter_context((tmp_path / "0.tif").open()).fileno() for _ in range(24)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(numbers) + 1, before[1]))
     try:
         write_mosaic(tmp_path / "mosaic.tif", MosaicLayer(("class",)), make_grid(480), strips)
     finally:
