@@ -163,7 +163,11 @@ class ArrayImage:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return compute_resized_shape(open_array(self.path).shape[1:], self.refinement)
+        return self.resize(open_array(self.path))
+
+    def resize(self, whole: NDArray[Any]) -> tuple[int, int]:
+        """How many rows and columns the array on disk has at the resolution to train at."""
+        return compute_resized_shape(whole.shape[1:], self.refinement)
 
     @property
     def dtype(self) -> str:
@@ -175,8 +179,9 @@ class ArrayImage:
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         whole = open_array(self.path)
-        as_is = self.shape == whole.shape[1:]
-        values = whole[(slice(None), *window.slices)] if as_is else resample_window(whole, window, self.shape)
+        shape = self.resize(whole)
+        as_is = shape == whole.shape[1:]
+        values = whole[(slice(None), *window.slices)] if as_is else resample_window(whole, window, shape)
         known = np.isfinite(values).all(axis=0)
         return np.where(known, values, 0).astype(values.dtype), known
 
