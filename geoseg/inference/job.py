@@ -19,6 +19,7 @@ from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.inference.options import Augmentation, PredictOptions
 from geoseg.inference.predictor import AugmentedRuntime, Decision
 from geoseg.io.addresses import find_changed_source, read_source_state
+from geoseg.models.architecture import takes_any_size
 from geoseg.models.backends.base import RawPatches, Runtime, RuntimeKind
 from geoseg.models.card import Card
 from geoseg.models.normalisation import (
@@ -271,6 +272,7 @@ def sample_scene(scene: Scene) -> Pixels:
         return reader.sample()
 
 
+LARGEST_PATCH = 16384
 LARGEST_LIKELY_PATCH = 1024
 """Networks on larger patches are not loaded before it is known that the machine's memory holds them."""
 
@@ -278,7 +280,7 @@ LARGEST_LIKELY_PATCH = 1024
 def open_likely_runtime(loaded: LoadedModel, scene: Scene, plan: Plan) -> None:
     """Make ready what will run most scenes, those on the model's own scale, while this one is looked at."""
     card, kind = loaded.model.card, loaded.kinds[0]
-    is_likely = card.scaling.stretch != "always" and plan.patch == card.patch <= LARGEST_LIKELY_PATCH
+    is_likely = card.scaling.stretch != "always" and plan.patch <= LARGEST_LIKELY_PATCH
     if is_likely and kind.device == "cpu" and not loaded.place:
         loaded.open_runtime(make_raw_patches(scene, plan, make_fixed_normalisation(card)), kind)
 
@@ -301,17 +303,24 @@ def match_model_bands(scene: Scene, card: Card) -> tuple[int, ...]:
 
 
 def plan_patches(scene: Scene, model: Model, options: PredictOptions) -> Plan:
-    patch = model.card.patch if options.patch is None else options.patch
-    if patch > 16384:
+    """Patches as large as asked for, or of about the model's size and fitted to the scene."""
+    usual = model.card.patch if options.patch is None else options.patch
+    overlap = usual // 8 if options.overlap is None else options.overlap
+    check_patch(usual, model)
+    plan = Plan.for_size(*scene.grid.shape, usual, overlap)
+    if options.patch is not None or model.is_onnx or not takes_any_size(model.architecture):
+        return plan
+    return plan.fit(find_patch_step(model.architecture))
+
+
+def check_patch(patch: int, model: Model) -> None:
+    if patch > LARGEST_PATCH:
         raise InputError(
             f"`patch` {patch}: larger than any model can use; the model's own size is {model.card.patch}"
         )
-    if not model.is_onnx:
-        step = find_patch_step(model.architecture)
-        if patch < step or patch % step:
-            raise InputError(f"`patch` {patch}: {model.card.name} needs a multiple of {step}")
-    overlap = patch // 8 if options.overlap is None else options.overlap
-    return Plan.for_size(scene.grid.height, scene.grid.width, patch, overlap)
+    step = 1 if model.is_onnx else find_patch_step(model.architecture)
+    if patch < step or patch % step:
+        raise InputError(f"`patch` {patch}: {model.card.name} needs a multiple of {step}")
 
 
 def find_patch_step(architecture: Mapping[str, Any]) -> int:

@@ -42,11 +42,14 @@ class PredictOptions(Options):
         group=MODEL,
     )
     patch: int | None = define_option(
-        None, "Side of a patch in pixels.  [default: the model's]", AT_LEAST_ONE, group=MODEL
+        None,
+        "Side of a patch in pixels.  [default: the model's, or up to half as much again where fewer pixels are then computed twice]",
+        AT_LEAST_ONE,
+        group=MODEL,
     )
     overlap: int | None = define_option(
         None,
-        "Pixels that neighbouring patches share.  [default: an eighth of a patch]",
+        "Pixels that neighbouring patches share.  [default: an eighth of `patch`, or of the model's]",
         ZERO_OR_MORE,
         group=MODEL,
     )

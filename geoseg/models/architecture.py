@@ -34,6 +34,8 @@ NAMES = {
 SHARES = {"decoder_dropout", "decoder_aspp_dropout", "psp_dropout", "drop_rate", "drop_path_rate"}
 SWITCHES = {"decoder_aspp_separable", "dynamic_img_size"}
 TABLES = {"decoder_use_norm", "decoder_use_batchnorm", "psp_use_batchnorm", "aux_params"}
+CONVOLUTIONAL = re.compile("resne|efficientnet|mobilenet|mobileone|regnet|densenet|vgg|convnext")
+"""In names of encoders: they take images of any size, while many transformers take one alone."""
 
 
 def read_architecture(path: Path) -> dict[str, Any]:
@@ -54,6 +56,12 @@ def read_architecture(path: Path) -> dict[str, Any]:
                 "the network does not need it"
             )
     return given
+
+
+def takes_any_size(architecture: Mapping[str, Any]) -> bool:
+    """Whether a network is known to give the same answers in larger patches."""
+    encoder = architecture.get("encoder_name")
+    return encoder is None or CONVOLUTIONAL.search(encoder) is not None
 
 
 def is_allowed(name: str, value: Any) -> bool:

@@ -19,6 +19,12 @@ from geoseg.raster.grid import Grid, Window
 STRIP_PIXELS = 4_000_000
 """What a strip holds at most where rows are not too wide for it: a few dozen megabytes of memory with all that is made of it."""
 
+MOST_OF_USUAL = 1.5
+"""How much larger than usual patches may be: a pixel costs a network the same in all of them, but memory grows with their area.
+
+They are never smaller: beyond the edges of a small scene a network sees it mirrored, which misleads it less than padding.
+"""
+
 
 @dataclass(frozen=True)
 class Strip:
@@ -62,6 +68,19 @@ class Plan:
         """A plan whose strips hold about four megapixels, so that memory depends on the width alone."""
         stride = max(1, patch - overlap)
         return cls(height, width, patch, overlap, max(1, STRIP_PIXELS // (stride * max(1, width))))
+
+    def fit(self, step: int) -> Plan:
+        """The plan in which a network computes the fewest pixels, with patches of this size or some steps larger.
+
+        Pixels of the overlaps are computed twice, and the last patches reach beyond the scene.
+        """
+        sides = range(self.patch, int(self.patch * MOST_OF_USUAL) + 1, step)
+        plans = [Plan.for_size(self.height, self.width, side, self.overlap) for side in sides]
+        return min(plans, key=lambda plan: plan.computed_pixels)
+
+    @property
+    def computed_pixels(self) -> int:
+        return self.patches * self.patch**2
 
     @property
     def stride(self) -> int:

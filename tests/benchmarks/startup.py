@@ -47,6 +47,7 @@ class Checkout:
 
     def run(self, *arguments: object) -> Cost:
         environment = {**os.environ, "PYTHONPATH": str(self.root), "GEOSEG_CACHE": str(self.cache)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
         command = [sys.executable, "-m", "geoseg", *map(str, arguments)]
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.root, env=environment)

@@ -189,7 +189,7 @@ def test_a_dry_run_tells_and_writes_nothing(run: Run, scene: Path, tmp_path: Pat
     done = run(scene, "--dry-run", mask=tmp_path / "m.tif")
     assert done.exit_code == 0
     assert "Memory" in done.stdout
-    assert "24 patches" in done.stderr
+    assert "12 patches of 88 pixels" in done.stderr
     told = json.loads(run(scene, "--dry-run", "--json", "--quiet", mask=tmp_path / "m.tif").stdout)
     assert set(told) == {"memory_bytes", "disk_bytes", "seconds", "patches", "strips", "missing"}
     assert told["missing"] == list(range(1, told["strips"] + 1))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from geoseg.errors import InputError
-from geoseg.models.architecture import read_architecture
+from geoseg.models.architecture import read_architecture, takes_any_size
 from geoseg.models.store import BUILTIN, CONFIG_FILE
 
 GOOD = {
@@ -72,3 +72,15 @@ def test_all_else_is_refused_in_one_line(tmp_path: Path, name: str, value: objec
 def test_what_is_no_json_object_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"config\.json"):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "any_size"),
+    [
+        (None, True), ("resnet18", True), ("tu-efficientnet_lite0", True), ("timm-regnetx_002", True), ("tu-convnext_tiny", True),
+        ("tu-vit_tiny_patch16_224", False), ("tu-swin_tiny_patch4_window7_224", False), ("tu-mobilevit_s", False),
+        ("mit_b0", False),
+    ],
+)  # fmt: skip
+def test_transformers_keep_the_size_of_their_patches(encoder: str | None, any_size: bool) -> None:
+    assert takes_any_size({"encoder_name": encoder}) == any_size

@@ -75,6 +75,35 @@ def test_seen_patches_are_those_with_a_known_pixel(plan: Plan, seed: int) -> Non
     assert plan.find_seen_patches(valid).tolist() == expected
 
 
+def count_looked_at(length: int, patch: int, overlap: int) -> int:
+    """Pixels of an axis that patches look at, one patch after the other until the last pixel is seen."""
+    start = 0
+    while start + patch < length:
+        start += patch - overlap
+    return len(range(0, start + 1, patch - overlap)) * patch
+
+
+@given(plans(), st.sampled_from([1, 2, 8, 32]))
+def test_fitted_patches_compute_the_fewest_pixels(plan: Plan, step: int) -> None:
+    costs = {
+        side: count_looked_at(plan.height, side, plan.overlap)
+        * count_looked_at(plan.width, side, plan.overlap)
+        for side in range(plan.patch, plan.patch * 3 // 2 + 1, step)
+    }
+    fitted = plan.fit(step)
+    assert fitted.computed_pixels == costs[fitted.patch] == min(costs.values())
+    assert (fitted.height, fitted.width, fitted.overlap) == (plan.height, plan.width, plan.overlap)
+
+
+@pytest.mark.parametrize(
+    ("side", "patch", "share"), [(100, 512, 26.2), (512, 512, 1), (1_024, 544, 1.13), (8_192, 608, 1.24)]
+)
+def test_patches_fit_common_scenes(side: int, patch: int, share: float) -> None:
+    fitted = Plan.for_size(side, side, 512, 64).fit(32)
+    assert fitted.patch == patch
+    assert fitted.computed_pixels / side**2 == pytest.approx(share, rel=0.01)
+
+
 def test_strip_height_depends_on_width_only() -> None:
     low, tall = Plan.for_size(5_000, 8_192, 512, 64), Plan.for_size(500_000, 8_192, 512, 64)
     assert low.strip_patch_rows == tall.strip_patch_rows == 1
