@@ -152,6 +152,8 @@ def forget_run(state: PageState) -> None:
     if state.run:
         state.run.stop()
         state.run.wait()
+        if state.views:
+            state.views.close()
         shutil.rmtree(state.run.folder, ignore_errors=True)
     state.run, state.views, state.images = None, None, ()
     state.rings, state.counted, state.picture = (), None, None
@@ -232,6 +234,7 @@ def show_results(state: PageState) -> None:
     if len(view.buildings):
         with st.expander("Distribution of sizes and confidence"):
             st.html(STYLE + write_charts(view.buildings, views.what))
+    views.prepare_neighbours(view.request)
 
 
 def show_result_map(state: PageState, run: str, view: FootprintView, table: gpd.GeoDataFrame | None) -> None:

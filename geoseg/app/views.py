@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import ceil
@@ -84,6 +86,8 @@ class Views:
         self._first = FootprintView(self.own, run.buildings)
         self._kept: OrderedDict[ViewRequest, FootprintView] = OrderedDict()
         self._lock = threading.Lock()
+        self._ahead = ThreadPoolExecutor(1)
+        self.likely: Sequence[Future[FootprintView]] = ()
 
     def find(self, request: ViewRequest) -> FootprintView:
         """A view, made anew unless it is there."""
@@ -96,9 +100,26 @@ class Views:
                 shutil.rmtree(self._kept.popitem(last=False)[1].file.parent, ignore_errors=True)
             return view
 
+    def prepare_neighbours(self, request: ViewRequest) -> None:
+        """While people look at a view, make those that one step of the threshold leads to; not of large scenes."""
+        self.forget_likely()
+        if self.run.scene.megapixels <= MOST_PLAIN_MPX:
+            self.likely = [
+                self._ahead.submit(self.find, each) for each in list_neighbours(request, self.own)
+            ]
+
+    def forget_likely(self) -> None:
+        for likely in self.likely:
+            likely.cancel()
+
+    def close(self) -> None:
+        """Make no more of them: the folder of the run can be deleted."""
+        self.forget_likely()
+        self._ahead.shutdown()
+
     def _make(self, request: ViewRequest) -> FootprintView:
-        folder = self.run.folder / "views" / request.key
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self.run.folder / f"view-{request.key}"
+        folder.mkdir(exist_ok=True)  # fails where the run has been deleted
         file = folder / "buildings.fgb"  # has no styles and tables, which take as long as the outlines
         vectorize_view(self.run, request, file)
         return FootprintView(request, file)
@@ -208,6 +229,18 @@ def draw_outline(grid: Grid) -> Any:
     """The four sides of a grid as a polygon of its CRS."""
     corners = ((0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height))
     return shapely.Polygon([grid.transform @ corner for corner in corners])
+
+
+def list_neighbours(request: ViewRequest, own: ViewRequest) -> list[ViewRequest]:
+    """The views that one step up or down of the threshold leads to."""
+    if request.threshold is None or own.threshold is None:
+        return []
+    choices = list_thresholds(own.threshold)
+    at = choices.index(request.threshold)
+    return [
+        replace(request, threshold=each)
+        for each in (*choices[at + 1 : at + 2], *choices[max(0, at - 1) : at])
+    ]
 
 
 def list_thresholds(own: float) -> list[float]:

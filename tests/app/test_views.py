@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import time
+from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -28,7 +30,14 @@ from geoseg.app.maps import (
 from geoseg.app.options import AppOptions
 from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import look_at_scene
-from geoseg.app.views import FootprintView, ViewRequest, Views, list_thresholds, vectorize_view
+from geoseg.app.views import (
+    FootprintView,
+    ViewRequest,
+    Views,
+    list_neighbours,
+    list_thresholds,
+    vectorize_view,
+)
 from geoseg.reports.report import MOST_FOOTPRINTS
 from geoseg.workflows.infer import infer_scene
 from geoseg.workflows.options import InferOptions
@@ -69,7 +78,27 @@ def test_views_are_kept_but_not_all(views: Views) -> None:
     assert time.perf_counter() - start < 0.05
     for threshold in np.linspace(0.3, 0.7, 9).round(2):
         views.find(ViewRequest(float(threshold), 10.0))
-    assert len(list((views.run.folder / "views").iterdir())) <= 8
+    assert len(list(views.run.folder.glob("view-*"))) <= 8
+
+
+def test_a_step_of_the_threshold_finds_its_view_made(finished: FinishedRun) -> None:
+    views = Views(finished)
+    views.prepare_neighbours(ViewRequest(0.5, 7.0))
+    wait(views.likely)
+    for threshold in (0.49, 0.51):
+        folder = finished.folder / f"view-{ViewRequest(threshold, 7.0).key}"
+        assert gpd.read_file(folder / "buildings.fgb")["area_m2"].min() >= 7.0
+    assert list_neighbours(ViewRequest(0.95, None), views.own) == [ViewRequest(0.94, None)]
+    assert list_neighbours(ViewRequest(None, None), views.own) == []
+
+
+def test_nothing_is_made_ahead_of_a_run_that_was_deleted(finished: FinishedRun, tmp_path: Path) -> None:
+    gone = replace(finished, result=replace(finished.result, out=tmp_path / "gone" / "buildings.gpkg"))
+    views = Views(gone)
+    views.prepare_neighbours(ViewRequest(0.5, 7.0))
+    assert all(likely.exception() for likely in views.likely)
+    views.close()
+    assert not (tmp_path / "gone").exists()
 
 
 def test_totals_say_what_share_is_built(views: Views) -> None:

@@ -1,4 +1,4 @@
-"""Seconds from the click to the map for a large upload, and from a step of the slider to new polygons at 5,000 buildings.
+"""Seconds from the click to the map for a large upload, and from a move of the slider to new polygons at 5,000 buildings.
 
     python tests/benchmarks/app.py [--side 4000]
 
@@ -13,9 +13,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -29,7 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from app_server import ask_map, find_buildings, open_browser, open_page, serve_app, upload, wait_until_still
 
 HOUSE_STEP = 56
-STEPS = 5
+MOVES = {"a step of the slider": ["ArrowLeft"] * 5, "a jump by nine steps": ["PageDown"] * 3}
+LOOK_S = 2.0
+"""How long a person looks at a map before the next move; meanwhile the app makes the maps that one step leads to."""
 
 
 def draw_houses(side: int) -> NDArray[np.uint8]:
@@ -95,10 +98,10 @@ def sum_cpu_seconds() -> float:
     return used / os.sysconf("SC_CLK_TCK")
 
 
-def move_slider(page: Any) -> None:
-    """One step, and wait until the map shows the new polygons."""
+def move_slider(page: Any, key: str) -> None:
+    """Press a key, and wait until the map shows the new polygons."""
     version = page.locator(".geoseg-map").evaluate("root => root.geoseg.version")
-    page.get_by_role("slider", name="Threshold").press("ArrowRight")
+    page.get_by_role("slider", name="Threshold").press(key)
     page.wait_for_function(
         """before => {
             const find = (node) => node.querySelector('.geoseg-map') || [...node.querySelectorAll('*')]
@@ -109,12 +112,17 @@ def move_slider(page: Any) -> None:
     )
 
 
+def look(page: Any) -> None:
+    wait_until_still(page)
+    time.sleep(LOOK_S)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=4000)
     side = parser.parse_args().side
     first: list[tuple[float, float]] = []
-    steps: list[tuple[float, float]] = []
+    moves: dict[str, list[tuple[float, float]]] = {name: [] for name in MOVES}
     with TemporaryDirectory() as name, serve_app(Path(name)) as address, open_browser() as browser:
         scene = Path(name, "scene.tif")
         write_scene(scene, side)
@@ -125,23 +133,25 @@ def main() -> None:
             with count_seconds(first):
                 find_buildings(page)
             (kept,) = Path(name).glob("geoseg-app-*/session-*/run-*/probability.tif")
+            time.sleep(LOOK_S)
             replace_outputs(kept.parent, side)
-            for _ in range(STEPS + 1):
-                with count_seconds(steps):
-                    move_slider(page)
-                wait_until_still(page)
+            (kept.parent / "plain.tif").unlink(missing_ok=True)
+            move_slider(page, "PageUp")  # beyond the maps that were made before
+            look(page)
+            for what, keys in MOVES.items():
+                for key in keys:
+                    with count_seconds(moves[what]):
+                        move_slider(page, key)
+                    look(page)
             buildings = ask_map(page, "view.count()")
-    steps = sorted(steps[1:])
-    print(f"{machine()}; {side} x {side} pixels")
-    print(
-        table(
-            ("", "seconds", "CPU seconds"),
-            [
-                ("click to map", *(f"{value:.1f}" for value in first[0])),
-                (f"slider, {buildings:,} buildings", *(f"{value:.2f}" for value in steps[len(steps) // 2])),
-            ],
-        )
-    )
+    print(f"{machine()}; {side} x {side} pixels, {buildings:,} buildings")
+    rows = {"click to map": first, **moves}
+    print(table(("", "seconds", "CPU seconds"), [(what, *summarize(each)) for what, each in rows.items()]))
+
+
+def summarize(seconds: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """The medians."""
+    return (f"{median(each):.2f}" for each in zip(*seconds, strict=True))
 
 
 if __name__ == "__main__":
