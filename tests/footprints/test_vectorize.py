@@ -13,6 +13,7 @@ import shapely
 from affine import Affine
 from calls import killed
 from heard import Heard
+from pyproj import Transformer
 from rasterio.features import shapes
 from scipy.ndimage import gaussian_filter
 
@@ -296,6 +297,20 @@ def test_the_crs_asked_for_is_that_of_the_file_and_areas_stay_true(tmp_path: Pat
     found = footprints(tmp_path / "there.gpkg")
     assert found.crs == "EPSG:4326"
     assert there.area_m2 == pytest.approx(here.area_m2, rel=1e-6)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_footprints_that_the_antimeridian_crosses_are_in_one_piece(tmp_path: Path, crs: str) -> None:
+    x, y = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -16)
+    place = Affine(0.5, 0, x - 50, 0, -0.5, y)
+    mask = open_mask(str(write(tmp_path / "m.tif", town(), crs="EPSG:32760", transform=place)))
+    here = vectorize_mask(mask, tmp_path / "here.gpkg")
+    there = vectorize_mask(mask, tmp_path / "there.gpkg", FootprintOptions(crs=crs))
+    assert there.area_m2 == pytest.approx(here.area_m2, rel=1e-6)
+    widths = footprints(tmp_path / "there.gpkg").to_crs("EPSG:32760").bounds.eval("maxx - minx")
+    assert widths.max() < 150
+    boxes = footprints(tmp_path / "there.gpkg").bounds
+    assert (boxes["maxx"] - boxes["minx"]).max() < 150 * (1e-5 if crs == "EPSG:4326" else 1.1)
 
 
 def test_a_raster_that_lies_turned_on_the_map_turns_its_footprints(tmp_path: Path) -> None:
