@@ -126,3 +126,8 @@ def parse_layer_path(source: str) -> tuple[Path, str | None]:
     if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
         return whole, None
     return Path(file), layer
+
+
+def read_layer_state(source: str) -> list[Any]:
+    """What changes when the file of a layer does, which is named as `file` or `file:layer`."""
+    return read_source_state(str(parse_layer_path(source)[0]))

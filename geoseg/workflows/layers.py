@@ -18,7 +18,7 @@ from geoseg.cluster.place import name_worker_in_errors, share_place
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, Georeferenced
 from geoseg.footprints.write.formats import WRITERS
-from geoseg.io.addresses import read_source_state
+from geoseg.io.addresses import read_layer_state, read_source_state
 from geoseg.io.atomic import lock_private_folder, remove_folder, replace_file
 from geoseg.progress import track
 from geoseg.regions.files import FootprintLayer
@@ -150,7 +150,7 @@ def count_with_workers(
 def make_key(layers: Sequence[FootprintLayer], counting: Counting) -> str:
     """Changes with every file and every option on which counts depend."""
     states = [read_source_state(str(layer.path)) for layer in layers]
-    asked = [counting.regions, read_source_state(counting.regions), counting.region_id, counting.area.name]
+    asked = [counting.regions, read_layer_state(counting.regions), counting.region_id, counting.area.name]
     everything = [__version__, states, asked, list(counting.classes), repr(counting.place)]
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 

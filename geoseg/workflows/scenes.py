@@ -24,7 +24,7 @@ from geoseg.cluster.workers import open_workers
 from geoseg.errors import GeosegError, InputError
 from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.io.access import Output, check_folder, check_outputs, lock_folder, share_folder
-from geoseg.io.addresses import read_source_state
+from geoseg.io.addresses import read_layer_state, read_source_state
 from geoseg.io.atomic import explain_write_errors
 from geoseg.models.store import find_model
 from geoseg.progress import Advance, format_count, list_names, speak_of_problems_only, track, use_reporter
@@ -431,10 +431,13 @@ class SceneBatch:
         return record
 
     def make_key(self, scene: str) -> str:
-        """Changes whenever the scene, the model or an option changes."""
+        """Changes whenever the scene, the model, an option or a layer that one names changes."""
         asked = replace(self.scene_options, overwrite=False).to_toml()
         everything = [__version__, self.loaded.model.fingerprint, read_source_state(scene), asked]
         everything += [self.dates[scene]] if scene in self.dates else []
+        everything += [
+            read_layer_state(layer) for layer in (self.options.regions, self.options.against) if layer
+        ]
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 
 
