@@ -29,7 +29,7 @@ from geoseg.inference.pipeline import (
 )
 from geoseg.inference.resume import Journal, StripFiles, split_into_runs
 from geoseg.inference.threads import CancelToken
-from geoseg.io.addresses import find_local_file, parse_layer_path
+from geoseg.io.addresses import find_local_file, parse_layer_path, split_address
 from geoseg.models.card import Card
 from geoseg.models.store import find_model, list_builtin_models
 from geoseg.progress import track
@@ -179,12 +179,10 @@ def take_predict_options(options: PredictOptions) -> PredictOptions:
 
 def make_absolute(source: str) -> str:
     """A file or folder by its whole path; addresses and names of built-in models as they are."""
-    if source in list_builtin_models():
+    if source in list_builtin_models() or not (Path(source).is_dir() or find_local_file(source)):
         return source
-    if Path(source).is_dir():
-        return str(Path(source).absolute())
-    local = find_local_file(source)
-    return source.replace(str(local), str(local.absolute()), 1) if local else source
+    before, path, inside = split_address(source)
+    return f"{before}{Path(path).absolute()}{inside}"
 
 
 def make_layer_absolute(layer: str) -> str:
