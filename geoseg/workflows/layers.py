@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from geoseg.footprints.write.formats import WRITERS
 from geoseg.io.addresses import read_layer_state, read_source_state
 from geoseg.io.atomic import lock_private_folder, remove_folder, replace_file
 from geoseg.progress import track
+from geoseg.raster.lists import list_folder
 from geoseg.regions.files import FootprintLayer
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import FootprintParts, RegionCounts, RegionStatistics
@@ -159,10 +161,11 @@ def open_layers(footprints: Path, but: Path | None = None) -> list[FootprintLaye
     """The footprints of a file, or of all files of a folder but that which is to be written."""
     if not footprints.is_dir():
         return [FootprintLayer.open(footprints)]
-    files = sorted(file for file in footprints.iterdir() if file.suffix.lower() in WRITERS and file != but)
+    written = but and os.path.realpath(but)
+    files = [file for file in list_folder(footprints, WRITERS) if os.path.realpath(file) != written]
     if not files:
         raise InputError(f"{footprints}: the folder holds no footprints ({', '.join(WRITERS)})")
-    return [FootprintLayer.open(file) for file in files]
+    return [FootprintLayer.open(Path(file)) for file in files]
 
 
 def find_place(layers: Sequence[FootprintLayer]) -> Extent:

@@ -37,7 +37,7 @@ from geoseg.publishing.places import DEEPEST, encode_hilbert, find_middles, find
 from geoseg.publishing.sort import ExternalSorter
 from geoseg.publishing.tiles import write_tiles
 from geoseg.raster.grid import WGS84
-from geoseg.raster.lists import make_plain
+from geoseg.raster.lists import list_folder, make_plain
 from geoseg.regions.polygons import make_valid_polygons, name_regions
 from geoseg.workflows.options import PublishOptions
 from geoseg.workflows.results import format_html_table
@@ -129,9 +129,7 @@ def list_sources(sources: Sequence[str]) -> list[str]:
     """Files of footprints: those that are named, and those in folders, by their names."""
     found: list[str] = []
     for source in sources:
-        inside = sorted(Path(source).iterdir()) if Path(source).is_dir() else []
-        found += [str(path) for path in inside if path.suffix.lower() in VECTOR_SUFFIXES]
-        found += [] if Path(source).is_dir() else [source]
+        found += list_folder(source, VECTOR_SUFFIXES) if Path(source).is_dir() else [source]
     if not found:
         raise InputError(f"{', '.join(sources)}: holds no file of footprints ({', '.join(VECTOR_SUFFIXES)})")
     return found
