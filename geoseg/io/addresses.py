@@ -137,6 +137,12 @@ def parse_layer_path(source: str) -> tuple[Path, str | None]:
     return Path(file), layer
 
 
+def list_replaced_files(*layers: object) -> list[str]:
+    """The files of some layers that are given, but for GeoPackages: their other layers stay when one is written."""
+    files = [parse_layer_path(str(layer))[0] for layer in layers if layer]
+    return [str(file) for file in files if file.suffix.lower() != ".gpkg"]
+
+
 def read_layer_state(source: str) -> list[Any]:
     """What changes when the file of a layer does, which is named as `file` or `file:layer`."""
     return read_source_state(str(parse_layer_path(source)[0]))

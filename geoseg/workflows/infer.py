@@ -34,7 +34,7 @@ from geoseg.inference.pipeline import (
 from geoseg.inference.resume import Journal
 from geoseg.inference.threads import CancelToken
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.addresses import explain_change
+from geoseg.io.addresses import explain_change, list_replaced_files
 from geoseg.io.atomic import Delivery, clear_leftovers, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.options import list_options
@@ -306,7 +306,7 @@ def check_infer_outputs(
         if path and not out:
             raise InputError(f"`{name}`: a {what} shows footprints; give `out` buildings.gpkg as well")
     own = find_own_files(outputs[0].path, command)
-    check_outputs(outputs, scene, own)
+    check_outputs(outputs, [*scene, *list_replaced_files(options.regions, options.against)], own)
     if out:
         from geoseg.footprints.write.geopackage import check_footprint_file
 

@@ -17,7 +17,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import check_footprint_file
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.addresses import refuse_changes
+from geoseg.io.addresses import list_replaced_files, refuse_changes
 from geoseg.io.atomic import (
     Delivery,
     clear_leftovers,
@@ -194,7 +194,8 @@ def check_vectorize_outputs(
     if options.qgis_project:
         outputs.append(Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite))
     own = find_own_files(out, command)
-    check_outputs(outputs, filter(None, (mask, options.probability, options.image)), own)
+    inputs = filter(None, (mask, options.probability, options.image))
+    check_outputs(outputs, [*inputs, *list_replaced_files(options.regions)], own)
     check_footprint_file(out, options.overwrite or out.absolute() in own)
     if options.image:
         with open_raster(options.image, options.image):
