@@ -160,6 +160,17 @@ def test_a_project_that_cannot_be_written_is_refused_before_the_work(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_project_of_files_that_go_with_the_result_is_refused(scene: Path, tmp_path: Path) -> None:
+    project = tmp_path / "all.qgz"
+    for ask in (
+        lambda: geoseg.infer(scene, qgis_project=project),
+        lambda: geoseg.vectorize(scene, qgis_project=project),
+        lambda: geoseg.compare(scene, scene, qgis_project=project),
+    ):
+        with pytest.raises(InputError, match=r"`qgis_project` .*all.qgz: shows files that stay; give `out`"):
+            ask()
+
+
 def test_a_model_and_its_card() -> None:
     card = geoseg.open_model("default").card
     assert isinstance(card, geoseg.Card)

@@ -288,7 +288,19 @@ def check_infer_outputs(
     scene: Sequence[str], out: Path | None, options: InferOptions, command: str
 ) -> tuple[Path, ...]:
     """The files to be written, the footprints first; refused before the first pixel is read, not after the last."""
+    refuse_unfit_outputs(out, options)
     outputs = list(list_outputs(out, options))
+    own = find_own_files(outputs[0].path, command)
+    check_outputs(outputs, [*scene, *list_replaced_files(options.regions, options.against)], own)
+    if out:
+        from geoseg.footprints.write.geopackage import check_footprint_file
+
+        check_footprint_file(out, options.overwrite or out.absolute() in own)
+    return tuple(output.path for output in outputs)
+
+
+def refuse_unfit_outputs(out: Path | None, options: InferOptions) -> None:
+    """Refuse outputs that do not belong together, whatever is there already."""
     if not any((out, *list_rasters(options))):
         raise InputError("nothing to write: give `out` buildings.gpkg, `mask` or `probability`")
     if options.coco:
@@ -305,13 +317,6 @@ def check_infer_outputs(
     ):
         if path and not out:
             raise InputError(f"`{name}`: a {what} shows footprints; give `out` buildings.gpkg as well")
-    own = find_own_files(outputs[0].path, command)
-    check_outputs(outputs, [*scene, *list_replaced_files(options.regions, options.against)], own)
-    if out:
-        from geoseg.footprints.write.geopackage import check_footprint_file
-
-        check_footprint_file(out, options.overwrite or out.absolute() in own)
-    return tuple(output.path for output in outputs)
 
 
 def check_against(against: str, out: Path | None) -> None:

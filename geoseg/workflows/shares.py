@@ -20,6 +20,7 @@ from geoseg.workflows.infer import (
     find_loaded,
     list_outputs,
     plan_work,
+    refuse_unfit_outputs,
 )
 from geoseg.workflows.options import InferOptions
 from geoseg.workflows.results import ShareResult, note_share
@@ -62,5 +63,6 @@ def check_share_outputs(
 ) -> tuple[Path, ...]:
     """The files that the last command will write. Those to be replaced are looked at by that command alone, not by hundreds."""
     if options.overwrite:
+        refuse_unfit_outputs(out, options)
         return tuple(output.path for output in list_outputs(out, options))
     return check_infer_outputs(scene, out, options, command)
