@@ -177,7 +177,7 @@ def open_for_footprints(mask: str, options: VectorizeOptions) -> Mask:
 def find_facts(opened: Mask, options: VectorizeOptions) -> MaskFacts:
     """What is known of a mask beside its pixels."""
     image_date = parse_date(options.date) if options.date else find_image_date([], [opened.path])
-    names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
+    names = complete_class_names(parse_class_names(options.classes), opened, options.regions)
     return MaskFacts(names, opened.tells_boundaries, image_date=image_date)
 
 
@@ -232,13 +232,23 @@ def parse_class_names(classes: Sequence[str]) -> dict[int, str]:
     for entry, (value, _, name) in zip(classes, pairs, strict=True):
         if not (value.isdecimal() and 1 <= int(value) <= 254 and name.strip()):
             raise InputError(f"`classes` {entry}: write VALUE=NAME with a value of 1 to 254, e.g. 1=building")
-    return {int(value): name.strip() for value, _, name in pairs}
+    names = {int(value): name.strip() for value, _, name in pairs}
+    if len(names) < len(pairs):
+        raise InputError(f"`classes` {', '.join(classes)}: gives one value two names; give one")
+    return names
 
 
-def make_class_names(mask: Mask, regions: str | None) -> dict[int, str]:
-    """Names for the classes of a mask whose names nobody gave; statistics need to know them beforehand."""
-    values = find_classes(mask) if regions and mask.threshold is None else []
-    return {1: "building"} | {value: f"class {value}" for value in values if value > 1}
+def complete_class_names(given: Mapping[int, str], mask: Mask, regions: str | None) -> Mapping[int, str]:
+    """The names that are given, and such for other classes of a mask as statistics per region need to know beforehand."""
+    names = dict(given or ONLY_BUILDINGS)
+    for value in find_classes(mask) if regions and mask.threshold is None else []:
+        names.setdefault(value, f"class {value}")
+    if regions and len(set(names.values())) < len(names):
+        raise InputError(
+            f"`classes` {', '.join(f'{value}={name}' for value, name in names.items())}: with `regions`, give each class a name "
+            "of its own"
+        )
+    return names
 
 
 def choose_workers(mask: Mask, options: VectorizeOptions) -> int:

@@ -17,6 +17,7 @@ from pyproj import Transformer
 from rasterio.features import shapes
 from scipy.ndimage import gaussian_filter
 
+import geoseg
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.mask import open_mask
 from geoseg.workflows.options import FootprintOptions
@@ -354,6 +355,27 @@ def test_regions_are_counted_on_the_way(tmp_path: Path) -> None:
     assert regions["built_area_m2"].sum() == pytest.approx(summary.area_m2, rel=1e-9)
     assert regions["expected_area_m2"].sum() == pytest.approx(0.5 * regions["seen_area_m2"].sum())
     assert footprints(tmp_path / "o.gpkg")["region"].notna().all()
+
+
+def test_classes_that_nobody_named_are_counted_too(tmp_path: Path) -> None:
+    mask = str(write(tmp_path / "m.tif", town(classes=(0, 1, 2, 3))))
+    result = geoseg.vectorize(mask, classes="2=hall", regions="grid:1km", min_area_m2=0)
+    assert result.counts.footprints == result.regions["buildings"].sum()
+    counted = result.regions.groupby("class")["buildings"].sum()
+    assert dict(counted) == dict(result.buildings["class"].value_counts())
+    assert set(counted.index) == {"class 1", "hall", "class 3"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [(["1=a", "1=b"], "gives one value two names"), (["1=a", "2=a"], "give each class a name of its own")],
+)
+def test_names_of_classes_that_tell_nothing_are_refused(
+    tmp_path: Path, classes: list[str], words: str
+) -> None:
+    mask = str(write(tmp_path / "m.tif", town()))
+    with pytest.raises(InputError, match=rf"`classes` {classes[0]}, {classes[1]}: .*{words}"):
+        geoseg.vectorize(mask, classes=classes, regions="grid:1km")
 
 
 def test_a_file_that_is_there_is_kept_unless_overwrite_is_given(tmp_path: Path) -> None:
