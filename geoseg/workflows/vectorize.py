@@ -84,7 +84,7 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
     facts = find_facts(opened, options)
     with (
         Delivery(outputs, command) as delivery,
-        find_parts(opened, facts, out, options, command) as parts,
+        find_parts(opened, facts, out, options, delivery) as parts,
         refuse_changes(list_files(opened)),
     ):
         workers = 0 if options.dask else choose_workers(opened, options)
@@ -127,19 +127,19 @@ def check_share_output(mask: str, out: Path, options: VectorizeOptions, command:
 
 @contextmanager
 def find_parts(
-    opened: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions, command: str
+    opened: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions, delivery: Delivery
 ) -> Iterator[TracedParts | None]:
-    """What workers and shares have traced, where there is any; it goes once the footprints are written."""
+    """What workers and shares have traced, where there is any; it goes once the footprints are delivered."""
     if options.dask is None and not find_mask_folder(opened, facts, out, options).exists():
         yield None
         return
     work = plan_mask_work(opened, facts, out, options)
-    with lock_private_folder(work.parts.folder, command):
+    delivery.do_afterwards(partial(remove_folder, work.parts.folder))
+    with lock_private_folder(work.parts.folder, delivery.command):
         with open_dask(options) as workers:
             if workers:
                 dispatch_rows(workers, work.parts, work.strips)
         yield work.parts
-    remove_folder(work.parts.folder)
 
 
 def open_dask(options: VectorizeOptions) -> AbstractContextManager[Workers | None]:

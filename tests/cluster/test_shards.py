@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -252,6 +253,29 @@ def test_shares_of_a_mask(bench: Bench) -> None:
     assert (share.strips, share.missing) == (12, ())
     geoseg.vectorize(mask, bench.folder / "v.gpkg", **options)
     assert (bench.folder / "v.gpkg").read_bytes() == (bench.folder / "v-one.gpkg").read_bytes()
+    assert bench.list_strays() == []
+
+
+def test_shares_of_a_mask_stay_until_its_footprints_are_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask, out = bench.outputs("one")["mask"], bench.folder / "w.gpkg"
+    options = {"strip_rows": 50, "workers": 0}
+    share = geoseg.vectorize(mask, out, shard="1/2", **options)
+    kept = sorted(path.name for path in share.folder.glob("traced-*"))
+    rename = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(target) == out:
+            raise PermissionError(13, "in use")  # as Windows says while QGIS shows the file
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(GeosegError, match=r"w\.gpkg could not be written"):
+            geoseg.vectorize(mask, out, **options)
+    assert sorted(path.name for path in share.folder.glob("traced-*")) == kept
+    geoseg.vectorize(mask, out, **options)
     assert bench.list_strays() == []
 
 
