@@ -27,7 +27,6 @@ from geoseg.inference.loaded import LoadedModel
 from geoseg.inference.manifest import plan_like_parts
 from geoseg.inference.pipeline import (
     RasterOutputs,
-    predict_strips,
     report_unanswered,
     write_mosaics,
 )
@@ -46,10 +45,10 @@ from geoseg.workflows.options import FootprintOptions, InferOptions
 from geoseg.workflows.results import FootprintResult
 from geoseg.workflows.strips import (
     SceneWork,
-    dispatch_strips,
     find_separator_bands,
     load_workers_model,
     make_strip_listener,
+    predict_work,
 )
 
 if TYPE_CHECKING:
@@ -182,11 +181,8 @@ def write_outputs(
     vectorizer = make_vectorizer(work, out, burner, delivery) if work.parts else None
     with journal.locked(delivery.command), vectorizer or nullcontext():
         on_strip = make_strip_listener(vectorizer.add, job) if vectorizer else None
-        if workers is None:
-            predict_strips(job, journal, on_strip, work.token)
-        else:
-            counts = dispatch_strips(workers, work, job.plan.strips, on_strip)
-            report_unanswered(job, counts, forget=journal.remove)
+        counts = predict_work(work, job.plan.strips, workers, on_strip)
+        report_unanswered(job, journal, job.plan.strips, counts, forget=journal.remove)
         log.info("Writing " + ", ".join(map(str, delivery.outputs)))
         if vectorizer:
             vectorizer.complete()

@@ -56,7 +56,7 @@ class StripTask:
     key: str
     parameters: Mapping[str, Any]
     plan: Plan
-    folder: Path
+    journal: Journal
     first: int
     stop: int
     parts: TracedParts | None
@@ -71,9 +71,8 @@ def work_on_strips(task: StripTask) -> AnswerCounts:
         raise InputError(
             f"{name_process()} {explain_difference(job.parameters, task.parameters, job.scene.name)}"
         )
-    journal = Journal(task.folder)
     strips = job.plan.strips[task.first : task.stop]
-    return predict_missing(job, journal, strips, make_part_listener(task.parts, job))
+    return predict_missing(job, task.journal, strips, make_part_listener(task.parts, job))
 
 
 @lru_cache(maxsize=4)
@@ -109,13 +108,27 @@ class SceneWork:
     @property
     def whole_task(self) -> StripTask:
         """All strips as one task."""
-        job, folder = self.job, self.journal.folder.absolute()
+        job, journal = self.job, replace(self.journal, folder=self.journal.folder.absolute())
         scene = tuple(map(make_absolute, job.scene.files))
         options = replace(
             take_predict_options(self.options), date=job.image_date
         )  # which a catalogue may have told
         wanted = (job.model.fingerprint, job.key, job.parameters, job.plan)
-        return StripTask(scene, options, *wanted, folder, 0, len(job.plan.strips), self.parts)
+        return StripTask(scene, options, *wanted, journal, 0, len(job.plan.strips), self.parts)
+
+
+def predict_work(
+    work: SceneWork,
+    strips: Sequence[Strip],
+    workers: Workers | None,
+    on_strip: StripListener | None,
+    *,
+    alone: bool = True,
+) -> AnswerCounts:
+    """Predict those of some strips that are not there, in this process or by workers, who trace them as well."""
+    if workers:
+        return dispatch_strips(workers, work, strips, on_strip, alone=alone)
+    return predict_missing(work.job, work.journal, strips, on_strip, work.token)
 
 
 def dispatch_strips(

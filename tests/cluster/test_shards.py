@@ -311,3 +311,20 @@ def test_a_model_without_answers_leaves_no_strips(bench: Bench, monkeypatch: pyt
         bench.infer("nan", shard="2/2")
     assert len(list(share.folder.glob("classes-*.tif"))) == share.mine
     shutil.rmtree(share.folder)
+
+
+def test_strips_without_answers_take_no_others_with_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
+    """A run that is stopped has the same end as one that is not: a warning, where any strip has an answer."""
+    from geoseg.models.backends.openvino import OpenVinoRuntime
+
+    bench.infer("half", shard="1/2")
+    monkeypatch.setattr(
+        OpenVinoRuntime, "predict", lambda self, patch: np.full((1, 64, 64), np.nan, np.float32)
+    )
+    mask = bench.infer("half").mask
+    assert mask is not None
+    assert (mask[:200] != 255).any()
+    assert (mask[400:] == 255).all()
+    assert any("answers with no number (NaN) for 100.00%" in each for each in heard.warnings)
