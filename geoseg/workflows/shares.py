@@ -53,7 +53,7 @@ def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) 
     """Predict and trace some strips, in this process or by workers."""
     on_strip = None if workers else make_part_listener(work.parts, work.job)
     counts = predict_work(work, strips, workers, on_strip, alone=False)
-    report_unanswered(work.job, work.journal, strips, counts, forget=partial(work.journal.drop, strips))
+    report_unanswered(work.job, work.journal, strips, counts, forget=partial(work.drop, strips))
 
 
 def check_share_outputs(

@@ -105,6 +105,12 @@ class SceneWork:
         """Whether all that workers do of a strip is there, and can be read."""
         return self.journal.files(strip).are_whole() and (self.parts is None or self.parts.has(strip.row))
 
+    def drop(self, strips: Sequence[Strip]) -> None:
+        """Take strips away with what was traced of them, to be done again."""
+        self.journal.drop(strips)
+        if self.parts:
+            self.parts.drop(strip.row for strip in strips)
+
     @property
     def whole_task(self) -> StripTask:
         """All strips as one task."""
