@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.datasets.options import KINDS
-from geoseg.errors import InputError, explain_missing_torch
+from geoseg.errors import InputError, explain_missing_torch, shorten_error
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
@@ -280,5 +280,10 @@ def store_frames(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
             folder = stack.enter_context(TemporaryDirectory(prefix="geoseg-"))
         for name, frame in frames.items():
             stored[name] = os.path.join(folder, f"{name}.parquet")
-            frame.to_parquet(stored[name], index=False)
+            try:
+                frame.to_parquet(stored[name], index=False)
+            except (TypeError, ValueError) as error:  # pyarrow's own are of these kinds
+                raise InputError(
+                    f"`{name}`: the frame has a column of mixed values ({shorten_error(error)})"
+                ) from error
         yield stored

@@ -144,7 +144,7 @@ def infer_scenes(
     folders = OutputFolders.of(out, options)
     scenes = list_single_scenes(paths)
     if options.coco:
-        check_coco(options)
+        check_coco(options, scenes)
     shard = parse_shard(options)
     with open_workers(options) as workers:
         loaded = (
@@ -172,14 +172,17 @@ def find_dates(paths: Sequence[str], options: InferOptions) -> Mapping[str, str]
     return {} if options.date else read_listed_dates(paths)
 
 
-def check_coco(options: InferOptions) -> None:
-    """Refuse early a COCO file that could not be written, or numbers for it that cannot be read."""
-    from geoseg.footprints.write.coco import CocoImages
+def check_coco(options: InferOptions, scenes: Sequence[str]) -> None:
+    """Refuse early a COCO file that could not be written, or numbers for it that cannot be read or lack a scene."""
+    from geoseg.footprints.write.coco import CocoImages, name_image
 
     assert options.coco is not None
     # It is made anew of all footprints each time.
     check_outputs([Output("a COCO file", options.coco, (".json",), may_exist=True)], [])
-    CocoImages.open(options.coco_images)
+    images = CocoImages.open(options.coco_images)
+    if images:
+        for scene in scenes:
+            images.find_image(name_image(scene))
 
 
 def write_results(options: InferOptions, loaded: LoadedModel, records: Sequence[SceneRecord]) -> Path | None:

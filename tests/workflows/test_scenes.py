@@ -219,6 +219,21 @@ def test_coco_results_take_the_numbers_of_a_file(chips: Path, model: str, tmp_pa
     assert set(found[0]) == {"image_id", "category_id", "segmentation", "bbox", "area", "score"}
 
 
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [(["a", "b"], "names no image c.png"), (["a", "b", "c", "more/c"], "names several images c.png")],
+)
+def test_numbers_that_do_not_fit_are_refused_before_any_work(
+    chips: Path, model: str, tmp_path: Path, images: list[str], words: str
+) -> None:
+    listed = [{"id": number, "file_name": f"{name}.png"} for number, name in enumerate(images)]
+    (tmp_path / "val.json").write_text(json.dumps({"images": listed}))
+    options = {"coco": tmp_path / "results.json", "coco_images": tmp_path / "val.json"}
+    with pytest.raises(InputError, match=words):
+        geoseg.infer(chips, f"{tmp_path / 'results'}/", model=model, **options, **ENGINE)
+    assert not (tmp_path / "results").exists()
+
+
 def test_coco_of_scenes_with_a_place_is_in_their_pixels(
     write_raster: RasterWriter, model: str, tmp_path: Path
 ) -> None:
