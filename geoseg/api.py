@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.datasets.options import KINDS
-from geoseg.errors import InputError, explain_missing_torch
+from geoseg.errors import InputError, explain_missing_torch, shorten_error
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
@@ -94,6 +94,7 @@ def infer(
             return infer_share(list_files(scene), make_path(out), asked)
         if out or asked.mask or asked.probability:
             return infer_scene(list_files(scene), make_path(out), asked)
+        refuse_lost_project(asked.qgis_project)
         folder = TemporaryFolder()
         kept = replace(asked, mask=folder.path / "mask.tif")
         result = infer_scene(list_files(scene), folder.path / "buildings.gpkg", kept)
@@ -115,6 +116,7 @@ def vectorize(mask: File, out: File | None = None, **options: Any) -> VectorizeR
             return vectorize_file(os.fspath(mask), Path(out), asked)
         if asked.shard is not None:
             raise InputError(f"`shard` {asked.shard}: give `out` as well, beside which shares are kept")
+        refuse_lost_project(asked.qgis_project)
         folder = TemporaryFolder()
         result = vectorize_file(os.fspath(mask), folder.path / "buildings.gpkg", asked)
         return replace(result, folder=folder)
@@ -162,6 +164,7 @@ def compare(
         asked = CompareOptions(**stored)
         if out is not None:
             return compare_footprints(one, other, Path(out), asked)
+        refuse_lost_project(asked.qgis_project)
         folder = TemporaryFolder()
         result = compare_footprints(one, other, folder.path / "changes.gpkg", asked)
         return replace(result, folder=folder)
@@ -261,6 +264,12 @@ def make_path(file: File | None) -> Path | None:
     return None if file is None else Path(file)
 
 
+def refuse_lost_project(project: Path | None) -> None:
+    """Refuse a project of files that go with the result."""
+    if project is not None:
+        raise InputError(f"`qgis_project` {project}: shows files that stay; give `out` as well")
+
+
 @contextmanager
 def store_frames(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The arguments with every GeoDataFrame as a file, which is there until the block ends; paths as they are."""
@@ -271,5 +280,10 @@ def store_frames(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
             folder = stack.enter_context(TemporaryDirectory(prefix="geoseg-"))
         for name, frame in frames.items():
             stored[name] = os.path.join(folder, f"{name}.parquet")
-            frame.to_parquet(stored[name], index=False)
+            try:
+                frame.to_parquet(stored[name], index=False)
+            except (TypeError, ValueError) as error:  # pyarrow's own are of these kinds
+                raise InputError(
+                    f"`{name}`: the frame has a column of mixed values ({shorten_error(error)})"
+                ) from error
         yield stored

@@ -160,6 +160,24 @@ def test_a_project_that_cannot_be_written_is_refused_before_the_work(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_frame_that_no_file_can_hold_is_told_in_one_line() -> None:
+    box = shapely.box(0, 0, 1, 1)
+    frame = gpd.GeoDataFrame({"storeys": [1, "two"]}, geometry=[box, box], crs="EPSG:4326")
+    with pytest.raises(InputError, match=r"`footprints`: the frame has a column of mixed values .*storeys"):
+        geoseg.stats(frame, "grid:100km")
+
+
+def test_a_project_of_files_that_go_with_the_result_is_refused(scene: Path, tmp_path: Path) -> None:
+    project = tmp_path / "all.qgz"
+    for ask in (
+        lambda: geoseg.infer(scene, qgis_project=project),
+        lambda: geoseg.vectorize(scene, qgis_project=project),
+        lambda: geoseg.compare(scene, scene, qgis_project=project),
+    ):
+        with pytest.raises(InputError, match=r"`qgis_project` .*all.qgz: shows files that stay; give `out`"):
+            ask()
+
+
 def test_a_model_and_its_card() -> None:
     card = geoseg.open_model("default").card
     assert isinstance(card, geoseg.Card)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
@@ -20,6 +20,11 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 DATASET_FILE = "dataset.toml"
 IGNORE = NODATA
+
+
+def choose_unnamed_class(classes: Sequence[object]) -> int:
+    """The class of polygons where no field tells it: the first behind the background."""
+    return min(1, len(classes) - 1)
 
 
 @dataclass(frozen=True)

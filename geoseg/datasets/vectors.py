@@ -25,7 +25,7 @@ from geoseg.datasets.polygons import (
     repair_polygons,
     write_polygon_label,
 )
-from geoseg.datasets.schema import IGNORE, Dataset
+from geoseg.datasets.schema import IGNORE, Dataset, choose_unnamed_class
 from geoseg.errors import InputError
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
 from geoseg.io.staging import create_scratch_folder
@@ -42,7 +42,7 @@ class VectorOptions(MaskOptions):
     """What is to be made of pairs of scenes and polygons.
 
     `class_field` holds the words that the class table knows, and polygons in which it is empty are left out; without
-    it every polygon is of the last class. Outside the polygons of `labelled` nothing is known, inside them what no
+    it every polygon is of the class behind the background. Outside the polygons of `labelled` nothing is known, inside them what no
     polygon covers is background. `form` says whether labels are rasters or layers of the polygons themselves.
     """
 
@@ -185,7 +185,7 @@ def select_polygons(file: VectorFile, grid: Grid, options: VectorOptions) -> Pol
     if options.class_field:
         values = options.table.map_words(layer[options.class_field].to_numpy()[named], file.name)
     else:
-        values = np.full(len(mended), len(options.table.classes) - 1, np.uint8)
+        values = np.full(len(mended), choose_unnamed_class(options.table.classes), np.uint8)
     there = ~shapely.is_empty(mended)
     polygons = LabelPolygons.stack(mended[there], values[there])
     return PolygonSelection(

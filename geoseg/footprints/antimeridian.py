@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import CRS
 
-from geoseg.footprints.measure import FloatArray, Polygons
+from geoseg.footprints.polygons import Floats, Polygons
 from geoseg.raster.grid import WGS84, find_transformer
 
+COMES_ROUND, IS_TURNED = ("Mercator", "Cylindrical"), ("Transverse", "Oblique")
+"""What projections are called in which x goes by the longitude alone, and those of the same name in which it does not."""
 
+
+@lru_cache(maxsize=64)
 def find_full_turn(crs: CRS) -> float:
     """How far x goes once round Earth (360 for degrees); infinite where x does not come round."""
-    method = crs.coordinate_operation.method_name if crs.is_projected and crs.coordinate_operation else ""
-    if not (
-        crs.is_geographic or ("Mercator" in method and "Transverse" not in method and "Oblique" not in method)
-    ):
-        return float("inf")
     if crs.is_geographic:
         return 2 * math.pi / float(crs.axis_info[0].unit_conversion_factor)
-    x, _ = find_transformer(WGS84, crs).transform([0.0, 90.0], [0.0, 0.0])
-    return float(4 * abs(x[1] - x[0]))
+    method = crs.coordinate_operation.method_name if crs.is_projected and crs.coordinate_operation else ""
+    if not any(word in method for word in COMES_ROUND) or any(word in method for word in IS_TURNED):
+        return float("inf")
+    x, _ = find_transformer(WGS84, crs).transform([-90.0, 0.0, 90.0], [0.0, 0.0, 0.0])
+    return float(4 * np.abs(np.diff(x)).min())  # the map's edge lies in one of the two quarters at most
+
+
+def take_short_way(steps: Floats, turn: float) -> Floats:
+    """Steps along x that do not go round Earth."""
+    return steps - turn * np.round(steps / turn) if math.isfinite(turn) else steps
 
 
 def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
@@ -32,8 +39,11 @@ def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
     An edge of more than half a turn is taken the short way; an edge of a whole turn is meant as it is, as in a box
     round Earth. The parts of a multipolygon come to lie beside its first one.
     """
-    boxes = shapely.bounds(polygons)
-    suspects = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > turn / 2)
+    if not math.isfinite(turn):
+        return polygons
+    boxes = shapely.bounds(polygons).reshape(-1, 4)
+    with np.errstate(invalid="ignore"):  # where a CRS does not reach
+        suspects = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > turn / 2)
     if not suspects.size:
         return polygons
     result = polygons.copy()
@@ -61,7 +71,7 @@ def unwrap_polygon(polygon: shapely.Polygon, turn: float) -> shapely.Polygon:
     return shapely.Polygon(shell, [shift_ring_near(hole, middle, turn) for hole in holes if hole is not None])
 
 
-def unwrap_ring(ring: FloatArray, turn: float) -> FloatArray | None:
+def unwrap_ring(ring: Floats, turn: float) -> Floats | None:
     """A ring without a jump; none if it does not come back to where it began."""
     steps = np.diff(ring[:, 0])
     jumps = (np.abs(steps) > turn / 2) & (np.abs(steps) < turn * (1 - 1e-9))
@@ -73,7 +83,7 @@ def unwrap_ring(ring: FloatArray, turn: float) -> FloatArray | None:
     return result
 
 
-def shift_ring_near(ring: FloatArray, x: float, turn: float) -> FloatArray:
+def shift_ring_near(ring: Floats, x: float, turn: float) -> Floats:
     """A ring moved by whole turns to where it is nearest to x."""
     middle = (ring[:, 0].min() + ring[:, 0].max()) / 2
     result = ring.copy()
@@ -89,7 +99,7 @@ def shift_near(polygons: Polygons, x: float, turn: float) -> Polygons:
     return shift_polygons(polygons, turn * np.round((x - (boxes[:, 0] + boxes[:, 2]) / 2) / turn))
 
 
-def shift_polygons(polygons: Polygons, by: FloatArray | NDArray[np.float64]) -> Polygons:
+def shift_polygons(polygons: Polygons, by: Floats) -> Polygons:
     """Polygons moved along x, each by its own amount."""
     if not np.any(by):
         return polygons

@@ -60,7 +60,9 @@ class FootprintBurner:
             return
         polygons = self._convert_to_pixels(np.asarray(rows.geometry.array, dtype=object), rows.crs)
         values = [self.values[name] for name in rows["class"]]
-        table = pa.table({"polygon": shapely.to_wkb(polygons), "value": pa.array(values, pa.uint8())})
+        _, first, _, stop = shapely.bounds(polygons).T
+        outlines, numbers = shapely.to_wkb(polygons), pa.array(values, pa.uint8())
+        table = pa.table({"polygon": outlines, "value": numbers, "first_row": first, "stop_row": stop})
         path = self.folder / f"footprints-{len(self._files):06}.arrow"
         with (
             explain_write_errors(self.folder),
@@ -68,8 +70,7 @@ class FootprintBurner:
             pa.ipc.new_file(sink, table.schema) as file,
         ):
             file.write_table(table)
-        _, first, _, stop = shapely.total_bounds(polygons)
-        self._files.append(FootprintFile(path, first, stop))
+        self._files.append(FootprintFile(path, first.min(), stop.max()))
 
     def burn(self, grid: Grid, strips: StripFiles, strip_pixels: int = STRIP_PIXELS) -> StripFiles:
         """Strip files that hold the footprints on a grid, and what `strips`, on the same grid, call unknown.
@@ -110,13 +111,12 @@ class FootprintBurner:
 
 
 def read_between(path: Path, first: float, stop: float) -> tuple[Polygons, NDArray[np.uint8]]:
-    """The footprints of a file that reach into some rows."""
+    """The footprints of a file that reach into some rows; the outlines of others, which may be most, are not looked at."""
     with pa.OSFile(str(path)) as source:
         table = pa.ipc.open_file(source).read_all()
-    polygons = shapely.from_wkb(np.array(table["polygon"].to_pylist(), dtype=object))
-    bounds = shapely.bounds(polygons).reshape(-1, 4)
-    inside = (bounds[:, 1] < stop) & (bounds[:, 3] > first)
-    return polygons[inside], table["value"].to_numpy()[inside]
+    inside = (table["first_row"].to_numpy() < stop) & (table["stop_row"].to_numpy() > first)
+    chosen = table.filter(pa.array(inside))
+    return shapely.from_wkb(np.array(chosen["polygon"].to_pylist(), dtype=object)), chosen["value"].to_numpy()
 
 
 def apply(transform: Affine, polygons: Polygons) -> Polygons:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
+from geoseg.footprints.antimeridian import find_full_turn, take_short_way, unwrap_polygons
 from geoseg.footprints.polygons import Floats, Ints, compute_cross_products, split_into_parts
 from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs, parse_crs
 
@@ -120,6 +121,8 @@ class AreaCrs:
         east, west = here.transform(x + step, y), here.transform(x - step, y)
         north, south = here.transform(x, y + step), here.transform(x, y - step)
         (ax, ay), (bx, by) = np.subtract(east, west), np.subtract(north, south)
+        turn = find_full_turn(self.crs)
+        ax, bx = take_short_way(ax, turn), take_short_way(bx, turn)
         return np.asarray(np.abs(ax * by - ay * bx) / (2 * step) ** 2 * self.square_unit_m2, dtype=np.float64)
 
     def compute_pixel_areas(self, grid: Grid) -> PixelAreas:
@@ -244,10 +247,11 @@ def get_y_limits(crs: CRS, margin: float) -> tuple[float, float]:
 
 
 def split_long_edges(polygons: Polygons, crs: CRS) -> Polygons:
-    """Polygons in which no edge is so long that it would bend in another projection.
+    """Polygons in one piece, in which no edge is so long that it would bend in another projection.
 
     Most polygons are smaller than that as a whole and stay as they are.
     """
+    polygons = unwrap_polygons(polygons, find_full_turn(crs))
     longest = LONGEST_STRAIGHT_M / get_metres_per_unit(crs)
     boxes = shapely.bounds(polygons)
     wide = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) > longest
@@ -259,13 +263,13 @@ def split_long_edges(polygons: Polygons, crs: CRS) -> Polygons:
 
 
 def transform_polygons(polygons: Polygons, source: CRS, target: CRS) -> Polygons:
-    """The same polygons with their vertices in another CRS."""
+    """The same polygons with their vertices in another CRS; those that cross the antimeridian go on beyond it."""
     if source == target:
         return polygons
     moved: Polygons = shapely.transform(
         polygons, find_transformer(source, target).transform, interleaved=False
     )
-    return moved
+    return unwrap_polygons(moved, find_full_turn(target))
 
 
 def measure_ground_lengths(polygons: Polygons, crs: CRS) -> FloatArray:
@@ -293,6 +297,7 @@ PolygonArray = NDArray[np.object_]
 
 def measure_polygons(area: AreaCrs, polygons: PolygonArray, crs: CRS) -> tuple[Floats, Floats]:
     """True square metres and metres of each polygon of `crs`, courtyards left out and their walls included."""
+    polygons = unwrap_polygons(polygons, find_full_turn(crs))
     x, y = shapely.get_coordinates(shapely.centroid(polygons)).T
     areas = shapely.area(polygons) * area.compute_densities(x, y, crs)
     perimeters = _measure_rings(polygons, *_find_scales(x, y, crs))

@@ -21,13 +21,14 @@ from geoseg.inference.threads import CancelToken, prefetch
 from geoseg.io.atomic import Delivery
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.progress import track
-from geoseg.raster.coding import PROBABILITY_STEPS
+from geoseg.raster.coding import NODATA, PROBABILITY_STEPS
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mosaic import MosaicLayer, is_png, resample_strips, write_mosaic
 from geoseg.raster.mosaic import StripFiles as RasterStrips
 from geoseg.raster.palette import Palette
 from geoseg.raster.plan import Strip
 from geoseg.raster.scene import SceneReader
+from geoseg.raster.source import open_quietly
 
 log = logging.getLogger(__name__)
 
@@ -54,17 +55,6 @@ class AnswerCounts:
         return AnswerCounts(self.known + other.known, self.unanswered + other.unanswered)
 
 
-def predict_strips(
-    job: Job, journal: Journal, on_strip: StripListener | None = None, token: CancelToken | None = None
-) -> None:
-    """Predict all strips that the journal lacks. `on_strip` is told of every strip, in the order of rows.
-
-    A token that is cancelled ends it with WorkCancelled; the strips that are finished stay.
-    """
-    counts = predict_missing(job, journal, job.plan.strips, on_strip, token)
-    report_unanswered(job, counts, forget=journal.remove)
-
-
 def predict_missing(
     job: Job,
     journal: Journal,
@@ -72,7 +62,10 @@ def predict_missing(
     on_strip: StripListener | None = None,
     token: CancelToken | None = None,
 ) -> AnswerCounts:
-    """Predict those of some strips that the journal lacks."""
+    """Predict those of some strips that the journal lacks. `on_strip` is told of every strip, in the order of rows.
+
+    A token that is cancelled ends it with WorkCancelled; the strips that are finished stay.
+    """
     runs = journal.find_missing_runs(strips)
     report_earlier_strips(len(strips) - sum(map(len, runs)), len(strips))
     grid = job.scene.grid
@@ -97,18 +90,29 @@ def measure_strips(job: Job, runs: Sequence[Sequence[Strip]]) -> float:
     return sum(strip.height for run in runs for strip in run) * job.scene.grid.width / 1e6
 
 
-def report_unanswered(job: Job, counts: AnswerCounts, forget: Callable[[], None]) -> None:
-    """Tell of pixels for which the model gave no number; where that is all of them, what was made is forgotten."""
+def report_unanswered(
+    job: Job, journal: Journal, strips: Sequence[Strip], counts: AnswerCounts, forget: Callable[[], None]
+) -> None:
+    """Tell of pixels for which the model gave no number; where no strip has an answer, what was made is forgotten.
+
+    The counts are those of this run; an earlier one may have got answers to other strips.
+    """
     if not counts.unanswered:
         return
     name, kind, share = job.model.card.name, job.kinds[0], counts.unanswered / counts.known
-    if share == 1:
+    if share == 1 and not any(holds_answer(journal.files(strip)) for strip in strips):
         forget()
         raise GeosegError(
             f"{name}: answers with no number (NaN) for every pixel, in {kind}; try `precision` fp32 or another `engine`, or "
             "get the model again"
         )
     log.warning(f"{name}: answers with no number (NaN) for {share:.2%} of the pixels, which count as unknown")
+
+
+def holds_answer(files: StripFiles) -> bool:
+    """Whether anything is known of a finished strip."""
+    with open_quietly(files.classes) as dataset:
+        return bool((dataset.read(1) != NODATA).any())
 
 
 class OrderedListener:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ BUSY_CODES = (429, 500, 502, 503, 504)
 REMOTE = re.compile(
     r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)[/?]|(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE
 )
+UNPACKED = re.compile(r"/vsi(?:zip|tar|gzip)/|(?:zip|tar|gzip|file)(?:\+file)?://")
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", *PARQUET_SUFFIXES, ".shp")
 STATE_HEADERS = ("ETag", "Last-Modified", "Content-Range", "Content-Length")
@@ -89,12 +91,19 @@ def explain_change(source: str) -> str:
 
 def find_local_file(source: str) -> Path | None:
     """The file on disk that a source names, or the archive that it lies in."""
-    path = re.sub(r"^/vsi(?:zip|tar|gzip)/|^(?:zip|tar|gzip|file)(?:\+file)?://", "", source).partition("!")[
-        0
-    ]
+    _, path, _ = split_address(source)
     with suppress(OSError):
         return next((each for each in (Path(path), *Path(path).parents) if each.is_file()), None)
     return None
+
+
+def split_address(source: str) -> tuple[str, str, str]:
+    """How a source is to be unpacked, the path of it on disk, and the file in it that is meant; all but the path may be empty."""
+    if os.path.exists(source):  # Path's own raises where a name is too long
+        return "", source, ""
+    before = UNPACKED.match(source)
+    path, mark, inside = source[before.end() if before else 0 :].partition("!")
+    return before[0] if before else "", path, mark + inside
 
 
 def ask_server(address: str) -> Sequence[str]:
@@ -126,3 +135,14 @@ def parse_layer_path(source: str) -> tuple[Path, str | None]:
     if whole.exists() or not Path(file).suffix or {"/", "\\"} & set(layer):
         return whole, None
     return Path(file), layer
+
+
+def list_replaced_files(*layers: object) -> list[str]:
+    """The files of some layers that are given, but for GeoPackages: their other layers stay when one is written."""
+    files = [parse_layer_path(str(layer))[0] for layer in layers if layer]
+    return [str(file) for file in files if file.suffix.lower() != ".gpkg"]
+
+
+def read_layer_state(source: str) -> list[Any]:
+    """What changes when the file of a layer does, which is named as `file` or `file:layer`."""
+    return read_source_state(str(parse_layer_path(source)[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from glob import glob
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -29,13 +29,21 @@ def expand_lists(paths: Sequence[str]) -> Iterator[str]:
             yield from read_list(Path(path))
         else:
             # Shells of Windows leave this to programs; in a web address, a question mark is none.
-            yield from sorted(glob(path)) if is_pattern(path) else [path]
+            yield from find_pattern(path) if is_pattern(path) else [path]
 
 
 def is_pattern(path: str) -> bool:
     """Whether a path stands for all files that look like it."""
     is_remote = "://" in path or path.startswith("/vsi")
     return bool(WILD & set(path)) and not is_remote and not Path(path).exists()
+
+
+def find_pattern(pattern: str) -> list[str]:
+    """The files that look like a pattern, in their order."""
+    found = sorted(glob(pattern))
+    if not found:
+        raise InputError(f"{pattern}: no file is called like this")
+    return found
 
 
 def list_single_scenes(paths: Sequence[str]) -> list[str]:
@@ -52,9 +60,10 @@ def list_single_scenes(paths: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(scenes))
 
 
-def list_folder(folder: str, suffixes: Sequence[str]) -> list[str]:
-    """The files of a folder whose names end so, in their order."""
-    return sorted(str(file) for file in Path(folder).iterdir() if file.suffix.lower() in suffixes)
+def list_folder(folder: str | Path, suffixes: Collection[str]) -> list[str]:
+    """The files of a folder whose names end so, in their order; hidden ones, such as the ._a.tif of macOS, are none of them."""
+    files = (file for file in Path(folder).iterdir() if not file.name.startswith("."))
+    return sorted(str(file) for file in files if file.suffix.lower() in suffixes)
 
 
 def read_list(path: Path) -> list[str]:

@@ -300,7 +300,7 @@ def refuse_sizeless(grid: Grid, name: str) -> None:
 def refuse_empty(dataset: Any, name: str) -> None:
     if dataset.count == 0:
         hint = (
-            f"; it holds {len(dataset.subdatasets)} rasters: name one, e.g. {dataset.subdatasets[0]}"
+            f"; it holds {len(dataset.subdatasets)} rasters: take one out: gdal_translate {dataset.subdatasets[0]} one.tif"
             if dataset.subdatasets
             else ""
         )

@@ -38,13 +38,17 @@ class MosaicTile:
     dtypes: tuple[str, ...]
     colours: tuple[ColorInterp, ...]
     descriptions: tuple[str, ...]
-    nodata: float | None
     is_masked: bool
     block: tuple[int, int]
 
     @property
     def data_bands(self) -> tuple[int, ...]:
         return tuple(i + 1 for i, c in enumerate(self.colours) if c != ColorInterp.alpha)
+
+    @property
+    def band_names(self) -> list[str]:
+        """What the bands of data are called: by a description, else by a colour."""
+        return [self.descriptions[n - 1].lower() or self.colours[n - 1].name for n in self.data_bands]
 
 
 def make_mosaic_vrt(paths: Sequence[str]) -> str:
@@ -106,7 +110,6 @@ def describe_tile(dataset: Any, path: str) -> MosaicTile:
         dtypes=tuple(dataset.dtypes),
         colours=tuple(dataset.colorinterp),
         descriptions=tuple(text or "" for text in dataset.descriptions),
-        nodata=dataset.nodata,
         is_masked=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
         block=dataset.block_shapes[0],
     )
@@ -126,6 +129,11 @@ def refuse_mismatch(first: MosaicTile, tile: MosaicTile) -> None:
         raise InputError(
             f"{tile.path}: has {len(tile.data_bands)} bands of {tile.dtypes[0]}, but {first.path} has "
             f"{len(first.data_bands)} of {first.dtypes[0]}; a mosaic needs files of one kind"
+        )
+    if tile.band_names != first.band_names and sorted(tile.band_names) == sorted(first.band_names):
+        raise InputError(
+            f"{tile.path}: its bands are {', '.join(tile.band_names)}, those of {first.path} {', '.join(first.band_names)}; "
+            "bring them into one order with gdal_translate -b"
         )
 
 

@@ -38,6 +38,7 @@ from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, r
 from geoseg.regions.polygons import refuse_points_and_lines
 
 RasterStrip = tuple[Window, NDArray[np.uint8] | None, NDArray[Any] | None]
+GEOJSON_SUFFIXES = (".geojson", ".json")
 ROWS_AT_ONCE = 100_000
 ONLY_CLASS = "building"
 
@@ -61,11 +62,8 @@ class FootprintLayer:
         check_vector_source(path)
         try:
             with ignore_ring_warnings():
-                return (
-                    ParquetFootprintLayer.read(path)
-                    if path.suffix.lower() in PARQUET_SUFFIXES
-                    else cls.open_with_gdal(path)
-                )
+                is_whole = path.suffix.lower() in (*PARQUET_SUFFIXES, *GEOJSON_SUFFIXES)
+                return WholeFootprintLayer.read(path) if is_whole else cls.open_with_gdal(path)
         except list_vector_errors() as error:
             raise InputError(f"{path} cannot be read as footprints: {error}") from None
 
@@ -125,15 +123,20 @@ def fill_classes(classes: pd.Series) -> pd.Series:
 
 
 @dataclass(frozen=True)
-class ParquetFootprintLayer(FootprintLayer):
-    """Footprints in a GeoParquet file, which is read as a whole."""
+class WholeFootprintLayer(FootprintLayer):
+    """Footprints in a file that is read as a whole: GeoParquet, and GeoJSON, which GDAL reads from its beginning each time."""
 
     frame: gpd.GeoDataFrame
 
     @classmethod
-    def read(cls, path: Path) -> ParquetFootprintLayer:
+    def read(cls, path: Path) -> WholeFootprintLayer:
         """Everything in the file."""
-        frame = refuse_far_coordinates(gpd.read_parquet(path), str(path))
+        frame = (
+            gpd.read_parquet(path)
+            if path.suffix.lower() in PARQUET_SUFFIXES
+            else pyogrio.read_dataframe(path, layer=find_only_layer(path, BUILDINGS), force_2d=True)
+        )
+        refuse_far_coordinates(frame, str(path))
         left, bottom, right, top = map(float, np.asarray(frame.total_bounds))
         rows, columns = 0 if math.isnan(left) else len(frame), tuple(map(str, frame.columns))
         crs = parse_layer_crs(frame.crs, path)

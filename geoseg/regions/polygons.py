@@ -68,7 +68,7 @@ class Regions:
     def areas(self, area: AreaCrs) -> FloatArray:
         """True area of each region in square metres."""
         parts, owners = shapely.get_parts(self.shapes, return_index=True)
-        sizes = area.areas(unwrap_polygons(parts, self.turn), self.crs)
+        sizes = area.areas(parts, self.crs)
         return np.bincount(owners, weights=sizes, minlength=len(self)).astype(np.float64)
 
     def near(self, place: Georeferenced) -> Polygons:

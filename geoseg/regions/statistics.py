@@ -38,15 +38,8 @@ class FootprintParts:
     @classmethod
     def merge(cls, several: Sequence[FootprintParts]) -> FootprintParts:
         """Several as one, in their order."""
-        none = (
-            np.empty(0, np.intp),
-            np.empty(0, np.intp),
-            np.empty(0),
-            np.empty(0),
-            np.empty(0),
-            np.empty(0, bool),
-        )
-        filled = [cls(*none), *several]
+        number, real = np.empty(0, np.intp), np.empty(0)
+        filled = [cls(number, number, real, real, real, np.empty(0, bool)), *several]
         return cls(*(np.concatenate([getattr(each, field.name) for each in filled]) for field in fields(cls)))
 
 
@@ -201,11 +194,10 @@ class RegionStatistics:
 
     def _build_count_columns(self, rows: int) -> dict[str, NDArray[np.generic]]:
         """The columns about footprints counted once."""
-        tallies = self._parts_added
-        counted = np.concatenate([t.counted for t in tallies]) if tallies else np.empty(0, bool)
-        row = np.concatenate([self._row(t) for t in tallies])[counted] if tallies else np.empty(0, np.intp)
-        whole = np.concatenate([t.whole_m2 for t in tallies])[counted] if tallies else np.empty(0)
-        sure = np.concatenate([t.confidence for t in tallies])[counted] if tallies else np.empty(0)
+        parts = FootprintParts.merge(self._parts_added)
+        row, whole, sure = (
+            each[parts.counted] for each in (self._row(parts), parts.whole_m2, parts.confidence)
+        )
         sizes = pd.Series(whole).groupby(row)
         every = pd.RangeIndex(rows)
         return {

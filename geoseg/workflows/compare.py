@@ -34,7 +34,7 @@ from geoseg.footprints.write.geopackage import CHANGES, REGION_CHANGES, check_re
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, write_layers
 from geoseg.footprints.write.reading import read_written_layer
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.addresses import parse_layer_path
+from geoseg.io.addresses import list_replaced_files, parse_layer_path
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
 from geoseg.raster.grid import find_transformer
 from geoseg.regions.change import OUTSIDE, AreaChange, estimate_change, pair_answers
@@ -266,6 +266,8 @@ def check_compare_outputs(
         if path:
             outputs.append(Output(what, path, suffixes, options.overwrite))
     own = find_own_files(out, command)
-    check_outputs(outputs, [str(parse_layer_path(source)[0]) for source in inputs], own)
+    read = [str(parse_layer_path(source)[0]) for source in inputs]
+    others = list_replaced_files(*options.area, options.samples_a, options.samples_b, options.regions)
+    check_outputs(outputs, [*read, *others], own)
     check_replaceable(out, (CHANGES, REGION_CHANGES), options.overwrite or out.absolute() in own)
     return tuple(output.path for output in outputs)

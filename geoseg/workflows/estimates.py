@@ -119,7 +119,7 @@ def estimate_scenes(
     folders = OutputFolders.of(out, options)
     scenes = list_single_scenes(paths)
     if options.coco:
-        check_coco(options)
+        check_coco(options, scenes)
     manifest = Manifest.read(folders.manifest, parse_shard(options))
     loaded = load_model(find_model(options.model), options)
     batch = SceneBatch(folders, options, loaded, manifest, find_dates(paths, options))

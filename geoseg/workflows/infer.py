@@ -27,14 +27,13 @@ from geoseg.inference.loaded import LoadedModel
 from geoseg.inference.manifest import plan_like_parts
 from geoseg.inference.pipeline import (
     RasterOutputs,
-    predict_strips,
     report_unanswered,
     write_mosaics,
 )
 from geoseg.inference.resume import Journal
 from geoseg.inference.threads import CancelToken
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.addresses import explain_change
+from geoseg.io.addresses import explain_change, list_replaced_files
 from geoseg.io.atomic import Delivery, clear_leftovers, describe_command, find_own_files
 from geoseg.models.card import Card
 from geoseg.options import list_options
@@ -46,10 +45,10 @@ from geoseg.workflows.options import FootprintOptions, InferOptions
 from geoseg.workflows.results import FootprintResult
 from geoseg.workflows.strips import (
     SceneWork,
-    dispatch_strips,
     find_separator_bands,
     load_workers_model,
     make_strip_listener,
+    predict_work,
 )
 
 if TYPE_CHECKING:
@@ -182,11 +181,8 @@ def write_outputs(
     vectorizer = make_vectorizer(work, out, burner, delivery) if work.parts else None
     with journal.locked(delivery.command), vectorizer or nullcontext():
         on_strip = make_strip_listener(vectorizer.add, job) if vectorizer else None
-        if workers is None:
-            predict_strips(job, journal, on_strip, work.token)
-        else:
-            counts = dispatch_strips(workers, work, job.plan.strips, on_strip)
-            report_unanswered(job, counts, forget=journal.remove)
+        counts = predict_work(work, job.plan.strips, workers, on_strip)
+        report_unanswered(job, journal, job.plan.strips, counts, forget=journal.remove)
         log.info("Writing " + ", ".join(map(str, delivery.outputs)))
         if vectorizer:
             vectorizer.complete()
@@ -288,7 +284,19 @@ def check_infer_outputs(
     scene: Sequence[str], out: Path | None, options: InferOptions, command: str
 ) -> tuple[Path, ...]:
     """The files to be written, the footprints first; refused before the first pixel is read, not after the last."""
+    refuse_unfit_outputs(out, options)
     outputs = list(list_outputs(out, options))
+    own = find_own_files(outputs[0].path, command)
+    check_outputs(outputs, [*scene, *list_replaced_files(options.regions, options.against)], own)
+    if out:
+        from geoseg.footprints.write.geopackage import check_footprint_file
+
+        check_footprint_file(out, options.overwrite or out.absolute() in own)
+    return tuple(output.path for output in outputs)
+
+
+def refuse_unfit_outputs(out: Path | None, options: InferOptions) -> None:
+    """Refuse outputs that do not belong together, whatever is there already."""
     if not any((out, *list_rasters(options))):
         raise InputError("nothing to write: give `out` buildings.gpkg, `mask` or `probability`")
     if options.coco:
@@ -305,13 +313,6 @@ def check_infer_outputs(
     ):
         if path and not out:
             raise InputError(f"`{name}`: a {what} shows footprints; give `out` buildings.gpkg as well")
-    own = find_own_files(outputs[0].path, command)
-    check_outputs(outputs, scene, own)
-    if out:
-        from geoseg.footprints.write.geopackage import check_footprint_file
-
-        check_footprint_file(out, options.overwrite or out.absolute() in own)
-    return tuple(output.path for output in outputs)
 
 
 def check_against(against: str, out: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -18,9 +19,10 @@ from geoseg.cluster.place import name_worker_in_errors, share_place
 from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs, Extent, Georeferenced
 from geoseg.footprints.write.formats import WRITERS
-from geoseg.io.addresses import read_source_state
+from geoseg.io.addresses import read_layer_state, read_source_state
 from geoseg.io.atomic import lock_private_folder, remove_folder, replace_file
 from geoseg.progress import track
+from geoseg.raster.lists import list_folder
 from geoseg.regions.files import FootprintLayer
 from geoseg.regions.polygons import read_regions
 from geoseg.regions.statistics import FootprintParts, RegionCounts, RegionStatistics
@@ -150,7 +152,7 @@ def count_with_workers(
 def make_key(layers: Sequence[FootprintLayer], counting: Counting) -> str:
     """Changes with every file and every option on which counts depend."""
     states = [read_source_state(str(layer.path)) for layer in layers]
-    asked = [counting.regions, read_source_state(counting.regions), counting.region_id, counting.area.name]
+    asked = [counting.regions, read_layer_state(counting.regions), counting.region_id, counting.area.name]
     everything = [__version__, states, asked, list(counting.classes), repr(counting.place)]
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 
@@ -159,10 +161,11 @@ def open_layers(footprints: Path, but: Path | None = None) -> list[FootprintLaye
     """The footprints of a file, or of all files of a folder but that which is to be written."""
     if not footprints.is_dir():
         return [FootprintLayer.open(footprints)]
-    files = sorted(file for file in footprints.iterdir() if file.suffix.lower() in WRITERS and file != but)
+    written = but and os.path.realpath(but)
+    files = [file for file in list_folder(footprints, WRITERS) if os.path.realpath(file) != written]
     if not files:
         raise InputError(f"{footprints}: the folder holds no footprints ({', '.join(WRITERS)})")
-    return [FootprintLayer.open(file) for file in files]
+    return [FootprintLayer.open(Path(file)) for file in files]
 
 
 def find_place(layers: Sequence[FootprintLayer]) -> Extent:

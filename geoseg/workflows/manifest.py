@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.cluster.shards import Shard
-from geoseg.errors import InputError
+from geoseg.errors import InputError, shorten_error
 from geoseg.io.atomic import explain_write_errors, replace_text
 
 RASTERS = ("mask", "probability", "all_outputs")
@@ -80,9 +80,11 @@ class Manifest:
 
     @classmethod
     def open(cls, path: Path, shard: Shard | None = None) -> Manifest:
-        """The same, ready for further lines."""
+        """The same, ready for further lines; that of all scenes takes over what shares have noted."""
         manifest = cls.read(path, shard)
         manifest.rewrite(list(read_records(manifest.path)) if shard else list(manifest.known.values()))
+        for share in [] if shard else list_manifests(path)[1:]:
+            share.unlink(missing_ok=True)
         return manifest
 
     def find(self, scene: str, key: str) -> SceneRecord | None:
@@ -97,23 +99,21 @@ class Manifest:
             file.write(format_rows([record]))
 
     def finish(self, records: Sequence[SceneRecord]) -> None:
-        """Write it anew: one line for each scene, those of this run first and in their order; shares have done their duty."""
+        """Write it anew: one line for each scene, those of this run first and in their order."""
         first = {each.scene: each for each in records}
         others = (
             {} if self.shard else {scene: each for scene, each in self.known.items() if scene not in first}
         )
         self.rewrite([*first.values(), *others.values()])
-        for share in [] if self.shard else list_manifests(self.path)[:-1]:
-            share.unlink(missing_ok=True)
 
     def rewrite(self, records: Sequence[SceneRecord]) -> None:
         replace_text(self.path, ",".join(COLUMNS) + "\n" + format_rows(records))
 
 
 def list_manifests(path: Path) -> list[Path]:
-    """The manifests of all shares, and the one of all scenes as the last, if they are there."""
+    """The manifest of all scenes, if it is there, and those of shares, which were begun after it."""
     shares = sorted(path.parent.glob(f"{path.stem}-shard-*-of-*{path.suffix}"))
-    return [*shares, *([path] if path.exists() else [])]
+    return [*([path] if path.exists() else []), *shares]
 
 
 COLUMNS = tuple(column.name for column in fields(SceneRecord))
@@ -130,10 +130,15 @@ def read_records(path: Path) -> Iterator[SceneRecord]:
     """The whole lines of a manifest."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if tuple(rows.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: is no manifest of geoseg infer; move it away, or give another folder")
-        for row in rows:
-            if None not in row.values() and None not in row:
-                yield SceneRecord.parse(row)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != COLUMNS:
+                raise ValueError("it has other columns")
+            yield from (
+                SceneRecord.parse(row) for row in rows if None not in row.values() and None not in row
+            )
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}: is no manifest of geoseg infer ({shorten_error(error)}); move it away, or give another folder"
+        ) from error

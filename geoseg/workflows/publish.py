@@ -37,7 +37,7 @@ from geoseg.publishing.places import DEEPEST, encode_hilbert, find_middles, find
 from geoseg.publishing.sort import ExternalSorter
 from geoseg.publishing.tiles import write_tiles
 from geoseg.raster.grid import WGS84
-from geoseg.raster.lists import make_plain
+from geoseg.raster.lists import list_folder, make_plain
 from geoseg.regions.polygons import make_valid_polygons, name_regions
 from geoseg.workflows.options import PublishOptions
 from geoseg.workflows.results import format_html_table
@@ -129,9 +129,7 @@ def list_sources(sources: Sequence[str]) -> list[str]:
     """Files of footprints: those that are named, and those in folders, by their names."""
     found: list[str] = []
     for source in sources:
-        inside = sorted(Path(source).iterdir()) if Path(source).is_dir() else []
-        found += [str(path) for path in inside if path.suffix.lower() in VECTOR_SUFFIXES]
-        found += [] if Path(source).is_dir() else [source]
+        found += list_folder(source, VECTOR_SUFFIXES) if Path(source).is_dir() else [source]
     if not found:
         raise InputError(f"{', '.join(sources)}: holds no file of footprints ({', '.join(VECTOR_SUFFIXES)})")
     return found
@@ -210,8 +208,10 @@ def make_partition(asked: str | None) -> Partition:
     shapes = make_valid_polygons(np.asarray(frame.geometry.array), path)
     shapes = mend_polygons(transform_polygons(shapes, parse_layer_crs(frame.crs, path), WGS84))
     names = tuple(map(str, name_regions(frame, None, path)))
-    if len({make_plain(name).casefold() for name in names}) < len(names):
-        raise InputError(f"`partition` {asked}: two areas have the same name; each becomes a file of its own")
+    if len({make_plain(name).casefold() for name in (*names, ELSEWHERE)}) <= len(names):
+        raise InputError(
+            f"`partition` {asked}: two areas have the same name, or one is called {ELSEWHERE}; each becomes a file of its own"
+        )
     return Partition(0, names, shapes)
 
 
@@ -234,9 +234,11 @@ def feed_sorter(
             start = 0
             columns = [name for name in ("id", *schema.names) if name in scene.file.fields]
             for frame in scene.file.pieces(columns):
-                kept = ~np.isin(np.arange(start, start + len(frame)), doubles)
+                rows = np.arange(start, start + len(frame))
+                known = frame if "id" in frame else frame.assign(id=rows + 1)
+                kept = ~np.isin(rows, doubles)
                 start += len(frame)
-                table = make_sortable(frame[kept], scene.file, partition, schema, sequence)
+                table = make_sortable(known[kept], scene.file, partition, schema, sequence)
                 sequence += table.num_rows
                 sorter.append(table)
                 extend_boxes(boxes, table)
@@ -264,7 +266,7 @@ def find_parts(rows: pa.Table) -> NDArray[np.uint64]:
 def make_sortable(
     frame: gpd.GeoDataFrame, file: VectorFile, partition: Partition, schema: PublishedSchema, sequence: int
 ) -> pa.Table:
-    """Rows with the key of their place in the order; those without a polygon are left out."""
+    """Rows, which have an id, with the key of their place in the order; those without a polygon are left out."""
     shapes = shapely.force_2d(np.asarray(frame.geometry.array, dtype=object))
     shapes = mend_polygons(convert_to_lonlat(shapes, file.crs))
     usable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
@@ -277,8 +279,10 @@ def make_sortable(
     for name in schema.names:
         values: Any = pa.nulls(len(frame)) if name not in frame else frame[name].to_numpy()
         columns[name] = read_days(frame[name]) if name == "image_date" and name in frame else values
-    numbers = frame["id"].astype(str).tolist() if "id" in frame else list(map(str, range(1, len(frame) + 1)))
-    columns["source_id"], columns[SOURCE] = numbers, [Path(file.name).name] * len(frame)
+    columns["source_id"], columns[SOURCE] = (
+        frame["id"].astype(str).tolist(),
+        [Path(file.name).name] * len(frame),
+    )
     columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
     columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
     return pa.table([make_column(columns[field.name], field, file.name) for field in spooled], schema=spooled)

@@ -30,6 +30,7 @@ from geoseg.footprints.write.samples import (
     write_sample_project,
 )
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
 from geoseg.raster.grid import WGS84, find_transformer
 from geoseg.raster.source import open_raster
@@ -151,7 +152,8 @@ def check_sample_outputs(
         raise InputError("`points` and `half_width` both say how many points to draw; give one of them")
     if options.qgis_project:
         outputs.append(Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite))
-    inputs = filter(None, (str(footprints), options.mask, options.probability, options.image))
+    regions = options.regions and parse_layer_path(options.regions)[0]
+    inputs = filter(None, (footprints, options.mask, options.probability, options.image, regions))
     check_outputs(outputs, map(str, inputs), find_own_files(out, command))
     if options.image:
         with open_raster(options.image, options.image):

@@ -24,7 +24,7 @@ from geoseg.cluster.workers import open_workers
 from geoseg.errors import GeosegError, InputError
 from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.io.access import Output, check_folder, check_outputs, lock_folder, share_folder
-from geoseg.io.addresses import read_source_state
+from geoseg.io.addresses import read_layer_state, read_source_state
 from geoseg.io.atomic import explain_write_errors
 from geoseg.models.store import find_model
 from geoseg.progress import Advance, format_count, list_names, speak_of_problems_only, track, use_reporter
@@ -144,7 +144,7 @@ def infer_scenes(
     folders = OutputFolders.of(out, options)
     scenes = list_single_scenes(paths)
     if options.coco:
-        check_coco(options)
+        check_coco(options, scenes)
     shard = parse_shard(options)
     with open_workers(options) as workers:
         loaded = (
@@ -172,14 +172,17 @@ def find_dates(paths: Sequence[str], options: InferOptions) -> Mapping[str, str]
     return {} if options.date else read_listed_dates(paths)
 
 
-def check_coco(options: InferOptions) -> None:
-    """Refuse early a COCO file that could not be written, or numbers for it that cannot be read."""
-    from geoseg.footprints.write.coco import CocoImages
+def check_coco(options: InferOptions, scenes: Sequence[str]) -> None:
+    """Refuse early a COCO file that could not be written, or numbers for it that cannot be read or lack a scene."""
+    from geoseg.footprints.write.coco import CocoImages, name_image
 
     assert options.coco is not None
     # It is made anew of all footprints each time.
     check_outputs([Output("a COCO file", options.coco, (".json",), may_exist=True)], [])
-    CocoImages.open(options.coco_images)
+    images = CocoImages.open(options.coco_images)
+    if images:
+        for scene in scenes:
+            images.find_image(name_image(scene))
 
 
 def write_results(options: InferOptions, loaded: LoadedModel, records: Sequence[SceneRecord]) -> Path | None:
@@ -431,10 +434,13 @@ class SceneBatch:
         return record
 
     def make_key(self, scene: str) -> str:
-        """Changes whenever the scene, the model or an option changes."""
+        """Changes whenever the scene, the model, an option or a layer that one names changes."""
         asked = replace(self.scene_options, overwrite=False).to_toml()
         everything = [__version__, self.loaded.model.fingerprint, read_source_state(scene), asked]
         everything += [self.dates[scene]] if scene in self.dates else []
+        everything += [
+            read_layer_state(layer) for layer in (self.options.regions, self.options.against) if layer
+        ]
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 
 

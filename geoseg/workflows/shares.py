@@ -12,7 +12,7 @@ from geoseg.cluster.shards import Shard
 from geoseg.cluster.workers import open_workers
 from geoseg.inference.estimate import refuse_too_large_job
 from geoseg.inference.manifest import note_job, plan_like_parts
-from geoseg.inference.pipeline import predict_missing, report_unanswered
+from geoseg.inference.pipeline import report_unanswered
 from geoseg.raster.plan import Strip
 from geoseg.workflows.infer import (
     check_infer_outputs,
@@ -20,10 +20,11 @@ from geoseg.workflows.infer import (
     find_loaded,
     list_outputs,
     plan_work,
+    refuse_unfit_outputs,
 )
 from geoseg.workflows.options import InferOptions
 from geoseg.workflows.results import ShareResult, note_share
-from geoseg.workflows.strips import SceneWork, dispatch_strips, make_part_listener
+from geoseg.workflows.strips import SceneWork, make_part_listener, predict_work
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
@@ -50,11 +51,9 @@ def infer_share(scene: Sequence[str], out: Path | None, options: InferOptions) -
 
 def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) -> None:
     """Predict and trace some strips, in this process or by workers."""
-    if workers:
-        counts = dispatch_strips(workers, work, strips, alone=False)
-    else:
-        counts = predict_missing(work.job, work.journal, strips, make_part_listener(work.parts, work.job))
-    report_unanswered(work.job, counts, forget=partial(work.journal.drop, strips))
+    on_strip = None if workers else make_part_listener(work.parts, work.job)
+    counts = predict_work(work, strips, workers, on_strip, alone=False)
+    report_unanswered(work.job, work.journal, strips, counts, forget=partial(work.drop, strips))
 
 
 def check_share_outputs(
@@ -62,5 +61,6 @@ def check_share_outputs(
 ) -> tuple[Path, ...]:
     """The files that the last command will write. Those to be replaced are looked at by that command alone, not by hundreds."""
     if options.overwrite:
+        refuse_unfit_outputs(out, options)
         return tuple(output.path for output in list_outputs(out, options))
     return check_infer_outputs(scene, out, options, command)

@@ -23,6 +23,7 @@ from geoseg.footprints.write.geopackage import (
     get_region_path,
 )
 from geoseg.io.access import Output, check_outputs
+from geoseg.io.addresses import list_replaced_files
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
 from geoseg.progress import track
 from geoseg.regions.adjustment import BACKGROUND
@@ -142,7 +143,7 @@ def count_regions(footprints: Path, regions: str, out: Path | None, options: Sta
     command = describe_command("stats", [str(footprints), regions, str(out)], options.without_places())
     refuse_unfit_options(footprints, options)
     layers = open_layers(footprints, out and get_region_path(out))
-    outputs = check_stats_outputs(footprints, out, options, command)
+    outputs = check_stats_outputs(footprints, regions, out, options, command)
     if footprints.is_dir():
         with open_workers(options) as workers:
             result = compute_folder_statistics(layers, regions, options, workers)
@@ -174,17 +175,19 @@ def refuse_unfit_options(footprints: Path, options: StatsOptions) -> None:
 
 
 def check_stats_outputs(
-    footprints: Path, out: Path | None, options: StatsOptions, command: str
+    footprints: Path, regions: str, out: Path | None, options: StatsOptions, command: str
 ) -> tuple[Path, ...]:
     """The files to be written; what must not be replaced is refused before anything is counted."""
     outputs = [path for path in (out and get_region_path(out), options.csv) if path]
     own = find_own_files(outputs[0], command) if outputs else set()
+    inputs = list_replaced_files(footprints, regions, options.mask, options.probability, options.samples)
     if out is not None:
         check_format(out)
         target = get_region_path(out)
+        check_outputs([Output("a file of regions", target, may_exist=True)], inputs, own)
         check_replaceable(target, (REGIONS,), options.overwrite or target.absolute() in own)
     if options.csv is not None:
-        check_outputs([Output("a table", options.csv, may_exist=options.overwrite)], [str(footprints)], own)
+        check_outputs([Output("a table", options.csv, may_exist=options.overwrite)], inputs, own)
     return tuple(outputs)
 
 

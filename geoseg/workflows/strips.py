@@ -29,7 +29,7 @@ from geoseg.inference.pipeline import (
 )
 from geoseg.inference.resume import Journal, StripFiles, split_into_runs
 from geoseg.inference.threads import CancelToken
-from geoseg.io.addresses import find_local_file, parse_layer_path
+from geoseg.io.addresses import find_local_file, parse_layer_path, split_address
 from geoseg.models.card import Card
 from geoseg.models.store import find_model, list_builtin_models
 from geoseg.progress import track
@@ -56,7 +56,7 @@ class StripTask:
     key: str
     parameters: Mapping[str, Any]
     plan: Plan
-    folder: Path
+    journal: Journal
     first: int
     stop: int
     parts: TracedParts | None
@@ -71,9 +71,8 @@ def work_on_strips(task: StripTask) -> AnswerCounts:
         raise InputError(
             f"{name_process()} {explain_difference(job.parameters, task.parameters, job.scene.name)}"
         )
-    journal = Journal(task.folder)
     strips = job.plan.strips[task.first : task.stop]
-    return predict_missing(job, journal, strips, make_part_listener(task.parts, job))
+    return predict_missing(job, task.journal, strips, make_part_listener(task.parts, job))
 
 
 @lru_cache(maxsize=4)
@@ -106,16 +105,36 @@ class SceneWork:
         """Whether all that workers do of a strip is there, and can be read."""
         return self.journal.files(strip).are_whole() and (self.parts is None or self.parts.has(strip.row))
 
+    def drop(self, strips: Sequence[Strip]) -> None:
+        """Take strips away with what was traced of them, to be done again."""
+        self.journal.drop(strips)
+        if self.parts:
+            self.parts.drop(strip.row for strip in strips)
+
     @property
     def whole_task(self) -> StripTask:
         """All strips as one task."""
-        job, folder = self.job, self.journal.folder.absolute()
+        job, journal = self.job, replace(self.journal, folder=self.journal.folder.absolute())
         scene = tuple(map(make_absolute, job.scene.files))
         options = replace(
             take_predict_options(self.options), date=job.image_date
         )  # which a catalogue may have told
         wanted = (job.model.fingerprint, job.key, job.parameters, job.plan)
-        return StripTask(scene, options, *wanted, folder, 0, len(job.plan.strips), self.parts)
+        return StripTask(scene, options, *wanted, journal, 0, len(job.plan.strips), self.parts)
+
+
+def predict_work(
+    work: SceneWork,
+    strips: Sequence[Strip],
+    workers: Workers | None,
+    on_strip: StripListener | None,
+    *,
+    alone: bool = True,
+) -> AnswerCounts:
+    """Predict those of some strips that are not there, in this process or by workers, who trace them as well."""
+    if workers:
+        return dispatch_strips(workers, work, strips, on_strip, alone=alone)
+    return predict_missing(work.job, work.journal, strips, on_strip, work.token)
 
 
 def dispatch_strips(
@@ -179,12 +198,10 @@ def take_predict_options(options: PredictOptions) -> PredictOptions:
 
 def make_absolute(source: str) -> str:
     """A file or folder by its whole path; addresses and names of built-in models as they are."""
-    if source in list_builtin_models():
+    if source in list_builtin_models() or not (Path(source).is_dir() or find_local_file(source)):
         return source
-    if Path(source).is_dir():
-        return str(Path(source).absolute())
-    local = find_local_file(source)
-    return source.replace(str(local), str(local.absolute()), 1) if local else source
+    before, path, inside = split_address(source)
+    return f"{before}{Path(path).absolute()}{inside}"
 
 
 def make_layer_absolute(layer: str) -> str:

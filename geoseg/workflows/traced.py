@@ -6,7 +6,7 @@ Nothing but numbers and text lies in a part, so that reading one runs no code.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ class TracedParts:
         self.folder.mkdir(exist_ok=True)
         with replace_file(self.find(strip.row)) as unfinished:
             np.savez(unfinished, **pack_traced(*traced))
+
+    def drop(self, rows: Iterable[int]) -> None:
+        """Take away what was traced of the strips that begin in some rows."""
+        for row in rows:
+            self.find(row).unlink(missing_ok=True)
 
     def trace(self, strip: MaskRows) -> tuple[FeatureBatch, OutlinePieces]:
         """What comes of a strip: as it is kept, else traced now."""

@@ -17,7 +17,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import check_footprint_file
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.addresses import refuse_changes
+from geoseg.io.addresses import list_replaced_files, refuse_changes
 from geoseg.io.atomic import (
     Delivery,
     clear_leftovers,
@@ -84,7 +84,7 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
     facts = find_facts(opened, options)
     with (
         Delivery(outputs, command) as delivery,
-        find_parts(opened, facts, out, options, command) as parts,
+        find_parts(opened, facts, out, options, delivery) as parts,
         refuse_changes(list_files(opened)),
     ):
         workers = 0 if options.dask else choose_workers(opened, options)
@@ -127,19 +127,19 @@ def check_share_output(mask: str, out: Path, options: VectorizeOptions, command:
 
 @contextmanager
 def find_parts(
-    opened: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions, command: str
+    opened: Mask, facts: MaskFacts, out: Path, options: VectorizeOptions, delivery: Delivery
 ) -> Iterator[TracedParts | None]:
-    """What workers and shares have traced, where there is any; it goes once the footprints are written."""
+    """What workers and shares have traced, where there is any; it goes once the footprints are delivered."""
     if options.dask is None and not find_mask_folder(opened, facts, out, options).exists():
         yield None
         return
     work = plan_mask_work(opened, facts, out, options)
-    with lock_private_folder(work.parts.folder, command):
+    delivery.do_afterwards(partial(remove_folder, work.parts.folder))
+    with lock_private_folder(work.parts.folder, delivery.command):
         with open_dask(options) as workers:
             if workers:
                 dispatch_rows(workers, work.parts, work.strips)
         yield work.parts
-    remove_folder(work.parts.folder)
 
 
 def open_dask(options: VectorizeOptions) -> AbstractContextManager[Workers | None]:
@@ -177,7 +177,7 @@ def open_for_footprints(mask: str, options: VectorizeOptions) -> Mask:
 def find_facts(opened: Mask, options: VectorizeOptions) -> MaskFacts:
     """What is known of a mask beside its pixels."""
     image_date = parse_date(options.date) if options.date else find_image_date([], [opened.path])
-    names = parse_class_names(options.classes) or make_class_names(opened, options.regions)
+    names = complete_class_names(parse_class_names(options.classes), opened, options.regions)
     return MaskFacts(names, opened.tells_boundaries, image_date=image_date)
 
 
@@ -194,7 +194,8 @@ def check_vectorize_outputs(
     if options.qgis_project:
         outputs.append(Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite))
     own = find_own_files(out, command)
-    check_outputs(outputs, filter(None, (mask, options.probability, options.image)), own)
+    inputs = filter(None, (mask, options.probability, options.image))
+    check_outputs(outputs, [*inputs, *list_replaced_files(options.regions)], own)
     check_footprint_file(out, options.overwrite or out.absolute() in own)
     if options.image:
         with open_raster(options.image, options.image):
@@ -231,13 +232,23 @@ def parse_class_names(classes: Sequence[str]) -> dict[int, str]:
     for entry, (value, _, name) in zip(classes, pairs, strict=True):
         if not (value.isdecimal() and 1 <= int(value) <= 254 and name.strip()):
             raise InputError(f"`classes` {entry}: write VALUE=NAME with a value of 1 to 254, e.g. 1=building")
-    return {int(value): name.strip() for value, _, name in pairs}
+    names = {int(value): name.strip() for value, _, name in pairs}
+    if len(names) < len(pairs):
+        raise InputError(f"`classes` {', '.join(classes)}: gives one value two names; give one")
+    return names
 
 
-def make_class_names(mask: Mask, regions: str | None) -> dict[int, str]:
-    """Names for the classes of a mask whose names nobody gave; statistics need to know them beforehand."""
-    values = find_classes(mask) if regions and mask.threshold is None else []
-    return {1: "building"} | {value: f"class {value}" for value in values if value > 1}
+def complete_class_names(given: Mapping[int, str], mask: Mask, regions: str | None) -> Mapping[int, str]:
+    """The names that are given, and such for other classes of a mask as statistics per region need to know beforehand."""
+    names = dict(given or ONLY_BUILDINGS)
+    for value in find_classes(mask) if regions and mask.threshold is None else []:
+        names.setdefault(value, f"class {value}")
+    if regions and len(set(names.values())) < len(names):
+        raise InputError(
+            f"`classes` {', '.join(f'{value}={name}' for value, name in names.items())}: with `regions`, give each class a name "
+            "of its own"
+        )
+    return names
 
 
 def choose_workers(mask: Mask, options: VectorizeOptions) -> int:

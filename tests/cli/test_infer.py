@@ -525,6 +525,7 @@ def test_bad_outputs_give_one_line(run: Run, scene: Path, tmp_path: Path) -> Non
     }
     for message, mask in outputs.items():
         one_line(run(scene, mask=mask), 2, message)
+    one_line(run(scene, "--shard", "1/2", "--overwrite"), 2, "nothing to write")
     one_line(run(scene, mask=tmp_path / "m.tif", probability=tmp_path / "m.tif"), 2, "named for two outputs")
     assert (tmp_path / "there.tif").read_text() == "precious"
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import pytest
 from blocks import (
@@ -25,6 +26,7 @@ from heard import Heard
 
 import geoseg
 from geoseg.errors import GeosegError, InputError
+from geoseg.inference.resume import Journal
 from geoseg.io.access import is_locked
 
 pytest.importorskip("distributed")
@@ -185,6 +187,24 @@ def test_workers_of_another_version_are_refused(
         InputError, match=r"worker tcp://.*: has geoseg .*, not 9.9; install the same version .*1 more"
     ):
         bench.infer("version", dask=address)
+
+
+def test_workers_keep_no_probabilities_that_nobody_asked_for(
+    bench: Bench, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geoseg.workflows import infer
+
+    kept: list[str] = []
+
+    def list_parts(job: Any, journal: Journal, *others: Any) -> None:
+        kept.extend(path.name for path in journal.folder.glob("*.tif"))
+        write_mosaics(job, journal, *others)
+
+    write_mosaics = infer.write_mosaics
+    monkeypatch.setattr(infer, "write_mosaics", list_parts)
+    geoseg.infer(bench.scene, mask=bench.folder / "alone.tif", model=bench.model, dask=address, **ENGINE)
+    assert kept
+    assert all(name.startswith("classes-") for name in kept)
 
 
 def test_a_model_that_workers_do_not_have_is_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -255,6 +256,29 @@ def test_shares_of_a_mask(bench: Bench) -> None:
     assert bench.list_strays() == []
 
 
+def test_shares_of_a_mask_stay_until_its_footprints_are_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask, out = bench.outputs("one")["mask"], bench.folder / "w.gpkg"
+    options = {"strip_rows": 50, "workers": 0}
+    share = geoseg.vectorize(mask, out, shard="1/2", **options)
+    kept = sorted(path.name for path in share.folder.glob("traced-*"))
+    rename = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(target) == out:
+            raise PermissionError(13, "in use")  # as Windows says while QGIS shows the file
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(GeosegError, match=r"w\.gpkg could not be written"):
+            geoseg.vectorize(mask, out, **options)
+    assert sorted(path.name for path in share.folder.glob("traced-*")) == kept
+    geoseg.vectorize(mask, out, **options)
+    assert bench.list_strays() == []
+
+
 def test_shares_of_many_scenes(bench: Bench, tmp_path: Path) -> None:
     for number in range(5):
         write_scene(tmp_path / f"s{number}.tif", draw_blocks(100, 100, seed=number))
@@ -280,10 +304,30 @@ def test_a_model_without_answers_leaves_no_strips(bench: Bench, monkeypatch: pyt
     from geoseg.models.backends.openvino import OpenVinoRuntime
 
     share = bench.infer("nan", shard="1/2")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            OpenVinoRuntime, "predict", lambda self, patch: np.full((1, 64, 64), np.nan, np.float32)
+        )
+        with pytest.raises(GeosegError, match="answers with no number"):
+            bench.infer("nan", shard="2/2")
+    assert len(list(share.folder.glob("classes-*.tif"))) == share.mine
+    assert len(list(share.folder.glob("traced-*/*.npz"))) == share.mine
+    bench.infer("nan")
+    assert bench.read("nan") == bench.read("one")
+
+
+def test_strips_without_answers_take_no_others_with_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
+    """A run that is stopped has the same end as one that is not: a warning, where any strip has an answer."""
+    from geoseg.models.backends.openvino import OpenVinoRuntime
+
+    bench.infer("half", shard="1/2")
     monkeypatch.setattr(
         OpenVinoRuntime, "predict", lambda self, patch: np.full((1, 64, 64), np.nan, np.float32)
     )
-    with pytest.raises(GeosegError, match="answers with no number"):
-        bench.infer("nan", shard="2/2")
-    assert len(list(share.folder.glob("classes-*.tif"))) == share.mine
-    shutil.rmtree(share.folder)
+    mask = bench.infer("half").mask
+    assert mask is not None
+    assert (mask[:200] != 255).any()
+    assert (mask[400:] == 255).all()
+    assert any("answers with no number (NaN) for 100.00%" in each for each in heard.warnings)

@@ -24,6 +24,7 @@ from geoseg.cli.prepare import command
 from geoseg.datasets.audit.findings import AuditResult
 from geoseg.datasets.audit.page import draw_overlay
 from geoseg.datasets.audit.run import audit_dataset, fix_dataset
+from geoseg.datasets.reading.sites import open_site
 from geoseg.datasets.schema import Dataset, Item, read_dataset, write_dataset
 from geoseg.errors import InputError
 from geoseg.raster.palette import ClassEntry
@@ -257,6 +258,27 @@ def test_polygons_serve_as_labels(made: Maker, tmp_path: Path, written: str) -> 
     found = audited(replace(dataset, classes=classes, items=items))
     assert found.problems == ()
     assert found.looks[0].counts[1] == 200
+
+
+@pytest.mark.parametrize(("field", "kind"), [(None, "shed"), ("kind", "shed"), ("kind", None)])
+def test_the_audit_reads_the_classes_of_polygons_as_training_does(
+    made: Maker, tmp_path: Path, field: str | None, kind: str | None
+) -> None:
+    dataset = made({"a": ground(60, 60, 0)}, transform=HERE, crs="EPSG:32633")
+    building = shapely.Polygon([HERE @ corner for corner in ((10, 10), (30, 10), (30, 20), (10, 20))])
+    layer = geopandas.GeoDataFrame({"kind": ["shed", kind]}, geometry=[building] * 2, crs="EPSG:32633")
+    layer.to_file(tmp_path / "a.gpkg")
+    items = (Item("images/a.tif", "a.gpkg", "a", class_field=field),)
+    dataset = replace(dataset, classes=(*CLASSES, ClassEntry("shed", "#2e86ab")), items=items)
+    found = audited(dataset)
+    if kind is None:
+        assert "kind is empty in 1 of 2 polygons" in str(found.problems)
+        with pytest.raises(InputError, match="kind is empty in 1 of 2 polygons"):
+            open_site(dataset, items[0], dataset.gsd_m)
+    else:
+        counts = open_site(dataset, items[0], dataset.gsd_m).counts.sum((0, 1))
+        assert found.looks[0].counts[:3].tolist() == counts[:3].tolist()
+        assert counts[2 if field else 1] == 200
 
 
 def test_label_shift_of_one_scarce_class_is_noted(made: Maker) -> None:

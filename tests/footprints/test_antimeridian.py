@@ -10,7 +10,15 @@ from geoseg.footprints.antimeridian import find_full_turn, shift_near, unwrap_po
 
 @pytest.mark.parametrize(
     ("code", "turn"),
-    [("EPSG:4326", 360.0), ("EPSG:4807", 400.0), ("EPSG:3857", 40_075_016.685578), ("EPSG:32633", np.inf)],
+    [
+        ("EPSG:4326", 360.0),
+        ("EPSG:4807", 400.0),
+        ("EPSG:3857", 40_075_016.685578),
+        ("+proj=cea +lon_0=-135 +datum=WGS84", 40_075_016.685578),
+        ("+proj=cea +lon_0=180 +datum=WGS84", 40_075_016.685578),
+        ("+proj=tcea +lon_0=9 +datum=WGS84", np.inf),
+        ("EPSG:32633", np.inf),
+    ],
 )
 def test_how_far_x_goes_once_round(code: str, turn: float) -> None:
     assert find_full_turn(CRS(code)) == pytest.approx(turn)

@@ -83,3 +83,28 @@ def test_nothing_has_no_area() -> None:
     crs = CRS.from_epsg(32632)
     area = AreaCrs.choose(Extent(crs, (5e5, 5e6, 5.1e5, 5.1e6)))
     assert [len(column) for column in measure_polygons(area, nothing, crs)] == [0, 0]
+
+
+@pytest.mark.parametrize("plane", ["beside it", "of the whole Earth"])
+@pytest.mark.parametrize("side_deg", [0.001, 0.1], ids=["small", "large"])
+@pytest.mark.parametrize("how", ["jumps", "cut", "goes on"])
+def test_what_the_antimeridian_crosses_is_as_large_as_elsewhere(
+    how: str, side_deg: float, plane: str
+) -> None:
+    half = side_deg / 2
+    box = {
+        "jumps": shapely.Polygon([(180 - half, -16), (half - 180, -16), (half - 180, -15.999), (180 - half, -15.999)]),
+        "cut": shapely.MultiPolygon(
+            [shapely.box(180 - half, -16, 180, -15.999), shapely.box(-180, -16, half - 180, -15.999)]
+        ),
+        "goes on": shapely.box(180 - half, -16, 180 + half, -15.999),
+    }[how]  # fmt: skip
+    lonlat = CRS.from_epsg(4326)
+    bounds = (179, -17, 181, -15) if plane == "beside it" else (-180, -17, 180, 60)
+    area = AreaCrs.choose(Extent(lonlat, bounds))
+    elsewhere = np.array([shapely.box(10, -16, 10 + side_deg, -15.999)])
+    true_m2, true_m = geodesic(elsewhere, lonlat)
+    found_m2, found_m = measure_polygons(area, np.array([box], dtype=object), lonlat)
+    assert found_m2 == pytest.approx(true_m2, rel=1e-6)
+    if how != "cut":  # there the parts have walls on the seam
+        assert found_m == pytest.approx(true_m, rel=1e-6)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
+import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import geopandas
@@ -194,3 +197,25 @@ def test_what_is_no_layer_of_polygons_is_refused(
     write(tmp_path / name)
     with pytest.raises(InputError, match=message):
         open_vector_file(tmp_path / name)
+
+
+def test_outlines_with_curves_are_told_in_one_line(tmp_path: Path) -> None:
+    """As ArcGIS writes them: here a circle, a curve polygon of one circular string."""
+    path = tmp_path / "tanks.gpkg"
+    Frame({"kind": ["tank"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326).to_file(path, layer="buildings")
+    corners = [(0, 0), (1, 1), (2, 0), (1, -1), (0, 0)]
+    string = struct.pack("<BII", 1, 8, len(corners)) + b"".join(struct.pack("<dd", *each) for each in corners)
+    circle = struct.pack("<ccBBi", b"G", b"P", 0, 1, 4326) + struct.pack("<BII", 1, 10, 1) + string
+    with closing(sqlite3.connect(path)) as base, base:
+        for name in ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
+            base.create_function(name, 1, lambda shape: 0)
+        base.execute("UPDATE buildings SET geom = ?", [circle])
+        base.execute("UPDATE gpkg_geometry_columns SET geometry_type_name = 'CURVEPOLYGON'")
+        base.execute("PRAGMA writable_schema = ON")
+        base.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, ' POLYGON', ' CURVEPOLYGON') WHERE name = 'buildings'"
+        )
+    with pytest.raises(
+        InputError, match=r"tanks\.gpkg: not a vector file that can be read \(Nonlinear geometry"
+    ):
+        list(open_vector_file(path).pieces([]))

@@ -13,9 +13,11 @@ import shapely
 from affine import Affine
 from calls import killed
 from heard import Heard
+from pyproj import Transformer
 from rasterio.features import shapes
 from scipy.ndimage import gaussian_filter
 
+import geoseg
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.mask import open_mask
 from geoseg.workflows.options import FootprintOptions
@@ -298,6 +300,20 @@ def test_the_crs_asked_for_is_that_of_the_file_and_areas_stay_true(tmp_path: Pat
     assert there.area_m2 == pytest.approx(here.area_m2, rel=1e-6)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_footprints_that_the_antimeridian_crosses_are_in_one_piece(tmp_path: Path, crs: str) -> None:
+    x, y = Transformer.from_crs(4326, 32760, always_xy=True).transform(180, -16)
+    place = Affine(0.5, 0, x - 50, 0, -0.5, y)
+    mask = open_mask(str(write(tmp_path / "m.tif", town(), crs="EPSG:32760", transform=place)))
+    here = vectorize_mask(mask, tmp_path / "here.gpkg")
+    there = vectorize_mask(mask, tmp_path / "there.gpkg", FootprintOptions(crs=crs))
+    assert there.area_m2 == pytest.approx(here.area_m2, rel=1e-6)
+    widths = footprints(tmp_path / "there.gpkg").to_crs("EPSG:32760").bounds.eval("maxx - minx")
+    assert widths.max() < 150
+    boxes = footprints(tmp_path / "there.gpkg").bounds
+    assert (boxes["maxx"] - boxes["minx"]).max() < 150 * (1e-5 if crs == "EPSG:4326" else 1.1)
+
+
 def test_a_raster_that_lies_turned_on_the_map_turns_its_footprints(tmp_path: Path) -> None:
     values = np.pad(np.ones((10, 30), dtype=np.uint8), 5)
     turned = Affine.translation(500_000, 5_300_000) @ Affine.rotation(-30) @ Affine.scale(0.5, -0.5)
@@ -339,6 +355,27 @@ def test_regions_are_counted_on_the_way(tmp_path: Path) -> None:
     assert regions["built_area_m2"].sum() == pytest.approx(summary.area_m2, rel=1e-9)
     assert regions["expected_area_m2"].sum() == pytest.approx(0.5 * regions["seen_area_m2"].sum())
     assert footprints(tmp_path / "o.gpkg")["region"].notna().all()
+
+
+def test_classes_that_nobody_named_are_counted_too(tmp_path: Path) -> None:
+    mask = str(write(tmp_path / "m.tif", town(classes=(0, 1, 2, 3))))
+    result = geoseg.vectorize(mask, classes="2=hall", regions="grid:1km", min_area_m2=0)
+    assert result.counts.footprints == result.regions["buildings"].sum()
+    counted = result.regions.groupby("class")["buildings"].sum()
+    assert dict(counted) == dict(result.buildings["class"].value_counts())
+    assert set(counted.index) == {"class 1", "hall", "class 3"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [(["1=a", "1=b"], "gives one value two names"), (["1=a", "2=a"], "give each class a name of its own")],
+)
+def test_names_of_classes_that_tell_nothing_are_refused(
+    tmp_path: Path, classes: list[str], words: str
+) -> None:
+    mask = str(write(tmp_path / "m.tif", town()))
+    with pytest.raises(InputError, match=rf"`classes` {classes[0]}, {classes[1]}: .*{words}"):
+        geoseg.vectorize(mask, classes=classes, regions="grid:1km")
 
 
 def test_a_file_that_is_there_is_kept_unless_overwrite_is_given(tmp_path: Path) -> None:

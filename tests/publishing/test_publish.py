@@ -84,6 +84,21 @@ def test_all_footprints_arrive_with_their_columns(scenes: Path, tmp_path: Path) 
     assert frame.to_crs(UTM33).area.sum() == pytest.approx(true.sum(), rel=2e-3)
 
 
+def test_footprints_without_an_id_are_known_by_their_row(tmp_path: Path) -> None:
+    frame = houses().drop(columns="id")
+    for name, rows in (("a.gpkg", frame[:30]), ("b.gpkg", frame[10:])):
+        save(rows, tmp_path / name)
+    result = geoseg.publish(
+        [tmp_path / "a.gpkg", tmp_path / "b.gpkg"], tmp_path / "all.parquet", names="overture"
+    )
+    assert (result.count, result.duplicates) == (40, 20)
+    rows = pq.read_table(tmp_path / "all.parquet", columns=["sources", "geometry"]).to_pylist()
+    files = {name: gpd.read_file(tmp_path / name).to_crs(4326) for name in ("a.gpkg", "b.gpkg")}
+    for row in rows:
+        name, number = row["sources"][0]["record_id"].split(":")
+        assert files[name].geometry[int(number) - 1].intersects(shapely.from_wkb(row["geometry"]).centroid)
+
+
 def test_boxes_let_readers_fetch_a_place_only(scenes: Path, tmp_path: Path) -> None:
     geoseg.publish(scenes, tmp_path / "all.parquet")
     whole = gpd.read_parquet(tmp_path / "all.parquet")
@@ -166,6 +181,16 @@ def test_files_by_admin_area(scenes: Path, tmp_path: Path) -> None:
     assert {Path(name).name: rows for name, rows in result.files.items()} == {
         "West-1.parquet": 40, "Ost.parquet": 40, "elsewhere.parquet": 40,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [["One", "one"], ["One", "Elsewhere"]])
+def test_areas_whose_files_would_be_one_are_refused(scenes: Path, tmp_path: Path, names: list[str]) -> None:
+    areas = gpd.GeoDataFrame({"name": names}, geometry=houses(2).geometry.to_list(), crs=UTM33)
+    areas.to_file(tmp_path / "areas.gpkg")
+    with pytest.raises(
+        InputError, match=r"areas.gpkg: two areas have the same name, or one is called elsewhere"
+    ):
+        geoseg.publish(scenes, tmp_path / "country", partition=str(tmp_path / "areas.gpkg"))
 
 
 def test_overtures_names(scenes: Path, tmp_path: Path) -> None:

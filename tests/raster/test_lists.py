@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from made import RasterWriter, photo
 
 from geoseg.errors import InputError
 from geoseg.raster.lists import expand_lists, list_single_scenes, name_scenes
-from geoseg.raster.scene import open_scene
+from geoseg.raster.scene import list_scene_files, open_scene
 
 
 def write_stac(path: Path, *items: Any, kind: str = "FeatureCollection") -> Path:
@@ -67,11 +68,19 @@ def test_stac_items_name_their_images(tmp_path: Path) -> None:
 
 
 def test_folders_and_wildcards_are_the_images_in_them(tmp_path: Path) -> None:
-    for name in ("b.png", "a.jpg", "c.TIF", "note.md"):
+    for name in ("b.png", "a.jpg", "c.TIF", "note.md", "._a.jpg"):
         (tmp_path / name).touch()
     inside = [str(tmp_path / name) for name in ("a.jpg", "b.png", "c.TIF")]
     assert list_single_scenes([str(tmp_path)]) == inside
     assert list_single_scenes([str(tmp_path / "*.jpg"), str(tmp_path / "a.jpg")]) == inside[:1]
+
+
+@pytest.mark.parametrize("find", [list_single_scenes, list_scene_files])
+def test_a_pattern_that_no_file_looks_like_is_told(
+    find: Callable[[list[str]], object], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"\*\.tif: no file is called like this"):
+        find([str(tmp_path / "*.tif")])
 
 
 @pytest.mark.parametrize(

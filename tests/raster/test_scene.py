@@ -194,6 +194,30 @@ def test_a_mosaic_holds_numbers_of_any_size(write_raster: RasterWriter, dtype: s
     assert (read(open_scene([str(a), str(b)])).values == np.concatenate([left, right], axis=2)).all()
 
 
+def test_a_file_of_several_rasters_says_how_to_take_one_out(write_raster: RasterWriter) -> None:
+    for name in ("one", "two"):
+        more = {"APPEND_SUBDATASET": "YES"} if name == "two" else {}
+        path = write_raster("several.gpkg", photo(64, 64), driver="GPKG", RASTER_TABLE=name, **more)
+    with pytest.raises(
+        InputError, match=r"it holds 2 rasters: take one out: gdal_translate GPKG:.*:one one\.tif"
+    ) as told:
+        open_scene([str(path)])
+    with rasterio.open(str(told.value).split()[-2]) as one:
+        assert one.shape == (64, 64)
+
+
+def test_bands_in_another_order_are_no_mosaic(write_raster: RasterWriter) -> None:
+    """Blue of one file beside red of another would go into one band without a word."""
+    paths = [
+        str(write_raster(f"{name}.tif", photo(20, 20), transform=HERE @ HERE.translation(20 * number, 0), descriptions=bands))
+        for number, (name, bands) in enumerate((("a", ("Red", "Green", "Blue")), ("b", ("blue", "green", "red"))))
+    ]  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"b\.tif: its bands are blue, green, red, those of .*a\.tif red, green, blue"
+    ):
+        open_scene(paths)
+
+
 def test_complex_numbers_are_no_mosaic(write_raster: RasterWriter) -> None:
     path = write_raster("a.tif", photo(8, 8, bands=1, dtype="complex64"))
     with pytest.raises(InputError, match=r"a\.tif: pixels of complex64 are no image"):

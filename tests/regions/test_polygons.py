@@ -191,6 +191,8 @@ def test_a_region_across_the_antimeridian_is_one_piece_near_the_data(
         [shapely.box(179, -19, 181, -16)], LONLAT
     )
     assert regions.areas(AreaCrs.choose(place)) == pytest.approx(whole, rel=1e-6)
+    earth = AreaCrs.choose(Extent(LONLAT, (-180, -60, 180, 75)))
+    assert regions.areas(earth) == pytest.approx(whole, rel=1e-6)
 
 
 def test_a_region_far_away_is_empty_near_the_data() -> None:

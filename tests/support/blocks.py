@@ -90,7 +90,7 @@ class Bench:
 
 def die_once(task: StripTask) -> AnswerCounts:
     """Do a strip and die; whoever gets the task then does it all."""
-    if task.first == 0 and not (mark := task.folder.parent / "died").exists():
+    if task.first == 0 and not (mark := task.journal.folder.parent / "died").exists():
         mark.touch()
         work_on_strips(shorten(task))
         os.kill(os.getpid(), signal.SIGKILL)

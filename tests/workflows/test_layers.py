@@ -80,8 +80,9 @@ def test_workers_count_the_same(pieces: Path, tmp_path: Path, monkeypatch: pytes
     assert not list(tmp_path.glob("*.parts"))
 
 
-def test_a_table_in_the_folder_is_not_counted_when_it_is_written_again(pieces: Path) -> None:
-    out = pieces / "table.gpkg"
+@pytest.mark.parametrize("name", ["table.gpkg", "../pieces/table.gpkg"])
+def test_a_table_in_the_folder_is_not_counted_when_it_is_written_again(pieces: Path, name: str) -> None:
+    out = pieces / name
     first = geoseg.stats(pieces, "grid:200m", out).regions
     second = geoseg.stats(pieces, "grid:200m", out, overwrite=True).regions
     pd.testing.assert_frame_equal(pd.DataFrame(first), pd.DataFrame(second))

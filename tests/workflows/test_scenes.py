@@ -219,6 +219,21 @@ def test_coco_results_take_the_numbers_of_a_file(chips: Path, model: str, tmp_pa
     assert set(found[0]) == {"image_id", "category_id", "segmentation", "bbox", "area", "score"}
 
 
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [(["a", "b"], "names no image c.png"), (["a", "b", "c", "more/c"], "names several images c.png")],
+)
+def test_numbers_that_do_not_fit_are_refused_before_any_work(
+    chips: Path, model: str, tmp_path: Path, images: list[str], words: str
+) -> None:
+    listed = [{"id": number, "file_name": f"{name}.png"} for number, name in enumerate(images)]
+    (tmp_path / "val.json").write_text(json.dumps({"images": listed}))
+    options = {"coco": tmp_path / "results.json", "coco_images": tmp_path / "val.json"}
+    with pytest.raises(InputError, match=words):
+        geoseg.infer(chips, f"{tmp_path / 'results'}/", model=model, **options, **ENGINE)
+    assert not (tmp_path / "results").exists()
+
+
 def test_coco_of_scenes_with_a_place_is_in_their_pixels(
     write_raster: RasterWriter, model: str, tmp_path: Path
 ) -> None:
@@ -328,6 +343,50 @@ def test_a_foreign_manifest_is_left_alone(chips: Path, model: str, tmp_path: Pat
     (tmp_path / "results" / "manifest.csv").write_text("name,size\na,1\n")
     with pytest.raises(InputError, match="is no manifest of geoseg infer"):
         geoseg.infer(chips, tmp_path / "results", model=model, **ENGINE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(",done,1,", ",done,one,"), ("a.png", "\xe4.png")], ids=["a number", "letters"]
+)
+def test_a_manifest_that_another_program_changed_is_told_in_one_line(
+    chips: Path, model: str, tmp_path: Path, before: str, after: str
+) -> None:
+    results = f"{tmp_path / 'results'}/"
+    manifest = geoseg.infer(chips, results, model=model, **ENGINE).manifest
+    assert before in manifest.read_text()
+    manifest.write_bytes(manifest.read_text().replace(before, after).encode("cp1252"))
+    with pytest.raises(InputError, match=r"manifest\.csv: is no manifest of geoseg infer \("):
+        geoseg.infer(chips, results, model=model, **ENGINE)
+
+
+def test_what_shares_did_after_a_failed_run_is_not_done_again(
+    chips: Path, model: str, tmp_path: Path
+) -> None:
+    results, options = f"{tmp_path / 'results'}/", {"model": model, **ENGINE}
+    sound = (chips / "b.png").read_bytes()
+    (chips / "b.png").write_text("no picture")
+    assert len(geoseg.infer(chips, results, **options).failed) == 1
+    (chips / "b.png").write_bytes(sound)
+    for share in ("1/2", "2/2"):
+        geoseg.infer(chips, results, shard=share, **options)
+    result = geoseg.infer(chips, results, **options)
+    assert (result.earlier, len(result.failed)) == (3, 0)
+    assert [path.name for path in Path(results).glob("*.csv")] == ["manifest.csv"]
+
+
+def test_scenes_are_counted_again_in_regions_that_changed(
+    write_raster: RasterWriter, model: str, tmp_path: Path
+) -> None:
+    scene = write_raster("scene.tif", np.moveaxis(draw_picture(), -1, 0))
+    regions = tmp_path / "regions.gpkg"
+    options = {"regions": f"{regions}:wards", "model": model, "overwrite": True, **ENGINE}
+    for count in (1, 2):
+        wards = gpd.GeoSeries([shapely.box(0, 0, 1e6, 1e7)] * count, crs=f"EPSG:{32632 + count}")
+        gpd.GeoDataFrame({"name": list("ab")[:count]}, geometry=wards).to_file(regions, layer="wards")
+        result = geoseg.infer([scene], f"{tmp_path / 'results'}/", **options)
+        assert result.earlier == 0
+        assert len(gpd.read_file(result.scenes[0].out, layer="regions")) == count
+    assert geoseg.infer([scene], f"{tmp_path / 'results'}/", **options).earlier == 1
 
 
 def test_a_second_run_in_the_folder_is_kept_out(chips: Path, model: str, tmp_path: Path) -> None:

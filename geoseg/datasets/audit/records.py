@@ -36,8 +36,9 @@ from geoseg.datasets.images import (
 from geoseg.datasets.polygons import ClassReader, make_class_reader
 from geoseg.datasets.reading.labels import convert_classes
 from geoseg.datasets.schema import Dataset, Item
-from geoseg.datasets.vectors import VectorOptions, read_areas, read_polygons
+from geoseg.datasets.vectors import VectorOptions, read_areas, select_polygons
 from geoseg.errors import GeosegError, InputError
+from geoseg.footprints.vector_files import open_vector_file
 from geoseg.raster.grid import WGS84, Grid, Window, format_crs, make_placeholder_grid
 from geoseg.raster.lists import PICTURE_SUFFIXES
 from geoseg.raster.source import ARRAY_SUFFIX
@@ -96,9 +97,14 @@ def make_polygon_reader(dataset: Dataset, item: Item, image: ImageInfo) -> Class
     grid = image.grid or make_placeholder_grid(image.shape, item.gsd_m or dataset.gsd_m)
     table = make_name_table(dataset)
     options = VectorOptions(Origin(dataset.name), table, dataset.bands, class_field=item.class_field)
-    polygons = read_polygons(dataset.label_path(item), grid, options)
+    path = dataset.label_path(item)
+    found = select_polygons(open_vector_file(path), grid, options)
+    if found.unnamed:
+        raise InputError(
+            f"{path}: {item.class_field} is empty in {found.unnamed:,} of {found.read:,} polygons"
+        )
     areas = read_areas(dataset.folder / item.labelled, grid) if item.labelled else None
-    return make_class_reader(grid, polygons, areas)
+    return make_class_reader(grid, found.polygons, areas)
 
 
 def make_name_table(dataset: Dataset) -> ClassTable:

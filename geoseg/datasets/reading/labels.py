@@ -21,7 +21,7 @@ from geoseg.datasets.reading.images import (
     open_array,
     stamp_file,
 )
-from geoseg.datasets.schema import Dataset, Item
+from geoseg.datasets.schema import Dataset, Item, choose_unnamed_class
 from geoseg.errors import InputError
 from geoseg.raster.grid import Window
 
@@ -47,9 +47,9 @@ ASTRAY_PIXELS = 1.5
 def find_outline_classes(
     outlines: Any, field: str | None, names: Sequence[str], path: Path | str
 ) -> NDArray[np.uint8]:
-    """The class of each outline: what its field says by name or by number, or class 1 where no field is named."""
+    """The class of each outline: what its field says by name or by number, or that of all where no field is named."""
     if field is None:
-        return np.full(len(outlines), min(1, len(names) - 1), np.uint8)
+        return np.full(len(outlines), choose_unnamed_class(names), np.uint8)
     if field not in outlines:
         fields = ", ".join(map(str, outlines.columns.drop("geometry")))
         raise InputError(f"{path}: has no field {field}; it has {fields}")
@@ -57,6 +57,8 @@ def find_outline_classes(
     numbers.update({str(number): number for number in range(len(names))})
     numbers.update({name: number for number, name in enumerate(names)})
     written = outlines[field]
+    if written.isna().any():
+        raise InputError(f"{path}: {field} is empty in {written.isna().sum():,} of {len(written):,} polygons")
     unknown = sorted({str(value) for value in written if value not in numbers})
     if unknown:
         raise InputError(f"{path}: {field} is {unknown[0]!r}, which is none of {', '.join(names)}")

@@ -6,6 +6,7 @@ Coordinates are pixels with y downwards from the top edge, as COCO has them.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,13 +47,19 @@ class CocoImages:
             return None
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            images = {Path(each["file_name"]).name: each["id"] for each in document["images"]}
+            named = [(Path(each["file_name"]).name, each["id"]) for each in document["images"]]
             categories = {str(each["name"]): each["id"] for each in document.get("categories", [])}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"`coco_images` {path}: cannot be read as a COCO file with images ({shorten_error(error)})"
             ) from error
-        return cls(images, categories)
+        twice = [name for name, times in Counter(name for name, _ in named).items() if times > 1]
+        if twice:
+            raise InputError(
+                f"`coco_images` {path}: names several images {twice[0]} in different folders; results tell images apart by the "
+                "names of their files alone"
+            )
+        return cls(dict(named), categories)
 
     def find_image(self, name: str) -> Any:
         if name not in self.images:
@@ -70,6 +77,11 @@ class CocoImages:
         return self.categories.get(name, number)
 
 
+def name_image(scene: str) -> str:
+    """What the image of a scene is called in a COCO file."""
+    return Path(urlsplit(scene).path if "://" in scene else scene).name
+
+
 def write_coco(
     path: Path,
     scenes: Sequence[tuple[str, Path]],
@@ -84,7 +96,7 @@ def write_coco(
     annotations: list[dict[str, Any]] = []
     described: list[dict[str, Any]] = []
     for number, (scene, footprints) in enumerate(scenes, start=1):
-        name = Path(urlsplit(scene).path if "://" in scene else scene).name
+        name = name_image(scene)
         grid = read_pixel_grid(scene)
         image = images.find_image(name) if images else number
         described.append({"id": image, "file_name": name, "width": grid.width, "height": grid.height})

@@ -152,8 +152,11 @@ def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown:
 
 
 def make_relative(path: Path, folder: Path) -> str:
-    """A file as seen from the project's folder."""
-    way = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    """A file as seen from the project's folder; one on another drive of Windows by its whole path."""
+    file, here = path.resolve(), folder.resolve()
+    if file.drive != here.drive:
+        return file.as_posix()
+    way = Path(os.path.relpath(file, here)).as_posix()
     return way if way.startswith("..") else f"./{way}"
 
 

@@ -1,0 +1,46 @@
+"""Footprints in a file come in batches, the same from every format, and no file is read twice for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyogrio
+import pytest
+import shapely
+from layers import UTM33, footprints, scattered
+
+from geoseg.regions import files
+from geoseg.regions.files import FootprintLayer
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.fgb", "a.geojson", "a.parquet"])
+def test_batches_hold_every_footprint_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    frame = footprints(scattered(count=25), UTM33)
+    path = tmp_path / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_file(path)
+    monkeypatch.setattr(files, "ROWS_AT_ONCE", 10)
+    batches = list(FootprintLayer.open(path).frames())
+    assert [len(batch) for batch in batches] == [10, 10, 5]
+    together = pd.concat(batches).sort_values("id")
+    assert together["area_m2"].tolist() == frame["area_m2"].tolist()
+    assert shapely.equals_exact(together.to_crs(UTM33).geometry.array, frame.geometry.array, 1e-3).all()
+
+
+def test_geojson_is_read_once_for_all_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    footprints(scattered(count=25), UTM33).to_file(tmp_path / "a.geojson")
+    read, times = pyogrio.read_dataframe, list[Path]()
+
+    def count(path: Path, **options: Any) -> Any:
+        times.append(path)
+        return read(path, **options)
+
+    monkeypatch.setattr(files, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(pyogrio, "read_dataframe", count)
+    layer = FootprintLayer.open(tmp_path / "a.geojson")
+    assert layer.classes
+    assert sum(map(len, layer.frames())) == 25
+    assert len(times) == 1
