@@ -187,7 +187,7 @@ def write_outputs(
         else:
             counts = dispatch_strips(workers, work, job.plan.strips, on_strip)
             report_unanswered(job, counts, forget=journal.remove)
-        log.info("Writing " + ", ".join(map(str, delivery.outputs)))
+        log.info("Writing the results")
         if vectorizer:
             vectorizer.complete()
         rasters = options.mask, options.probability, options.all_outputs
