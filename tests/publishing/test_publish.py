@@ -222,6 +222,15 @@ def test_a_tile_of_the_map_is_one_run_of_the_curve(level: int, places: list[tupl
     assert changes == len(set(keys.tolist()))
 
 
+def test_houses_around_the_corner_of_four_tiles_are_four_runs() -> None:
+    level, corner = 10, np.array([519, 300])
+    side = 2 * HALF_M / 2**level
+    around = np.random.default_rng(0).uniform(-0.05, 0.05, (500, 2))
+    middles = ((corner + around) * side - HALF_M) * [1, -1]
+    keys = find_quadkeys(middles, level)[np.argsort(encode_hilbert(middles), kind="stable")]
+    assert (len(set(keys)), int((keys[1:] != keys[:-1]).sum())) == (4, 3)
+
+
 def test_quadkeys_are_those_of_the_web_map() -> None:
     """The example in Microsoft's description of the Bing Maps tile system: tile 3, 5 at level 3 is 213."""
     middle = (np.array([[3.5, 5.5]]) / 8 * 2 - 1) * HALF_M * [1, -1]
