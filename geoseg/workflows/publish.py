@@ -11,6 +11,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
@@ -234,7 +235,8 @@ def feed_sorter(
             start = 0
             columns = [name for name in ("id", *schema.names) if name in scene.file.fields]
             for frame in scene.file.pieces(columns):
-                kept = ~np.isin(np.arange(start, start + len(frame)), doubles)
+                frame.index = pd.RangeIndex(start, start + len(frame))
+                kept = ~np.isin(frame.index, doubles)
                 start += len(frame)
                 table = make_sortable(frame[kept], scene.file, partition, schema, sequence)
                 sequence += table.num_rows
@@ -264,7 +266,7 @@ def find_parts(rows: pa.Table) -> NDArray[np.uint64]:
 def make_sortable(
     frame: gpd.GeoDataFrame, file: VectorFile, partition: Partition, schema: PublishedSchema, sequence: int
 ) -> pa.Table:
-    """Rows with the key of their place in the order; those without a polygon are left out."""
+    """Rows, whose index is that of the file, with the key of their place in the order; what is no polygon is left out."""
     shapes = shapely.force_2d(np.asarray(frame.geometry.array, dtype=object))
     shapes = mend_polygons(convert_to_lonlat(shapes, file.crs))
     usable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
@@ -277,8 +279,8 @@ def make_sortable(
     for name in schema.names:
         values: Any = pa.nulls(len(frame)) if name not in frame else frame[name].to_numpy()
         columns[name] = read_days(frame[name]) if name == "image_date" and name in frame else values
-    numbers = frame["id"].astype(str).tolist() if "id" in frame else list(map(str, range(1, len(frame) + 1)))
-    columns["source_id"], columns[SOURCE] = numbers, [Path(file.name).name] * len(frame)
+    numbers = frame["id"] if "id" in frame else frame.index + 1
+    columns["source_id"], columns[SOURCE] = numbers.astype(str).tolist(), [Path(file.name).name] * len(frame)
     columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
     columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
     return pa.table([make_column(columns[field.name], field, file.name) for field in spooled], schema=spooled)

@@ -178,6 +178,21 @@ def test_overtures_names(scenes: Path, tmp_path: Path) -> None:
     assert source["confidence"] == table.column("confidence")[0].as_py()
 
 
+def test_a_footprint_without_an_id_is_found_by_its_row(tmp_path: Path) -> None:
+    """The first rows of b are in a, too, and are left out."""
+    rows = houses(30).drop(columns="id")
+    for name, part in {"a": rows[:10], "b": rows}.items():
+        save(part, tmp_path / f"{name}.gpkg")
+    geoseg.publish([tmp_path / "a.gpkg", tmp_path / "b.gpkg"], tmp_path / "all.parquet", names="overture")
+    table = pq.read_table(tmp_path / "all.parquet")
+    records = [each[0]["record_id"] for each in table.column("sources").to_pylist()]
+    files = {name: gpd.read_file(tmp_path / name).to_crs(4326) for name in ("a.gpkg", "b.gpkg")}
+    for record, outline in zip(records, shapely.from_wkb(table.column("geometry").to_pylist()), strict=True):
+        name, _, row = record.partition(":")
+        assert files[name].geometry.iloc[int(row) - 1].centroid.distance(outline.centroid) < 1e-9
+    assert len(set(records)) == 30
+
+
 def test_tiles_for_looking(scenes: Path, tmp_path: Path) -> None:
     geoseg.publish(scenes, tmp_path / "all.parquet", tiles=tmp_path / "all.pmtiles")
     info = pyogrio.read_info(tmp_path / "all.pmtiles", layer="buildings")
