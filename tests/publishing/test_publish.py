@@ -337,6 +337,17 @@ def test_the_same_command_goes_on_where_a_kill_left_half_of_the_parts(scenes: Pa
     assert tiles.exists()
 
 
+def test_a_kill_between_two_names_takes_no_earlier_part_away(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "country"
+    earlier = geoseg.publish(scenes, out, partition="quadkey:14").files
+    arguments = [str(scenes), "--partition", "quadkey:15", "--overwrite", "--out", str(out)]
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_SECOND_NAME, *arguments], check=False)
+    assert done.returncode == 9
+    assert all(Path(path).exists() for path in earlier)
+    again = CliRunner().invoke(command_line, ["publish", *arguments, "--json"])
+    assert {str(path) for path in out.iterdir()} == set(json.loads(again.stdout)["files"])
+
+
 def make_roofs(count: int, longitude: float, latitude: float) -> gpd.GeoDataFrame:
     """Rectangles of half a metre to a third of a kilometre, some of them thin, turned any way."""
     chance = np.random.default_rng(count)
