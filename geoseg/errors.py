@@ -68,6 +68,7 @@ LONGEST_REASON = 160
 
 
 def shorten_error(error: Exception) -> str:
-    """An error of another library as a part of one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """An error of another library as a part of one line; of one that the system raised its words, not its number."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(said.split()) or type(error).__name__
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, shorten_error
 from geoseg.records import parse_toml
 
 
@@ -150,7 +150,7 @@ def read_options(kind: type[OptionsKind], path: Path | None, given: Mapping[str,
             # Editors on Windows write a mark before the first letter, which utf-8-sig passes over.
             written = parse_toml(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read as options ({error})") from error
+            raise InputError(f"{path}: cannot be read as options ({shorten_error(error)})") from error
         options = options.replace(written, f"{path}: ")
     return options.replace(given)
 

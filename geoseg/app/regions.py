@@ -17,6 +17,7 @@ from geoseg.footprints.write.spool import REGION_COLUMNS
 from geoseg.io.archives import is_archive, unpack_archive
 from geoseg.io.trust import check_vector_source
 from geoseg.regions.files import FootprintLayer
+from geoseg.reports.report import list_told_columns
 from geoseg.workflows.options import StatsOptions
 from geoseg.workflows.stats import compute_statistics
 
@@ -109,9 +110,7 @@ def count_in_regions(
 
 def make_region_table(table: gpd.GeoDataFrame) -> Any:
     """The statistics as people read them: columns that hold something, by their aliases."""
-    columns = [
-        column for column in REGION_COLUMNS if column.name in table and table[column.name].notna().any()
-    ]
+    columns = list_told_columns(table)
     plain = table[[column.name for column in columns]]
     digits = {
         column.name: 0 if column.name.endswith("_m2") else 3 for column in columns if column.kind == "real"

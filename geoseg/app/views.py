@@ -104,9 +104,7 @@ class Views:
         """While people look at a view, make those that one step of the threshold leads to; not of large scenes."""
         self.forget_likely()
         if self.run.scene.megapixels <= MOST_PLAIN_MPX:
-            self.likely = [
-                self._ahead.submit(self.find, each) for each in list_neighbours(request, self.own)
-            ]
+            self.likely = [self._ahead.submit(self.find, each) for each in list_neighbours(request, self.own)]
 
     def forget_likely(self) -> None:
         for likely in self.likely:

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from geoseg.inference.threads import CancelToken
-from geoseg.io.staging import LOCK_FILE
+from geoseg.io.staging import LOCK_FILE, is_abandoned
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +97,8 @@ class Workspace:
 
 
 def remove_dead_workspaces(parent: Path) -> None:
-    """Delete the folders of servers that run no more: nobody holds their locks."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        lock = FileLock(folder / LOCK_FILE, timeout=0)
-        try:
-            with lock:
-                pass
-        except (Timeout, OSError):
-            continue  # in use, or another user's
+    """Delete the folders of servers that run no more; one that has only just made its folder stays."""
+    for folder in filter(is_abandoned, parent.glob(f"{PREFIX}*")):
         shutil.rmtree(folder, ignore_errors=True)
 
 

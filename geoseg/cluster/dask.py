@@ -20,6 +20,7 @@ from geoseg.errors import GeosegError, InputError, shorten_error
 from geoseg.inference.options import PredictOptions
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.parallel import count_threads
+from geoseg.progress import format_count
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Workers:
         facts = {address: read_facts(answer) for address, answer in answers.items()}
         problems = list_problems(list(facts.items()))
         if problems:
-            more = f" (and {len(problems) - 1} more workers of {len(facts)})" if len(problems) > 1 else ""
+            more = f" (and {len(problems) - 1} more of {len(facts)} workers)" if len(problems) > 1 else ""
             raise InputError(f"{problems[0]}{more}")
         return facts
 
@@ -202,7 +203,7 @@ def start_local_workers(number: int) -> Iterator[Workers]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip
-        yield Workers(client, f"{number} worker{'s' if number > 1 else ''} on this machine", threads)
+        yield Workers(client, f"{format_count(number, 'worker')} on this machine", threads)
 
 
 @contextmanager

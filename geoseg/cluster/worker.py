@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -114,9 +115,11 @@ HELD: list[FileLock] = []
 
 def name_lock(number: int) -> Path:
     """A lock of this user for a GPU among those that this process sees."""
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(",", "-")
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-    return Path(tempfile.gettempdir()) / f"geoseg-{user}-gpu-{seen}-{number}.lock"
+    # Eight long names, or those of parts of a GPU with their slashes, are no name of a file.
+    digest = hashlib.sha256(seen.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"geoseg-{user}-gpu-{digest}-{number}.lock"
 
 
 def list_problems(facts: Sequence[tuple[str, WorkerFacts]]) -> list[str]:

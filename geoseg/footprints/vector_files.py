@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -25,12 +24,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.antimeridian import find_full_turn
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES, parse_layer_path
-from geoseg.io.layers import (
-    ignore_ring_warnings,
-    list_vector_errors,
-    parse_layer_crs,
-    refuse_far_coordinates,
-)
+from geoseg.io.layers import explain_read_errors, parse_layer_crs, refuse_far_coordinates
 from geoseg.io.trust import check_vector_source
 from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs
 from geoseg.records import parse_json
@@ -170,16 +164,6 @@ def list_boxes(grid: Grid, crs: CRS, name: str) -> list[Box]:
         return [box]
     edge = find_full_turn(crs) / 2
     return [(left, bottom, edge, top), (-edge, bottom, right, top)]
-
-
-@contextmanager
-def explain_read_errors(name: str) -> Iterator[None]:
-    """Turn what the reading libraries complain about into a line of ours."""
-    try:
-        with ignore_ring_warnings():
-            yield
-    except list_vector_errors() as error:
-        raise InputError(f"{name}: not a vector file that can be read ({error})") from error
 
 
 def open_vector_file(source: Path) -> VectorFile:

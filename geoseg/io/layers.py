@@ -21,6 +21,7 @@ from geoseg.io.addresses import PARQUET_SUFFIXES
 from geoseg.io.trust import check_vector_source
 
 DAY_LETTERS = len("2026-05-04")
+ADVICE = ".; It might help"
 FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
 
@@ -30,18 +31,26 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
     check_vector_source(path)
-    try:
+    with explain_read_errors(str(path)):
         if path.suffix.lower() in PARQUET_SUFFIXES:
             found = gpd.read_parquet(path)
         else:
-            with ignore_ring_warnings():
-                layer = layer or find_only_layer(path, preferred)
-                found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
-    except list_vector_errors() as error:
-        raise InputError(f"{path} cannot be read as polygons: {error}") from None
+            layer = find_named_layer(path, layer) if layer else find_only_layer(path, preferred)
+            found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
     if not isinstance(found, gpd.GeoDataFrame):
         raise InputError(f"{path}: its layer {layer} is a table without geometry; name another layer")
     return refuse_far_coordinates(found, str(path))
+
+
+@contextmanager
+def explain_read_errors(name: str) -> Iterator[None]:
+    """Say in one line that a vector file is damaged, or none; pyogrio's advice on drivers is for those who call it."""
+    try:
+        with ignore_ring_warnings():
+            yield
+    except list_vector_errors() as error:
+        reason = str(error).partition(ADVICE)[0]
+        raise InputError(f"{name}: not a vector file that can be read ({reason})") from error
 
 
 def list_vector_errors() -> tuple[type[Exception], ...]:
@@ -81,6 +90,14 @@ def read_days(column: pd.Series) -> list[str | None]:
         None if gone else day.isoformat()[:DAY_LETTERS] if hasattr(day, "isoformat") else str(day)
         for day, gone in zip(days, days.isna(), strict=True)
     ]
+
+
+def find_named_layer(path: Path, name: str) -> str:
+    """A layer by its name, for which GDAL takes small and capital letters as the same."""
+    layers = [str(each) for each, _ in pyogrio.list_layers(path)]
+    if name.casefold() not in map(str.casefold, layers):
+        raise InputError(f"{path}: has no layer {name}; it has {', '.join(layers)}")
+    return name
 
 
 def find_only_layer(path: Path, preferred: str = "") -> str:

@@ -31,10 +31,10 @@ def find_middles(boxes: FloatArray) -> FloatArray:
     return np.column_stack(find_transformer(WGS84, MERCATOR).transform(lon, lat))
 
 
-def encode_hilbert(middles: FloatArray) -> NDArray[np.uint64]:
-    """How far along the curve each point lies."""
-    square = (-HALF_M, -HALF_M, HALF_M, HALF_M)
-    codes = gpd.GeoSeries(shapely.points(middles)).hilbert_distance(square, LEVEL)
+def encode_hilbert(middles: FloatArray, level: int = LEVEL) -> NDArray[np.uint64]:
+    """How far along the curve through the cells of a level each point lies."""
+    last = HALF_M - 2 * HALF_M / 2**level  # where the last cell begins: geopandas takes this for its place
+    codes = gpd.GeoSeries(shapely.points(middles)).hilbert_distance((-HALF_M, -HALF_M, last, last), level)
     return np.asarray(codes, dtype=np.uint64)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.atomic import Delivery, replace_file
 from geoseg.publishing.parquet import BOX
-from geoseg.publishing.places import HALF_M, MERCATOR
+from geoseg.publishing.places import HALF_M, MERCATOR, encode_hilbert
 from geoseg.raster.grid import WGS84
 
 ZOOMS = range(8, 15)
@@ -82,10 +81,8 @@ def find_tiles(shapes: Polygons) -> Numbers:
 
 def number_tiles(points: NDArray[np.object_], zoom: int) -> Numbers:
     """The numbers of the tiles in which points lie. Each zoom goes on along a Hilbert curve that begins in the north-west."""
-    last = HALF_M - 2 * HALF_M / 2**zoom  # where the last tile begins: geopandas takes this for its place
-    turned = shapely.points(shapely.get_coordinates(points) * [1, -1])
-    codes = gpd.GeoSeries(turned).hilbert_distance((-HALF_M, -HALF_M, last, last), zoom)
-    return np.asarray(codes, np.uint64) + np.uint64((4**zoom - 1) // 3)
+    turned = shapely.get_coordinates(points) * [1, -1]
+    return encode_hilbert(turned, zoom) + np.uint64((4**zoom - 1) // 3)
 
 
 def check_tiles(path: Path, expected: Numbers, out: Path) -> None:

@@ -24,9 +24,8 @@ from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES
 from geoseg.io.layers import (
+    explain_read_errors,
     find_only_layer,
-    ignore_ring_warnings,
-    list_vector_errors,
     parse_layer_crs,
     refuse_far_bounds,
     refuse_far_coordinates,
@@ -60,12 +59,9 @@ class FootprintLayer:
         if not path.exists():
             raise InputError(f"{path}: there is no such file of footprints")
         check_vector_source(path)
-        try:
-            with ignore_ring_warnings():
-                is_whole = path.suffix.lower() in (*PARQUET_SUFFIXES, *GEOJSON_SUFFIXES)
-                return WholeFootprintLayer.read(path) if is_whole else cls.open_with_gdal(path)
-        except list_vector_errors() as error:
-            raise InputError(f"{path} cannot be read as footprints: {error}") from None
+        with explain_read_errors(str(path)):
+            is_whole = path.suffix.lower() in (*PARQUET_SUFFIXES, *GEOJSON_SUFFIXES)
+            return WholeFootprintLayer.read(path) if is_whole else cls.open_with_gdal(path)
 
     @classmethod
     def open_with_gdal(cls, path: Path) -> FootprintLayer:
@@ -109,11 +105,8 @@ class FootprintLayer:
             yield frame.assign(area_m2=measured)
 
     def _read(self, **options: Any) -> Any:
-        try:
-            with ignore_ring_warnings():
-                found = pyogrio.read_dataframe(self.path, layer=self.name, **options)
-        except list_vector_errors() as error:
-            raise InputError(f"{self.path} cannot be read as footprints: {error}") from error
+        with explain_read_errors(str(self.path)):
+            found = pyogrio.read_dataframe(self.path, layer=self.name, **options)
         return refuse_far_coordinates(found, str(self.path))
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, shorten_error
 from geoseg.footprints.measure import FloatArray
 from geoseg.footprints.write.samples import NOT_BUILDING, POINTS, UNSURE
 from geoseg.io.access import is_sqlite_file
@@ -163,7 +163,7 @@ def read_point_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a table of points ({error})") from error
+        raise InputError(f"{path}: cannot be read as a table of points ({shorten_error(error)})") from error
 
 
 def convert_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

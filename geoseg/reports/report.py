@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -17,7 +18,7 @@ from geoseg import __version__
 from geoseg.errors import InputError
 from geoseg.footprints.write.geopackage import REGIONS, get_region_path, is_geopackage, list_columns
 from geoseg.footprints.write.reading import read_written_layer
-from geoseg.footprints.write.spool import REGION_COLUMNS
+from geoseg.footprints.write.spool import REGION_COLUMNS, Column
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, replace_file
 from geoseg.models.card import Card
@@ -243,13 +244,18 @@ def write_switch(name: str, opacity: float | None, is_shown: bool = True, label:
     return f"<span><label>{box} {label}</label>{slider}</span>"
 
 
+def list_told_columns(regions: gpd.GeoDataFrame) -> list[Column]:
+    """The columns of a table of regions that hold something, with heads that suit its classes."""
+    what = name_outlines(regions["class"]).capitalize()
+    told = [each for each in REGION_COLUMNS if each.name in regions and regions[each.name].notna().any()]
+    return [replace(each, alias=what) if each.name == "buildings" else each for each in told]
+
+
 def write_region_table(regions: gpd.GeoDataFrame | None) -> str:
     """A row for each region and class, sortable by any column that holds something."""
     if regions is None:
         return ""
-    names = [
-        column for column in REGION_COLUMNS if column.name in regions and regions[column.name].notna().any()
-    ]
+    names = list_told_columns(regions)
     heads = "".join(
         f'<th scope="col" title="{escape(column.meaning)}"><button type="button">{escape(column.alias)}</button></th>'
         for column in names

@@ -18,6 +18,7 @@ from pyproj import CRS
 from geoseg.errors import InputError
 from geoseg.footprints.measure import FloatArray
 from geoseg.footprints.write.samples import POINTS, SQUARES
+from geoseg.io.layers import explain_read_errors
 from geoseg.raster.grid import WGS84, Grid, Window, find_transformer
 from geoseg.regions.adjustment import (
     BACKGROUND,
@@ -51,10 +52,8 @@ class SampleLayers:
             raise InputError(f"{path}: there is no such file of samples")
         if path.suffix.lower() != ".gpkg":
             return cls(path, True, False)
-        try:
+        with explain_read_errors(str(path)):
             names = {str(name) for name, _ in pyogrio.list_layers(path)}
-        except Exception as error:  # GDAL's errors share no base class
-            raise InputError(f"{path} cannot be read as a sample: {error}") from error
         if not names & {POINTS, SQUARES}:
             raise InputError(f"{path}: holds neither {POINTS} nor {SQUARES}; make some with geoseg sample")
         return cls(path, POINTS in names, SQUARES in names)

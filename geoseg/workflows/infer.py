@@ -183,7 +183,7 @@ def write_outputs(
         on_strip = make_strip_listener(vectorizer.add, job) if vectorizer else None
         counts = predict_work(work, job.plan.strips, workers, on_strip)
         report_unanswered(job, journal, job.plan.strips, counts, forget=journal.remove)
-        log.info("Writing " + ", ".join(map(str, delivery.outputs)))
+        log.info("Writing the results")
         if vectorizer:
             vectorizer.complete()
         rasters = options.mask, options.probability, options.all_outputs

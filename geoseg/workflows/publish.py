@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def publish_footprints(sources: Sequence[str], out: Path, options: PublishOption
         if options.tiles:
             write_tiles(list(map(delivery.find, written)), options.tiles, TITLE, delivery)
         if options.partition:
-            remove_earlier(out)
+            delivery.do_afterwards(partial(remove_others, out, list(written)))
     return PublishResult({str(path): count for path, count in written.items()}, duplicates, options.tiles)
 
 
@@ -326,11 +327,22 @@ def write_partitions(
     return written
 
 
-def remove_earlier(out: Path) -> None:
-    """Take away the parts of an earlier data set, which stay until the last new one is whole; that they may go was asked."""
+def remove_others(out: Path, written: Sequence[Path]) -> None:
+    """Take away the parts of an earlier data set, which stay until the new ones have their names; that they may go was asked.
+
+    Files are compared, not names: where capital letters do not count, a new part keeps the name of an earlier one.
+    """
     with explain_write_errors(out):
-        for earlier in out.glob("*.parquet"):
-            earlier.unlink()
+        kept = set(map(identify_file, written))
+        for path in out.glob("*.parquet"):
+            if identify_file(path) not in kept:
+                path.unlink()
+
+
+def identify_file(path: Path) -> tuple[int, int]:
+    """What tells a file from all others, whatever it is called."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def split_by_part(rows: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:

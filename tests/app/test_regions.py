@@ -54,6 +54,16 @@ def test_a_drawn_region_counts_what_lies_in_it(finished: FinishedRun, folder: Pa
     assert "Built area (m²)" in make_region_table(table)
 
 
+@pytest.mark.parametrize(
+    ("classes", "head"), [(["building", "building"], "Buildings"), (["house", "tank"], "Outlines")]
+)
+def test_what_is_counted_is_called_what_it_is(classes: list[str], head: str) -> None:
+    table = gpd.GeoDataFrame({"region": ["north", "north"], "class": classes, "buildings": [3, 4]})
+    shown = make_region_table(table)
+    assert list(shown) == ["Region", "Class", head]
+    assert list(shown[head]) == [3, 4]
+
+
 @pytest.mark.parametrize("kind", ["gpkg", "geojson", "zip"])
 def test_regions_can_be_uploaded(tmp_path: Path, folder: Path, kind: str) -> None:
     frame = gpd.GeoDataFrame({"name": ["north"]}, geometry=[shapely.box(12, 48, 13, 49)], crs=4326)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from geoseg.app.workspace import Workspace
+from geoseg.app.workspace import PREFIX, Workspace
 
 
 def test_sessions_are_apart_and_private(tmp_path: Path) -> None:
@@ -50,3 +50,11 @@ def test_a_new_server_removes_what_a_killed_one_left_and_nothing_else(tmp_path: 
     assert (tmp_path / "geoseg-else").exists()
     living.close()
     second.close()
+
+
+def test_a_server_that_is_only_just_starting_keeps_its_folder(tmp_path: Path) -> None:
+    """It has made its folder, and not yet its lock."""
+    starting = tmp_path / f"{PREFIX}abc"
+    starting.mkdir()
+    Workspace(tmp_path).close()
+    assert starting.exists()

@@ -226,7 +226,7 @@ def test_an_area_crs_that_distorts_is_warned_about(buildings: Path, districts: P
         ),
         (["{buildings}", "--regions", "{districts}", "--area-crs", "EPSG:4326"], "is not projected"),
         (["{districts}x", "--regions", "{districts}"], "no such file"),
-        (["{bare}", "--regions", "{districts}"], "cannot be read"),
+        (["{bare}", "--regions", "{districts}"], "not a vector file"),
         (["{points}", "--regions", "{districts}"], "holds points or lines; polygons are needed"),
         (["{far_off}", "--regions", "{districts}"], "has a coordinate of 1e+12"),
         (["{buildings}", "--regions", "{points}:table"], "its layer table is a table without geometry"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,16 @@ def test_workers_of_a_machine_take_a_gpu_each(two_gpus: Path) -> None:
 def test_more_workers_than_gpus_share_them(two_gpus: Path) -> None:
     assert sorted([worker.claim_number(2), worker.claim_number(2)]) == [0, 1]
     assert worker.claim_number(2) in (0, 1)
+
+
+@pytest.mark.parametrize("seen", ["MIG-GPU-8932f937/1/0", ",".join([f"GPU-{uuid.UUID(int=7)}"] * 8)])
+def test_gpus_may_have_long_names_and_slashes_in_them(
+    seen: str, two_gpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert [worker.claim_number(2), worker.claim_number(2)] == [0, 1]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert worker.claim_number(2) == 0  # of all GPUs
 
 
 def test_one_gpu_needs_no_claim(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

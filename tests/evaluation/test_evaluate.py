@@ -16,6 +16,7 @@ import shapely
 import torch
 from affine import Affine
 from evaluating import run, summary
+from heard import Heard
 from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,9 +25,10 @@ from pyproj import CRS
 from geoseg.datasets.schema import Dataset, Item, write_dataset
 from geoseg.errors import InputError
 from geoseg.evaluation.inputs.requests import EvaluationRequest
+from geoseg.evaluation.options import EvaluateOptions
 from geoseg.evaluation.report.panels import read_photo
 from geoseg.evaluation.results import compare_evaluations
-from geoseg.evaluation.run import evaluate_comparison, open_comparisons
+from geoseg.evaluation.run import evaluate_comparison, evaluate_predictions, open_comparisons
 from geoseg.models.store import save_model
 from geoseg.raster.grid import PICTURE_CRS, PICTURE_TRANSFORM, Grid
 from geoseg.raster.palette import ClassEntry
@@ -261,6 +263,17 @@ def test_a_model_is_run_over_the_validation_images_of_a_data_set(
     assert found["places"] == 4
     assert {row["region"] for row in found["regions"]["building"]} == {"one", "two", "three", "four"}
     assert {"ece", "ap", "best_threshold", "temperature"} <= set(found["classes"][1])
+
+
+def test_files_that_are_made_on_the_way_are_not_told(
+    tmp_path: Path, tiny_model: Path, write_raster: RasterWriter, heard: Heard
+) -> None:
+    write_raster("image.tif", photo(*SHAPE))
+    write_raster("label.tif", mask_of(BOXES))
+    path = dataset(tmp_path, [Item("image.tif", "label.tif", "one", "validation")])
+    evaluate_predictions([str(tiny_model)], str(path), EvaluateOptions(device="cpu"))
+    assert any("Device" in line for line in heard.lines)
+    assert not any("geoseg-evaluate-" in line for line in heard.lines)
 
 
 def test_a_model_of_several_classes_is_scored_class_by_class(

@@ -9,7 +9,7 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.io.addresses import is_vector_file, parse_layer_path
-from geoseg.io.layers import parse_layer_crs
+from geoseg.io.layers import parse_layer_crs, read_layer
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,9 @@ def test_a_layer_without_a_crs_is_refused(written: str | None, words: str) -> No
 
 def test_a_layer_tells_its_crs() -> None:
     assert parse_layer_crs("EPSG:32633", Path("town.gpkg")) == CRS.from_epsg(32633)
+
+
+def test_what_is_no_layer_is_refused_without_advice_on_drivers(tmp_path: Path) -> None:
+    (tmp_path / "points.gpkg").write_text("no layer")
+    with pytest.raises(InputError, match=r"^.*points.gpkg: not a vector file .*supported file format\)$"):
+        read_layer(tmp_path / "points.gpkg", None)

@@ -203,6 +203,21 @@ def test_overtures_names(scenes: Path, tmp_path: Path) -> None:
     assert source["confidence"] == table.column("confidence")[0].as_py()
 
 
+def test_a_footprint_without_an_id_is_found_by_its_row(tmp_path: Path) -> None:
+    """The first rows of b are in a, too, and are left out."""
+    rows = houses(30).drop(columns="id")
+    for name, part in {"a": rows[:10], "b": rows}.items():
+        save(part, tmp_path / f"{name}.gpkg")
+    geoseg.publish([tmp_path / "a.gpkg", tmp_path / "b.gpkg"], tmp_path / "all.parquet", names="overture")
+    table = pq.read_table(tmp_path / "all.parquet")
+    records = [each[0]["record_id"] for each in table.column("sources").to_pylist()]
+    files = {name: gpd.read_file(tmp_path / name).to_crs(4326) for name in ("a.gpkg", "b.gpkg")}
+    for record, outline in zip(records, shapely.from_wkb(table.column("geometry").to_pylist()), strict=True):
+        name, _, row = record.partition(":")
+        assert files[name].geometry.iloc[int(row) - 1].centroid.distance(outline.centroid) < 1e-9
+    assert len(set(records)) == 30
+
+
 def test_tiles_for_looking(scenes: Path, tmp_path: Path) -> None:
     geoseg.publish(scenes, tmp_path / "all.parquet", tiles=tmp_path / "all.pmtiles")
     info = pyogrio.read_info(tmp_path / "all.pmtiles", layer="buildings")
@@ -245,6 +260,15 @@ def test_a_tile_of_the_map_is_one_run_of_the_curve(level: int, places: list[tupl
     keys = find_quadkeys(middles, level)[np.argsort(encode_hilbert(middles), kind="stable")]
     changes = 1 + int((keys[1:] != keys[:-1]).sum())
     assert changes == len(set(keys.tolist()))
+
+
+def test_houses_around_the_corner_of_four_tiles_are_four_runs() -> None:
+    level, corner = 10, np.array([519, 300])
+    side = 2 * HALF_M / 2**level
+    around = np.random.default_rng(0).uniform(-0.05, 0.05, (500, 2))
+    middles = ((corner + around) * side - HALF_M) * [1, -1]
+    keys = find_quadkeys(middles, level)[np.argsort(encode_hilbert(middles), kind="stable")]
+    assert (len(set(keys)), int((keys[1:] != keys[:-1]).sum())) == (4, 3)
 
 
 def test_quadkeys_are_those_of_the_web_map() -> None:
@@ -336,6 +360,17 @@ def test_the_same_command_goes_on_where_a_kill_left_half_of_the_parts(scenes: Pa
         Path(path).name: Path(path).read_bytes() for path in other.files
     }
     assert tiles.exists()
+
+
+def test_a_kill_between_two_names_takes_no_earlier_part_away(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "country"
+    earlier = geoseg.publish(scenes, out, partition="quadkey:14").files
+    arguments = [str(scenes), "--partition", "quadkey:15", "--overwrite", "--out", str(out)]
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_SECOND_NAME, *arguments], check=False)
+    assert done.returncode == 9
+    assert all(Path(path).exists() for path in earlier)
+    again = CliRunner().invoke(command_line, ["publish", *arguments, "--json"])
+    assert {str(path) for path in out.iterdir()} == set(json.loads(again.stdout)["files"])
 
 
 def make_roofs(count: int, longitude: float, latitude: float) -> gpd.GeoDataFrame:

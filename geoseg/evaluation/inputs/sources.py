@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from geoseg.models.card import Card
 
 ALL_CLASSES = {value: str(value) for value in range(1, NODATA)}
+PREDICTED = "footprints.parquet"
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,9 @@ class EvaluationInputs:
         from geoseg.workflows.infer import infer_scene
         from geoseg.workflows.options import InferOptions
 
-        number, asked = len(list(self.scratch.iterdir())), self.request.options
+        number, asked = len(list(self.scratch.glob(f"*-{PREDICTED}"))), self.request.options
         mask, probability = (self.scratch / f"{number}-{what}.tif" for what in ("mask", "probability"))
-        footprints = self.scratch / f"{number}-footprints.parquet"
+        footprints = self.scratch / f"{number}-{PREDICTED}"
         options = InferOptions(
             model=self.request.predicted,
             bands=bands,
