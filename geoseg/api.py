@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from geoseg.datasets.options import KINDS
 from geoseg.errors import InputError, explain_missing_torch, shorten_error
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from geoseg.workflows.vectorize import VectorizeResult
 
 File = str | os.PathLike[str]
+SIMILAR = 0.7
+"""How like a name must be to be proposed for another: below it, names have little but their endings in common."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -62,11 +66,27 @@ def document_options(kind: type[Options]) -> Callable[[Function], Function]:
             for option in list_options(kind)
         ]
         described = "\n".join(f"    {option.name}: {option.help}" for option in list_options(kind))
-        function.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
-        function.__doc__ = f"{function.__doc__}\n\n    Options:\n{described}\n"
-        return function
+        names = [parameter.name for parameter in (*own, *keywords)]
+
+        @wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            refuse_unknown(function.__name__, options, names)
+            return function(*arguments, **options)
+
+        checked.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
+        checked.__doc__ = f"{function.__doc__}\n\n    Options:\n{described}\n"
+        return cast("Function", checked)
 
     return decorate
+
+
+def refuse_unknown(function: str, options: Iterable[str], known: Sequence[str]) -> None:
+    """Name an option that there is not, and the one that may be meant, as the command line does."""
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=SIMILAR)
+            hint = f"did you mean `{near[0]}`?" if near else f"see help(geoseg.{function})"
+            raise TypeError(f"{function}() has no option `{name}`; {hint}")
 
 
 @document_options(InferOptions)

@@ -216,5 +216,7 @@ def test_a_sentinel_scene_is_told_the_model_that_fits(write_raster: RasterWriter
 
 
 def test_an_option_that_is_none_is_an_error_of_python(scene: Path) -> None:
-    with pytest.raises(TypeError, match="min_area"):
+    with pytest.raises(TypeError, match=r"infer\(\) has no option `min_area`; did you mean `min_area_m2`\?"):
         geoseg.infer(scene, min_area=12)
+    with pytest.raises(TypeError, match=r"infer\(\) has no option `resolution`; see help\(geoseg.infer\)"):
+        geoseg.infer(scene, resolution=0.3)
