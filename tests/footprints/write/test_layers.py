@@ -348,6 +348,15 @@ def test_an_index_that_did_not_arrive_is_noticed(tmp_path: Path, lost: str) -> N
         check_index(path, "buildings")
 
 
+def test_an_extent_that_did_not_arrive_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.gpkg", footprints(scattered()))
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("UPDATE gpkg_contents SET min_x = NULL, min_y = NULL, max_x = NULL, max_y = NULL")
+    with pytest.raises(DataSourceError, match="extent of buildings did not arrive"):
+        check_index(path, "buildings")
+    check_index(write(tmp_path / "empty.gpkg", footprints(scattered())[:0]), "buildings")
+
+
 @pytest.mark.parametrize(
     "lost", ["PRAGMA application_id = 0", "DELETE FROM gpkg_spatial_ref_sys WHERE srs_id > 10000"]
 )
