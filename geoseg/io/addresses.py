@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -141,6 +142,15 @@ def list_replaced_files(*layers: object) -> list[str]:
     """The files of some layers that are given, but for GeoPackages: their other layers stay when one is written."""
     files = [parse_layer_path(str(layer))[0] for layer in layers if layer]
     return [str(file) for file in files if file.suffix.lower() != ".gpkg"]
+
+
+def digest_layer(source: str) -> str:
+    """What changes when a layer of a file does, wherever the file lies; what is no file (`grid:1km`) stands for itself."""
+    path, layer = parse_layer_path(source)
+    if not path.is_file():
+        return source
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}:{layer}"
 
 
 def read_layer_state(source: str) -> list[Any]:

@@ -83,9 +83,12 @@ def recall_statistics(key: str, counting: Counting) -> RegionStatistics:
 
 def count_layer(statistics: RegionStatistics, layer: FootprintLayer) -> RegionCounts:
     """Count the footprints of a file."""
-    for frame in layer.measured_frames(statistics.area):
-        statistics.add_footprints(frame)
-    return statistics.take_counts()
+    try:
+        for frame in layer.measured_frames(statistics.area):
+            statistics.add_footprints(frame)
+    finally:  # what an error leaves is not that of the next file
+        counts = statistics.take_counts()
+    return counts
 
 
 def keep_counts(part: Path, counts: RegionCounts) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from geoseg.cluster.workers import open_workers
 from geoseg.errors import GeosegError, InputError
 from geoseg.inference.loaded import LoadedModel, load_model
 from geoseg.io.access import Output, check_folder, check_outputs, lock_folder, share_folder
-from geoseg.io.addresses import read_layer_state, read_source_state
+from geoseg.io.addresses import digest_layer, read_source_state
 from geoseg.io.atomic import explain_write_errors
 from geoseg.models.store import find_model
 from geoseg.progress import Advance, format_count, list_names, speak_of_problems_only, track, use_reporter
@@ -433,14 +434,19 @@ class SceneBatch:
         self.manifest.add(record)
         return record
 
+    @cached_property
+    def layers(self) -> list[str]:
+        """What the layers hold that options name. Where they lie tells nothing: frames of Python get a new file each time."""
+        return [
+            digest_layer(layer) if layer else "" for layer in (self.options.regions, self.options.against)
+        ]
+
     def make_key(self, scene: str) -> str:
         """Changes whenever the scene, the model, an option or a layer that one names changes."""
-        asked = replace(self.scene_options, overwrite=False).to_toml()
+        asked = replace(self.scene_options, overwrite=False, regions=None, against=None).to_toml()
         everything = [__version__, self.loaded.model.fingerprint, read_source_state(scene), asked]
         everything += [self.dates[scene]] if scene in self.dates else []
-        everything += [
-            read_layer_state(layer) for layer in (self.options.regions, self.options.against) if layer
-        ]
+        everything += self.layers if any(self.layers) else []
         return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:12]
 
 

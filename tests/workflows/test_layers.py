@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas as gpd
@@ -14,6 +15,9 @@ import geoseg
 from geoseg.cli.main import geoseg as command_line
 from geoseg.cluster.options import WorkerOptions
 from geoseg.errors import InputError
+from geoseg.footprints.measure import AreaCrs
+from geoseg.regions.files import FootprintLayer
+from geoseg.workflows.layers import Counting, count_layer
 
 
 @pytest.fixture
@@ -86,6 +90,25 @@ def test_a_table_in_the_folder_is_not_counted_when_it_is_written_again(pieces: P
     first = geoseg.stats(pieces, "grid:200m", out).regions
     second = geoseg.stats(pieces, "grid:200m", out, overwrite=True).regions
     pd.testing.assert_frame_equal(pd.DataFrame(first), pd.DataFrame(second))
+
+
+def test_a_file_that_cannot_be_read_to_its_end_leaves_nothing_to_the_next(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker keeps its statistics from task to task, also where one of them has failed."""
+    layer = FootprintLayer.open(whole)
+    counting = Counting("grid:1km", None, AreaCrs.choose(layer.extent), layer.extent, tuple(layer.classes))
+    statistics, frames = counting.begin(), FootprintLayer.frames
+
+    def break_off(layer: FootprintLayer) -> Iterator[gpd.GeoDataFrame]:
+        yield from frames(layer)
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FootprintLayer, "frames", break_off)
+        with pytest.raises(OSError, match=r"^$"):
+            count_layer(statistics, layer)
+    assert count_layer(statistics, layer).parts.counted.sum() == layer.rows
 
 
 def test_one_file_is_not_shared_by_workers(whole: Path) -> None:

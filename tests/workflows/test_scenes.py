@@ -389,6 +389,16 @@ def test_scenes_are_counted_again_in_regions_that_changed(
     assert geoseg.infer([scene], f"{tmp_path / 'results'}/", **options).earlier == 1
 
 
+def test_what_is_finished_with_a_frame_of_regions_is_not_done_again(
+    write_raster: RasterWriter, model: str, tmp_path: Path
+) -> None:
+    scene = write_raster("scene.tif", np.moveaxis(draw_picture(), -1, 0))
+    wards = gpd.GeoDataFrame({"name": ["a"]}, geometry=[shapely.box(0, 0, 1e6, 1e7)], crs="EPSG:32633")
+    for earlier in (0, 1):
+        result = geoseg.infer([scene], f"{tmp_path / 'results'}/", regions=wards, model=model, **ENGINE)
+        assert (result.earlier, len(result.failed)) == (earlier, 0)
+
+
 def test_a_second_run_in_the_folder_is_kept_out(chips: Path, model: str, tmp_path: Path) -> None:
     from geoseg.io.access import lock_folder
 
