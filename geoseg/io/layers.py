@@ -36,10 +36,19 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
             found = gpd.read_parquet(path)
         else:
             layer = find_named_layer(path, layer) if layer else find_only_layer(path, preferred)
-            found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
+            found = read_every_row(path, layer)
     if not isinstance(found, gpd.GeoDataFrame):
         raise InputError(f"{path}: its layer {layer} is a table without geometry; name another layer")
     return refuse_far_coordinates(found, str(path))
+
+
+def read_every_row(path: Path, layer: str | None = None) -> pd.DataFrame:
+    """A layer as GDAL reads it. Where a disk fails midway, GDAL ends in silence: so the rows are counted."""
+    found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
+    told = pyogrio.read_info(path, layer=layer)["features"]
+    if len(found) < told:
+        raise DataSourceError(f"only {len(found):,} of its {told:,} rows could be read")
+    return found
 
 
 @contextmanager

@@ -221,8 +221,11 @@ def describe_disguise(source: str) -> str:
 
 
 def read_head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def check_vector_source(path: Path) -> None:

@@ -55,7 +55,8 @@ def write_tiles(files: Sequence[Path], out: Path, title: str, delivery: Delivery
         [*(pq.read_schema(files[0]).field(name) for name in names),
          pa.field(GEOMETRY, pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})]
     )  # fmt: skip
-    with replace_file(out, delivery) as unfinished, set_gdal_options():
+    # In threads, GDAL loses footprints in silence where it cannot write to its own file beside.
+    with replace_file(out, delivery) as unfinished, set_gdal_options(GDAL_NUM_THREADS="1"):
         write_arrow(
             pa.RecordBatchReader.from_batches(schema, read()),
             str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",

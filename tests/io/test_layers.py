@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+import shapely
 from pyproj import CRS
 
 from geoseg.errors import InputError
@@ -26,6 +30,18 @@ from geoseg.io.layers import parse_layer_crs, read_layer
 def test_a_layer_is_named_after_the_last_colon(source: str, file: str, layer: str | None) -> None:
     assert parse_layer_path(source) == (Path(file), layer)
     assert is_vector_file(source)
+
+
+def test_a_layer_of_which_rows_do_not_arrive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wards.gpkg"
+    gpd.GeoDataFrame(geometry=shapely.box(range(9), 0, range(1, 10), 1), crs=32633).to_file(
+        path, layer="wards"
+    )
+    assert len(read_layer(path, None)) == 9
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("UPDATE gpkg_ogr_contents SET feature_count = 10")
+    with pytest.raises(InputError, match=r"wards\.gpkg: .*only 9 of its 10 rows could be read"):
+        read_layer(path, None)
 
 
 def test_a_file_with_a_colon_in_its_name_is_one_file(tmp_path: Path) -> None:

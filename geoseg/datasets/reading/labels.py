@@ -179,11 +179,12 @@ def read_outlines(path: Path, grid: Grid) -> Any:
     """The polygons of a file in the CRS of a grid."""
     import geopandas
 
+    from geoseg.io.layers import read_every_row
     from geoseg.io.trust import check_vector_source
 
     check_vector_source(path)
     try:
-        table = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+        table = geopandas.read_parquet(path) if path.suffix == ".parquet" else read_every_row(path)
     except Exception as error:  # drivers raise errors of many libraries
         raise InputError(f"{path}: cannot be read as outlines ({str(error)[:100]})") from error
     if table.crs is None:

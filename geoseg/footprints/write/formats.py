@@ -198,10 +198,11 @@ def check_arrived(path: Path, layer: str | None, rows: int) -> None:
 
 
 @contextmanager
-def set_gdal_options() -> Iterator[None]:
-    """Let GDAL write as `GDAL_OPTIONS` say."""
-    before = {name: pyogrio.get_gdal_config_option(name) for name in GDAL_OPTIONS}
-    pyogrio.set_gdal_config_options(GDAL_OPTIONS)
+def set_gdal_options(**others: str) -> Iterator[None]:
+    """Let GDAL write as `GDAL_OPTIONS` say, and others."""
+    options = GDAL_OPTIONS | others
+    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+    pyogrio.set_gdal_config_options(options)
     try:
         yield
     finally:

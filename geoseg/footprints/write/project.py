@@ -25,6 +25,7 @@ from geoseg.footprints.write.geopackage import (
 )
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
+from geoseg.io.layers import explain_read_errors
 from geoseg.raster.source import is_picture, open_raster, read_crs
 
 Box = tuple[float, float, float, float]
@@ -128,7 +129,8 @@ def make_vector_layer(
 ) -> MapLayer:
     """A layer with the style that was written for it."""
     in_geopackage, file = path.suffix.lower() == ".gpkg", find(path)
-    info = pyogrio.read_info(file, layer=table if in_geopackage else None, force_total_bounds=True)
+    with explain_read_errors(str(path)):
+        info = pyogrio.read_info(file, layer=table if in_geopackage else None, force_total_bounds=True)
     source = make_relative(path, folder) + (f"|layername={table}" if in_geopackage else "")
     bounds = tuple(info["total_bounds"]) if info["features"] else None
     style = read_stored_style(file, table) if in_geopackage else read_sidecar_style(file)
@@ -174,7 +176,12 @@ def read_stored_style(path: Path, table: str) -> str | None:
 def read_sidecar_style(path: Path) -> str | None:
     """The style in a .qml file beside a layer's file, without its outermost element."""
     beside = path.with_suffix(".qml")
-    return extract_content(beside.read_text(encoding="utf-8")) if beside.exists() else None
+    try:
+        return extract_content(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{beside}: cannot be read ({error.strerror})") from error
 
 
 def extract_content(qml: str) -> str:
