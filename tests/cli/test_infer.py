@@ -587,7 +587,7 @@ def test_a_full_disk_gives_one_line_and_nothing_half_written(
 ) -> None:
     scene = write_raster("s.tif", photo(600, 600))
     mask, probability = tmp_path / "m.tif", tmp_path / "p.tif"
-    flags = ["--model", str(tiny_model), "--engine", "torch", "--precision", "fp32", "--quiet"]
+    flags = ["--model", str(tiny_model), "--engine", "openvino", "--precision", "fp32", "--quiet"]
     outputs = ["--mask", str(mask), "--probability", str(probability)]
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, "infer", str(scene), *flags, *outputs],

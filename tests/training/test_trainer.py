@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from heard import Heard
+from limits import limited_files
 from made import RasterWriter
 from squares import array_set, quick, town
 from torch import nn
@@ -397,18 +398,14 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch
 def test_a_disk_that_really_is_full_leaves_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run was stopped at step 7; no file of the process that goes on can grow beyond a few kilobytes."""
+    """A run was stopped at step 7; where it goes on, no file can grow beyond a few kilobytes."""
     array_set(tmp_path / "data")
     with stopped_at(7, monkeypatch):
         train_model(tmp_path / "data", tmp_path / "run", quick())
     good = (tmp_path / "run" / "last.pt").read_bytes()
-    cramped = "import resource, sys; sys.dont_write_bytecode = True; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-    command = [*COMMAND[:2], cramped + COMMAND[2], str(tmp_path / "data"), *flags(quick(), tmp_path)]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "last.pt could not be written: no space left on the disk" in done.stderr
+    full = pytest.raises(GeosegError, match=r"last.pt could not be written: no space left on the disk")
+    with limited_files(20_000), full:
+        train_model(tmp_path / "data", tmp_path / "run", quick())
     assert (tmp_path / "run" / "last.pt").read_bytes() == good
 
 
@@ -424,12 +421,9 @@ def test_workers_that_shared_memory_has_no_room_for_are_not_begun(
 
 
 def test_a_process_that_cannot_share_memory_has_room_for_nothing() -> None:
-    cramped = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000));"
-        "from geoseg.training.patches.batches import count_shared_batches as count; print(count(9_000) > 0, count(90_000))"
-    )
-    done = subprocess.run([sys.executable, "-B", "-c", cramped], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "0"]
+    with limited_files(10_000):
+        assert batches.count_shared_batches(9_000) > 0
+        assert batches.count_shared_batches(90_000) == 0
 
 
 def test_a_class_that_validation_lacks_is_told(tmp_path: Path, heard: Heard) -> None:
