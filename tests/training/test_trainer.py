@@ -164,47 +164,57 @@ SMALL_RESNET: dict[str, Any] = {
     "architecture": "unet", "encoder": "resnet18", "weights": "none", "optimizer": "sgd", "momentum": 0.0,
     "learning_rate": 1e-3, "arguments": '{"encoder_depth": 3, "decoder_channels": [32, 16, 8]}',
 }  # fmt: skip
+NETWORKS = {"plain": {}, "resnet": SMALL_RESNET}
+TRAIN_EACH = """
+import sys
+from geoseg.cli.train import command
+data, *runs = sys.argv[1:]
+for run in runs:
+    command([data, "--config", f"{run}.toml", "--quiet", "--out", run], standalone_mode=False)
+"""
 
 
-@pytest.mark.parametrize("network", [{}, SMALL_RESNET])
-def test_two_processes_train_as_one(network: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Also with batch normalisation, whose statistics are those of the whole batch."""
     array_set(tmp_path / "data")
-    settings = quick(steps=10, validate_every=5, loss="bce + dice + 0.5 * lovasz", **network)
-    train_model(tmp_path / "data", tmp_path / "one", settings)
-    code = COMMAND[2]
-    (tmp_path / "start.py").write_text(code)
+    for name, network in NETWORKS.items():
+        settings = quick(steps=10, validate_every=5, loss="bce + dice + 0.5 * lovasz", **network)
+        train_model(tmp_path / "data", tmp_path / "one" / name, settings)
+        (tmp_path / f"{name}.toml").write_text(settings.to_toml())
+    train_in_two_processes(tmp_path, *NETWORKS)
+    for name in NETWORKS:
+        one, two = losses(tmp_path / "one" / name), losses(tmp_path / name)
+        assert [step for step, _ in one] == [step for step, _ in two]
+        assert one[0][1] == pytest.approx(two[0][1], rel=1e-5)
+        assert np.allclose([loss for _, loss in one], [loss for _, loss in two], rtol=1e-4)
+        cards = [find_model(str(folder / name)).card for folder in (tmp_path / "one", tmp_path)]
+        scores = [card.metrics["validation"]["classes"]["building"]["iou"] for card in cards]
+        assert scores[0] == pytest.approx(scores[1], abs=0.01)
+
+
+def train_in_two_processes(folder: Path, *names: str) -> None:
+    """Train one network after the other: to start processes takes longer than that."""
+    (folder / "start.py").write_text(TRAIN_EACH)
     launcher = [
-        sys.executable,
         "-m",
         "torch.distributed.run",
         "--nproc-per-node",
         "2",
         "--master-port",
         "29613",
+        "start.py",
+        "data",
     ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [
-            *launcher,
-            str(tmp_path / "start.py"),
-            str(tmp_path / "data"),
-            *flags(settings, tmp_path),
-            "--out",
-            str(tmp_path / "two"),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, *launcher, *names],
+        env=environment,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert [step for step, _ in one] == [step for step, _ in two]
-    assert one[0][1] == pytest.approx(two[0][1], rel=1e-5)
-    assert np.allclose([loss for _, loss in one], [loss for _, loss in two], rtol=1e-4)
-    cards = [find_model(str(tmp_path / name)).card for name in ("one", "two")]
-    scores = [card.metrics["validation"]["classes"]["building"]["iou"] for card in cards]
-    assert scores[0] == pytest.approx(scores[1], abs=0.01)
 
 
 def test_accumulated_pieces_are_the_batch(tmp_path: Path) -> None:
