@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ def run_server(options: AppOptions) -> None:
         workspace = open_workspace()
         try:
             bootstrap.load_config_options(settings)
+            gc.freeze()  # Streamlit collects garbage after every run of a page; none of it is in what was imported
             bootstrap.run(str(MAIN), False, [], settings)
         finally:
             TRACERS.close()

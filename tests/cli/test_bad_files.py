@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
 import sys
 import warnings
 import zipfile
@@ -17,6 +16,7 @@ import onnx
 import pytest
 import rasterio
 from click.testing import CliRunner, Result
+from limits import limited_files
 from made import HERE, UTM33, RasterWriter, photo
 from squares import array_set
 
@@ -370,17 +370,6 @@ def test_footprints_that_are_cut_or_garbled(scene: Path, suffix: str, command: s
         assert done.exit_code == 0 or sorted(folder.iterdir()) == before
 
 
-LIMITED = """
-import resource, signal, sys
-sys.dont_write_bytecode = True  # Python would leave what it compiled cut off where the limit is
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-from geoseg.cli.console import speak_on_console
-from geoseg.cli.main import geoseg
-geoseg(sys.argv[1:])
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limits there")
 @pytest.mark.parametrize(
     ("command", "file"),
@@ -395,14 +384,12 @@ geoseg(sys.argv[1:])
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_full_disk(model: Path, command: list[str], file: str) -> None:
-    """A limit on the size of files fails in the same way."""
     folder = model.parent / "out"
     folder.mkdir()
     arguments = [part.format(folder) for part in command]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1, done.stderr
+    with limited_files(20_000):
+        done = run(*arguments)
+    assert done.exit_code == 1, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("Error: ")
     assert f"{file} could not be written" in last

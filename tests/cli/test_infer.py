@@ -88,7 +88,7 @@ def test_mask_and_probability_agree_and_tell_where_they_come_from(
     assert not list(tmp_path.glob("*.parts"))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 700), (63, 65), (700, 1100)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (63, 65), (530, 600)])
 def test_outputs_of_any_size_are_cloud_optimised(
     run: Run, write_raster: RasterWriter, tmp_path: Path, size: tuple[int, int]
 ) -> None:
@@ -588,7 +588,7 @@ def test_a_full_disk_gives_one_line_and_nothing_half_written(
 ) -> None:
     scene = write_raster("s.tif", photo(600, 600))
     mask, probability = tmp_path / "m.tif", tmp_path / "p.tif"
-    flags = ["--model", str(tiny_model), "--engine", "torch", "--precision", "fp32", "--quiet"]
+    flags = ["--model", str(tiny_model), "--engine", "openvino", "--precision", "fp32", "--quiet"]
     outputs = ["--mask", str(mask), "--probability", str(probability)]
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, "infer", str(scene), *flags, *outputs],

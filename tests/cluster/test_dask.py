@@ -43,10 +43,9 @@ def test_workers_over_tcp_make_the_bytes_of_one_process(bench: Bench, address: s
     assert bench.list_strays() == []
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_workers_on_this_machine_make_the_bytes_of_one_process(bench: Bench, workers: int) -> None:
-    bench.infer(f"local-{workers}", workers=workers)
-    assert bench.read(f"local-{workers}") == bench.read("one")
+def test_workers_on_this_machine_make_the_bytes_of_one_process(bench: Bench) -> None:
+    bench.infer("local", workers=3)
+    assert bench.read("local") == bench.read("one")
     assert bench.list_strays() == []
 
 

@@ -10,19 +10,12 @@ import time
 
 import pytest
 import rasterio
+from limits import limited_files
 
 SMALL = ("--bbox", "15.00,48.00,15.03,48.02", "--start", "2023-05-01", "--end", "2023-09-30", "--bands", "B4")
-RUN = (
-    "import resource, signal, sys\n"
-    "sys.dont_write_bytecode = True\n"
-    "most = int(sys.argv.pop(1))\n"
-    "if most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))\n"
-    "from geoseg.cli.main import main\n"
-    "main()"
-)
 
 
-def start(server, out, most_file_bytes=0):
+def start(server, out):
     """The command in a process of its own."""
     arguments = [
         "export",
@@ -36,7 +29,7 @@ def start(server, out, most_file_bytes=0):
         "--tile",
         "64",
     ]
-    command = [sys.executable, "-c", RUN, str(most_file_bytes), *arguments]
+    command = [sys.executable, "-m", "geoseg", *arguments]
     environment = {**os.environ, "GDAL_PAM_ENABLED": "NO"}
     # Where these tests were started in the background, SIGINT is ignored, and what they start would ignore it, too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,10 +41,9 @@ def start(server, out, most_file_bytes=0):
         signal.signal(signal.SIGINT, before)
 
 
-def finish(server, out, most_file_bytes=0):
-    process = start(server, out, most_file_bytes)
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
+def go_on(export):
+    """The same command to its end, in this process."""
+    export.done(*SMALL, "--tile", 64)
 
 
 @pytest.fixture
@@ -79,8 +71,7 @@ def test_killed_at_any_point_it_goes_on_without_asking_again(export, earth, undi
         stop_after(earth, process, tiles, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         assert not (export.out / "sentinel2.tif").exists()
-    code, errors = finish(earth, export.out)
-    assert code == 0, errors
+    go_on(export)
     assert (export.out / "sentinel2.tif").read_bytes() == undisturbed
     grids = earth.tile_grids()
     assert len(grids) - len(set(grids)) <= 3 * 2, "only tiles under way at a kill are asked for again"
@@ -94,18 +85,16 @@ def test_interrupted_it_says_how_to_go_on(export, earth, undisturbed):
     stop_after(earth, process, 4, signal.SIGINT)
     assert process.returncode == 130
     asked = set(earth.tile_grids())
-    code, errors = finish(earth, export.out)
-    assert code == 0, errors
+    go_on(export)
     assert len(earth.tile_grids()) == len(set(earth.tile_grids())), "tiles under way at Ctrl-C were kept"
     assert asked < set(earth.tile_grids())
     assert (export.out / "sentinel2.tif").read_bytes() == undisturbed
 
 
 def test_without_room_for_a_tile_it_says_so_and_goes_on_later(export, earth, undisturbed):
-    code, errors = finish(earth, export.out, most_file_bytes=1000)
-    assert code == 1
-    assert "could not be written: no space left on the disk" in errors
-    assert finish(earth, export.out)[0] == 0
+    with limited_files(1000):
+        assert "could not be written: no space left on the disk" in export.refused(*SMALL, "--tile", 64)
+    go_on(export)
     assert (export.out / "sentinel2.tif").read_bytes() == undisturbed
 
 
@@ -115,12 +104,11 @@ def test_without_room_for_the_mosaic_every_tile_is_kept(export, earth):
 
     kind, _ = earth.assets["COPERNICUS/S2_SR_HARMONIZED"].bands["B4"]
     earth.assets["COPERNICUS/S2_SR_HARMONIZED"].bands["B4"] = (kind, noise)
-    code, errors = finish(earth, export.out, most_file_bytes=50_000)
-    assert code == 1
-    assert "sentinel2.tif could not be written" in errors
+    with limited_files(50_000):
+        assert "sentinel2.tif could not be written" in export.refused(*SMALL, "--tile", 64)
     assert not list(export.out.glob("*.tif"))
     asked = len(earth.tile_grids())
-    assert finish(earth, export.out)[0] == 0
+    go_on(export)
     assert len(earth.tile_grids()) == asked
     with rasterio.open(export.out / "sentinel2.tif") as file:
         assert file.read(1).min() > 0

@@ -173,7 +173,7 @@ def test_near_lengths_are_those_within_buffers(one: list, other: list) -> None:
     near = measure_near_lengths(array(*one), array(*other), DISTANCES, 0.05)
     boundaries = shapely.union_all([shapely.boundary(polygon) for polygon in other])
     for row, distance in zip(near, DISTANCES, strict=True):
-        around = shapely.buffer(boundaries, distance, quad_segs=64)
+        around = shapely.buffer(boundaries, distance, quad_segs=16)
         exact = shapely.length(shapely.intersection([polygon.boundary for polygon in one], around))
         assert row == pytest.approx(exact, abs=0.3)
 

@@ -49,7 +49,7 @@ def write_tiny_model(folder: Path) -> Path:
 
     torch.manual_seed(0)
     network = smp.Unet(
-        "resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(16, 8, 8), classes=1
+        "tu-resnet18", encoder_depth=3, encoder_weights=None, decoder_channels=(16, 8, 8), classes=1
     )
     write_model_onnx(save_model(folder, network, card(), photo(64, 64)[None]), folder / ONNX_FILE)
     return folder

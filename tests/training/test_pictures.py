@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from heard import Heard
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from squares import array_set, quick
 from torch import Tensor, nn
 
+from geoseg.models.store import find_model
 from geoseg.scores.confusion import Confusion
 from geoseg.scores.pictures import FALSE_ALARM, MISS
 from geoseg.training.answers import keep_answers
@@ -25,6 +27,7 @@ from geoseg.training.pictures import (
 )
 from geoseg.training.processes import ProcessGroup
 from geoseg.training.run import open_run
+from geoseg.training.trainer import train_model
 from geoseg.training.tuning import PatchResult, Tuner, find_whole_pieces
 
 NONE = find_whole_pieces(np.zeros((2, 2), bool), np.zeros((2, 2), np.uint8))
@@ -109,3 +112,23 @@ def test_curves_are_drawn_of_short_and_long_runs(steps: int, tmp_path: Path) -> 
         assert picture.size == (1000, 800)
         assert np.asarray(picture)[..., :3].std() > 10
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_ends_with_its_pictures(tmp_path: Path) -> None:
+    array_set(tmp_path / "data")
+    finished = train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
+    assert finished is not None
+    assert [path.name for path in finished.pictures] == ["curves.png", "samples.png"]
+    assert all(path.stat().st_size and str(path) in str(finished) for path in finished.pictures)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_pictures_that_cannot_be_written_cost_no_model(tmp_path: Path, heard: Heard) -> None:
+    array_set(tmp_path / "data")
+    (tmp_path / "run" / "curves.png").mkdir(parents=True)
+    finished = train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
+    assert finished is not None
+    assert finished.pictures == ()
+    assert any("curves.png" in line for line in heard.warnings)
+    assert find_model(str(tmp_path / "run")).card == finished.card

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from heard import Heard
+from limits import limited_files
 from made import RasterWriter
 from squares import array_set, quick, town
 from torch import nn
@@ -28,7 +29,13 @@ from geoseg.training.options import TrainOptions
 from geoseg.training.patches import batches
 from geoseg.training.trainer import Trainer, train_model
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_pictures")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than these runs; test_pictures.py has them."""
+    monkeypatch.setattr("geoseg.training.trained_model.draw_pictures", lambda *_: ())
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
@@ -72,8 +79,6 @@ def test_training_gives_a_model_that_knows_its_squares(tmp_path: Path, write_ras
     assert abs(card.calibration["total_error"]) < 0.05
     assert card.calibration["ece"] <= card.calibration["ece_before"] + 0.01
     assert 0 <= card.min_area_m2 <= 144 * 0.3**2
-    assert {path.name for path in finished.pictures} == {"curves.png", "samples.png"}
-    assert all(path.stat().st_size and str(path) in str(finished) for path in finished.pictures)
     assert infers(tmp_path, write_raster) > 0.75
 
 
@@ -136,7 +141,6 @@ def flags(settings: TrainOptions, folder: Path) -> list[str]:
     return ["--config", str(folder / "settings.toml"), "--quiet"]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     settings = quick(steps=14)
@@ -160,47 +164,57 @@ SMALL_RESNET: dict[str, Any] = {
     "architecture": "unet", "encoder": "resnet18", "weights": "none", "optimizer": "sgd", "momentum": 0.0,
     "learning_rate": 1e-3, "arguments": '{"encoder_depth": 3, "decoder_channels": [32, 16, 8]}',
 }  # fmt: skip
+NETWORKS = {"plain": {}, "resnet": SMALL_RESNET}
+TRAIN_EACH = """
+import sys
+from geoseg.cli.train import command
+data, *runs = sys.argv[1:]
+for run in runs:
+    command([data, "--config", f"{run}.toml", "--quiet", "--out", run], standalone_mode=False)
+"""
 
 
-@pytest.mark.parametrize("network", [{}, SMALL_RESNET])
-def test_two_processes_train_as_one(network: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Also with batch normalisation, whose statistics are those of the whole batch."""
     array_set(tmp_path / "data")
-    settings = quick(steps=10, validate_every=5, loss="bce + dice + 0.5 * lovasz", **network)
-    train_model(tmp_path / "data", tmp_path / "one", settings)
-    code = COMMAND[2]
-    (tmp_path / "start.py").write_text(code)
+    for name, network in NETWORKS.items():
+        settings = quick(steps=10, validate_every=5, loss="bce + dice + 0.5 * lovasz", **network)
+        train_model(tmp_path / "data", tmp_path / "one" / name, settings)
+        (tmp_path / f"{name}.toml").write_text(settings.to_toml())
+    train_in_two_processes(tmp_path, *NETWORKS)
+    for name in NETWORKS:
+        one, two = losses(tmp_path / "one" / name), losses(tmp_path / name)
+        assert [step for step, _ in one] == [step for step, _ in two]
+        assert one[0][1] == pytest.approx(two[0][1], rel=1e-5)
+        assert np.allclose([loss for _, loss in one], [loss for _, loss in two], rtol=1e-4)
+        cards = [find_model(str(folder / name)).card for folder in (tmp_path / "one", tmp_path)]
+        scores = [card.metrics["validation"]["classes"]["building"]["iou"] for card in cards]
+        assert scores[0] == pytest.approx(scores[1], abs=0.01)
+
+
+def train_in_two_processes(folder: Path, *names: str) -> None:
+    """Train one network after the other: to start processes takes longer than that."""
+    (folder / "start.py").write_text(TRAIN_EACH)
     launcher = [
-        sys.executable,
         "-m",
         "torch.distributed.run",
         "--nproc-per-node",
         "2",
         "--master-port",
         "29613",
+        "start.py",
+        "data",
     ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [
-            *launcher,
-            str(tmp_path / "start.py"),
-            str(tmp_path / "data"),
-            *flags(settings, tmp_path),
-            "--out",
-            str(tmp_path / "two"),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, *launcher, *names],
+        env=environment,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert [step for step, _ in one] == [step for step, _ in two]
-    assert one[0][1] == pytest.approx(two[0][1], rel=1e-5)
-    assert np.allclose([loss for _, loss in one], [loss for _, loss in two], rtol=1e-4)
-    cards = [find_model(str(tmp_path / name)).card for name in ("one", "two")]
-    scores = [card.metrics["validation"]["classes"]["building"]["iou"] for card in cards]
-    assert scores[0] == pytest.approx(scores[1], abs=0.01)
 
 
 def test_accumulated_pieces_are_the_batch(tmp_path: Path) -> None:
@@ -329,16 +343,6 @@ def test_ground_without_a_label_counts_nowhere_whatever_it_is_called(tmp_path: P
     assert np.sum(finished.card.metrics["confusion"]["true_by_predicted"]) == 128 * 88
 
 
-def test_pictures_that_cannot_be_written_cost_no_model(tmp_path: Path, heard: Heard) -> None:
-    array_set(tmp_path / "data")
-    (tmp_path / "run" / "curves.png").mkdir(parents=True)
-    finished = train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
-    assert finished is not None
-    assert finished.pictures == ()
-    assert any("curves.png" in line for line in heard.warnings)
-    assert find_model(str(tmp_path / "run")).card == finished.card
-
-
 def test_the_numbers_can_be_read_by_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after a run was stopped: steps that were taken twice are there once."""
     pytest.importorskip("tensorboard")
@@ -404,18 +408,14 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch
 def test_a_disk_that_really_is_full_leaves_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run was stopped at step 7; no file of the process that goes on can grow beyond a few kilobytes."""
+    """A run was stopped at step 7; where it goes on, no file can grow beyond a few kilobytes."""
     array_set(tmp_path / "data")
     with stopped_at(7, monkeypatch):
         train_model(tmp_path / "data", tmp_path / "run", quick())
     good = (tmp_path / "run" / "last.pt").read_bytes()
-    cramped = "import resource, sys; sys.dont_write_bytecode = True; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-    command = [*COMMAND[:2], cramped + COMMAND[2], str(tmp_path / "data"), *flags(quick(), tmp_path)]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "last.pt could not be written: no space left on the disk" in done.stderr
+    full = pytest.raises(GeosegError, match=r"last.pt could not be written: no space left on the disk")
+    with limited_files(20_000), full:
+        train_model(tmp_path / "data", tmp_path / "run", quick())
     assert (tmp_path / "run" / "last.pt").read_bytes() == good
 
 
@@ -431,12 +431,9 @@ def test_workers_that_shared_memory_has_no_room_for_are_not_begun(
 
 
 def test_a_process_that_cannot_share_memory_has_room_for_nothing() -> None:
-    cramped = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000));"
-        "from geoseg.training.patches.batches import count_shared_batches as count; print(count(9_000) > 0, count(90_000))"
-    )
-    done = subprocess.run([sys.executable, "-B", "-c", cramped], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "0"]
+    with limited_files(10_000):
+        assert batches.count_shared_batches(9_000) > 0
+        assert batches.count_shared_batches(90_000) == 0
 
 
 def test_a_class_that_validation_lacks_is_told(tmp_path: Path, heard: Heard) -> None:

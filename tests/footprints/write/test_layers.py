@@ -4,8 +4,6 @@ import json
 import os
 import resource
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from heard import Heard
 from hypothesis import given
 from hypothesis import strategies as st
 from layers import GRID, LONLAT, UTM33, footprints, scattered, write
+from limits import limited_files
 from pyogrio.errors import DataSourceError
 from pyproj import CRS
 
@@ -380,33 +379,19 @@ def test_rows_of_a_shapefile_that_did_not_arrive_are_noticed(tmp_path: Path) -> 
             check_table(table)
 
 
-FILL = """
-import resource, signal, sys
-sys.dont_write_bytecode = True  # Python would leave what it compiled cut off where the limit is
-sys.path[:0] = [{here!r}]
-from pathlib import Path
-from layers import UTM33, footprints, scattered, write
-frame = footprints(scattered(count=20_000))
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-from geoseg.errors import GeosegError
-try:
-    write(Path({path!r}), frame, batch=5_000)
-except GeosegError as error:
-    print(error)
-"""
-
-
 @pytest.mark.parametrize(
     ("suffix", "limit"), [("gpkg", 200_000), ("gpkg", 4_300_000), ("geojson", 4_300_000)], ids=str
 )
 def test_no_room_left_is_one_clear_line(tmp_path: Path, suffix: str, limit: int) -> None:
     path = tmp_path / f"out.{suffix}"
-    code = FILL.format(here=str(Path(__file__).parents[2] / "support"), path=str(path), limit=limit)
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.count("\n") == 1
-    assert f"{path} could not be written" in run.stdout
-    assert "no space left" in run.stdout or "MB are free on the disk" in run.stdout
+    frame = footprints(scattered(count=20_000))
+    with (
+        limited_files(limit),
+        pytest.raises(GeosegError, match=r"no space left|MB are free on the disk") as told,
+    ):
+        write(path, frame, batch=5_000)
+    assert "\n" not in str(told.value)
+    assert f"{path} could not be written" in str(told.value)
     assert os.listdir(tmp_path) == []
 
 
