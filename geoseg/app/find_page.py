@@ -11,9 +11,9 @@ from typing import Any
 import geopandas as gpd
 import streamlit as st
 
+from geoseg.app.components import ask_map, show_map
 from geoseg.app.downloads import DOWNLOADS, Shown
 from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
-from geoseg.app.map_component import ask_map, show_map
 from geoseg.app.maps import (
     MapRequest,
     draw_footprints,

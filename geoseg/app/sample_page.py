@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from geoseg.app.chip_component import KEY, show_chips
+from geoseg.app.components import read_answer, show_chips
 from geoseg.app.forms import show_labels
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.runs import FinishedRun
@@ -102,7 +101,7 @@ def show_points(state: PageState, survey: PointSurvey) -> None:
 
 def take_answer(state: PageState, survey: PointSurvey) -> None:
     """Do what a key or a button said."""
-    said: Any = getattr(st.session_state.get(KEY), "answer", None) or {}
+    said = read_answer()
     state.survey_error = ""
     try:
         if said.get("word"):
