@@ -61,7 +61,6 @@ def show_chips(data: dict[str, Any], on_answer: Callable[[], None]) -> None:
     mount(data=data, key=CHIPS_KEY, on_answer_change=on_answer)
 
 
-def read_answer() -> dict[str, Any]:
-    """What was said of a place last."""
-    said = getattr(st.session_state.get(CHIPS_KEY), "answer", None)
-    return said if isinstance(said, dict) else {}
+def read_answer() -> Any:
+    """What was said of a place last: its number and a word, or none to go back."""
+    return getattr(st.session_state.get(CHIPS_KEY), "answer", None)

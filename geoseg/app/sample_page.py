@@ -101,13 +101,13 @@ def show_points(state: PageState, survey: PointSurvey) -> None:
 
 def take_answer(state: PageState, survey: PointSurvey) -> None:
     """Do what a key or a button said."""
-    said = read_answer()
     state.survey_error = ""
     try:
-        if said.get("word"):
-            survey.say(said.get("number"), str(said["word"]))
-        else:
-            survey.go_back()
+        match read_answer():
+            case {"number": int(number), "word": str(word)}:
+                survey.say(number, word)
+            case _:
+                survey.go_back()
     except GeosegError as error:
         state.survey_error = show_labels(str(error))
 
