@@ -24,7 +24,7 @@ from matplotlib.text import OffsetFrom
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-from geoseg.comparison.write import COLOURS
+from geoseg.comparison.write import COLORS
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import replace_file
@@ -199,9 +199,9 @@ def make_path(polygon: Any) -> Outline:
 
 def choose_change_colors(frame: gpd.GeoDataFrame) -> Colors:
     """The colours that `geoseg compare` gives to what became of buildings; what does not occur is not in the legend."""
-    colors = {fate: "#{:02x}{:02x}{:02x}".format(*entry.colour) for fate, entry in COLOURS.items()}
+    colors = {fate: "#{:02x}{:02x}{:02x}".format(*entry.color) for fate, entry in COLORS.items()}
     occurring = [fate for fate in colors if (frame[CHANGE] == fate).any()]
-    named = {COLOURS[fate].label: colors[fate] for fate in occurring}
+    named = {COLORS[fate].label: colors[fate] for fate in occurring}
     return Colors([colors.get(fate, FOOTPRINT_COLOR) for fate in frame[CHANGE]], named)
 
 

@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 
 import geoseg
 from geoseg.cli.main import geoseg as command
-from geoseg.comparison.write import COLOURS
+from geoseg.comparison.write import COLORS
 from geoseg.errors import InputError
 from geoseg.reports.layers import find_raster_kind, open_layer, read_colors
 from geoseg.reports.options import PlotOptions
@@ -282,6 +282,6 @@ def test_changes_are_coloured_by_what_became_of_each_building() -> None:
     axes = geoseg.plot(frame)
     (drawn,) = axes.collections
     found = [tuple(np.rint(color[:3] * 255).astype(int)) for color in drawn.get_edgecolors()]
-    assert found == [COLOURS["same"].colour, COLOURS["only_b"].colour, YELLOW]
+    assert found == [COLORS["same"].color, COLORS["only_b"].color, YELLOW]
     words = [text.get_text() for text in axes.get_legend().get_texts()]
     assert words == ["same in both", "only in B: new, or missed in A"]
