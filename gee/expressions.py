@@ -110,6 +110,8 @@ class CompositeOptions:
                 f"--composite {self.composite} is unknown; choose median, least-cloudy, latest or a percentile "
                 "from p1 to p99"
             )
+        if self.most_cloud_cover is not None and not 0 <= self.most_cloud_cover <= 100:
+            raise InputError(f"--max-cloud {self.most_cloud_cover:g} must lie between 0 and 100 percent")
 
     @property
     def names(self) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from math import ceil, floor, hypot, isqrt, radians
+from math import ceil, floor, hypot, inf, isqrt, radians
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from pyproj import CRS, Proj, Transformer
 
 from geoseg.errors import InputError
+from geoseg.io.addresses import parse_layer_path
+from geoseg.io.layers import parse_layer_crs, read_layer
 from geoseg.raster.grid import WGS84, Grid, Window, find_utm_crs, format_crs, parse_crs
 
 log = logging.getLogger(__name__)
@@ -108,9 +110,10 @@ def unwrap_longitudes(shape: Shape) -> Shape:
     return shapely.union_all(shapely.get_parts(shifted)) if shifted.area > 0 else shape
 
 
-def read_area(path: Path) -> Area:
-    """The polygons of a vector file: GeoJSON, GeoPackage, Shapefile, anything GDAL reads."""
-    shapes, crs = read_shapes(path)
+def read_area(source: Path) -> Area:
+    """The polygons of a vector file (`FILE` or `FILE:LAYER`): GeoJSON, GeoPackage, Shapefile, anything GDAL reads."""
+    path, layer = parse_layer_path(str(source))
+    shapes, crs = read_shapes(path, layer)
     polygons = shapes[shapely.get_dimensions(shapes) == 2]
     if not len(polygons):
         raise InputError(
@@ -128,23 +131,11 @@ def unwrap_if_geographic(crs: CRS, shape: Shape) -> Shape:
     return unwrap_longitudes(shape) if crs.is_geographic else shape
 
 
-def read_shapes(path: Path) -> tuple[NDArray[np.object_], CRS]:
-    """Every geometry in a vector file, and their CRS."""
-    import geopandas
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a vector file with the area to export")
-    try:
-        frame = geopandas.read_file(path)
-    except (DataSourceError, DataLayerError) as error:
-        raise InputError(f"{path} cannot be read as a vector file: {error}") from None
-    if not isinstance(frame, geopandas.GeoDataFrame):
-        raise InputError(f"{path} holds a table without geometries; give a file with polygons")
-    if frame.crs is None:
-        raise InputError(f"{path} does not say its CRS; set it with ogr2ogr -a_srs EPSG:4326 OUT {path}")
+def read_shapes(path: Path, layer: str | None) -> tuple[NDArray[np.object_], CRS]:
+    """Every geometry in a layer of a vector file, and their CRS."""
+    frame = read_layer(path, layer)
     shapes = frame.geometry.to_numpy()
-    return shapes[~shapely.is_missing(shapes)], CRS(frame.crs)
+    return shapes[~shapely.is_missing(shapes)], parse_layer_crs(frame.crs, path)
 
 
 def make_box_area(west: float, south: float, east: float, north: float) -> Area:
@@ -158,8 +149,8 @@ def make_box_area(west: float, south: float, east: float, north: float) -> Area:
 
 def make_square_area(lon: float, lat: float, size_m: float) -> Area:
     """A square of `size_m` around a point, in the UTM zone of the place."""
-    if size_m <= 0:
-        raise InputError(f"--size {size_m:g} must be more than 0 metres")
+    if not 0 < size_m < inf:
+        raise InputError(f"--size {size_m:g} must be a finite number of metres, more than 0")
     check_area(
         Area(shapely.box(lon - 1e-9, lat - 1e-9, lon + 1e-9, lat + 1e-9), WGS84, f"--point {lon:g},{lat:g}")
     )

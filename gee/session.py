@@ -102,7 +102,7 @@ def find_credentials(file: Path | None, scopes: tuple[str, ...]) -> FoundCredent
 def read_credentials_file(path: Path, scopes: tuple[str, ...]) -> FoundCredentials:
     """Credentials in a file that the user names: a service account's key or a person's authorisation."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise InputError(f"the credentials in {path} cannot be read: {reason}") from None
@@ -195,7 +195,7 @@ def read_stored_credentials() -> FoundCredentials | None:
     if not path.exists():
         return None
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         own = {"client_id": oauth.CLIENT_ID, "client_secret": oauth.CLIENT_SECRET}
         return FoundCredentials(
             load_user_credentials({**own, **stored}), read_user_project(stored), str(path)

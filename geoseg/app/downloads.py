@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import geopandas as gpd
 import numpy as np
@@ -16,8 +17,9 @@ from geoseg.app.runs import FinishedRun
 from geoseg.app.views import FootprintView, open_view_mask, vectorize_view
 from geoseg.footprints.write.geopackage import add_region_layer
 from geoseg.footprints.write.project import QgisProject, write_project
+from geoseg.raster.mosaic import copy_raster
 from geoseg.raster.source import open_quietly, replace_raster
-from geoseg.records import parse_json
+from geoseg.reports.layers import read_parameters
 from geoseg.reports.options import ReportOptions
 from geoseg.reports.report import describe_run, write_report
 
@@ -31,8 +33,6 @@ class Shown:
     run: FinishedRun
     view: FootprintView
     regions: gpd.GeoDataFrame | None
-    folder: Path
-    """Where the files are made."""
 
     @property
     def stem(self) -> str:
@@ -53,12 +53,10 @@ class Download:
     kind: str
     make: Callable[[Shown, Path], Path]
 
-    def write(self, shown: Shown) -> Path:
-        """Make the file."""
-        folder = shown.folder / self.ending.lstrip(".").replace(".", "-")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return self.make(shown, folder)
+    def read(self, shown: Shown) -> bytes:
+        """Make the file, in a folder of its own, since a button may be pressed twice."""
+        with TemporaryDirectory(dir=shown.run.folder, ignore_cleanup_errors=True) as folder:
+            return self.make(shown, Path(folder)).read_bytes()
 
 
 def make_geopackage(shown: Shown, folder: Path) -> Path:
@@ -93,16 +91,14 @@ def write_mask(run: FinishedRun, threshold: float | None, path: Path) -> None:
     with open_quietly(run.mask) as model:
         profile = {**model.profile, "driver": "GTiff", **RASTER_COMPRESSION}
         colors, descriptions, tags = model.colormap(1), model.descriptions, model.tags()
-    made = parse_json(tags.get("GEOSEG", "{}"))
-    made = made if isinstance(made, dict) else {}
+    made = {**read_parameters(tags.get("GEOSEG", "")), "threshold": threshold}
     with replace_raster(path) as unfinished, open_quietly(unfinished, mode="w", **profile) as out:
         out.write_colormap(1, colors)
         out.descriptions = descriptions
-        out.update_tags(**tags | {"GEOSEG": json.dumps(made | {"threshold": threshold}, sort_keys=True)})
+        out.update_tags(**tags | {"GEOSEG": json.dumps(made, sort_keys=True)})
         for rows in mask.strips():
-            out.write(
-                np.asarray(mask.read(rows)[0]), 1, window=((rows.start, rows.stop), (0, mask.grid.width))
-            )
+            window = (rows.start, rows.stop), (0, mask.grid.width)
+            out.write(np.asarray(mask.read(rows)[0]), 1, window=window)
 
 
 def make_probability(shown: Shown, folder: Path) -> Path:
@@ -133,8 +129,7 @@ def make_qgis_archive(shown: Shown, folder: Path) -> Path:
     """A project with all that it opens, in one archive."""
     inside = folder / shown.stem
     inside.mkdir()
-    image = inside / shown.run.scene.path.name
-    shutil.copy(shown.run.scene.path, image)
+    image = copy_image(shown.run.scene.path, inside)
     probability, mask = make_probability(shown, inside), make_mask(shown, inside)
     project = QgisProject(
         make_geopackage(shown, inside), str(image), str(probability), str(mask), shown.run.scene.is_placed
@@ -145,6 +140,16 @@ def make_qgis_archive(shown: Shown, folder: Path) -> Path:
         for file in sorted(inside.rglob("*")):
             archive.write(file, file.relative_to(folder))
     return path
+
+
+def copy_image(source: Path, folder: Path) -> Path:
+    """The image under a name that no other file has; one that lies in several files, as virtual rasters do, becomes one."""
+    with open_quietly(source) as dataset:
+        files = dataset.files
+    if len(files) == 1:
+        return Path(shutil.copy(source, folder / f"image{source.suffix}"))
+    copy_raster(str(source), folder / "image.tif", driver="GTiff", bigtiff="if_safer", **RASTER_COMPRESSION)
+    return folder / "image.tif"
 
 
 DOWNLOADS = (

@@ -11,9 +11,9 @@ from typing import Any
 import geopandas as gpd
 import streamlit as st
 
-from geoseg.app.downloads import DOWNLOADS, Download, Shown
+from geoseg.app.components import ask_map, show_map
+from geoseg.app.downloads import DOWNLOADS, Shown
 from geoseg.app.forms import FIRST_FIELDS, MORE_FIELDS, list_models, make_options, show_labels
-from geoseg.app.map_component import ask_map, show_map
 from geoseg.app.maps import (
     MapRequest,
     draw_footprints,
@@ -230,7 +230,7 @@ def show_results(state: PageState) -> None:
     if state.regions_error:
         st.error(state.regions_error)
     show_regions(state, table)
-    show_downloads(Shown(run, view, table, state.run.folder / "downloads"))
+    show_downloads(Shown(run, view, table))
     if len(view.buildings):
         with st.expander("Distribution of sizes and confidence"):
             st.html(STYLE + write_charts(view.buildings, views.what))
@@ -375,16 +375,12 @@ def show_downloads(shown: Shown) -> None:
         for download in DOWNLOADS:
             st.download_button(
                 download.label,
-                data=partial(read_download, download, shown),
+                data=partial(download.read, shown),
                 file_name=f"{shown.stem}{download.ending}",
                 mime=download.kind,
                 on_click="ignore",
                 key=f"download {download.label}",
             )
-
-
-def read_download(download: Download, shown: Shown) -> bytes:
-    return download.write(shown).read_bytes()
 
 
 show_page()

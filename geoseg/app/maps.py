@@ -46,6 +46,7 @@ BASE_MAP = {
     "url": "https://tile.openstreetmap.org/{z}/{x}/{y}.png",
     "attribution": "© OpenStreetMap contributors",
 }
+BASE_MAP_LABEL = "base map <small>(asks openstreetmap.org)</small>"
 PICTURE_OPACITY = 170
 
 
@@ -92,9 +93,7 @@ def make_map(asked: MapRequest) -> dict[str, Any]:
     told = data | {"buildings": data["buildings"] | {"confidence": tells_confidence(buildings)}}
     switches = write_switches(images, told | {"regions": {"rings": [1]}} if placed else told, what)
     if placed:
-        switches += write_switch("base map", None, is_shown=False).replace(
-            "> base map", "> base map <small>(asks openstreetmap.org)</small>"
-        )
+        switches += write_switch("base map", None, is_shown=False, label=BASE_MAP_LABEL)
     part = asked.part if pictured and len(shown) else None
     return {
         "run": asked.run, "id": f"{asked.run}-{pictured}", "version": asked.version, "map": data, "switches": switches,

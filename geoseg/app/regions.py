@@ -80,7 +80,7 @@ def write_drawn_regions(rings: Sequence[Ring], folder: Path) -> Path:
 
 def close_ring(ring: Ring) -> list[list[float]]:
     """A ring whose last point is its first."""
-    points = [[float(x), float(y)] for x, y in ring[:MOST_POINTS]]
+    points = [list(point) for point in ring]
     return [*points, points[0]]
 
 

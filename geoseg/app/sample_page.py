@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from geoseg.app.chip_component import KEY, show_chips
+from geoseg.app.components import read_answer, show_chips
 from geoseg.app.forms import show_labels
 from geoseg.app.options import AppOptions, read_app_options
 from geoseg.app.runs import FinishedRun
@@ -102,13 +101,13 @@ def show_points(state: PageState, survey: PointSurvey) -> None:
 
 def take_answer(state: PageState, survey: PointSurvey) -> None:
     """Do what a key or a button said."""
-    said: Any = getattr(st.session_state.get(KEY), "answer", None) or {}
     state.survey_error = ""
     try:
-        if said.get("word"):
-            survey.say(said.get("number"), str(said["word"]))
-        else:
-            survey.go_back()
+        match read_answer():
+            case {"number": int(number), "word": str(word)}:
+                survey.say(number, word)
+            case _:
+                survey.go_back()
     except GeosegError as error:
         state.survey_error = show_labels(str(error))
 

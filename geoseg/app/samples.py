@@ -158,9 +158,8 @@ def estimate_built_area(
     told = compute_statistics(FootprintLayer.open(view.file), str(regions), asked).accuracy
     assert told is not None
     ground = float(told["mapped_area_m2"].sum())
-    empty = told.set_index("class").loc[
-        BACKGROUND
-    ]  # all that is no class of building, which has one interval
+    # All that is no class of building has one interval.
+    empty = told.set_index("class").loc[BACKGROUND]
     return tuple(ground - float(empty[f"adjusted_{end}_m2"]) for end in ("area", "high", "low"))  # type: ignore[return-value]
 
 

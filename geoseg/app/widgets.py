@@ -44,7 +44,7 @@ def show_field(option: Option, models: Sequence[str]) -> Any:
         return OPEN_CHOICES[st.selectbox(options=list(OPEN_CHOICES), **shared)]
     if option.kind in (int, float):
         return show_number(option, shared)
-    return parse_text(st.text_input(value="" if option.default is None else str(option.default), **shared))
+    return st.text_input(value="" if option.default is None else str(option.default), **shared)
 
 
 def show_number(option: Option, shared: dict[str, Any]) -> float | None:
@@ -57,14 +57,6 @@ def show_number(option: Option, shared: dict[str, Any]) -> float | None:
         min_value=least, max_value=most, value=option.default, step=step, placeholder="automatic", **shared
     )
     return value
-
-
-def parse_text(text: str | None) -> str | float | None:
-    """A text, or the number that it is: pixel sizes are one or the other."""
-    try:
-        return float(text or "")
-    except ValueError:
-        return text or None
 
 
 def show_numbers(numbers: Mapping[str, str], label: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -224,7 +225,18 @@ def stop_when_terminated() -> Iterator[None]:
 
 def print_result(summary: Mapping[str, Any], as_json: bool, lines: str) -> None:
     """Give the outcome of a command on stdout: `lines` for people, the summary for programs."""
-    click.echo(json.dumps(summary, indent=2) if as_json else show_flags(lines, list_flags()))
+    with end_where_nobody_reads():
+        click.echo(json.dumps(summary, indent=2) if as_json else show_flags(lines, list_flags()))
+
+
+@contextmanager
+def end_where_nobody_reads() -> Iterator[None]:
+    """End without a word where the reader of stdout has gone, as `| head` does; what is left to be written goes nowhere."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def wrap_command(run: Callable[P, None]) -> Callable[..., None]:

@@ -53,7 +53,10 @@ def format_years(source: Source) -> str:
 
 @click.command("export", cls=GroupedCommand)
 @add_option(
-    INPUTS, "--aoi", type=click.Path(path_type=Path), help="Area: GeoJSON or any vector file with polygons."
+    INPUTS,
+    "--aoi",
+    type=click.Path(path_type=Path),
+    help="Area: polygons of a vector file, FILE or FILE:LAYER.",
 )
 @add_option(
     INPUTS, "--bbox", metavar="W,S,E,N", help="Area: a box in degrees (W > E crosses the antimeridian)."
@@ -106,7 +109,7 @@ def format_years(source: Source) -> str:
 @add_option(
     COMPOSITES,
     "--max-cloud",
-    type=click.FloatRange(0, 100),
+    type=float,
     metavar="PERCENT",
     help="Leave out scenes with more than this many percent of cloud.",
 )
@@ -253,8 +256,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
       geoseg export --point 13.386,52.508 --size 1000 --source brandenburg --out berlin
       geoseg export --aoi region.geojson --label esm:ESM_FOLDER --pairs 700 --out pairs
     """
-    from gee.export import estimate_exports as estimated
-    from gee.export import run_exports
+    from gee.export import estimate_exports, run_exports
     from gee.pairs import estimate_pairs, export_pairs
 
     request = make_request(options)
@@ -265,7 +267,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
         if not dry_run:
             describe_data_sets(exports)
     else:
-        summary = (estimated if dry_run else run_exports)(exports, request)
+        summary = (estimate_exports if dry_run else run_exports)(exports, request)
     print_result(summary, as_json, format_summary(summary))
 
 
@@ -384,6 +386,8 @@ def choose_area(options: dict[str, Any]) -> Area:
         raise InputError(
             "give the area once: --aoi FILE, --bbox W,S,E,N or --point LON,LAT with --size METRES"
         )
+    if options["size_m"] is not None and not options["point"]:
+        raise InputError(f"--size {options['size_m']:g} is the side of a square around --point; give that")
     if options["aoi"]:
         return read_area(options["aoi"])
     if options["bbox"]:

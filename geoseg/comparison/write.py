@@ -33,7 +33,7 @@ from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 
 SHOWN_SUFFIXES = (".gpkg", ".fgb", ".geojson", ".shp")
-COLOURS: Mapping[str, Category] = {
+COLORS: Mapping[str, Category] = {
     "same": Category("same in both", (189, 189, 189)),
     "changed": Category("changed", (230, 159, 0)),
     "only_a": Category("only in A: gone, or missed in B", (213, 94, 0)),
@@ -141,7 +141,7 @@ def get_region_path(out: Path) -> Path:
 def make_change_style() -> str:
     """Changes by what became of each building."""
     return format_style(
-        format_categories("change", COLOURS, WALL, 0.7), CHANGE_COLUMNS, '"change"', CHANGE_TIP
+        format_categories("change", COLORS, WALL, 0.7), CHANGE_COLUMNS, '"change"', CHANGE_TIP
     )
 
 

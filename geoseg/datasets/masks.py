@@ -151,7 +151,7 @@ def select_bands(image: ImageInfo, names: Sequence[str]) -> tuple[int, ...]:
         raise InputError(f"{image.path}: has {image.bands} bands, fewer than {', '.join(names)}")
     with open_image(image.path) as dataset:
         described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-        own = [Band(i + 1, text or "", colour.name) for i, (text, colour) in enumerate(described)]
+        own = [Band(i + 1, text or "", color.name) for i, (text, color) in enumerate(described)]
     try:
         return match_bands(own, names, str(image.path))
     except InputError as error:

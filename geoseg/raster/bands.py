@@ -47,11 +47,11 @@ class Band:
 
     number: int
     description: str
-    colour: str
+    color: str
 
     @property
     def is_alpha(self) -> bool:
-        return self.colour == "alpha"
+        return self.color == "alpha"
 
     def matches(self, name: str) -> bool:
         """Whether it is called so in its file, or by another name of the same colour: B4 is red.
@@ -60,11 +60,11 @@ class Band:
         """
         plain, color = self.description.strip().lower(), find_color(self.description)
         if color not in BAND_ALIASES:
-            color = self.colour.lower()
+            color = self.color.lower()
         return name.strip().lower() in (plain, color) or find_color(name) == color
 
     def __str__(self) -> str:
-        return f"{self.number} ({self.description or self.colour})"
+        return f"{self.number} ({self.description or self.color})"
 
 
 def parse_bands(available: Sequence[Band], request: str, scene: str) -> tuple[int, ...]:

@@ -183,12 +183,10 @@ def make_strips_vrt(layer: MosaicLayer, grid: Grid, strips: StripFiles) -> str:
 def format_band(number: int, layer: MosaicLayer, grid: Grid, strips: StripFiles) -> str:
     sources = "".join(format_source(number, grid.width, strip, path) for strip, path in strips)
     scale = f"<Offset>0</Offset><Scale>{layer.scale!r}</Scale>" if layer.scale != 1 else ""
-    colours = (
-        layer.palette.to_vrt(layer.whole_palette) if layer.palette else "<ColorInterp>Gray</ColorInterp>"
-    )
+    colors = layer.palette.to_vrt(layer.whole_palette) if layer.palette else "<ColorInterp>Gray</ColorInterp>"
     return (
         f'<VRTRasterBand dataType="Byte" band="{number}"><Description>{escape(layer.bands[number - 1])}</Description>'
-        f"<NoDataValue>{NODATA}</NoDataValue>{scale}{colours}{sources}</VRTRasterBand>"
+        f"<NoDataValue>{NODATA}</NoDataValue>{scale}{colors}{sources}</VRTRasterBand>"
     )
 
 

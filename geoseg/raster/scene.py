@@ -257,8 +257,8 @@ def describe_scene(
 ) -> Scene:
     """Check that an open dataset can serve as a scene, and note what it holds."""
     bands = tuple(
-        Band(i + 1, (description or "").strip(), colour.name)
-        for i, (description, colour) in enumerate(zip(dataset.descriptions, dataset.colorinterp, strict=True))
+        Band(i + 1, (description or "").strip(), color.name)
+        for i, (description, color) in enumerate(zip(dataset.descriptions, dataset.colorinterp, strict=True))
     )
     data = [band.number for band in bands if not band.is_alpha]
     if not data:

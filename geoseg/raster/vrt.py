@@ -36,14 +36,14 @@ class MosaicTile:
     height: int
     width: int
     dtypes: tuple[str, ...]
-    colours: tuple[ColorInterp, ...]
+    colors: tuple[ColorInterp, ...]
     descriptions: tuple[str, ...]
     is_masked: bool
     block: tuple[int, int]
 
     @property
     def data_bands(self) -> tuple[int, ...]:
-        return tuple(i + 1 for i, c in enumerate(self.colours) if c != ColorInterp.alpha)
+        return tuple(i + 1 for i, c in enumerate(self.colors) if c != ColorInterp.alpha)
 
     @property
     def band_names(self) -> list[str]:
@@ -108,7 +108,7 @@ def describe_tile(dataset: Any, path: str) -> MosaicTile:
         height=dataset.height,
         width=dataset.width,
         dtypes=tuple(dataset.dtypes),
-        colours=tuple(dataset.colorinterp),
+        colors=tuple(dataset.colorinterp),
         descriptions=tuple(text or "" for text in dataset.descriptions),
         is_masked=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
         block=dataset.block_shapes[0],
@@ -155,11 +155,11 @@ def compute_pixel_offset(first: MosaicTile, tile: MosaicTile) -> tuple[int, int]
 
 def format_band(number: int, first: MosaicTile, painted: Sequence[tuple[MosaicTile, tuple[int, int]]]) -> str:
     description = first.descriptions[number - 1]
-    colour = first.colours[number - 1].name.title()
+    color = first.colors[number - 1].name.title()
     return (
         f'<VRTRasterBand dataType="{GDAL_TYPES[first.dtypes[number - 1]]}" band="{first.data_bands.index(number) + 1}">'
         + (f"<Description>{escape(description)}</Description>" if description else "")
-        + f"<ColorInterp>{colour}</ColorInterp>"
+        + f"<ColorInterp>{color}</ColorInterp>"
         + "".join(format_source(str(number), tile, place, masked=tile.is_masked) for tile, place in painted)
         + "</VRTRasterBand>"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
@@ -24,7 +24,7 @@ from matplotlib.text import OffsetFrom
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-from geoseg.comparison.write import COLOURS
+from geoseg.comparison.write import COLORS
 from geoseg.errors import InputError
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import replace_file
@@ -42,6 +42,10 @@ from geoseg.reports.options import TELLING_FILL, PlotOptions
 from geoseg.reports.view import View, choose_bar_length, format_length, parse_window
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+UNDATED: Mapping[str, Mapping[str, None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+"""The same picture has the same bytes tomorrow."""
+LARGEST_SIDE = 2**14
+"""A square of it takes a gigabyte for each copy of its colours, of which there are several on the way."""
 DOTS_PER_INCH = 100
 FIGURE_INCHES = 8.0
 LETTERS_ACROSS = 90
@@ -76,8 +80,9 @@ def write_plot(sources: Sequence[object], out: Path, options: PlotOptions, overw
     figure = Figure(figsize=(view.width / DOTS_PER_INCH, view.height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
     axes = figure.add_axes((0, 0, 1, 1))
     draw_layers(axes, layers, view, options)
-    with replace_file(out) as unfinished:
-        figure.savefig(unfinished, format=out.suffix[1:].lower(), dpi=DOTS_PER_INCH)
+    suffix = out.suffix.lower()
+    with replace_file(out) as unfinished, rc_context({"svg.hashsalt": "geoseg"}):
+        figure.savefig(unfinished, format=suffix[1:], dpi=DOTS_PER_INCH, metadata=UNDATED.get(suffix))
     return out
 
 
@@ -102,14 +107,24 @@ def choose_view(layers: Sequence[Layer], options: PlotOptions) -> View:
         raise InputError("nothing to show: give an image, a mask, footprints or regions")
     first = next((layer for layer in layers if isinstance(layer, RasterLayer)), layers[0])
     if not options.window:
-        return View.of(first.crs, first.bounds, options.width)
+        return refuse_large_picture(View.of(first.crs, first.bounds, options.width))
     window = parse_window(options.window)
     if intersect_bounds(layers[0].bounds, window) is None:
         around = ",".join(f"{limit:.10g}" for limit in layers[0].bounds)
         raise InputError(
             f"`window` {options.window}: shows nothing of the first layer, which lies in {around}"
         )
-    return View.of(layers[0].crs, window, options.width)
+    return refuse_large_picture(View.of(layers[0].crs, window, options.width))
+
+
+def refuse_large_picture(view: View) -> View:
+    """The same view, unless a picture of it would not fit in memory."""
+    if max(view.width, view.height) > LARGEST_SIDE:
+        raise InputError(
+            f"`width` {view.width}: makes a picture of {view.width:,} x {view.height:,} pixels; it may have "
+            f"{LARGEST_SIDE:,} each way at most"
+        )
+    return view
 
 
 def draw_layers(axes: Axes, layers: Sequence[Layer], view: View, options: PlotOptions) -> None:
@@ -119,16 +134,10 @@ def draw_layers(axes: Axes, layers: Sequence[Layer], view: View, options: PlotOp
     legend: dict[str, str] = {}
     for number, layer in enumerate(layers):
         if isinstance(layer, RasterLayer):
-            opacity = (
-                1.0
-                if number == 0 or layer.kind == "image"
-                else MASK_COVER
-                if options.fill is None
-                else options.fill
-            )
+            cover = MASK_COVER if options.fill is None else options.fill
             axes.imshow(
-                read_colors(layer, view), extent=(west, east, south, north), alpha=min(1.0, opacity),
-                interpolation="nearest", aspect="auto",
+                read_colors(layer, view), extent=(west, east, south, north), interpolation="nearest", aspect="auto",
+                alpha=1.0 if number == 0 or layer.kind == "image" else cover,
             )  # fmt: skip
         else:
             legend |= draw_polygons(axes, layer, view, options)
@@ -190,9 +199,9 @@ def make_path(polygon: Any) -> Outline:
 
 def choose_change_colors(frame: gpd.GeoDataFrame) -> Colors:
     """The colours that `geoseg compare` gives to what became of buildings; what does not occur is not in the legend."""
-    colors = {fate: "#{:02x}{:02x}{:02x}".format(*entry.colour) for fate, entry in COLOURS.items()}
+    colors = {fate: "#{:02x}{:02x}{:02x}".format(*entry.color) for fate, entry in COLORS.items()}
     occurring = [fate for fate in colors if (frame[CHANGE] == fate).any()]
-    named = {COLOURS[fate].label: colors[fate] for fate in occurring}
+    named = {COLORS[fate].label: colors[fate] for fate in occurring}
     return Colors([colors.get(fate, FOOTPRINT_COLOR) for fate in frame[CHANGE]], named)
 
 

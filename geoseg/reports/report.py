@@ -24,8 +24,7 @@ from geoseg.io.atomic import Delivery, replace_file
 from geoseg.models.card import Card
 from geoseg.reports.layers import AREA_UNITS, RasterLayer, find_area_column, open_raster_layer, read_polygons
 from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
-from geoseg.reports.page import read_asset, write_json
-from geoseg.reports.webmap import WebImage, make_map_data, make_web_image
+from geoseg.reports.webmap import WebImage, make_map_data, make_web_image, read_asset, write_json
 
 MOST_FOOTPRINTS = 20_000
 """More of them make a page of more than ten megabytes, which a browser draws slowly."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from string import Template
 from typing import Any
 
@@ -22,7 +24,6 @@ from rasterio.warp import transform_bounds
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs
 from geoseg.reports.layers import AREA_UNITS, Colors, RasterLayer, find_area_column, read_colors
-from geoseg.reports.page import read_asset, write_json
 from geoseg.reports.plot import AREA_LIMITS_M2, CLASS_COLORS
 from geoseg.reports.view import Bounds, View
 
@@ -35,6 +36,16 @@ WEBP_QUALITY, WEBP_METHOD = 80, 2
 """Twice as fast as Pillow's own method, and a fiftieth larger."""
 RAMP_COLORS = 9
 FRAME_HEIGHT = 480
+
+
+def read_asset(name: str) -> str:
+    """A script, style or template that stands in pages."""
+    return (files("geoseg.reports") / "assets" / name).read_text(encoding="utf-8")
+
+
+def write_json(data: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
 @dataclass(frozen=True)

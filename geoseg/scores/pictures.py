@@ -43,9 +43,9 @@ def score_tiles(tables: Confusion) -> Floats:
 
 def color_classes(classes: Bytes, legend: Sequence[ClassEntry]) -> Bytes:
     """Classes in their colours; unknown is white."""
-    colours = np.full((256, 3), UNKNOWN_RGB, dtype=np.uint8)
-    colours[: len(legend)] = [entry.rgb for entry in legend]
-    return colours[classes]
+    colors = np.full((256, 3), UNKNOWN_RGB, dtype=np.uint8)
+    colors[: len(legend)] = [entry.rgb for entry in legend]
+    return colors[classes]
 
 
 def color_errors(truth: Bytes, predicted: Bytes, legend: Sequence[ClassEntry]) -> Bytes:

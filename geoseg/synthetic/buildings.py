@@ -25,14 +25,14 @@ from geoseg.synthetic.geometry import (
     shrink_land,
     unite_boxes,
 )
-from geoseg.synthetic.objects import Colour, Planes, RoofFinish, RoofFitting, Solid
-from geoseg.synthetic.style import Style, vary_colour
+from geoseg.synthetic.objects import Color, Planes, RoofFinish, RoofFitting, Solid
+from geoseg.synthetic.style import Style, vary_color
 
 Plan = tuple[list[Box], list[Planes]]
 STOREY_M = 2.9
-_PANEL: Colour = (42, 50, 72)
-BRICK: Colour = (128, 96, 82)
-_GLASS: Colour = (112, 128, 142)
+_PANEL: Color = (42, 50, 72)
+BRICK: Color = (128, 96, 82)
+_GLASS: Color = (112, 128, 142)
 
 
 def build_house(
@@ -167,10 +167,10 @@ def _make_roof_fittings(frame: LocalFrame, core: Box, rng: np.random.Generator) 
 
 
 def make_fitting(
-    frame: LocalFrame, u: float, v: float, size: tuple[float, float], colour: Colour, top_m: float
+    frame: LocalFrame, u: float, v: float, size: tuple[float, float], color: Color, top_m: float
 ) -> RoofFitting:
     box = (u - size[0] / 2, v - size[1] / 2, u + size[0] / 2, v + size[1] / 2)
-    return RoofFitting(frame.box(box), colour, top_m)
+    return RoofFitting(frame.box(box), color, top_m)
 
 
 def build_shed(land: shapely.Polygon, style: Style, rng: np.random.Generator) -> list[Solid]:
@@ -212,7 +212,7 @@ def _make_row_houses(
         wing = frame.planes(make_flat_roof(box) if is_flat else make_gable_roof(box, slope))
         chimney = make_fitting(frame, box[0] + 0.5, rng.uniform(-1, 1), (0.8, 0.8), BRICK, 3.2)
         own = RoofFinish(
-            vary_colour(finish.colour, rng, 0.06),
+            vary_color(finish.color, rng, 0.06),
             finish.blotches,
             finish.grain,
             finish.seam_m,
@@ -308,7 +308,7 @@ def _make_slab(
     )
 
 
-_STEEL: Colour = (190, 192, 194)
+_STEEL: Color = (190, 192, 194)
 
 
 def build_hall(
@@ -361,8 +361,8 @@ def _make_skylights(frame: LocalFrame, box: Box, rng: np.random.Generator) -> li
     spots = [
         (u, v) for u in np.arange(box[0] + step / 2, box[2] - 1, step) for v in (0.5 * box[1], 0.5 * box[3])
     ]
-    colour: Colour = (214, 218, 218) if rng.random() < 0.6 else (120, 136, 142)
-    return [make_fitting(frame, float(u), v, size, colour, 0.2) for u, v in spots]
+    color: Color = (214, 218, 218) if rng.random() < 0.6 else (120, 136, 142)
+    return [make_fitting(frame, float(u), v, size, color, 0.2) for u, v in spots]
 
 
 def _make_vents(frame: LocalFrame, box: Box, rng: np.random.Generator) -> list[RoofFitting]:
@@ -378,16 +378,16 @@ def build_tanks(land: shapely.Polygon, rng: np.random.Generator) -> list[Solid]:
     frame, long, wide = find_frame(land)
     radius = min(rng.uniform(3.0, 9.0), 0.4 * wide)
     count = int(min(4, 0.9 * long // (2.3 * radius)))
-    colour = vary_colour((212, 212, 208), rng, 0.06)
+    color = vary_color((212, 212, 208), rng, 0.06)
     tanks = [
-        _make_tank(frame.moved((n - (count - 1) / 2) * 2.3 * radius, 0.0), radius, colour, rng)
+        _make_tank(frame.moved((n - (count - 1) / 2) * 2.3 * radius, 0.0), radius, color, rng)
         for n in range(count)
     ]
     return [tank for tank in tanks if radius > 2 and land.contains(tank.outline)]
 
 
-def _make_tank(frame: LocalFrame, radius: float, colour: Colour, rng: np.random.Generator) -> Solid:
+def _make_tank(frame: LocalFrame, radius: float, color: Color, rng: np.random.Generator) -> Solid:
     ring, planes = make_pyramid(radius, 0.18, 32)
     return Solid(
-        frame.place(ring), rng.uniform(6, 13), (frame.planes(planes),), RoofFinish(colour, 0.05, 0.02), "tank"
+        frame.place(ring), rng.uniform(6, 13), (frame.planes(planes),), RoofFinish(color, 0.05, 0.02), "tank"
     )

@@ -27,10 +27,10 @@ from geoseg.synthetic.geometry import (
     lay_streets,
     shrink_land,
 )
-from geoseg.synthetic.objects import CONTAINER, LORRY, Colour, District, Material, Solid, Stripes
-from geoseg.synthetic.style import Style, vary_colour
+from geoseg.synthetic.objects import CONTAINER, LORRY, Color, District, Material, Solid, Stripes
+from geoseg.synthetic.style import Style, vary_color
 
-_CROPS: tuple[Colour, ...] = (
+_CROPS: tuple[Color, ...] = (
     (100, 118, 62),
     (186, 168, 112),
     (128, 130, 76),
@@ -38,12 +38,12 @@ _CROPS: tuple[Colour, ...] = (
     (204, 186, 78),
     (156, 148, 98),
 )
-_WATER: Colour = (58, 76, 78)
+_WATER: Color = (58, 76, 78)
 
 
 def lay_out_forest(draft: DistrictBuilder, land: shapely.Polygon) -> None:
     conifers = draft.rng.choice((0.05, 0.3, 0.85))
-    draft.pave(land, Material(vary_colour((72, 74, 50), draft.rng, 0.06), fine=0.12, mid=0.2, broad=0.1))
+    draft.pave(land, Material(vary_color((72, 74, 50), draft.rng, 0.06), fine=0.12, mid=0.2, broad=0.1))
     for stand in divide_land(land, 14000, draft.rng):
         if draft.rng.random() < 0.2:
             draft.pave(stand, draft.style.lawn(draft.rng))
@@ -74,14 +74,14 @@ def lay_out_field(draft: DistrictBuilder, land: shapely.Polygon) -> None:
         draft.plant(land, 18.0, 0.06)
         return
     ploughed = use < 0.52
-    colour = style.soil if ploughed else _CROPS[rng.integers(len(_CROPS))]
+    color = style.soil if ploughed else _CROPS[rng.integers(len(_CROPS))]
     furrows = Stripes(
         frame.angle,
         rng.uniform(1.2, 3.2),
         0.09 if ploughed else 0.05,
         0.0 if ploughed else rng.uniform(15, 26),
     )
-    draft.pave(land, Material(vary_colour(colour, rng, 0.08), 0.06, 0.07, 0.14, furrows))
+    draft.pave(land, Material(vary_color(color, rng, 0.08), 0.06, 0.07, 0.14, furrows))
 
 
 def _add_tree_line(draft: DistrictBuilder, land: shapely.Polygon) -> None:
@@ -129,7 +129,7 @@ def lay_out_park(draft: DistrictBuilder, land: shapely.Polygon) -> None:
         pond = shapely.MultiPoint(bumps).buffer(0.09 * wide).convex_hull.buffer(0.06 * wide)
         draft.pave(pond.buffer(1.2).intersection(land), Material(style.soil), treeless=True)
         draft.pave(
-            pond.intersection(land), Material(vary_colour(_WATER, rng, 0.1), 0.015, 0.02, 0.05), treeless=True
+            pond.intersection(land), Material(vary_color(_WATER, rng, 0.1), 0.015, 0.02, 0.05), treeless=True
         )
     _add_path(draft, frame, long, wide, land)
     draft.plant(land, 10.0, 0.42)
@@ -148,7 +148,7 @@ def _add_path(
     )
     line = shapely.LineString(frame.world(np.column_stack([along * long, bends + 0.18 * wide])))
     ways = line.buffer(1.3).intersection(land)
-    draft.pave(ways, Material(vary_colour((186, 172, 146), draft.rng, 0.04)), treeless=True)
+    draft.pave(ways, Material(vary_color((186, 172, 146), draft.rng, 0.04)), treeless=True)
 
 
 def _add_pitch(draft: DistrictBuilder, frame: LocalFrame, land: shapely.Polygon) -> None:
@@ -157,9 +157,7 @@ def _add_pitch(draft: DistrictBuilder, frame: LocalFrame, land: shapely.Polygon)
     if not land.contains(frame.place(pitch)):
         return
     angle = frame.angle + pi / 2
-    grass = Material(
-        vary_colour((92, 122, 66), draft.rng, 0.05), 0.04, 0.03, 0.03, Stripes(angle, 11.0, 0.06)
-    )
+    grass = Material(vary_color((92, 122, 66), draft.rng, 0.05), 0.04, 0.03, 0.03, Stripes(angle, 11.0, 0.06))
     draft.pave(frame.place(pitch.buffer(4, join_style="mitre")), grass, treeless=True)
     lines = [
         pitch.exterior,
@@ -171,7 +169,7 @@ def _add_pitch(draft: DistrictBuilder, frame: LocalFrame, land: shapely.Polygon)
     draft.pave(frame.place(marks), Material((226, 228, 222), 0.02, 0.02, 0.0))
 
 
-_POOL: Colour = (92, 178, 196)
+_POOL: Color = (92, 178, 196)
 
 
 def lay_out_village(draft: DistrictBuilder, land: shapely.Polygon) -> None:
@@ -249,7 +247,7 @@ def _add_pool(draft: DistrictBuilder, room: shapely.Polygon) -> None:
     rim = basin.buffer(1.0, join_style="mitre")
     if room.contains(rim):
         draft.pave(rim, Material((206, 200, 188), 0.02, 0.02, 0.0), treeless=True)
-        draft.pave(basin, Material(vary_colour(_POOL, draft.rng, 0.06), 0.02, 0.04, 0.0))
+        draft.pave(basin, Material(vary_color(_POOL, draft.rng, 0.06), 0.02, 0.04, 0.0))
 
 
 def _add_hedge(draft: DistrictBuilder, plot: shapely.Polygon) -> None:

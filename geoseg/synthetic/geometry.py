@@ -10,10 +10,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.synthetic.objects import CAR, Colour, District, Material, Planes, Solid, Surface, Trees, Vehicles
-from geoseg.synthetic.style import Style, vary_colour
+from geoseg.synthetic.objects import CAR, Color, District, Material, Planes, Solid, Surface, Trees, Vehicles
+from geoseg.synthetic.style import Style, vary_color
 
-_PAINTS: tuple[Colour, ...] = (
+_PAINTS: tuple[Color, ...] = (
     (228, 228, 226),
     (44, 46, 50),
     (122, 126, 130),
@@ -76,9 +76,9 @@ class DistrictBuilder:
 
     def _vehicles(self) -> Vehicles:
         parked = np.array(self.parked).reshape(-1, 4)
-        colours = np.array(_PAINTS)[self.rng.integers(len(_PAINTS), size=len(parked))]
+        colors = np.array(_PAINTS)[self.rng.integers(len(_PAINTS), size=len(parked))]
         shades = self.rng.normal(1, 0.05, (len(parked), 1))
-        return Vehicles(parked[:, :3], parked[:, 3].astype(np.intp), (colours * shades).astype(np.float32))
+        return Vehicles(parked[:, :3], parked[:, 3].astype(np.intp), (colors * shades).astype(np.float32))
 
     def _trees(self) -> Trees:
         """The trees that stand clear of walls and roads."""
@@ -94,8 +94,8 @@ class DistrictBuilder:
 
     def _leaves(self, count: int) -> NDArray[np.float32]:
         """A leaf colour for each tree."""
-        colours = np.array(self.style.leaves)[self.rng.integers(len(self.style.leaves), size=count)]
-        return (colours * self.rng.normal(1, 0.09, (count, 1))).astype(np.float32)
+        colors = np.array(self.style.leaves)[self.rng.integers(len(self.style.leaves), size=count)]
+        return (colors * self.rng.normal(1, 0.09, (count, 1))).astype(np.float32)
 
 
 def lay_streets(
@@ -104,7 +104,7 @@ def lay_streets(
     """The land divided into blocks by lanes: what no block takes is asphalt with a kerb."""
     draft.pave(land, draft.style.road())
     blocks = []
-    kerb = Material(vary_colour((160, 156, 150), draft.rng, 0.04), 0.03, 0.03, 0.03)
+    kerb = Material(vary_color((160, 156, 150), draft.rng, 0.04), 0.03, 0.03, 0.03)
     for piece in divide_land(land, block_m2, draft.rng):
         for walk in shrink_land(piece, lane_m / 2, 2.5):
             draft.pave(walk, kerb)

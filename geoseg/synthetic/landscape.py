@@ -15,9 +15,9 @@ from geoseg.errors import InputError
 from geoseg.raster.grid import Window
 from geoseg.synthetic.districts import lay_out_district
 from geoseg.synthetic.geometry import Points, extract_polygons
-from geoseg.synthetic.objects import Colour, District, Material, Surface
+from geoseg.synthetic.objects import Color, District, Material, Surface
 from geoseg.synthetic.pixels import make_generator, sample_noise
-from geoseg.synthetic.style import DISTRICT_KINDS, Style, make_style, vary_colour
+from geoseg.synthetic.style import DISTRICT_KINDS, Style, make_style, vary_color
 
 DISTRICT_M = 230.0
 _JITTER = 0.22
@@ -25,7 +25,7 @@ REACH_M = DISTRICT_M * _JITTER + 60.0
 _RURAL = frozenset({"forest", "fields", "farm"})
 _STRAIGHT = frozenset({"town"})
 _URBANITY = dict(zip(DISTRICT_KINDS, (0.05, 0.1, 0.2, 0.55, 0.3, 0.5, 0.65, 0.75, 0.95, 0.8), strict=True))
-_DIRT: Colour = (172, 152, 122)
+_DIRT: Color = (172, 152, 122)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _make_road_surfaces(way: Road, style: Style) -> Iterator[Surface]:
     if not way.is_paved:
         yield Surface(way.line.buffer(way.width_m / 2 + 2.5), style.lawn(rng), 1)
         yield Surface(
-            way.line.buffer(way.width_m / 2), Material(vary_colour(_DIRT, rng, 0.05), 0.07, 0.1, 0.05), 2
+            way.line.buffer(way.width_m / 2), Material(vary_color(_DIRT, rng, 0.05), 0.07, 0.1, 0.05), 2
         )
         return
     walk = Material((158, 154, 148), 0.04, 0.03, 0.03) if way.walk_m else style.lawn(rng)

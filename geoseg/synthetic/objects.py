@@ -14,7 +14,7 @@ from geoseg.synthetic.pixels import Segments, extract_segments
 
 CAR, LORRY, CONTAINER = range(3)
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 Planes = NDArray[np.float64]
 
 
@@ -32,7 +32,7 @@ class Stripes:
 class Material:
     """A colour (0 to 255) and how much it varies from pixel to pixel, from step to step, and over a field."""
 
-    colour: Colour
+    color: Color
     fine: float = 0.05
     mid: float = 0.05
     broad: float = 0.05
@@ -56,7 +56,7 @@ class Surface:
 class RoofFinish:
     """What a roof is covered with: a colour, how blotched it is, and seams that run down the slope."""
 
-    colour: Colour
+    color: Color
     blotches: float = 0.06
     grain: float = 0.04
     seam_m: float = 0.0
@@ -68,7 +68,7 @@ class RoofFitting:
     """Something small and flat-topped on a roof: a chimney, a window, a solar panel."""
 
     outline: shapely.Polygon
-    colour: Colour
+    color: Color
     height_m: float
 
     @cached_property
@@ -109,7 +109,7 @@ class Trees:
     """Many trees: place and crown radius (x, y, radius) in rows, their leaves' colours, and which are conifers."""
 
     places: NDArray[np.float64]
-    colours: NDArray[np.float32]
+    colors: NDArray[np.float32]
     conifers: NDArray[np.bool_]
 
 
@@ -119,7 +119,7 @@ class Vehicles:
 
     places: NDArray[np.float64]
     models: NDArray[np.intp]
-    colours: NDArray[np.float32]
+    colors: NDArray[np.float32]
 
 
 NO_TREES = Trees(np.empty((0, 3)), np.empty((0, 3), np.float32), np.empty(0, bool))

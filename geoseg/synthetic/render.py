@@ -152,7 +152,7 @@ def _draw_surface(canvas: Canvas, surface: Surface) -> None:
     )
     share = compute_coverage(sides, part)
     tone = share * _compute_tone(canvas, surface.material, rows, cols)
-    for band, value in zip(canvas.image, surface.material.colour, strict=True):
+    for band, value in zip(canvas.image, surface.material.color, strict=True):
         target = band[rows, cols]
         target *= 1 - share
         target += np.float32(value) * tone
@@ -205,7 +205,7 @@ def _draw_vehicles(canvas: Canvas, vehicles: Vehicles) -> None:
     headings = np.rint(vehicles.places[:, 2] * (HEADINGS / 2 / pi)).astype(int) % HEADINGS
     for index in _find_near(canvas, vehicles.places):
         sprite = draw_vehicle(style, gsd_m, int(vehicles.models[index]), int(headings[index]))
-        _draw_sprite(canvas, sprite, (int(pixels[index, 1]), int(pixels[index, 0])), vehicles.colours[index])
+        _draw_sprite(canvas, sprite, (int(pixels[index, 1]), int(pixels[index, 0])), vehicles.colors[index])
 
 
 def _draw_trees(canvas: Canvas, trees: Trees) -> None:
@@ -216,7 +216,7 @@ def _draw_trees(canvas: Canvas, trees: Trees) -> None:
         sprite = draw_tree(
             style, gsd_m, int(sizes[index]), bool(trees.conifers[index]), int(pixels[index].sum()) % 4
         )
-        _draw_sprite(canvas, sprite, (int(pixels[index, 1]), int(pixels[index, 0])), trees.colours[index])
+        _draw_sprite(canvas, sprite, (int(pixels[index, 1]), int(pixels[index, 0])), trees.colors[index])
 
 
 def _draw_sprite(
@@ -231,9 +231,9 @@ def _draw_sprite(
     if seen is None:
         return
     np.maximum(canvas.height[seen], sprite.height[source], out=canvas.height[seen])
-    colour = sprite.colour[(slice(None), *source)]
+    color = sprite.color[(slice(None), *source)]
     target = canvas.image[(slice(None), *seen)]
-    target += sprite.alpha[source] * ((colour if tint is None else colour * tint[:, None, None]) - target)
+    target += sprite.alpha[source] * ((color if tint is None else color * tint[:, None, None]) - target)
 
 
 def _clip_window(

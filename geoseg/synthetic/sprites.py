@@ -23,7 +23,7 @@ class Sprite:
     """A thing's colours, the share of each pixel it covers, its height, and how high its shadow reaches where."""
 
     window: Window
-    colour: Plane
+    color: Plane
     alpha: Plane
     height: Plane
     shadow_window: Window
@@ -40,18 +40,16 @@ def draw_solid(solid: Solid, style: Style, gsd_m: float) -> Sprite:
     inside = alpha > 0.5
     height = np.where(inside, rise + np.float32(solid.eave_m), np.float32(0))
     tone = light * _shade_ridges(rise) * _make_texture(solid, window, along)
-    colour = np.array(solid.finish.colour, np.float32)[:, None, None] * tone
+    color = np.array(solid.finish.color, np.float32)[:, None, None] * tone
     for thing in solid.fittings:
-        _draw_fitting(thing, window, gsd_m, colour, height)
-    return add_shadow(window, colour, alpha, np.where(inside, height, np.float32(0)), (style.sun, gsd_m))
+        _draw_fitting(thing, window, gsd_m, color, height)
+    return add_shadow(window, color, alpha, np.where(inside, height, np.float32(0)), (style.sun, gsd_m))
 
 
-def add_shadow(
-    window: Window, colour: Plane, alpha: Plane, height: Plane, light: tuple[Sun, float]
-) -> Sprite:
+def add_shadow(window: Window, color: Plane, alpha: Plane, height: Plane, light: tuple[Sun, float]) -> Sprite:
     sun, gsd_m = light
     return Sprite(
-        window, colour, alpha, height, *_cast_shadow(height, window, sun.step, sun.drop_per_step * gsd_m)
+        window, color, alpha, height, *_cast_shadow(height, window, sun.step, sun.drop_per_step * gsd_m)
     )
 
 
@@ -139,7 +137,7 @@ def _make_blotches(seed: int, along: Plane) -> Plane:
     )
 
 
-def _draw_fitting(thing: RoofFitting, window: Window, gsd_m: float, colour: Plane, height: Plane) -> None:
+def _draw_fitting(thing: RoofFitting, window: Window, gsd_m: float, color: Plane, height: Plane) -> None:
     """Draw a fitting over the part of the roof that it covers."""
     sides = thing.sides / gsd_m
     rows, cols = find_overlap(_find_window(sides), window)
@@ -149,8 +147,8 @@ def _draw_fitting(thing: RoofFitting, window: Window, gsd_m: float, colour: Plan
         window.row + rows.start, window.col + cols.start, rows.stop - rows.start, cols.stop - cols.start
     )
     share = compute_coverage(sides, spot)
-    part = colour[:, rows, cols]
-    part += share * (np.array(thing.colour, np.float32)[:, None, None] - part)
+    part = color[:, rows, cols]
+    part += share * (np.array(thing.color, np.float32)[:, None, None] - part)
     height[rows, cols] += np.float32(thing.height_m) * (share > 0.5)
 
 

@@ -8,7 +8,7 @@ from math import hypot, radians, tan
 
 import numpy as np
 
-from geoseg.synthetic.objects import Colour, Material, RoofFinish
+from geoseg.synthetic.objects import Color, Material, RoofFinish
 from geoseg.synthetic.pixels import make_generator
 
 SETTINGS = ("village", "suburb", "town", "industrial")
@@ -30,7 +30,7 @@ _SHARES = {
     "town": (0.2, 0.2, 0.2, 0.9, 0.4, 1.2, 1.6, 1.6, 3.6, 0.7),
     "industrial": (0.4, 0.8, 0.4, 0.5, 0.4, 1.0, 0.8, 0.8, 0.6, 3.4),
 }
-_ROOFS: dict[str, tuple[Colour, ...]] = {
+_ROOFS: dict[str, tuple[Color, ...]] = {
     "terracotta": ((172, 98, 72), (158, 84, 62), (186, 118, 90), (142, 78, 60), (176, 110, 84)),
     "grey": ((96, 98, 103), (118, 118, 120), (78, 80, 86), (134, 132, 130), (104, 98, 96)),
     "metal": (
@@ -44,13 +44,13 @@ _ROOFS: dict[str, tuple[Colour, ...]] = {
     "thatch": ((134, 114, 86), (148, 128, 98), (116, 100, 78), (160, 142, 112)),
     "brown": ((112, 84, 70), (96, 74, 64), (128, 98, 80), (140, 112, 94)),
 }
-_GRASSES: dict[str, Colour] = {
+_GRASSES: dict[str, Color] = {
     "spring": (106, 126, 70),
     "summer": (98, 114, 68),
     "drought": (152, 142, 100),
     "autumn": (122, 120, 76),
 }
-_LEAVES: dict[str, tuple[Colour, ...]] = {
+_LEAVES: dict[str, tuple[Color, ...]] = {
     "spring": ((84, 106, 52), (96, 118, 60), (74, 98, 54)),
     "summer": ((64, 86, 46), (74, 94, 50), (58, 80, 48), (84, 100, 56)),
     "drought": ((82, 90, 56), (94, 98, 64), (74, 84, 54)),
@@ -87,12 +87,12 @@ class Style:
     season: str
     sun: Sun
     roofs: tuple[tuple[str, float], ...]
-    grass: Colour
-    leaves: tuple[Colour, ...]
-    soil: Colour
-    asphalt: Colour
+    grass: Color
+    leaves: tuple[Color, ...]
+    soil: Color
+    asphalt: Color
     haze: float
-    gain: Colour
+    gain: Color
     contrast: float
     blur: float
     noise: float
@@ -106,12 +106,12 @@ class Style:
         """Grass, mown or wild, a little different each time."""
         dry = rng.uniform(-0.1, 0.35)
         straw = np.array((168, 156, 112)) * dry + np.array(self.grass) * (1 - dry)
-        return Material(vary_colour(straw, rng, 0.07), fine=0.08, mid=0.10, broad=0.08)
+        return Material(vary_color(straw, rng, 0.07), fine=0.08, mid=0.10, broad=0.08)
 
     def paving(self, rng: np.random.Generator) -> Material:
         """Flagstones, gravel or concrete."""
         base = ((168, 163, 154), (150, 146, 140), (178, 166, 148), (160, 142, 128))[rng.integers(4)]
-        return Material(vary_colour(base, rng, 0.05), fine=0.05, mid=0.05, broad=0.05)
+        return Material(vary_color(base, rng, 0.05), fine=0.05, mid=0.05, broad=0.05)
 
     def road(self) -> Material:
         return Material(self.asphalt, fine=0.035, mid=0.03, broad=0.07)
@@ -120,32 +120,30 @@ class Style:
         """The covering of a pitched roof."""
         names, shares = zip(*self.roofs, strict=True)
         name = str(rng.choice(names, p=np.array(shares) / sum(shares)))
-        colours = _ROOFS[name]
-        colour = vary_colour(colours[rng.integers(len(colours))], rng, 0.08)
+        colors = _ROOFS[name]
+        color = vary_color(colors[rng.integers(len(colors))], rng, 0.08)
         if name == "metal":
-            return RoofFinish(
-                colour, blotches=0.04, grain=0.02, seam_m=rng.uniform(0.6, 1.1), seam_depth=0.07
-            )
-        return RoofFinish(colour, blotches=rng.uniform(0.05, 0.14), grain=rng.uniform(0.04, 0.09))
+            return RoofFinish(color, blotches=0.04, grain=0.02, seam_m=rng.uniform(0.6, 1.1), seam_depth=0.07)
+        return RoofFinish(color, blotches=rng.uniform(0.05, 0.14), grain=rng.uniform(0.04, 0.09))
 
     def flat_roof(self, rng: np.random.Generator) -> RoofFinish:
         """Gravel, bitumen or white sheet."""
         base = ((168, 166, 162), (124, 122, 120), (206, 204, 200), (146, 140, 132), (98, 98, 100))[
             rng.integers(5)
         ]
-        return RoofFinish(vary_colour(base, rng, 0.05), blotches=0.09, grain=0.04)
+        return RoofFinish(vary_color(base, rng, 0.05), blotches=0.09, grain=0.04)
 
     def sheet_roof(self, rng: np.random.Generator) -> RoofFinish:
         """The corrugated sheets of a hall."""
-        colours = (*_ROOFS["metal"], (196, 198, 200), (172, 172, 170), (140, 138, 134))
-        colour = vary_colour(colours[rng.integers(len(colours))], rng, 0.05)
-        return RoofFinish(colour, blotches=0.07, grain=0.02, seam_m=rng.uniform(1.0, 2.4), seam_depth=0.05)
+        colors = (*_ROOFS["metal"], (196, 198, 200), (172, 172, 170), (140, 138, 134))
+        color = vary_color(colors[rng.integers(len(colors))], rng, 0.05)
+        return RoofFinish(color, blotches=0.07, grain=0.02, seam_m=rng.uniform(1.0, 2.4), seam_depth=0.05)
 
 
-def vary_colour(colour: Colour | np.ndarray, rng: np.random.Generator, by: float) -> Colour:
+def vary_color(color: Color | np.ndarray, rng: np.random.Generator, by: float) -> Color:
     """A colour made a little lighter or darker, and a little warmer or cooler."""
     light, warmth = 1 + by * rng.standard_normal(), 0.4 * by * rng.standard_normal()
-    red, green, blue = np.clip(np.asarray(colour) * light * (1 + warmth, 1.0, 1 - warmth), 8, 248)
+    red, green, blue = np.clip(np.asarray(color) * light * (1 + warmth, 1.0, 1 - warmth), 8, 248)
     return float(red), float(green), float(blue)
 
 
@@ -161,10 +159,10 @@ def make_style(seed: int) -> Style:
         season=season,
         sun=_choose_sun(rng),
         roofs=_choose_roofs(rng),
-        grass=vary_colour(_GRASSES[season], rng, 0.08),
+        grass=vary_color(_GRASSES[season], rng, 0.08),
         leaves=_LEAVES[season],
-        soil=vary_colour(((146, 122, 96), (124, 106, 88), (166, 134, 102))[rng.integers(3)], rng, 0.06),
-        asphalt=vary_colour(((122, 122, 122), (104, 105, 108), (142, 138, 132))[rng.integers(3)], rng, 0.06),
+        soil=vary_color(((146, 122, 96), (124, 106, 88), (166, 134, 102))[rng.integers(3)], rng, 0.06),
+        asphalt=vary_color(((122, 122, 122), (104, 105, 108), (142, 138, 132))[rng.integers(3)], rng, 0.06),
         haze=float(rng.uniform(0.02, 0.13)),
         gain=(1 + warmth, 1.0, 1 - warmth),
         contrast=float(rng.uniform(0.92, 1.12)),

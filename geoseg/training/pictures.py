@@ -52,7 +52,7 @@ def draw_augmented_patches(run: TrainingRun, path: Path) -> None:
 
 def tint_labels(prepared: PreparedBatch, card: Card) -> list[NDArray[np.uint8]]:
     """Patches as a person sees them, each class but the first in its colour, unknown ground darkened."""
-    inputs = restore_colours(prepared.inputs, card)
+    inputs = restore_colors(prepared.inputs, card)
     colors = torch.tensor([each.rgb for each in card.classes] + [(0, 0, 0)]) / 255
     labels = torch.where(prepared.labels < len(card.classes), prepared.labels, len(card.classes)).long()
     tint = colors[labels].movedim(-1, 1)
@@ -60,7 +60,7 @@ def tint_labels(prepared: PreparedBatch, card: Card) -> list[NDArray[np.uint8]]:
     return [np.asarray((one.clamp(0, 1) * 255).byte().movedim(0, -1).numpy()) for one in mixed]
 
 
-def restore_colours(inputs: Tensor, card: Card) -> Tensor:
+def restore_colors(inputs: Tensor, card: Card) -> Tensor:
     """Red, green and blue of network inputs as they were before they were normalised."""
     bands = inputs.shape[1]
     mean, std = (
@@ -153,7 +153,7 @@ def make_sample(tuner: Tuner, number: int, score: float) -> ComparisonPanels:
     run = tuner.run
     batch = next(run.read_validation([number]))
     ((_, predicted, truth),) = tuner.classify(tuner.answers.find(number))
-    image = restore_colours(run.transform(RECIPES["none"])(batch).inputs.cpu(), run.card)[0].numpy()
+    image = restore_colors(run.transform(RECIPES["none"])(batch).inputs.cpu(), run.card)[0].numpy()
     place, classes = run.ground.validation[int(batch.sites[0])].place, run.card.classes
     title = place if np.isnan(score) else f"{place}, mean IoU {score:.2f}"
     return ComparisonPanels(

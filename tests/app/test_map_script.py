@@ -12,7 +12,7 @@ import pytest
 import shapely
 from app_server import CHROMIUM, open_browser
 
-from geoseg.app.map_component import read_own_asset
+from geoseg.app.components import read_own_asset
 from geoseg.app.maps import (
     MapRequest,
     draw_footprints,
@@ -21,8 +21,8 @@ from geoseg.app.maps import (
     parse_part,
 )
 from geoseg.app.views import FootprintView, ViewRequest
-from geoseg.reports.page import read_asset
 from geoseg.reports.report import MOST_FOOTPRINTS
+from geoseg.reports.webmap import read_asset
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")

@@ -140,6 +140,13 @@ def test_answers_of_no_use_are_told_in_words_of_the_form(app: AppTest) -> None:
     assert app.error[0].value.startswith("Pixel size -3")
 
 
+def test_a_band_may_be_called_by_a_number(app: AppTest) -> None:
+    app.run()
+    app.text_input(key="bands").set_value("1").run()
+    assert not app.error
+    assert not find_button(app, "Find buildings").disabled
+
+
 def test_labels_and_answers() -> None:
     assert format_label("simplify_m") == "Simplify (m)"
     assert show_labels("`min_area_m2` -3: give zero or more") == "Minimum area (m²) -3: give zero or more"

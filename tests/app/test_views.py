@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import time
+import zipfile
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 from affine import Affine
 from crops import run_to_the_end, write_crop
@@ -125,10 +128,40 @@ def test_thresholds_hold_that_of_the_run() -> None:
     assert list_thresholds(0.5) == sorted(set(list_thresholds(0.5)))
 
 
+def take_away(shown: Shown, folder: Path) -> dict[str, Path]:
+    """The files that the buttons give, by their labels."""
+    made = {download.label: folder / f"taken{download.ending}" for download in DOWNLOADS}
+    for download in DOWNLOADS:
+        made[download.label].write_bytes(download.read(shown))
+    return made
+
+
+@pytest.mark.parametrize("name", ["mask.tif", "scene.vrt"])
+def test_the_archive_for_qgis_holds_the_image_whatever_it_is_called(
+    name: str, views: Views, tmp_path: Path
+) -> None:
+    run, scene = views.run, tmp_path / name
+    crop = shutil.copy(run.scene.path, tmp_path / "crop.tif")
+    rasterio.shutil.copy(crop, scene, driver="VRT" if name.endswith("vrt") else "GTiff")
+    run = replace(run, scene=replace(run.scene, path=scene))
+    download = next(each for each in DOWNLOADS if each.label == "QGIS project")
+    packed = io.BytesIO(download.read(Shown(run, views.find(views.own), None)))
+    zipfile.ZipFile(packed).extractall(tmp_path / "there")
+    scene.unlink()
+    (project,) = (tmp_path / "there").rglob("*.qgz")
+    text = zipfile.ZipFile(project).read("project.qgs").decode()
+    (image,) = {
+        path for path in project.parent.glob("*.tif") if "mask" not in path.name and "prob" not in path.name
+    }
+    assert image.name in text
+    with rasterio.open(image) as there, rasterio.open(views.run.scene.path) as own:
+        np.testing.assert_array_equal(there.read(), own.read())
+        assert there.files == [str(image)]
+
+
 def test_every_file_can_be_taken_away(views: Views, tmp_path: Path) -> None:
     view = views.find(ViewRequest(0.6, 30.0))
-    shown = Shown(views.run, view, None, tmp_path)
-    made = {download.label: download.write(shown) for download in DOWNLOADS}
+    made = take_away(Shown(views.run, view, None), tmp_path)
     count = len(view.buildings)
     assert len(gpd.read_file(made["GeoPackage"], layer="buildings")) == count
     assert len(gpd.read_file(made["GeoJSON"])) == count
@@ -203,9 +236,8 @@ def test_a_picture_works_in_pixels_or_in_metres(tmp_path: Path, gsd: object, col
     data = make_map(MapRequest("run", 0, view, make_images(run.finished)))
     assert data["map"]["plane"]
     assert "base map" not in data["switches"]
-    shown = Shown(run.finished, view, None, tmp_path / "files")
-    for download in DOWNLOADS:
-        assert download.write(shown).stat().st_size > 100
+    made = take_away(Shown(run.finished, view, None), tmp_path)
+    assert all(path.stat().st_size > 100 for path in made.values())
 
 
 def test_a_model_of_several_classes_is_shown_in_its_colours(

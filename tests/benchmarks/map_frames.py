@@ -20,9 +20,8 @@ import shapely
 from machine import machine, table
 
 from geoseg.app.maps import draw_footprints
-from geoseg.reports.page import read_asset, write_json
 from geoseg.reports.report import MOST_FOOTPRINTS
-from geoseg.reports.webmap import make_map_data
+from geoseg.reports.webmap import make_map_data, read_asset, write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from app_server import open_browser

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -148,3 +149,13 @@ def test_shells_can_complete_commands(shell: str) -> None:
         geoseg, prog_name="geoseg", env={"_GEOSEG_COMPLETE": f"{shell}_complete", **words}
     )
     assert "vectorize" in run.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells of no broken pipe")
+def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "geoseg", "models", "list"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")

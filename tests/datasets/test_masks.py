@@ -238,8 +238,8 @@ def test_smaller_copies_hold_the_bands_in_their_order(
 
 def test_the_built_in_tables_open(tmp_path: Path) -> None:
     dubai = parse_class_table("dubai")
-    colours = np.array([[[0x9B, 0x3C, 0x84]], [[0x9B, 0x10, 0x29]], [[0x9B, 0x98, 0xF6]]], np.uint8)
-    assert dubai.map_colors(colours, "x").tolist() == [[255, 1, 0]]
+    colors = np.array([[[0x9B, 0x3C, 0x84]], [[0x9B, 0x10, 0x29]], [[0x9B, 0x98, 0xF6]]], np.uint8)
+    assert dubai.map_colors(colors, "x").tolist() == [[255, 1, 0]]
     assert [each.name for each in parse_class_table("massachusetts").classes] == ["background", "building"]
     assert parse_class_table("building").map_values(np.array([[0, 1, 255]]), "x").tolist() == [[0, 1, 1]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -65,6 +66,23 @@ def test_a_polygon_that_crosses_itself_is_repaired_and_told(tmp_path, heard):
     assert "1 polygons cross themselves" in heard.warnings[0]
 
 
+def test_one_of_several_layers_is_named_and_none_is_taken_unasked(tmp_path):
+    path = tmp_path / "areas.gpkg"
+    for name, east in {"town": 0, "county": 10}.items():
+        geopandas.GeoDataFrame(geometry=[shapely.box(east, 0, east + 1, 1)], crs=4326).to_file(
+            path, layer=name
+        )
+    assert read_area(Path(f"{path}:county")).shape.bounds == (10, 0, 11, 1)
+    with pytest.raises(InputError, match="holds the layers town, county; say which one"):
+        read_area(path)
+
+
+def test_a_file_that_names_others_is_refused(tmp_path):
+    (tmp_path / "area.geojson").write_text("<OGRVRTDataSource></OGRVRTDataSource>")
+    with pytest.raises(InputError, match="makes GDAL read other files"):
+        read_area(tmp_path / "area.geojson")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -76,7 +94,7 @@ def test_a_polygon_that_crosses_itself_is_repaired_and_told(tmp_path, heard):
             {"type": "Polygon", "coordinates": [[[5e5, 5e6], [6e5, 5e6], [6e5, 6e6], [5e5, 5e6]]]},
             "is not longitude,latitude",
         ),
-        ({"some": "json"}, "cannot be read"),
+        ({"some": "json"}, "not a vector file that can be read"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
@@ -86,20 +104,20 @@ def test_files_that_hold_no_area(tmp_path, content, reason):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="there is no such file"):
         read_area(tmp_path / "none.geojson")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_file_without_crs(tmp_path):
     geopandas.GeoDataFrame(geometry=[SQUARE]).to_file(tmp_path / "a.shp")
-    with pytest.raises(InputError, match="does not say its CRS"):
+    with pytest.raises(InputError, match="has no coordinate reference system"):
         read_area(tmp_path / "a.shp")
 
 
 def test_a_table(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="table without geometries"):
+    with pytest.raises(InputError, match="holds no layer with geometry"):
         read_area(tmp_path / "a.csv")
 
 

@@ -48,8 +48,8 @@ def test_bands_are_found_by_other_names_of_their_colour(write_raster: RasterWrit
     sentinel = open_scene([str(write_raster("s2.tif", photo(8, 8, 4), descriptions=names))]).all_bands
     assert match_bands(sentinel, ["red", "green", "blue"], "s2") == (3, 2, 1)
     assert match_bands(sentinel, ["nir", "red"], "s2") == (4, 3)
-    coloured = open_scene([str(write_raster("c.tif", photo(8, 8), descriptions=("red", "green", "blue")))])
-    assert match_bands(coloured.all_bands, ["B2", "B4"], "c") == (3, 1)
+    colored = open_scene([str(write_raster("c.tif", photo(8, 8), descriptions=("red", "green", "blue")))])
+    assert match_bands(colored.all_bands, ["B2", "B4"], "c") == (3, 1)
 
 
 def test_bands_that_are_only_numbered_have_no_colour(write_raster: RasterWriter) -> None:
@@ -79,7 +79,7 @@ def test_nodata_alpha_mask_and_nan_all_mean_unknown(write_raster: RasterWriter) 
     hole[5:12, 8:20] = True
     holed = np.where(hole, 0, values).astype("uint8")
     alpha = np.where(hole, 0, 255).astype("uint8")
-    colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
     floats = np.where(hole, np.nan, values).astype("float32")
     infinite = values.astype("float32")
     infinite[1, hole] = np.inf
@@ -92,7 +92,7 @@ def test_nodata_alpha_mask_and_nan_all_mean_unknown(write_raster: RasterWriter) 
         write_raster("inf.tif", infinite),
     ]
     with rasterio.open(paths[1]) as dataset:
-        assert list(dataset.colorinterp) == colours
+        assert list(dataset.colorinterp) == colors
     for path in paths:
         scene = open_scene([str(path)])
         assert len(scene.bands) == 3

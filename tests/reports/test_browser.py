@@ -103,3 +103,15 @@ def test_the_table_sorts_by_what_is_clicked(page: Any) -> None:
     heading.press("Enter")
     again = [int(text) for text in page.locator("table.sortable tbody tr td:nth-child(3)").all_inner_texts()]
     assert again == sorted(counts)
+
+
+def test_the_table_says_how_it_is_sorted(page: Any) -> None:
+    """Names from the first on, numbers from the largest on; a second click turns both around."""
+    for head, column, orders in (("Region", 1, (False, True)), ("Buildings", 3, (True, False))):
+        heading = page.locator("th", has_text=head).first
+        for is_falling in orders:
+            heading.locator("button").click()
+            texts = page.locator(f"table.sortable tbody tr td:nth-child({column})").all_inner_texts()
+            values = [int(text) for text in texts] if column == 3 else texts
+            assert values == sorted(values, reverse=is_falling)
+            assert heading.get_attribute("aria-sort") == ("descending" if is_falling else "ascending")

@@ -19,11 +19,11 @@ from rasterio.warp import transform_bounds
 
 import geoseg
 from geoseg.cli.main import geoseg as command
-from geoseg.comparison.write import COLOURS
+from geoseg.comparison.write import COLORS
 from geoseg.errors import InputError
 from geoseg.reports.layers import find_raster_kind, open_layer, read_colors
 from geoseg.reports.options import PlotOptions
-from geoseg.reports.plot import draw_plot
+from geoseg.reports.plot import draw_plot, write_plot
 from geoseg.reports.view import View
 
 UTM33 = "EPSG:32633"
@@ -196,6 +196,18 @@ def test_other_kinds_of_pictures_can_be_asked_for(photo: Path, tmp_path: Path, s
     assert (tmp_path / f"p.{suffix}").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_the_same_picture_has_the_same_bytes_on_another_day(
+    photo: Path, houses: gpd.GeoDataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    pictures = []
+    for day in ("0", "86400"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", day)  # what matplotlib takes for now
+        out = tmp_path / f"{day}.{suffix}"
+        pictures.append(write_plot([photo, houses], out, PlotOptions(width=200)).read_bytes())
+    assert pictures[0] == pictures[1]
+
+
 def test_python_gets_the_axes(photo: Path, houses: gpd.GeoDataFrame) -> None:
     from matplotlib import pyplot
 
@@ -215,6 +227,7 @@ def test_python_gets_the_axes(photo: Path, houses: gpd.GeoDataFrame) -> None:
         (("photo.tif", "--window", "1,2,3"), "--window 1,2,3: give four numbers"),
         (("photo.tif", "--window", "0,0,1,1"), "which lies in 500000,4999940,500100,5000000"),
         (("photo.tif", "--fill", "2"), "--fill 2"),
+        (("photo.tif", "--width", "20000"), "--width 20000: makes a picture of 20,000 x 12,000 pixels"),
         (("photo.tif", "lines.geojson"), "lines.geojson: holds no polygon to show"),
         (
             ("photo.tif", "plain.geojson", "--color-by", "class"),
@@ -269,6 +282,6 @@ def test_changes_are_coloured_by_what_became_of_each_building() -> None:
     axes = geoseg.plot(frame)
     (drawn,) = axes.collections
     found = [tuple(np.rint(color[:3] * 255).astype(int)) for color in drawn.get_edgecolors()]
-    assert found == [COLOURS["same"].colour, COLOURS["only_b"].colour, YELLOW]
+    assert found == [COLORS["same"].color, COLORS["only_b"].color, YELLOW]
     words = [text.get_text() for text in axes.get_legend().get_texts()]
     assert words == ["same in both", "only in B: new, or missed in A"]

@@ -65,5 +65,5 @@ def test_the_side_towards_the_sun_is_the_brighter_one(seed: int) -> None:
     sprite = draw_solid(building(0.6, float(np.arctan2(y, x)) + np.pi / 2), style, GSD_M)
     rows, cols = np.nonzero(sprite.alpha > 0.99)
     side = ((cols - cols.mean()) * x + (rows - rows.mean()) * y) > 0
-    tones = sprite.colour[0][rows, cols]
+    tones = sprite.color[0][rows, cols]
     assert tones[side].mean() > 1.2 * tones[~side].mean()

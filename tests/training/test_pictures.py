@@ -61,9 +61,9 @@ def test_a_right_answer_looks_like_the_truth(judge: Tuner) -> None:
     seen = piece.truth[:, 8:]
     np.testing.assert_array_equal(piece.predicted[:, 8:], seen)
     assert (piece.truth[:, :8] == 255).all()
-    colours = {tuple(colour) for colour in seen.reshape(-1, 3).tolist()}
-    assert colours == {(0, 0, 0), (0xE4, 0x57, 0x2E)}
-    errors = {tuple(colour) for colour in piece.errors.reshape(-1, 3).tolist()}
+    colors = {tuple(color) for color in seen.reshape(-1, 3).tolist()}
+    assert colors == {(0, 0, 0), (0xE4, 0x57, 0x2E)}
+    errors = {tuple(color) for color in piece.errors.reshape(-1, 3).tolist()}
     assert not errors & {FALSE_ALARM, MISS}
     assert piece.image is not None
     assert piece.image[seen.shape[0] // 2 :].max() > 200

@@ -89,7 +89,7 @@ def make_unplaced_scene(dataset: Any, path: Path, gsd_m: float) -> Scene:
     name = str(path)
     refuse_unusable_colors(dataset, name)
     described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    bands = tuple(Band(i + 1, text or "", colour.name) for i, (text, colour) in enumerate(described))
+    bands = tuple(Band(i + 1, text or "", color.name) for i, (text, color) in enumerate(described))
     numbers = tuple(band.number for band in bands if not band.is_alpha)
     grid = make_placeholder_grid((dataset.height, dataset.width), gsd_m)
     dtype, block = dataset.dtypes[numbers[0] - 1], dataset.block_shapes[0][0]

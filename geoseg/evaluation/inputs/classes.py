@@ -25,7 +25,7 @@ IDENTITY = np.arange(256, dtype=np.uint8)
 
 
 BACKGROUND, BUILDING = ClassEntry("background", "#000000"), ClassEntry("building", "#e4572e")
-COLOURS = ("#4c78a8", "#54a24b", "#eeca3b", "#b279a2", "#72b7b2", "#9d755d", "#ff9da6")
+COLORS = ("#4c78a8", "#54a24b", "#eeca3b", "#b279a2", "#72b7b2", "#9d755d", "#ff9da6")
 
 Lookup = NDArray[np.uint8]
 """For each value of a raster, the number of its class in the comparison."""
@@ -135,7 +135,7 @@ def read_mask_classes(mask: Mask) -> ClassScheme:
 
 def make_numbered_classes(highest: int) -> tuple[ClassEntry, ...]:
     """Names for classes that have numbers only."""
-    others = (ClassEntry(f"class {n}", COLOURS[n % len(COLOURS)]) for n in range(2, highest + 1))
+    others = (ClassEntry(f"class {n}", COLORS[n % len(COLORS)]) for n in range(2, highest + 1))
     return (BACKGROUND, BUILDING, *others)
 
 
@@ -144,7 +144,7 @@ def make_named_classes(words: Sequence[str]) -> tuple[ClassEntry, ...]:
     return (
         BACKGROUND,
         *(
-            BUILDING if word == BUILDING.name else ClassEntry(word, COLOURS[n % len(COLOURS)])
+            BUILDING if word == BUILDING.name else ClassEntry(word, COLORS[n % len(COLORS)])
             for n, word in enumerate(words)
         ),
     )

@@ -21,7 +21,7 @@ from geoseg.footprints.write.project import (
     write_layers,
 )
 from geoseg.footprints.write.spool import Column
-from geoseg.footprints.write.styles import BUILDING, CLASS_COLOURS, Colour, format_layer_content, format_rgb
+from geoseg.footprints.write.styles import BUILDING, CLASS_COLORS, Color, format_layer_content, format_rgb
 from geoseg.io.atomic import Delivery, replace_file
 
 POINTS, SQUARES, MARKS = "points", "squares", "marks"
@@ -61,9 +61,9 @@ CHANGED = ("answer", "done", "remark")
 GEOMETRIES = {POINTS: "Point", SQUARES: "Polygon", MARKS: "Point"}
 TITLES = {POINTS: "Sample points", SQUARES: "Sample squares", MARKS: "Buildings marked in the squares"}
 COLUMNS = {POINTS: POINT_COLUMNS, SQUARES: SQUARE_COLUMNS, MARKS: MARK_COLUMNS}
-TO_DO: Colour = (255, 255, 0)
-CLEAR: Colour = (0, 158, 115)
-DOUBT: Colour = (150, 150, 150)
+TO_DO: Color = (255, 255, 0)
+CLEAR: Color = (0, 158, 115)
+DOUBT: Color = (150, 150, 150)
 DONE = {SQUARES: 'coalesce("done", false)', POINTS: "coalesce(\"answer\", '') <> ''"}
 STILL_TO_DO = {SQUARES: '"done" IS NULL OR "done" = 0', POINTS: '"answer" IS NULL OR "answer" = \'\''}
 
@@ -113,8 +113,8 @@ def render_points(classes: Sequence[str]) -> str:
     """Points by their answer; those without one shine."""
     known = [*classes, NOT_BUILDING, UNSURE]
     names = [(f"\"answer\" = '{quote_text(name)}'", describe_answer(name)) for name in known]
-    colours = [*choose_answer_colours(classes), CLEAR, DOUBT]
-    return format_rules([*names, ("ELSE", "still to do")], [*colours, TO_DO], "marker")
+    colors = [*choose_answer_colors(classes), CLEAR, DOUBT]
+    return format_rules([*names, ("ELSE", "still to do")], [*colors, TO_DO], "marker")
 
 
 def render_squares(classes: Sequence[str]) -> str:
@@ -133,11 +133,11 @@ RENDERERS = {POINTS: render_points, SQUARES: render_squares, MARKS: render_marks
 LABELS = {POINTS: "'Point ' || \"id\"", SQUARES: "'Square ' || \"id\"", MARKS: "'Building'"}
 
 
-def choose_answer_colours(classes: Sequence[str]) -> list[Colour]:
+def choose_answer_colors(classes: Sequence[str]) -> list[Color]:
     """A building is red as elsewhere; of several classes each has its own colour."""
     if len(classes) == 1:
         return [BUILDING]
-    return [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(len(classes))]
+    return [CLASS_COLORS[index % len(CLASS_COLORS)] for index in range(len(classes))]
 
 
 def describe_answer(answer: str) -> str:
@@ -150,25 +150,25 @@ def quote_text(text: str) -> str:
     return text.replace("'", "''")
 
 
-def format_rules(rules: Sequence[tuple[str, str]], colours: Sequence[Colour], kind: str) -> str:
+def format_rules(rules: Sequence[tuple[str, str]], colors: Sequence[Color], kind: str) -> str:
     """A colour for each rule: an expression and its words."""
     written = "".join(
         f'      <rule key="{index}" symbol="{index}" label={quoteattr(label)} filter={quoteattr(expression)}/>\n'
         for index, (expression, label) in enumerate(rules)
     )
-    symbols = "".join(format_symbol(index, colour, kind) for index, colour in enumerate(colours))
+    symbols = "".join(format_symbol(index, color, kind) for index, color in enumerate(colors))
     return (
         '  <renderer-v2 type="RuleRenderer" symbollevels="0" enableorderby="0">\n'
         f'    <rules key="all">\n{written}    </rules>\n    <symbols>\n{symbols}    </symbols>\n  </renderer-v2>\n'
     )
 
 
-def format_symbol(index: int, colour: Colour, kind: str) -> str:
+def format_symbol(index: int, color: Color, kind: str) -> str:
     """A ring around a point, or the outline of a square: what lies below must be seen."""
     options = {
-        "marker": {"name": "circle", "color": "0,0,0,0", "outline_color": f"{format_rgb(colour)},255",
+        "marker": {"name": "circle", "color": "0,0,0,0", "outline_color": f"{format_rgb(color)},255",
                    "outline_width": "0.6", "outline_style": "solid", "size": "5", "size_unit": "MM"},
-        "fill": {"style": "no", "outline_color": f"{format_rgb(colour)},255", "outline_width": "0.8",
+        "fill": {"style": "no", "outline_color": f"{format_rgb(color)},255", "outline_width": "0.8",
                  "outline_style": "solid", "outline_width_unit": "MM"},
     }[kind]  # fmt: skip
     layer = {"marker": "SimpleMarker", "fill": "SimpleFill"}[kind]

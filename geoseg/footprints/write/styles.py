@@ -17,7 +17,7 @@ from geoseg.raster.coding import NODATA
 
 SAMPLE_PIXELS = 512
 CUT_PERCENT = 2.0
-PROBABILITY_COLOURS = (
+PROBABILITY_COLORS = (
     (0.0, "#440154", 0),
     (0.25, "#3b528b", 140),
     (0.5, "#21918c", 200),
@@ -28,7 +28,7 @@ PROBABILITY_COLOURS = (
 
 def make_image_style(raster: Any) -> str:
     """An image in its own colours; values other than bytes are stretched to what occurs in it."""
-    bands = find_colour_bands(raster)
+    bands = find_color_bands(raster)
     if len(bands) == 1:
         return format_pipe(
             'type="singlebandgray" grayBand="1" gradient="BlackToWhite"',
@@ -46,10 +46,10 @@ def make_image_style(raster: Any) -> str:
 def make_mask_style(raster: Any) -> str:
     """Each class of a mask in its own colour, the background clear."""
     classes = sorted(set(np.unique(sample_values(raster, 1)).tolist()) - {0, NODATA}) or [1]
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in choose_class_colours(len(classes))]
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in choose_class_colors(len(classes))]
     entries = "".join(
-        f'<paletteEntry value="{value}" label="{value}" color="{colour}" alpha="255"/>'
-        for value, colour in zip(classes, colours, strict=True)
+        f'<paletteEntry value="{value}" label="{value}" color="{color}" alpha="255"/>'
+        for value, color in zip(classes, colors, strict=True)
     )
     return format_pipe('type="paletted" band="1"', f"<colorPalette>{entries}</colorPalette>")
 
@@ -58,8 +58,8 @@ def make_probability_style(raster: Any) -> str:
     """Likely places in bright colours, unlikely ones clear; QGIS applies the scale of a band itself."""
     top = 250.0 if raster.dtypes[0] == "uint8" and raster.scales[0] == 1 else 1.0
     items = "".join(
-        f'<item value="{value * top}" label="{value:.0%}" color="{colour}" alpha="{alpha}"/>'
-        for value, colour, alpha in PROBABILITY_COLOURS
+        f'<item value="{value * top}" label="{value:.0%}" color="{color}" alpha="{alpha}"/>'
+        for value, color, alpha in PROBABILITY_COLORS
     )
     shader = (
         f'<rastershader><colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0" '
@@ -78,7 +78,7 @@ def format_pipe(renderer: str, content: str) -> str:
     )
 
 
-def find_colour_bands(raster: Any) -> list[int]:
+def find_color_bands(raster: Any) -> list[int]:
     """The bands of red, green and blue: as the file says, else the first three, or the only one."""
     meanings = list(raster.colorinterp)
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
@@ -106,7 +106,7 @@ def sample_values(raster: Any, band: int) -> NDArray[Any]:
     return np.asarray(values[np.isfinite(values)])
 
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 SIZES = (
     ("small: under 50 m²", 0, 50),
@@ -114,9 +114,9 @@ SIZES = (
     ("large: 200 to 1,000 m²", 200, 1_000),
 )
 HUGE = ("very large: 1,000 m² or more", 1_000, 1e12)
-SIZE_COLOURS: tuple[Colour, ...] = ((254, 217, 118), (253, 141, 60), (227, 26, 28), (128, 0, 38))
+SIZE_COLORS: tuple[Color, ...] = ((254, 217, 118), (253, 141, 60), (227, 26, 28), (128, 0, 38))
 SHARE_BREAKS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
-SHARE_COLOURS: tuple[Colour, ...] = (
+SHARE_COLORS: tuple[Color, ...] = (
     (237, 248, 251),
     (191, 211, 230),
     (158, 188, 218),
@@ -124,7 +124,7 @@ SHARE_COLOURS: tuple[Colour, ...] = (
     (136, 86, 167),
     (110, 1, 107),
 )
-CLASS_COLOURS: tuple[Colour, ...] = (
+CLASS_COLORS: tuple[Color, ...] = (
     (230, 159, 0),
     (86, 180, 233),
     (0, 158, 115),
@@ -133,9 +133,9 @@ CLASS_COLOURS: tuple[Colour, ...] = (
     (0, 114, 178),
     (240, 228, 66),
 )
-WALL: Colour = (40, 20, 10)
-BORDER: Colour = (60, 60, 80)
-BUILDING: Colour = (227, 26, 28)
+WALL: Color = (40, 20, 10)
+BORDER: Color = (60, 60, 80)
+BUILDING: Color = (227, 26, 28)
 
 FOOTPRINT_TIP = """<b>[% "class" %] [% "id" %]</b><br>[% format_number("area_m2", 0) %] m², \
 [% format_number("width_m", 1) %] × [% format_number("length_m", 1) %] m<br>\
@@ -155,19 +155,19 @@ class LegendEntry:
     label: str
     low: float
     high: float
-    colour: Colour
+    color: Color
 
 
 def make_size_legend() -> list[LegendEntry]:
     """Footprints by area."""
-    return [LegendEntry(*words, colour) for words, colour in zip((*SIZES, HUGE), SIZE_COLOURS, strict=True)]
+    return [LegendEntry(*words, color) for words, color in zip((*SIZES, HUGE), SIZE_COLORS, strict=True)]
 
 
 def make_share_legend() -> list[LegendEntry]:
     """Regions by the share of them that is built."""
     return [
-        LegendEntry(f"{low:.0%} to {high:.0%}", low, high, colour)
-        for (low, high), colour in zip(pairwise(SHARE_BREAKS), SHARE_COLOURS, strict=True)
+        LegendEntry(f"{low:.0%} to {high:.0%}", low, high, color)
+        for (low, high), color in zip(pairwise(SHARE_BREAKS), SHARE_COLORS, strict=True)
     ]
 
 
@@ -212,7 +212,7 @@ def format_layer_content(renderer: str, columns: Sequence[Column], display: str,
     )
 
 
-def format_graduated(attribute: str, steps: Sequence[LegendEntry], outline: Colour, opacity: float) -> str:
+def format_graduated(attribute: str, steps: Sequence[LegendEntry], outline: Color, opacity: float) -> str:
     """One colour for each range of a number."""
     ranges = "".join(
         f'      <range lower="{step.low}" upper="{step.high}" symbol="{index}" label={quoteattr(step.label)} '
@@ -223,7 +223,7 @@ def format_graduated(attribute: str, steps: Sequence[LegendEntry], outline: Colo
         f'  <renderer-v2 type="graduatedSymbol" attr="{attribute}" graduatedMethod="GraduatedColor" '
         'symbollevels="0" enableorderby="0">\n'
         f"    <ranges>\n{ranges}    </ranges>\n"
-        f"{format_symbols([step.colour for step in steps], outline, opacity)}"
+        f"{format_symbols([step.color for step in steps], outline, opacity)}"
         "  </renderer-v2>\n"
     )
 
@@ -233,19 +233,17 @@ class Category:
     """What the legend says of a value, and its colour."""
 
     label: str
-    colour: Colour
+    color: Color
 
 
 def format_categorized(attribute: str, classes: Sequence[str]) -> str:
     """One colour for each class."""
-    colours = choose_class_colours(len(classes))
-    categories = {name: Category(name, colour) for name, colour in zip(classes, colours, strict=True)}
+    colors = choose_class_colors(len(classes))
+    categories = {name: Category(name, color) for name, color in zip(classes, colors, strict=True)}
     return format_categories(attribute, categories, WALL, 0.85)
 
 
-def format_categories(
-    attribute: str, entries: Mapping[str, Category], outline: Colour, opacity: float
-) -> str:
+def format_categories(attribute: str, entries: Mapping[str, Category], outline: Color, opacity: float) -> str:
     """One colour for each value."""
     categories = "".join(
         f'      <category value={quoteattr(value)} symbol="{index}" label={quoteattr(entry.label)} render="true"/>\n'
@@ -254,7 +252,7 @@ def format_categories(
     return (
         f'  <renderer-v2 type="categorizedSymbol" attr="{attribute}" symbollevels="0" enableorderby="0">\n'
         f"    <categories>\n{categories}    </categories>\n"
-        f"{format_symbols([entry.colour for entry in entries.values()], outline, opacity)}"
+        f"{format_symbols([entry.color for entry in entries.values()], outline, opacity)}"
         "  </renderer-v2>\n"
     )
 
@@ -265,7 +263,7 @@ def format_graduated_by_class(attribute: str, steps: Sequence[LegendEntry], clas
     return (
         '  <renderer-v2 type="RuleRenderer" symbollevels="0" enableorderby="0">\n'
         f'    <rules key="all">\n{groups}    </rules>\n'
-        f"{format_symbols([step.colour for step in steps], BORDER, 0.4)}"
+        f"{format_symbols([step.color for step in steps], BORDER, 0.4)}"
         "  </renderer-v2>\n"
     )
 
@@ -291,16 +289,16 @@ def format_range_filter(attribute: str, step: LegendEntry, last: bool) -> str:
     return f'"{attribute}" >= {step.low} AND "{attribute}" {"<=" if last else "<"} {step.high}'
 
 
-def format_symbols(colours: Sequence[Colour], outline: Colour, opacity: float) -> str:
+def format_symbols(colors: Sequence[Color], outline: Color, opacity: float) -> str:
     """Plain fills with a thin outline."""
-    return f"    <symbols>\n{''.join(format_fills(colours, outline, opacity))}    </symbols>\n"
+    return f"    <symbols>\n{''.join(format_fills(colors, outline, opacity))}    </symbols>\n"
 
 
-def format_fills(colours: Sequence[Colour], outline: Colour, opacity: float) -> Iterator[str]:
+def format_fills(colors: Sequence[Color], outline: Color, opacity: float) -> Iterator[str]:
     """One fill for each colour; the outline stays opaque."""
-    for index, colour in enumerate(colours):
+    for index, color in enumerate(colors):
         options = {
-            "color": f"{format_rgb(colour)},{round(255 * opacity)}",
+            "color": f"{format_rgb(color)},{round(255 * opacity)}",
             "style": "solid",
             "outline_color": f"{format_rgb(outline)},255",
             "outline_style": "solid",
@@ -321,11 +319,11 @@ def format_fills(colours: Sequence[Colour], outline: Colour, opacity: float) -> 
         )
 
 
-def choose_class_colours(count: int) -> list[Colour]:
+def choose_class_colors(count: int) -> list[Color]:
     """Colours that people with any eyesight can tell apart, repeated when there are more than seven classes."""
-    return [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(count)]
+    return [CLASS_COLORS[index % len(CLASS_COLORS)] for index in range(count)]
 
 
-def format_rgb(colour: Colour) -> str:
+def format_rgb(color: Color) -> str:
     """A colour as QGIS writes it."""
-    return ",".join(map(str, colour))
+    return ",".join(map(str, color))

@@ -9,12 +9,16 @@
 
   document.querySelectorAll("table.sortable").forEach((table) => {
     table.querySelectorAll("thead button").forEach((button, column) => button.addEventListener("click", () => {
-      const heading = button.closest("th"), up = heading.getAttribute("aria-sort") !== "descending";
+      const heading = button.closest("th"), rows = [...table.tBodies[0].rows], cell = (row) => row.cells[column];
+      const isText = rows.some((row) => cell(row).dataset.value === undefined);
+      const before = heading.getAttribute("aria-sort") || (isText ? "descending" : "ascending");  // of numbers, the largest come first
+      const sign = before === "descending" ? 1 : -1;
       table.querySelectorAll("thead th").forEach((each) => each.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", up ? "descending" : "ascending");
-      const value = (row) => { const cell = row.cells[column]; return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value); };
-      const order = (one, other) => typeof value(one) === "number" ? value(other) - value(one) : value(one).localeCompare(value(other));
-      const rows = [...table.tBodies[0].rows].sort((one, other) => (up ? 1 : -1) * order(one, other));
+      heading.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+      const order = isText
+        ? (one, other) => cell(one).textContent.localeCompare(cell(other).textContent)
+        : (one, other) => cell(one).dataset.value - cell(other).dataset.value;
+      rows.sort((one, other) => sign * order(one, other));
       table.tBodies[0].append(...rows);
     }));
   });

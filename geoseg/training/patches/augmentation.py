@@ -165,7 +165,7 @@ def augment_images(images: Tensor, drawn: AugmentationParams) -> Tensor:
     """Vary light, air, optics, sensor and file, in the order in which they come into a picture."""
     images = apply_gamma(images, drawn)
     images = add_haze(add_shadow(images, drawn), drawn)
-    images = adjust_colours(images, drawn)
+    images = adjust_colors(images, drawn)
     images = vary_chosen(blur_images, images, drawn.blur)
     images = coarsen_images(images, drawn.coarser)
     images = vary_chosen(sharpen_images, images, drawn.sharpen)
@@ -191,7 +191,7 @@ def apply_gamma(images: Tensor, drawn: AugmentationParams) -> Tensor:
     return brighter
 
 
-def adjust_colours(images: Tensor, drawn: AugmentationParams) -> Tensor:
+def adjust_colors(images: Tensor, drawn: AugmentationParams) -> Tensor:
     """Change contrast, brightness, the balance of bands, and how much bands differ from each other."""
     device = images.device
     mean, grey = images.mean((1, 2, 3), keepdim=True), images.mean(1, keepdim=True)

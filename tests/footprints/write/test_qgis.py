@@ -155,12 +155,11 @@ def test_the_project_opens_in_order_styled_and_zoomed_in(tmp_path: Path, suffix:
     assert project["extent"][0] < left < right < project["extent"][2]
     assert right - left > 0.9 * (project["extent"][2] - project["extent"][0])
     assert project["extent"][1] < bottom < top < project["extent"][3]
-    colours = {
-        tuple(int(part) for part in colour)
-        for _, colour in Image.open(picture).convert("RGB").getcolors(10**6)
+    colors = {
+        tuple(int(part) for part in color) for _, color in Image.open(picture).convert("RGB").getcolors(10**6)
     }
-    assert any(red > 200 and blue < 100 for red, _, blue in colours), "no building was drawn"
-    assert len(colours) > 20
+    assert any(red > 200 and blue < 100 for red, _, blue in colors), "no building was drawn"
+    assert len(colors) > 20
 
 
 def test_a_folder_may_be_moved(tmp_path: Path) -> None:

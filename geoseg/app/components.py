@@ -1,15 +1,18 @@
-"""The map as a component of a page: Leaflet and the script that the report uses, too, in one module without any server."""
+"""Components of the pages, in the browser: the map, by Leaflet and the script of the report, and the pictures of a sample point."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import streamlit as st
 
-from geoseg.reports.page import read_asset
+from geoseg.reports.webmap import read_asset
 
-NAME = "geoseg_map"
+MAP = "geoseg_map"
+CHIPS = "geoseg_chips"
+CHIPS_KEY = "chips"
 
 
 def read_own_asset(name: str) -> str:
@@ -19,7 +22,7 @@ def read_own_asset(name: str) -> str:
 def show_map(data: dict[str, Any], key: str) -> None:
     """The map; what it tells is asked for by `ask_map`."""
     mount = st.components.v2.component(
-        NAME,
+        MAP,
         html=read_own_asset("app_map.html"),
         css="\n".join([read_asset("leaflet.css"), read_asset("map.css"), read_own_asset("app_map.css")]),
         js="\n".join([read_asset("leaflet.js"), read_asset("map.js"), read_own_asset("app_map.js")]),
@@ -45,3 +48,19 @@ def ask_map(key: str, name: str, run: str) -> Any:
 
 def ignore() -> None:
     """What the map tells is read when the page runs again, which it does by itself."""
+
+
+def show_chips(data: dict[str, Any], on_answer: Callable[[], None]) -> None:
+    """A place and what can be said of it; `on_answer` hears of keys and buttons."""
+    mount = st.components.v2.component(
+        CHIPS,
+        html=read_own_asset("chips.html"),
+        css=read_own_asset("chips.css"),
+        js=read_own_asset("chips.js"),
+    )
+    mount(data=data, key=CHIPS_KEY, on_answer_change=on_answer)
+
+
+def read_answer() -> Any:
+    """What was said of a place last: its number and a word, or none to go back."""
+    return getattr(st.session_state.get(CHIPS_KEY), "answer", None)
