@@ -48,7 +48,7 @@ class MosaicTile:
     @property
     def band_names(self) -> list[str]:
         """What the bands of data are called: by a description, else by a colour."""
-        return [self.descriptions[n - 1].lower() or self.colours[n - 1].name for n in self.data_bands]
+        return [self.descriptions[n - 1].lower() or self.colors[n - 1].name for n in self.data_bands]
 
 
 def make_mosaic_vrt(paths: Sequence[str]) -> str:
