@@ -27,6 +27,7 @@ from geoseg.io.layers import (
     explain_read_errors,
     find_only_layer,
     parse_layer_crs,
+    read_every_row,
     refuse_far_bounds,
     refuse_far_coordinates,
 )
@@ -91,9 +92,10 @@ class FootprintLayer:
         return sorted(named.unique()) or [ONLY_CLASS]
 
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
-        """The footprints, some at a time; those without a class are buildings."""
+        """The footprints, some at a time: rows without an outline are none, those without a class are buildings."""
         for start in range(0, self.rows, ROWS_AT_ONCE):
-            frame = self._read(skip_features=start, max_features=ROWS_AT_ONCE, force_2d=True)
+            rows = self._read(skip_features=start, max_features=ROWS_AT_ONCE, force_2d=True)
+            frame = rows[rows.geometry.notna() & ~rows.geometry.is_empty]
             refuse_points_and_lines(np.asarray(frame.geometry.array), self.path)
             named = fill_classes(frame["class"]) if "class" in frame else ONLY_CLASS
             yield frame.assign(**{"class": named})
@@ -127,7 +129,7 @@ class WholeFootprintLayer(FootprintLayer):
         frame = (
             gpd.read_parquet(path)
             if path.suffix.lower() in PARQUET_SUFFIXES
-            else pyogrio.read_dataframe(path, layer=find_only_layer(path, BUILDINGS), force_2d=True)
+            else read_every_row(path, find_only_layer(path, BUILDINGS))
         )
         refuse_far_coordinates(frame, str(path))
         left, bottom, right, top = map(float, np.asarray(frame.total_bounds))

@@ -11,6 +11,7 @@ import pytest
 import shapely
 from layers import UTM33, footprints, scattered
 
+from geoseg.footprints.measure import AreaCrs
 from geoseg.regions import files
 from geoseg.regions.files import FootprintLayer
 
@@ -28,6 +29,18 @@ def test_batches_hold_every_footprint_once(
     together = pd.concat(batches).sort_values("id")
     assert together["area_m2"].tolist() == frame["area_m2"].tolist()
     assert shapely.equals_exact(together.to_crs(UTM33).geometry.array, frame.geometry.array, 1e-3).all()
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.parquet"])
+def test_rows_without_an_outline_are_no_footprints(tmp_path: Path, name: str) -> None:
+    frame = footprints(scattered(count=9), UTM33)
+    frame.loc[4, "geometry"], frame.loc[6, "geometry"] = None, shapely.Polygon()
+    path = tmp_path / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_file(path)
+    layer = FootprintLayer.open(path)
+    (measured,) = layer.measured_frames(AreaCrs.choose(layer.extent))
+    assert len(measured) == 7
+    assert measured["area_m2"].sum() == pytest.approx(frame.geometry.dropna().area.sum(), rel=1e-3)
 
 
 def test_geojson_is_read_once_for_all_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
