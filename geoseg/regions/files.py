@@ -16,6 +16,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyogrio
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
@@ -95,8 +96,9 @@ class FootprintLayer:
         """The footprints, some at a time: rows without an outline are none, those without a class are buildings."""
         for start in range(0, self.rows, ROWS_AT_ONCE):
             rows = self._read(skip_features=start, max_features=ROWS_AT_ONCE, force_2d=True)
-            frame = rows[rows.geometry.notna() & ~rows.geometry.is_empty]
-            refuse_points_and_lines(np.asarray(frame.geometry.array), self.path)
+            shapes = np.asarray(rows.geometry.array)
+            frame = rows[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
+            refuse_points_and_lines(shapes, self.path)
             named = fill_classes(frame["class"]) if "class" in frame else ONLY_CLASS
             yield frame.assign(**{"class": named})
 
