@@ -94,7 +94,7 @@ def test_weights_of_half_precision_are_run_in_full(
     without_sha256(copied)
     network = load_network(find_model(str(copied)))
     assert {value.dtype for value in network.parameters()} == {torch.float32}
-    name = "encoder.conv1.weight"
+    name = "segmentation_head.0.weight"
     assert torch.equal(network.state_dict()[name], state[name].to(dtype).float())
 
 
