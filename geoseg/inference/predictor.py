@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -147,33 +147,38 @@ class Predictor:
     batch: int
 
     def run(self, strips: Iterable[StripPixels], token: CancelToken) -> Iterator[StripAnswer]:
-        """The answers to consecutive strips. On a GPU the next strip is under way while one is handed out."""
-        device = self.runtime.device
-        pending: tuple[Strip, int, Callable[[], NDArray[np.uint8]]] | None = None
+        """The answers to consecutive strips, each as soon as its last row of patches is joined."""
         with closing(self.start_batches(strips, token)) as batches:
-            for pixels, rows in groupby(self.join_batches(batches), itemgetter(0)):
-                layers = device.download(device.xp.concatenate([encoded for _, encoded in rows], 1))
-                if pending:
-                    yield make_answer(*pending)
-                pending = pixels.strip, self.count_known_pixels(pixels), layers
-        if pending:
-            yield make_answer(*pending)
+            yield from (
+                make_answer(pixels.strip, self.count_known_pixels(pixels), arrive())
+                for pixels, arrive in run_ahead(self.join_batches(batches), self.strips_ahead)
+            )
+
+    @property
+    def strips_ahead(self) -> int:
+        """On a GPU the next strip is under way while one is handed out; on a CPU a finished strip waits for nothing."""
+        return 0 if self.runtime.device.name == "cpu" else 1
 
     def count_known_pixels(self, pixels: StripPixels) -> int:
         first_row, _ = self.plan.rows_read(pixels.patch_rows)
         top = pixels.strip.row - first_row
         return int(np.count_nonzero(pixels.valid[top : top + pixels.strip.height]))
 
-    def join_batches(self, batches: Iterable[PatchBatch]) -> Iterator[tuple[StripPixels, Array]]:
-        """The strips' own rows, piece by piece: classes and, below them, probabilities, on the device."""
-        blender = Blender(self.plan, self.decision.channels, self.runtime.device)
+    def join_batches(
+        self, batches: Iterable[PatchBatch]
+    ) -> Iterator[tuple[StripPixels, Callable[[], NDArray[np.uint8]]]]:
+        """The strips' own rows, classes and below them probabilities; they are on their way from the device."""
+        device, finished = self.runtime.device, list[Array]()
+        blender = Blender(self.plan, self.decision.channels, device)
         for (pixels, patch_row), row in groupby(batches, attrgetter("pixels", "patch_row")):
             rows = blender.add(patch_row, chain.from_iterable(map(PatchBatch.patches, row)))
             start, stop = self.plan.rows_finished(patch_row)
             if start >= pixels.strip.row:
                 top, _ = self.plan.rows_read(pixels.patch_rows)
-                known = self.runtime.device.upload(pixels.valid[start - top : stop - top])
-                yield pixels, self.encode_rows(rows, known)
+                finished.append(self.encode_rows(rows, device.upload(pixels.valid[start - top : stop - top])))
+            if patch_row == pixels.patch_rows[-1]:
+                yield pixels, device.download(device.xp.concatenate(finished, 1))
+                finished.clear()
 
     def start_batches(self, strips: Iterable[StripPixels], token: CancelToken) -> Generator[PatchBatch]:
         """The batches of all strips in order, each with an answer that is under way.
@@ -295,8 +300,7 @@ def run_ahead(items: Iterable[T], number: int) -> Iterator[T]:
     yield from made
 
 
-def make_answer(strip: Strip, known: int, arrive: Callable[[], NDArray[np.uint8]]) -> StripAnswer:
-    layers = arrive()
+def make_answer(strip: Strip, known: int, layers: NDArray[np.uint8]) -> StripAnswer:
     answered = int(np.count_nonzero(layers[0] != NODATA))
     return StripAnswer(strip, layers[0], layers[1:], known, known - answered)
 
