@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 
 from geoseg.footprints.polygons import Flags, Floats, Ints
-from geoseg.footprints.separate.basins import Summits, find_bodies
+from geoseg.footprints.separate.basins import find_bodies
 from geoseg.footprints.separate.rules import SeparationRule
 from geoseg.footprints.separate.sheet import OwnRuns, Sheet
 from geoseg.footprints.trace.outlines import JoinRules, trace_outlines
@@ -31,28 +31,16 @@ def split_footprints(
     """The same footprints, those that are several buildings in as many parts, neighbours in one cluster."""
     whole = np.ones(len(footprints), dtype=bool)
     own = OwnRuns.of(footprints.runs, len(footprints))
+    height, width = _measure_boxes(footprints)
+    box = height * width
+    roomy = rule.have_room(height, width) & (box <= joining.largest_box_pixels)
     tables = []
-    for numbers in _share_out(footprints, _find_doubtful(footprints, own, rule, joining)):
+    for numbers in _share_out(np.flatnonzero(roomy), box[roomy]):
         parts, owner = _split_together(own.draw(numbers, rule.room), rule, joining.connectivity)
         tables.append(_inherit_attributes(parts, footprints, numbers[owner]))
         whole[numbers[owner]] = False
     tables.append(footprints.select(whole))
     return TracedFootprints(**concatenate_columns(tables, but="runs"), runs=ComponentRuns.none()).sort()
-
-
-def _find_doubtful(
-    footprints: TracedFootprints, own: OwnRuns, rule: SeparationRule, joining: JoinRules
-) -> Ints:
-    """The numbers of footprints that may be several buildings: most are surely one, and take no more time."""
-    height, width = _measure_boxes(footprints)
-    roomy = rule.have_room(height, width) & (height * width <= joining.largest_box_pixels)
-    doubtful = [np.empty(0, dtype=np.int64)]
-    for numbers in _share_out(footprints, np.flatnonzero(roomy)):
-        sheet = own.draw(numbers, rule.room)
-        relief = rule.draw_relief(sheet)[0]
-        joined = Summits.of(relief, sheet).join(relief, sheet, joining.connectivity, rule.pass_share)
-        doubtful.append(numbers[joined.parted])
-    return np.concatenate(doubtful)
 
 
 def _measure_boxes(footprints: TracedFootprints) -> tuple[Floats, Floats]:
@@ -61,10 +49,8 @@ def _measure_boxes(footprints: TracedFootprints) -> tuple[Floats, Floats]:
     return bottom - top, right - left
 
 
-def _share_out(footprints: TracedFootprints, numbers: Ints) -> Iterator[Ints]:
-    """Numbers of footprints, as many together as a sheet holds."""
-    height, width = _measure_boxes(footprints)
-    box = (height * width)[numbers]
+def _share_out(numbers: Ints, box: Floats) -> Iterator[Ints]:
+    """Numbers of footprints, as many together as a sheet holds by the pixels of their boxes."""
     sheet = (np.cumsum(box) - box) // SHEET_PIXELS
     yield from np.split(numbers, np.flatnonzero(np.diff(sheet)) + 1) if len(numbers) else ()
 
