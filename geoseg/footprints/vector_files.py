@@ -24,7 +24,12 @@ from geoseg.errors import InputError
 from geoseg.footprints.antimeridian import find_full_turn
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES, parse_layer_path
-from geoseg.io.layers import explain_read_errors, parse_layer_crs, refuse_far_coordinates
+from geoseg.io.layers import (
+    explain_read_errors,
+    parse_layer_crs,
+    refuse_far_coordinates,
+    refuse_missing_rows,
+)
 from geoseg.io.trust import check_vector_source
 from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs
 from geoseg.records import parse_json
@@ -108,8 +113,11 @@ class GdalFile(VectorFile):
             explain_read_errors(self.name),
             pyogrio.open_arrow(self.address, use_pyarrow=True, **options) as (about, rows),
         ):
+            read = 0
             for batch in rows:
+                read += len(batch)
                 yield build_frame(batch, about["geometry_name"] or "wkb_geometry", columns, self.crs)
+            refuse_missing_rows(read, self.count)
 
 
 @dataclass(frozen=True)

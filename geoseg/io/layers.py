@@ -43,12 +43,16 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
 
 
 def read_every_row(path: Path, layer: str | None = None) -> pd.DataFrame:
-    """A layer as GDAL reads it. Where a disk fails midway, GDAL ends in silence: so the rows are counted."""
+    """A layer as GDAL reads it."""
     found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
-    told = pyogrio.read_info(path, layer=layer)["features"]
-    if len(found) < told:
-        raise DataSourceError(f"only {len(found):,} of its {told:,} rows could be read")
+    refuse_missing_rows(len(found), pyogrio.read_info(path, layer=layer)["features"])
     return found
+
+
+def refuse_missing_rows(read: int, told: int | None) -> None:
+    """Where a disk fails midway, GDAL ends in silence: so rows are counted, where a file tells how many it has."""
+    if read < (told or 0):
+        raise DataSourceError(f"only {read:,} of its {told:,} rows could be read")
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,11 @@ STEPS = 4096
 LEAST_STEPS = 4
 """A footprint of so many steps each way is drawn for sure; of a smaller one nothing may be left by rounding."""
 ROWS_AT_ONCE = 65_536
-DAMAGES = (EOFError, OSError, ValueError, struct.error, zlib.error)
+TOLD = (
+    "name", "description", "version", "type", "format", "minzoom", "maxzoom", "bounds", "center", "vector_layers",
+)  # fmt: skip
+"""What GDAL writes into the description of tiles, and maps are set up by."""
+DAMAGES = (EOFError, OSError, ValueError, KeyError, TypeError, struct.error, zlib.error)
 
 Numbers = NDArray[np.uint64]
 
@@ -62,7 +67,7 @@ def write_tiles(files: Sequence[Path], out: Path, title: str, delivery: Delivery
             str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
             crs="EPSG:4326", dataset_options={"NAME": title, "MINZOOM": str(ZOOMS[0]), "MAXZOOM": str(ZOOMS[-1])},
         )  # fmt: skip
-        check_tiles(unfinished, np.unique(np.concatenate(expected)), out)
+        check_tiles(unfinished, np.unique(np.concatenate(expected)), names, out)
 
 
 def find_tiles(shapes: Polygons) -> Numbers:
@@ -86,10 +91,11 @@ def number_tiles(points: NDArray[np.object_], zoom: int) -> Numbers:
     return encode_hilbert(turned, zoom) + np.uint64((4**zoom - 1) // 3)
 
 
-def check_tiles(path: Path, expected: Numbers, out: Path) -> None:
-    """Refuse a file of tiles, which is to lie at `out`, in which one is missing or damaged."""
+def check_tiles(path: Path, expected: Numbers, names: Sequence[str], out: Path) -> None:
+    """Refuse a file of tiles, which is to lie at `out`, that lacks a tile or what it is to tell of itself, or is damaged."""
     try:
         runs = [np.arange(number, number + count, dtype=np.uint64) for number, count in read_tiles(path)]
+        untold = list_untold(read_description(path), names)
     except DAMAGES as error:
         raise GeosegError(f"{out}: was damaged while it was written ({error}); {REMEDY}") from error
     lost = np.setdiff1d(expected, np.concatenate([*runs, np.empty(0, np.uint64)]))
@@ -97,9 +103,24 @@ def check_tiles(path: Path, expected: Numbers, out: Path) -> None:
         raise GeosegError(
             f"{out}: {len(lost):,} of {len(expected):,} tiles got lost while it was written; {REMEDY}"
         )
+    if untold:
+        raise GeosegError(f"{out}: no longer tells its {untold[0]}, lost while it was written; {REMEDY}")
 
 
 REMEDY = "see that the disk is in order, and run again"
+
+
+def read_description(path: Path) -> Any:
+    """What a PMTiles file tells of itself."""
+    with path.open("rb") as file:
+        return json.loads(unpack(file, *struct.unpack("<24x2Q", file.read(40))))
+
+
+def list_untold(description: Any, names: Sequence[str]) -> list[str]:
+    """What a file of tiles does not tell of itself: GDAL leaves out what it could not put down for a moment."""
+    layers = {layer["id"]: layer["fields"] for layer in description.get("vector_layers", [])}
+    untold = [name for name in TOLD if name not in description]
+    return untold + [f"column {name}" for name in names if name not in layers.get(BUILDINGS, {})]
 
 
 def read_tiles(path: Path) -> Iterator[tuple[int, int]]:

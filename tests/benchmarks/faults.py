@@ -1,6 +1,9 @@
 """How often commands were disturbed, how many files were damaged, and what did not hold: the tables of the documentation.
 
-python tests/benchmarks/faults.py --seeds 5 --damaged 3000
+    python tests/benchmarks/faults.py --seeds 5 --damaged 3000
+    python tests/benchmarks/faults.py --every 5 --only publish
+
+The second lets each fifth call that writes, and then each fifth that reads, fail once.
 """
 
 from __future__ import annotations
@@ -9,13 +12,13 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from damaged import KINDS, Outcome, furnish_sound, run_cases
-from disturbance import FAULTS, Attempt, Bench, can_happen, disturb
+from disturbance import FAULTS, Attempt, Bench, can_happen, disturb, sweep
 from launcher import Launcher
 from made import write_tiny_model
 from undertakings import UNDERTAKINGS, furnish_given
@@ -32,18 +35,30 @@ def disturb_all(bench: Bench, seeds: int, named: str) -> Iterator[tuple[str, Att
                     yield fault, disturb(bench, undertaking, fault, seed)
 
 
+def sweep_all(bench: Bench, every: int, named: str) -> Iterator[tuple[str, Attempt]]:
+    """Let calls that write, then calls that read, fail one after another."""
+    for undertaking in UNDERTAKINGS:
+        for kind in ("broken", "unreadable") if named in undertaking.name else ():
+            for attempt in sweep(bench, undertaking, kind, every):
+                yield kind, attempt
+
+
 def damage_all(given: Path, folder: Path, cases: int) -> Iterator[Outcome]:
     for first in range(0, cases, CASES_AT_ONCE):
         yield from run_cases(given, folder, first, min(first + CASES_AT_ONCE, cases))
 
 
-def print_faults(bench: Bench, seeds: int, named: str) -> None:
+def print_faults(attempts: Iterable[tuple[str, Attempt]]) -> None:
     happened, failed = Counter[str](), Counter[str]()
-    for fault, attempt in disturb_all(bench, seeds, named):
+    for fault, attempt in attempts:
         happened[fault] += 1
         failed[fault] += bool(attempt.complaints)
         for complaint in attempt.complaints:
-            print(f"{attempt.undertaking.name}, {fault}{attempt.detail}: {complaint}", file=sys.stderr)
+            print(
+                f"{attempt.undertaking.name}, {fault}{attempt.detail}: {complaint}",
+                file=sys.stderr,
+                flush=True,
+            )
     print("| fault | times | failed |\n|---|---|---|")
     for fault, times in happened.items():
         print(f"| {fault} | {times:,} | {failed[fault]:,} |")
@@ -66,19 +81,25 @@ def print_damages(given: Path, folder: Path, cases: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--damaged", type=int, default=3000)
+    parser.add_argument("--every", type=int, help="let every so many calls fail instead, one in each run")
     parser.add_argument("--only", default="", help="undertakings whose names hold this")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch).resolve()
         given = furnish_given(folder / "given", write_tiny_model(folder / "tiny"))
         furnish_sound(given)
-        if asked.seeds:
-            with Launcher(folder) as launcher:
-                print_faults(Bench(launcher, given, folder), asked.seeds, asked.only)
-        if asked.damaged:
+        with Launcher(folder) as launcher:
+            bench = Bench(launcher, given, folder)
+            if asked.every:
+                print_faults(sweep_all(bench, asked.every, asked.only))
+            elif asked.seeds:
+                print_faults(disturb_all(bench, asked.seeds, asked.only))
+        if asked.damaged and not asked.every:
             print_damages(given, folder / "damaged", asked.damaged)
 
 

@@ -219,3 +219,14 @@ def test_outlines_with_curves_are_told_in_one_line(tmp_path: Path) -> None:
         InputError, match=r"tanks\.gpkg: not a vector file that can be read \(Nonlinear geometry"
     ):
         list(open_vector_file(path).pieces([]))
+
+
+def test_pieces_of_which_rows_do_not_arrive_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "roofs.gpkg"
+    frame = geopandas.GeoDataFrame(geometry=shapely.box(range(9), 0, range(1, 10), 1), crs=32633)
+    frame.to_file(path, layer="buildings")
+    assert sum(map(len, open_vector_file(path).pieces([], 4))) == 9
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("UPDATE gpkg_ogr_contents SET feature_count = 10")
+    with pytest.raises(InputError, match=r"roofs\.gpkg: .*only 9 of its 10 rows could be read"):
+        list(open_vector_file(path).pieces([], 4))

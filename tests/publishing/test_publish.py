@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -397,7 +399,7 @@ def test_tiles_of_gdal_are_all_that_are_expected(place: tuple[float, float], tmp
     roofs = make_roofs(300, *place)
     written = write_pmtiles(roofs, tmp_path / "roofs.pmtiles")
     expected = np.unique(find_tiles(np.asarray(roofs.geometry.array)))
-    check_tiles(written, expected, written)
+    check_tiles(written, expected, ["id"], written)
     there = {number for first, count in read_tiles(written) for number in range(first, first + count)}
     assert len(expected) > 0.8 * len(there)
 
@@ -431,10 +433,42 @@ def test_a_tile_that_is_lost_or_damaged_is_told(tmp_path: Path) -> None:
     written = write_pmtiles(roofs.iloc[1:], tmp_path / "roofs.pmtiles")
     far = find_tiles(np.asarray(make_roofs(3, 20, 40).geometry.array))
     with pytest.raises(GeosegError, match=r"out\.pmtiles: 5 of 5 tiles got lost"):
-        check_tiles(written, far[:5], Path("out.pmtiles"))
+        check_tiles(written, far[:5], ["id"], Path("out.pmtiles"))
     content = written.read_bytes()
     other = content[:-6] + bytes([content[-6] ^ 255]) + content[-5:]  # a digit of the last tile's checksum
     for damaged in (content[:-100], content[:1000], content[:50], other, b""):
         written.write_bytes(damaged)
         with pytest.raises(GeosegError, match=r"out\.pmtiles: was damaged while it was written"):
-            check_tiles(written, far[:0], Path("out.pmtiles"))
+            check_tiles(written, far[:0], ["id"], Path("out.pmtiles"))
+
+
+def rewrite_description(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Put another description into a PMTiles file, at its end."""
+    content = bytearray(path.read_bytes())
+    start, size = struct.unpack_from("<2Q", content, 24)
+    told = json.loads(gzip.decompress(content[start : start + size]))
+    change(told)
+    packed = gzip.compress(json.dumps(told).encode())
+    struct.pack_into("<2Q", content, 24, len(content), len(packed))
+    path.write_bytes(content + packed)
+
+
+@pytest.mark.parametrize(
+    ("change", "lost"),
+    [
+        (lambda told: told.pop("name"), "name"),
+        (lambda told: told.pop("vector_layers"), "vector_layers"),
+        (lambda told: told.update(vector_layers=[]), "column id"),
+        (lambda told: told["vector_layers"][0]["fields"].pop("id"), "column id"),
+    ],
+)
+def test_tiles_that_no_longer_tell_what_they_are_are_refused(
+    change: Callable[[dict[str, Any]], object], lost: str, tmp_path: Path
+) -> None:
+    written = write_pmtiles(make_roofs(3, 10, 50), tmp_path / "roofs.pmtiles")
+    none = np.empty(0, np.uint64)
+    rewrite_description(written, lambda told: None)
+    check_tiles(written, none, ["id"], written)
+    rewrite_description(written, change)
+    with pytest.raises(GeosegError, match=rf"out\.pmtiles: no longer tells its {lost}, lost while"):
+        check_tiles(written, none, ["id"], Path("out.pmtiles"))

@@ -180,20 +180,33 @@ def list_bad_words(run: Launched, code: int) -> Iterator[str]:
         yield f"said {run.read()[-600:]}"
 
 
-def inject(kind: str) -> Disturb:
-    """A call of the system that fails, or at which the process is killed."""
+def inject(kind: str, at: int = 0) -> Disturb:
+    """A call of the system that fails, or at which the process is killed: the one with this number, or any."""
 
     def disturb(attempt: Attempt) -> None:
-        expected = attempt.expected
         reads = kind == "unreadable"
-        at = attempt.pick(expected.reads if reads else expected.changes)
+        number = at or attempt.pick(count_calls(attempt.expected, kind))
         attempt.rewrites = kind == "broken"
         place = (attempt.folder / ("given" if reads else "out")).resolve()
-        run = attempt.start(Fault(kind, at, str(place)))
+        run = attempt.start(Fault(kind, number, str(place)))
         if attempt.judge(run, kind == "kill"):
             attempt.finish(run)
 
     return disturb
+
+
+def count_calls(expected: Expected, kind: str) -> int:
+    """How many calls there are of which one can fail in this way."""
+    return expected.reads if kind == "unreadable" else expected.changes
+
+
+def sweep(bench: Bench, undertaking: Undertaking, kind: str, every: int) -> Iterator[Attempt]:
+    """Let one call after another fail, every so many of them, each in a run of its own."""
+    for at in range(1, count_calls(bench.expect(undertaking), kind) + 1, every):
+        attempt = Attempt(bench, undertaking, np.random.default_rng())
+        attempt.detail = f" {at}"
+        inject(kind, at)(attempt)
+        yield attempt
 
 
 def limit_file_size(attempt: Attempt) -> None:
