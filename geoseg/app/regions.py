@@ -74,7 +74,9 @@ def write_drawn_regions(rings: Sequence[Ring], folder: Path) -> Path:
         for number, ring in enumerate(rings, start=1)
     ]
     path = folder / "drawn.geojson"
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    path.write_text(
+        json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8", newline="\n"
+    )
     return path
 
 

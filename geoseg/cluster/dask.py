@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -93,9 +93,13 @@ class Workers:
             raise InputError(f"{problems[0]}{more}")
         return facts
 
-    def count_tasks(self, items: int) -> int:
-        """How many tasks to make of so many items."""
-        return max(1, min(items, TASKS_PER_WORKER * max(1, len(self.list_addresses()))))
+    def split(self, *runs: Sequence[T]) -> Iterator[Sequence[T]]:
+        """Items in the order of their runs, those of each task; a task takes from one run alone."""
+        tasks = TASKS_PER_WORKER * max(1, len(self.list_addresses()))
+        size = max(1, -(-sum(map(len, runs)) // tasks))
+        for run in runs:
+            for start in range(0, len(run), size):
+                yield run[start : start + size]
 
     def run(self, place: SharedPlace, call: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R]]:
         """Let workers do tasks, the first ones first; each comes back with its result, in any order. An error ends them all."""

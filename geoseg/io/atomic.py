@@ -74,7 +74,7 @@ class Delivery:
 
     def _deliver(self) -> None:
         states = {str(path.absolute()): read_state(file) for path, file in self._staged.items()}
-        if len(states) > 1 or self._afterwards:
+        if self.outputs and (len(states) > 1 or self._afterwards):
             note = {"command": self.command, "files": states}
             replace_text(find_note(self.outputs[0]), json.dumps(note))
         rename_files(self._staged)
@@ -157,7 +157,7 @@ def replace_file(path: Path, delivery: Delivery | None = None) -> Iterator[Path]
 def replace_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with replace_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
 
 
 def create_text(path: Path, text: str) -> str:
@@ -165,7 +165,7 @@ def create_text(path: Path, text: str) -> str:
     if not path.exists():
         with explain_write_errors(path), make_staging_folder(path) as folder:
             unfinished = folder / path.name
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_text(text, encoding="utf-8", newline="\n")
             put_on_disk(unfinished)
             name_first(unfinished, path)
     return path.read_text(encoding="utf-8")

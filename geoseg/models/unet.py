@@ -58,7 +58,9 @@ class PlainUnet(nn.Module):
             folder / "model.safetensors",
         )
         config = {"_model_class": type(self).__name__, **self.config}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (folder / "config.json").write_text(
+            json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n"
+        )
 
 
 def make_double_convolution(bands: int, channels: int) -> nn.Sequential:

@@ -99,7 +99,7 @@ def write_mosaic(
             )  # fmt: skip
         check_mosaic(unfinished, out, strips)
         if layer.palette and not is_png(out):
-            unfinished.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8")
+            unfinished.with_suffix(".qml").write_text(layer.palette.to_qml(), encoding="utf-8", newline="\n")
 
 
 def choose_cache_bytes(layer: MosaicLayer, grid: Grid) -> int:

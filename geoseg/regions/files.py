@@ -115,7 +115,9 @@ class FootprintLayer:
 
 
 def fill_classes(classes: pd.Series) -> pd.Series:
-    """The classes of footprints as text; those without one are buildings."""
+    """The classes of footprints as text; those without one are buildings. Numbers with gaps come as decimals: 1 is 1.0 then."""
+    if classes.dtype.kind == "f" and (classes.dropna() % 1 == 0).all():
+        classes = classes.astype("Int64")
     return classes.astype(object).where(classes.notna(), ONLY_CLASS).astype(str)
 
 

@@ -76,7 +76,7 @@ def write_report(
     regions = read_regions(find(footprints))
     page = make_page(footprints.name, buildings, regions, layers, options, facts)
     with replace_file(out, delivery) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8", newline="\n")
     return out
 
 

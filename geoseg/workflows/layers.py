@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from geoseg.regions.statistics import FootprintParts, RegionCounts, RegionStatis
 
 if TYPE_CHECKING:
     from geoseg.cluster.dask import Workers
+    from geoseg.io.atomic import Delivery
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def count_layers(
     layers: Sequence[FootprintLayer],
     counting: Counting,
     workers: Workers | None,
+    delivery: Delivery,
 ) -> None:
     """Add the footprints of all files to statistics, in their order, counted here or by workers."""
     if workers is None:
@@ -122,14 +124,17 @@ def count_layers(
                 statistics.add_counts(count_layer(statistics, layer))
                 done(1)
     else:
-        for counts in count_with_workers(layers, counting, workers):
+        for counts in count_with_workers(layers, counting, workers, delivery):
             statistics.add_counts(counts)
 
 
 def count_with_workers(
-    layers: Sequence[FootprintLayer], counting: Counting, workers: Workers
+    layers: Sequence[FootprintLayer], counting: Counting, workers: Workers, delivery: Delivery
 ) -> Iterator[RegionCounts]:
-    """Let workers count files into a folder of parts beside the folder of files, and read what they leave."""
+    """Let workers count files into a folder of parts beside the folder of files, and read what they leave.
+
+    The folder goes once the table is delivered.
+    """
     key = make_key(layers, counting)
     folder = layers[0].path.parent.absolute()
     folder = folder.with_name(f"{folder.name}.{key}.parts")
@@ -142,14 +147,12 @@ def count_with_workers(
             share_place(folder, workers.threads) as place,
             track("Counting", len(files), "files") as done,
         ):
-            size = -(-len(files) // workers.count_tasks(len(files)))
-            groups = (tuple(files[start : start + size]) for start in range(0, len(files), size))
-            tasks = (LayersTask(key, counting, group) for group in groups)
+            tasks = (LayersTask(key, counting, tuple(chosen)) for chosen in workers.split(files))
             for _, counted in workers.run(place, work_on_layers, tasks):
                 done(counted)
         yield from (read_counts(part) for _, part in files)
     workers.report_losses()
-    remove_folder(folder)
+    delivery.do_afterwards(partial(remove_folder, folder))
 
 
 def make_key(layers: Sequence[FootprintLayer], counting: Counting) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +87,7 @@ def dispatch_rows(
         share_place(parts.folder, workers.threads, alone=alone) as place,
         track("Vectorizing", measure_rows(missing), "Mpx") as advance,
     ):
-        tasks = split_rows_into_tasks(parts, missing, workers.count_tasks(len(missing)))
+        tasks = (RowsTask(parts, tuple(chosen)) for chosen in workers.split(missing))
         for task, _ in workers.run(place, work_on_rows, tasks):
             advance(measure_rows(task.strips))
     workers.report_losses()
@@ -104,12 +104,6 @@ def trace_rows(parts: TracedParts, strips: Sequence[MaskRows], processes: int) -
             pool.submit(work_on_rows, RowsTask(parts, (strip,)))
             advance(sum(pool.take_ready()))
         advance(sum(pool.take_rest()))
-
-
-def split_rows_into_tasks(parts: TracedParts, strips: Sequence[MaskRows], number: int) -> Iterator[RowsTask]:
-    size = max(1, -(-len(strips) // number))
-    for start in range(0, len(strips), size):
-        yield RowsTask(parts, tuple(strips[start : start + size]))
 
 
 def measure_rows(strips: Sequence[MaskRows]) -> float:

@@ -231,12 +231,12 @@ def feed_sorter(
     duplicates = find_duplicates(scenes)
     sequence = 0
     with track("Reading", sum(scene.rows for scene in scenes) or 1, "footprints") as done:
-        for scene, doubles in zip(scenes, duplicates, strict=True):
+        for scene, doubles, source in zip(scenes, duplicates, name_sources(files), strict=True):
             start = 0
             columns = [name for name in ("id", *schema.names) if name in scene.file.fields]
             for frame in scene.file.pieces(columns):
                 rows = np.arange(start, start + len(frame))
-                known = frame if "id" in frame else frame.assign(id=rows + 1)
+                known = frame.assign(id=frame.get("id", rows + 1), **{SOURCE: source})
                 kept = ~np.isin(rows, doubles)
                 start += len(frame)
                 table = make_sortable(known[kept], scene.file, partition, schema, sequence)
@@ -245,6 +245,18 @@ def feed_sorter(
                 extend_boxes(boxes, table)
                 done(len(frame))
     return sum(map(len, duplicates))
+
+
+def name_sources(files: Sequence[VectorFile]) -> list[str]:
+    """What files are called: by their names, and by as many folders above them as tell all of them apart."""
+    paths = [Path(file.name) for file in files]
+    names = [path.as_posix() for path in paths]
+    for depth in reversed(range(1, max(len(path.parts) for path in paths))):
+        shorter = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(shorter)) < len(set(paths)):
+            break
+        names = shorter
+    return names
 
 
 def extend_boxes(boxes: dict[int, FloatArray], rows: pa.Table) -> None:
@@ -267,7 +279,7 @@ def find_parts(rows: pa.Table) -> NDArray[np.uint64]:
 def make_sortable(
     frame: gpd.GeoDataFrame, file: VectorFile, partition: Partition, schema: PublishedSchema, sequence: int
 ) -> pa.Table:
-    """Rows, which have an id, with the key of their place in the order; those without a polygon are left out."""
+    """Rows, which have an id and a source, with the key of their place in the order; those without a polygon are left out."""
     shapes = shapely.force_2d(np.asarray(frame.geometry.array, dtype=object))
     shapes = mend_polygons(convert_to_lonlat(shapes, file.crs))
     usable = np.isin(shapely.get_type_id(shapes), (3, 6)) & ~shapely.is_empty(shapes)
@@ -280,10 +292,7 @@ def make_sortable(
     for name in schema.names:
         values: Any = pa.nulls(len(frame)) if name not in frame else frame[name].to_numpy()
         columns[name] = read_days(frame[name]) if name == "image_date" and name in frame else values
-    columns["source_id"], columns[SOURCE] = (
-        frame["id"].astype(str).tolist(),
-        [Path(file.name).name] * len(frame),
-    )
+    columns["source_id"], columns[SOURCE] = (frame[name].astype(str).tolist() for name in ("id", SOURCE))
     columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
     columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
     return pa.table([make_column(columns[field.name], field, file.name) for field in spooled], schema=spooled)

@@ -144,13 +144,13 @@ def count_regions(footprints: Path, regions: str, out: Path | None, options: Sta
     refuse_unfit_options(footprints, options)
     layers = open_layers(footprints, out and get_region_path(out))
     outputs = check_stats_outputs(footprints, regions, out, options, command)
-    if footprints.is_dir():
-        with open_workers(options) as workers:
-            result = compute_folder_statistics(layers, regions, options, workers)
-    else:
-        result = compute_statistics(layers[0], regions, options)
-    table = result.regions
     with Delivery(outputs, command) as delivery:
+        if footprints.is_dir():
+            with open_workers(options) as workers:
+                result = compute_folder_statistics(layers, regions, options, workers, delivery)
+        else:
+            result = compute_statistics(layers[0], regions, options)
+        table = result.regions
         if out is not None:
             target = add_region_layer(out, table, overwrite=True, delivery=delivery)
             log.info(f"{len(table)} rows in layer {REGIONS} of {target}")
@@ -211,15 +211,19 @@ def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOption
 
 
 def compute_folder_statistics(
-    layers: Sequence[FootprintLayer], regions: str, options: StatsOptions, workers: Workers | None
+    layers: Sequence[FootprintLayer],
+    regions: str,
+    options: StatsOptions,
+    workers: Workers | None,
+    delivery: Delivery,
 ) -> StatsResult:
-    """The table of the footprints in many files, and nothing written."""
+    """The table of the footprints in many files."""
     rasters = StatsRasters.open(options.mask, options.probability)
     place = rasters.grid if rasters else find_place(layers)
     area = AreaCrs.choose(place, options.area_crs)
     counting = Counting(make_layer_absolute(regions), options.region_id, area, place, list_classes(layers))
     statistics = counting.begin()
-    count_layers(statistics, layers, counting, workers)
+    count_layers(statistics, layers, counting, workers, delivery)
     if rasters:
         feed_rasters(rasters, statistics, None)
     return StatsResult(statistics.table())

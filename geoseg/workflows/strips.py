@@ -7,7 +7,7 @@ had in hand, since each strip is a file of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -151,7 +151,10 @@ def dispatch_strips(
     report_earlier_strips(len(strips) - sum(map(len, runs)), len(strips))
     listener = OrderedListener(on_strip, [journal.files(strip) for strip in strips])
     listener.notify()
-    tasks = list(make_tasks(work, runs, workers.count_tasks(sum(map(len, runs)))))
+    tasks = (
+        replace(work.whole_task, first=chosen[0].index, stop=chosen[-1].index + 1)
+        for chosen in workers.split(*runs)
+    )
     counts = AnswerCounts()
     with (
         share_place(journal.folder, workers.threads, alone=alone) as place,
@@ -167,15 +170,6 @@ def dispatch_strips(
     listener.notify()
     workers.report_losses()
     return counts
-
-
-def make_tasks(work: SceneWork, runs: Sequence[Sequence[Strip]], number: int) -> Iterator[StripTask]:
-    """Ranges of strips, about so many."""
-    size = max(1, -(-sum(map(len, runs)) // number))
-    for run in runs:
-        for start in range(0, len(run), size):
-            chosen = run[start : start + size]
-            yield replace(work.whole_task, first=chosen[0].index, stop=chosen[-1].index + 1)
 
 
 def wait_for_strips(journal: Journal, strips: Sequence[Strip]) -> None:

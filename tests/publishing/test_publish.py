@@ -375,6 +375,16 @@ def test_a_kill_between_two_names_takes_no_earlier_part_away(scenes: Path, tmp_p
     assert {str(path) for path in out.iterdir()} == set(json.loads(again.stdout)["files"])
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    files = [tmp_path / day / "town.gpkg" for day in ("monday", "tuesday")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        save(houses(seed=number, east=1000.0 * number), file)
+    geoseg.publish(files, tmp_path / "all.parquet")
+    frame = gpd.read_parquet(tmp_path / "all.parquet")
+    assert sorted(frame["source"].unique()) == ["monday/town.gpkg", "tuesday/town.gpkg"]
+
+
 def make_roofs(count: int, longitude: float, latitude: float) -> gpd.GeoDataFrame:
     """Rectangles of half a metre to a third of a kilometre, some of them thin, turned any way."""
     chance = np.random.default_rng(count)

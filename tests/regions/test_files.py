@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import pandas as pd
 import pyogrio
 import pytest
@@ -57,3 +58,14 @@ def test_geojson_is_read_once_for_all_batches(tmp_path: Path, monkeypatch: pytes
     assert layer.classes
     assert sum(map(len, layer.frames())) == 25
     assert len(times) == 1
+
+
+def test_classes_that_are_numbers_stay_whole_where_some_are_missing(tmp_path: Path) -> None:
+    """A column of whole numbers with gaps comes as decimals, but not where a part of it has no gap."""
+    frame = gpd.GeoDataFrame(
+        {"class": [1, None, 2]}, geometry=shapely.box(range(3), 0, range(1, 4), 1), crs=32633
+    )
+    frame.to_file(tmp_path / "classes.gpkg", layer="buildings")
+    layer = FootprintLayer.open(tmp_path / "classes.gpkg")
+    assert layer.classes == ["1", "2", "building"]
+    assert [name for rows in layer.frames() for name in rows["class"]] == ["1", "building", "2"]

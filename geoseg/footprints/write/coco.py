@@ -111,7 +111,7 @@ def write_coco(
         categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
         document = {"images": described, "categories": categories, "annotations": numbered}
     with replace_file(path) as unfinished:
-        unfinished.write_text(json.dumps(document), encoding="utf-8")
+        unfinished.write_text(json.dumps(document), encoding="utf-8", newline="\n")
 
 
 def read_pixel_grid(scene: str) -> Grid:

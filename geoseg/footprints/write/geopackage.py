@@ -157,7 +157,7 @@ def write_style(file: Path, table: str, style: str, columns: Sequence[Column]) -
     if file.suffix.lower() == ".gpkg":
         write_qgis_tables(file, table, style, columns)
     else:
-        file.with_suffix(".qml").write_text(style, encoding="utf-8")
+        file.with_suffix(".qml").write_text(style, encoding="utf-8", newline="\n")
 
 
 def check_footprint_file(path: Path, overwrite: bool) -> None:
