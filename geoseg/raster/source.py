@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import isfinite
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -25,7 +26,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path
 from rasterio.enums import ColorInterp
 from rasterio.env import ensure_env_with_credentials
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
@@ -55,6 +56,7 @@ from geoseg.raster.grid import (
 log = logging.getLogger(__name__)
 
 OPENING = Lock()
+LOST_TAG = re.compile(r'IO error during reading of "((?:Geo|GDAL|RPC|Color)\w+)"')
 ARRAY_SUFFIX = ".npy"
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -88,7 +90,35 @@ def open_dataset(source: str, **options: Any) -> Any:
     if find_suffix(source) == ARRAY_SUFFIX and Path(source).is_file():
         return open_array(source, **options)
     drivers = choose_drivers(source)
-    return open_with_drivers(source, drivers, **options) if drivers else rasterio.open(source, **options)
+    with refuse_lost_tags():
+        return open_with_drivers(source, drivers, **options) if drivers else rasterio.open(source, **options)
+
+
+@contextmanager
+def refuse_lost_tags() -> Iterator[None]:
+    """Refuse a raster of which a tag cannot be read: GDAL opens it without, such as without its place, and only warns."""
+    heard, gdal = LostTags(), logging.getLogger("rasterio._env")
+    gdal.addHandler(heard)
+    try:
+        yield
+    finally:
+        gdal.removeHandler(heard)
+    if heard.tags:
+        raise RasterioIOError(f"its tag {heard.tags[0]} cannot be read")
+
+
+class LostTags(logging.Handler):
+    """Hears of tags that GDAL cannot read in this thread, of those that tell what pixels are and where they lie."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.tags: list[str] = []
+        self._thread = get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = LOST_TAG.search(record.getMessage())
+        if found and record.thread == self._thread:
+            self.tags.append(found[1])
 
 
 def open_array(source: str, **options: Any) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
 from urllib.request import urlopen
@@ -443,3 +444,35 @@ def test_unknown_bands_are_told(write_raster: RasterWriter) -> None:
             parse_bands(scene.all_bands, request, "a.tif")
     with pytest.raises(InputError, match="the model wants 2 bands"):
         match_bands(scene.all_bands, ["x", "y"], "a.tif")
+
+
+def lose_tag(path: Path, tag: int) -> None:
+    """Let the values of a tag of a GeoTIFF lie beyond the end of the file, where nothing can be read."""
+    content = bytearray(path.read_bytes())
+    (directory,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, directory)
+    entries = [directory + 2 + 12 * number for number in range(count)]
+    (entry,) = [at for at in entries if struct.unpack_from("<H", content, at) == (tag,)]
+    struct.pack_into("<I", content, entry + 8, len(content) + 1000)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [(33550, "GeoPixelScale"), (33922, "GeoTiePoints"), (34735, "GeoKeyDirectory"), (42112, "GDALMetadata")],
+)
+def test_a_tag_that_cannot_be_read_is_not_done_without(
+    tag: int, name: str, write_raster: RasterWriter
+) -> None:
+    path = write_raster("a.tif", photo(8, 8), descriptions=("first", "second", "third"))
+    lose_tag(path, tag)
+    with pytest.raises(InputError, match=rf"a\.tif: not a raster .* \(its tag {name} cannot be read\)"):
+        open_scene([str(path)])
+
+
+def test_a_tag_that_tells_nothing_of_pixels_may_be_lost(write_raster: RasterWriter) -> None:
+    path = write_raster("a.tif", photo(8, 8))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(TIFFTAG_SOFTWARE="a program with a name")
+    lose_tag(path, 305)
+    assert open_scene([str(path)]).grid.shape == (8, 8)
