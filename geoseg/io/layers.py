@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,7 +75,8 @@ def list_vector_errors() -> tuple[type[Exception], ...]:
     import pyarrow
 
     gdal = (DataSourceError, DataLayerError, FeatureError, NotImplementedError)  # the last for curves
-    return (*gdal, ShapelyError, pyarrow.ArrowException, OSError, EOFError, ValueError)
+    others = (ShapelyError, pyarrow.ArrowException, sqlite3.Error, OSError, EOFError, ValueError)
+    return (*gdal, *others)
 
 
 def refuse_far_coordinates(frame: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:

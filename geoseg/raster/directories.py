@@ -32,6 +32,8 @@ class Directory:
 def refuse_lost_directories(path: Path, dataset: Any) -> None:
     """Refuse an open TIFF file with a mask or overviews that GDAL could not read."""
     first, *others = list_directories(path) or [Directory(0, dataset.shape, dataset.count)]
+    if not others:
+        return
     kinds = [(each.kind & (REDUCED | MASK), each) for each in others]
     has_mask = any(kind == MASK and each.shape == first.shape for kind, each in kinds)
     if has_mask and MaskFlags.per_dataset not in dataset.mask_flag_enums[0]:

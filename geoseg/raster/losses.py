@@ -14,7 +14,8 @@ from rasterio.io import DatasetReader
 
 LOST_TAG = re.compile(r'IO error during reading of "(?:Geo|GDAL|RPC|Color)\w+"')
 """One of those tags that tell what pixels are, and where they lie."""
-LOST_PIXELS = re.compile(r"signalled an error: .*msg=(.*\b[Rr]ead\b.*)")
+LOST_PIXELS = re.compile(r"\w+:Cannot read offset/size|\w+: ?Read [Ee]rror")
+"""Where pixels lie, or pixels. What GDAL says of directories behind the last one is no loss."""
 
 
 class Listener(logging.Filter):

@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
-import pytest
 import pyogrio
+import pytest
 import shapely
 from pyproj import CRS
 
@@ -79,7 +79,9 @@ def test_a_crs_that_cannot_be_read_for_a_moment_is_not_done_without(
     gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=32633).to_file(path)
     read = pyogrio.read_dataframe
     monkeypatch.setattr(
-        pyogrio, "read_dataframe", lambda *given, **options: read(*given, **options).set_crs(None, allow_override=True)
+        pyogrio,
+        "read_dataframe",
+        lambda *given, **options: read(*given, **options).set_crs(None, allow_override=True),
     )
     with pytest.raises(InputError, match=r"roofs\.gpkg: .*reference system could be read once only"):
         read_layer(path, None)

@@ -13,13 +13,13 @@ from affine import Affine
 from made import HERE, RasterWriter, photo
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
 from rasterio.shutil import copy
 
 from geoseg.errors import InputError
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.directories import MASK, REDUCED, list_directories
 from geoseg.raster.grid import Window
-from geoseg.raster.losses import LISTENER, LOST_PIXELS, refuse
 from geoseg.raster.scene import Scene, open_scene
 from geoseg.raster.source import ignore_missing_place, open_raster
 
@@ -540,11 +540,14 @@ def test_a_png_that_ends_too_early_is_not_read_as_a_whole(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("logger", ["rasterio._env", "rasterio._err"])
-def test_pixels_that_gdal_could_not_find_are_not_zeros(logger: str, write_raster: RasterWriter) -> None:
-    words = "msg='_TIFFPartialReadStripArray:Cannot read offset/size for strile around ~0'"
+def test_pixels_that_gdal_could_not_find_are_not_zeros(
+    logger: str, write_raster: RasterWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(dataset: DatasetReader, *_: object, **__: object) -> None:
+        words = "_TIFFPartialReadStripArray:Cannot read offset/size for strile around ~0"
+        logging.getLogger(logger).info("GDAL signalled an error: err_no=1, msg=%r", words)
 
-    path = str(write_raster("a.tif", photo(8, 8)))
-    with pytest.raises(InputError, match="cannot be read .*offset/size"), open_raster(path, path) as dataset:
-        with LISTENER.listen() as remarks:
-            logging.getLogger(logger).info(f"GDAL signalled an error: err_no=1, {words}")
-        refuse(LOST_PIXELS, remarks)
+    scene = open_scene([str(write_raster("a.tif", photo(8, 8)))])
+    monkeypatch.setattr(DatasetReader, "read", lose, raising=False)
+    with pytest.raises(InputError, match=r"a\.tif: .*Cannot read offset/size"):
+        read(scene)

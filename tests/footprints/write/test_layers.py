@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
