@@ -40,6 +40,7 @@ from geoseg.io.trust import (
     find_suffix,
     is_trusted,
 )
+from geoseg.raster.careful import CarefulReader, refuse_lost_tags
 from geoseg.raster.directories import refuse_lost_directories
 from geoseg.raster.exif import CameraTags, read_exif
 from geoseg.raster.grid import (
@@ -51,7 +52,6 @@ from geoseg.raster.grid import (
     make_picture_grid,
     parse_crs,
 )
-from geoseg.raster.losses import CarefulReader, refuse_lost_tags
 
 log = logging.getLogger(__name__)
 

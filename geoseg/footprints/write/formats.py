@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import struct
 import warnings
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 INDEX_TRIGGERS = 6
 """What keeps a spatial index up to date, as GeoPackage 1.2 has it."""
+TABLE_MARKS = b"\r\x1a"
+"""What stands behind the fields of a shapefile's table, and at its end."""
 ROWS_AT_ONCE = 65_536
 GDAL_ROWS = 4_096
 """For GDAL, to which batches make no difference: traced outlines take some kilobytes each."""
@@ -116,13 +119,16 @@ def write_shapefile(spool: Spool, path: Path, layer: VectorLayer) -> None:
 
 
 def check_table(path: Path) -> None:
-    """Make sure that every row of a shapefile's table arrived: where a write failed, GDAL leaves a gap in silence."""
+    """Make sure that all of a shapefile's table arrived: where a write failed, GDAL leaves a gap in silence."""
     with path.open("rb") as file:
         rows, start, width = struct.unpack("<4xIHH", file.read(12))
-        file.seek(start)
+        file.seek(start - 1)
+        end_of_fields = file.read(1)
         pieces = iter(lambda: file.read(width * ROWS_AT_ONCE), b"")
         sound = sum(len(piece) for piece in pieces if b"\0" not in piece)
-    if sound < rows * width:
+        file.seek(-1, os.SEEK_END)
+        marks = end_of_fields + file.read(1)
+    if sound < rows * width or marks != TABLE_MARKS:
         raise DataSourceError(f"not all rows of {path.name} arrived")
 
 

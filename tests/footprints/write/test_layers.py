@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -374,7 +375,9 @@ def test_rows_of_a_shapefile_that_did_not_arrive_are_noticed(tmp_path: Path) -> 
     table = write(tmp_path / "out.shp", footprints(scattered())).with_suffix(".dbf")
     check_table(table)
     content = table.read_bytes()
-    for damaged in (content[:-100], content[:-90] + bytes(80) + content[-10:]):
+    (start,) = struct.unpack_from("<H", content, 8)
+    no_mark = content[: start - 1] + b"\x1a" + content[start:]
+    for damaged in (content[:-100], content[:-90] + bytes(80) + content[-10:], content[:-1], no_mark):
         table.write_bytes(damaged)
         with pytest.raises(DataSourceError, match=r"not all rows of out\.dbf arrived"):
             check_table(table)
