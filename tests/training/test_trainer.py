@@ -128,28 +128,28 @@ def test_a_run_that_was_killed_while_it_wrote_its_model_goes_on(tmp_path: Path) 
     assert not (tmp_path / "run/.unfinished").exists()
 
 
-COMMAND = [sys.executable, "-c", "from geoseg.cli.train import command; command()"]
-
-
-def flags(settings: TrainOptions, folder: Path) -> list[str]:
-    (folder / "settings.toml").write_text(settings.to_toml())
-    return ["--config", str(folder / "settings.toml"), "--quiet"]
-
-
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     settings = quick(steps=14)
     train_model(tmp_path / "data", tmp_path / "whole", settings)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    arguments = [*COMMAND, str(tmp_path / "data"), *flags(settings, tmp_path), "--out"]
-    process = subprocess.Popen([*arguments, str(tmp_path / "killed")], env=environment)
+    (tmp_path / "settings.toml").write_text(settings.to_toml())
+    command = [sys.executable, "-c", "from geoseg.cli.train import command; command()"]
+    given = [
+        tmp_path / "data",
+        "--config",
+        tmp_path / "settings.toml",
+        "--quiet",
+        "--out",
+        tmp_path / "killed",
+    ]
+    process = subprocess.Popen([*command, *map(str, given)], env={**os.environ, "OMP_NUM_THREADS": "1"})
     log = tmp_path / "killed" / "metrics.csv"
     while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 8):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "card.json").exists()
-    subprocess.run([*arguments, str(tmp_path / "killed")], check=True, env=environment, capture_output=True)
+    train_model(tmp_path / "data", tmp_path / "killed", settings)
     assert read_losses(tmp_path / "killed") == read_losses(tmp_path / "whole")
 
 
