@@ -224,8 +224,10 @@ class OutlineCleaner:
         self.others += int((~is_polygon & ~shapely.is_missing(shapes)).sum())
         shapes = np.where(is_polygon, shapes, shapely.Polygon())
         self.mended += int((~shapely.is_valid(shapes)).sum())
-        flat = mend_polygons(transform_polygons(mend_polygons(shapes), crs, self.plane))
-        kept = is_polygon & (shapely.area(flat) > 0) & np.isfinite(shapely.bounds(flat)).all(axis=1)
+        moved = transform_polygons(mend_polygons(shapes), crs, self.plane)
+        is_reached = np.isfinite(shapely.bounds(moved)).all(axis=1)
+        flat = mend_polygons(np.where(is_reached, moved, shapely.Polygon()))
+        kept = is_polygon & (shapely.area(flat) > 0)
         self.empty += int((is_polygon & ~kept).sum())
         return kept, keep_polygonal_parts(flat[kept])
 

@@ -54,7 +54,8 @@ def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
         return polygons
     boxes = shapely.bounds(polygons).reshape(-1, 4)
     with np.errstate(invalid="ignore"):  # where a CRS does not reach
-        suspects = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > turn / 2)
+        widths = boxes[:, 2] - boxes[:, 0]
+    suspects = np.flatnonzero((widths > turn / 2) & np.isfinite(widths))
     if not suspects.size:
         return polygons
     result = polygons.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,9 +44,12 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
 
 
 def read_every_row(path: Path, layer: str | None = None) -> pd.DataFrame:
-    """A layer as GDAL reads it."""
+    """A layer as GDAL reads it, which gives fewer rows, or no CRS, where it cannot read them for a moment."""
     found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
-    refuse_missing_rows(len(found), pyogrio.read_info(path, layer=layer)["features"])
+    about = pyogrio.read_info(path, layer=layer)
+    refuse_missing_rows(len(found), about["features"])
+    if isinstance(found, gpd.GeoDataFrame) and (found.crs is None) != (about["crs"] is None):
+        raise DataSourceError("its coordinate reference system could be read once only")
     return found
 
 
@@ -71,7 +75,8 @@ def list_vector_errors() -> tuple[type[Exception], ...]:
     import pyarrow
 
     gdal = (DataSourceError, DataLayerError, FeatureError, NotImplementedError)  # the last for curves
-    return (*gdal, ShapelyError, pyarrow.ArrowException, OSError, EOFError, ValueError)
+    others = (ShapelyError, pyarrow.ArrowException, sqlite3.Error, OSError, EOFError, ValueError)
+    return (*gdal, *others)
 
 
 def refuse_far_coordinates(frame: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:

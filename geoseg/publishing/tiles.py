@@ -15,12 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
-from pyogrio.raw import write_arrow
 
 from geoseg.errors import GeosegError
 from geoseg.footprints.measure import transform_polygons
 from geoseg.footprints.polygons import Polygons
-from geoseg.footprints.write.formats import set_gdal_options
+from geoseg.footprints.write.formats import set_gdal_options, write_batches
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.footprints.write.spool import GEOMETRY
 from geoseg.io.atomic import Delivery, replace_file
@@ -62,9 +61,8 @@ def write_tiles(files: Sequence[Path], out: Path, title: str, delivery: Delivery
     )  # fmt: skip
     # In threads, GDAL loses footprints in silence where it cannot write to its own file beside.
     with replace_file(out, delivery) as unfinished, set_gdal_options(GDAL_NUM_THREADS="1"):
-        write_arrow(
-            pa.RecordBatchReader.from_batches(schema, read()),
-            str(unfinished), layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
+        write_batches(
+            schema, read(), unfinished, layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
             crs="EPSG:4326", dataset_options={"NAME": title, "MINZOOM": str(ZOOMS[0]), "MAXZOOM": str(ZOOMS[-1])},
         )  # fmt: skip
         check_tiles(unfinished, np.unique(np.concatenate(expected)), names, out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import isfinite
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import Lock
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -26,8 +25,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path
 from rasterio.enums import ColorInterp
 from rasterio.env import ensure_env_with_credentials
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
-from rasterio.io import DatasetReader
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import GeosegError, InputError
@@ -42,6 +40,7 @@ from geoseg.io.trust import (
     find_suffix,
     is_trusted,
 )
+from geoseg.raster.directories import refuse_lost_directories
 from geoseg.raster.exif import CameraTags, read_exif
 from geoseg.raster.grid import (
     PICTURE_TRANSFORM,
@@ -52,11 +51,14 @@ from geoseg.raster.grid import (
     make_picture_grid,
     parse_crs,
 )
+from geoseg.raster.losses import CarefulReader, refuse_lost_tags
 
 log = logging.getLogger(__name__)
 
+# GDAL's quick way to read a whole PNG takes for pixels what it finds, where the file ends too early or cannot be read.
+os.environ.setdefault("GDAL_PNG_WHOLE_IMAGE_OPTIM", "NO")
+
 OPENING = Lock()
-LOST_TAG = re.compile(r'IO error during reading of "((?:Geo|GDAL|RPC|Color)\w+)"')
 ARRAY_SUFFIX = ".npy"
 GDAL_TYPES = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
@@ -89,36 +91,11 @@ def open_dataset(source: str, **options: Any) -> Any:
     check_source(source)
     if find_suffix(source) == ARRAY_SUFFIX and Path(source).is_file():
         return open_array(source, **options)
-    drivers = choose_drivers(source)
     with refuse_lost_tags():
-        return open_with_drivers(source, drivers, **options) if drivers else rasterio.open(source, **options)
-
-
-@contextmanager
-def refuse_lost_tags() -> Iterator[None]:
-    """Refuse a raster of which a tag cannot be read: GDAL opens it without, such as without its place, and only warns."""
-    heard, gdal = LostTags(), logging.getLogger("rasterio._env")
-    gdal.addHandler(heard)
-    try:
-        yield
-    finally:
-        gdal.removeHandler(heard)
-    if heard.tags:
-        raise RasterioIOError(f"its tag {heard.tags[0]} cannot be read")
-
-
-class LostTags(logging.Handler):
-    """Hears of tags that GDAL cannot read in this thread, of those that tell what pixels are and where they lie."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.tags: list[str] = []
-        self._thread = get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        found = LOST_TAG.search(record.getMessage())
-        if found and record.thread == self._thread:
-            self.tags.append(found[1])
+        dataset = open_with_drivers(source, choose_drivers(source), **options)
+        if dataset.driver == "GTiff" and not options and Path(source).is_file():
+            refuse_lost_directories(Path(source), dataset)
+    return dataset
 
 
 def open_array(source: str, **options: Any) -> Any:
@@ -157,9 +134,9 @@ def load_array(path: Path) -> Any:
 
 
 @ensure_env_with_credentials  # type: ignore[untyped-decorator]
-def open_with_drivers(source: str, drivers: list[str], **options: Any) -> Any:
+def open_with_drivers(source: str, drivers: list[str] | None, **options: Any) -> Any:
     """What `rasterio.open` does, which takes one driver at most."""
-    return DatasetReader(_parse_path(source), driver=drivers, **options)
+    return CarefulReader(_parse_path(source), driver=drivers, **options)
 
 
 def choose_drivers(source: str) -> list[str] | None:

@@ -3,7 +3,8 @@
     python tests/benchmarks/faults.py --seeds 5 --damaged 3000
     python tests/benchmarks/faults.py --every 5 --only publish
 
-The second lets each fifth call that writes, and then each fifth that reads, fail once.
+The second lets each fifth call that writes, and then each fifth that reads, fail once. With --first 20, both go on where an
+earlier run has ended: at the seed, the damaged file or the call with this number.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ from undertakings import UNDERTAKINGS, furnish_given
 CASES_AT_ONCE = 250
 
 
-def disturb_all(bench: Bench, seeds: int, named: str) -> Iterator[tuple[str, Attempt]]:
+def disturb_all(bench: Bench, seeds: range, named: str) -> Iterator[tuple[str, Attempt]]:
     """Let every fault happen to every undertaking, as often as there are seeds."""
-    for seed in range(seeds):
+    for seed in seeds:
         for undertaking in UNDERTAKINGS:
             for fault in FAULTS:
                 if named in undertaking.name and not can_happen(bench, undertaking, fault):
                     yield fault, disturb(bench, undertaking, fault, seed)
 
 
-def sweep_all(bench: Bench, every: int, named: str) -> Iterator[tuple[str, Attempt]]:
+def sweep_all(bench: Bench, first: int, every: int, named: str) -> Iterator[tuple[str, Attempt]]:
     """Let calls that write, then calls that read, fail one after another."""
     for undertaking in UNDERTAKINGS:
         for kind in ("broken", "unreadable") if named in undertaking.name else ():
-            for attempt in sweep(bench, undertaking, kind, every):
+            for attempt in sweep(bench, undertaking, kind, first, every):
                 yield kind, attempt
 
 
-def damage_all(given: Path, folder: Path, cases: int) -> Iterator[Outcome]:
-    for first in range(0, cases, CASES_AT_ONCE):
-        yield from run_cases(given, folder, first, min(first + CASES_AT_ONCE, cases))
+def damage_all(given: Path, folder: Path, cases: range) -> Iterator[Outcome]:
+    for first in cases[::CASES_AT_ONCE]:
+        yield from run_cases(given, folder, first, min(first + CASES_AT_ONCE, cases.stop))
 
 
 def print_faults(attempts: Iterable[tuple[str, Attempt]]) -> None:
@@ -65,7 +66,7 @@ def print_faults(attempts: Iterable[tuple[str, Attempt]]) -> None:
     print(f"| all | {happened.total():,} | {failed.total():,} |")
 
 
-def print_damages(given: Path, folder: Path, cases: int) -> None:
+def print_damages(given: Path, folder: Path, cases: range) -> None:
     tried, used, failed = Counter[str](), Counter[str](), Counter[str]()
     for outcome in damage_all(given, folder, cases):
         tried[outcome.file] += 1
@@ -86,6 +87,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--damaged", type=int, default=3000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed, damaged file and call")
     parser.add_argument("--every", type=int, help="let every so many calls fail instead, one in each run")
     parser.add_argument("--only", default="", help="undertakings whose names hold this")
     asked = parser.parse_args()
@@ -96,11 +98,11 @@ def main() -> None:
         with Launcher(folder) as launcher:
             bench = Bench(launcher, given, folder)
             if asked.every:
-                print_faults(sweep_all(bench, asked.every, asked.only))
+                print_faults(sweep_all(bench, max(1, asked.first), asked.every, asked.only))
             elif asked.seeds:
-                print_faults(disturb_all(bench, asked.seeds, asked.only))
+                print_faults(disturb_all(bench, range(asked.first, asked.first + asked.seeds), asked.only))
         if asked.damaged and not asked.every:
-            print_damages(given, folder / "damaged", asked.damaged)
+            print_damages(given, folder / "damaged", range(asked.first, asked.first + asked.damaged))
 
 
 if __name__ == "__main__":

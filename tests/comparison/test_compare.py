@@ -18,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import GRID, LONLAT, UTM33, moved, write_raster
 from numpy.typing import NDArray
+from pyproj import CRS
 
 import geoseg
 from geoseg.cli.main import geoseg as command_line
 from geoseg.comparison.groups import FATES
+from geoseg.comparison.layers import OutlineCleaner
 from geoseg.errors import InputError
 from geoseg.workflows.compare import CompareResult
 
@@ -438,3 +440,14 @@ def test_footprints_of_one_layer_that_overlap_are_not_counted_twice() -> None:
 def test_degrees_far_north_give_the_same() -> None:
     shapes = moved(move(town(), 0, 3_000_000), UTM33, LONLAT)
     assert counted(compare(frame(shapes, LONLAT), frame(shapes, LONLAT))) == {"same": 36}
+
+
+@pytest.mark.parametrize("plane", [4326, 32631])
+def test_outlines_that_reach_where_the_plane_does_not_are_left_out(plane: int) -> None:
+    near, far = shapely.box(500_000, 5_400_000, 500_010, 5_400_010), shapely.box(9e8, 9e8, 9.1e8, 9.1e8)
+    shapes = [near, far, shapely.MultiPolygon([near, far])]
+    cleaner = OutlineCleaner("roofs.gpkg", CRS.from_epsg(plane))
+    kept, polygons = cleaner.clean(gpd.GeoDataFrame(geometry=shapes, crs=UTM33), CRS.from_user_input(UTM33))
+    assert kept.tolist() == [True, False, False]
+    assert len(polygons) == 1
+    assert cleaner.empty == 2

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
+import pyogrio
 import pytest
 import shapely
 from pyproj import CRS
@@ -69,3 +70,18 @@ def test_what_is_no_layer_is_refused_without_advice_on_drivers(tmp_path: Path) -
     (tmp_path / "points.gpkg").write_text("no layer")
     with pytest.raises(InputError, match=r"^.*points.gpkg: not a vector file .*supported file format\)$"):
         read_layer(tmp_path / "points.gpkg", None)
+
+
+def test_a_crs_that_cannot_be_read_for_a_moment_is_not_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "roofs.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=32633).to_file(path)
+    read = pyogrio.read_dataframe
+    monkeypatch.setattr(
+        pyogrio,
+        "read_dataframe",
+        lambda *given, **options: read(*given, **options).set_crs(None, allow_override=True),
+    )
+    with pytest.raises(InputError, match=r"roofs\.gpkg: .*reference system could be read once only"):
+        read_layer(path, None)

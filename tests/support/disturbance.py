@@ -200,9 +200,9 @@ def count_calls(expected: Expected, kind: str) -> int:
     return expected.reads if kind == "unreadable" else expected.changes
 
 
-def sweep(bench: Bench, undertaking: Undertaking, kind: str, every: int) -> Iterator[Attempt]:
-    """Let one call after another fail, every so many of them, each in a run of its own."""
-    for at in range(1, count_calls(bench.expect(undertaking), kind) + 1, every):
+def sweep(bench: Bench, undertaking: Undertaking, kind: str, first: int, every: int) -> Iterator[Attempt]:
+    """Let one call after another fail, every so many of them from the first on, each in a run of its own."""
+    for at in range(first, count_calls(bench.expect(undertaking), kind) + 1, every):
         attempt = Attempt(bench, undertaking, np.random.default_rng())
         attempt.detail = f" {at}"
         inject(kind, at)(attempt)

@@ -160,6 +160,13 @@ UNDERTAKINGS = (
         changing=("mask.tif", "other.tif"),
     ),
     Undertaking(
+        "vectorize, other formats",
+        tuple(
+            f"vectorize given/mask.tif --out out/b{suffix} --regions given/wards.gpkg --strip 48 --workers 0"
+            for suffix in (".fgb", ".parquet", ".geojson")
+        ),
+    ),
+    Undertaking(
         "vectorize, workers",
         ("vectorize given/mask.tif --out out/b.gpkg --strip 48 --workers 2",),
         is_slow=True,

@@ -174,27 +174,52 @@ def write_by_gdal(
     )
     with set_gdal_options(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")
-        write_arrow(
-            pa.RecordBatchReader.from_batches(pa.schema(fields), batches),
-            str(path),
+        write_batches(
+            pa.schema(fields),
+            batches,
+            path,
             layer=layer.name,
             geometry_name=GEOMETRY,
             geometry_type=spool.geometry_type,
             crs=layer.crs and (format_crs(layer.crs) if layer.crs.to_authority() else layer.crs.to_wkt()),
             **options,
         )
-    check_arrived(path, None if path.suffix.lower() == ".shp" else layer.name, spool.rows)
+    name = None if path.suffix.lower() == ".shp" else layer.name
+    check_arrived(path, name, spool.rows, options["layer_options"].get("DESCRIPTION", ""))
 
 
-def check_arrived(path: Path, layer: str | None, rows: int) -> None:
-    """Make sure that every row arrived, and that GDAL finds nothing to remark on the file."""
+def write_batches(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path, **options: Any) -> None:
+    """Let GDAL write batches. What ends these, such as a signal, reaches it as an error of a stream: so it is raised anew."""
+    ended: list[BaseException] = []
+
+    def read() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    try:
+        write_arrow(pa.RecordBatchReader.from_batches(schema, read()), str(path), **options)
+    except Exception:
+        if ended:
+            raise ended[0] from None
+        raise
+
+
+def check_arrived(path: Path, layer: str | None, rows: int, description: str = "") -> None:
+    """Make sure that every row can be read back, and the description, and that GDAL finds nothing to remark on the file."""
     with warnings.catch_warnings(record=True) as remarks:
         warnings.simplefilter("always", RuntimeWarning)
-        written = pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"]
+        told = pyogrio.read_info(path, layer=layer)["layer_metadata"] or {}
+        with pyogrio.open_arrow(path, layer=layer, use_pyarrow=True) as (_, batches):
+            written = sum(map(len, batches))
     if remarks:
         raise DataSourceError(f"not all of it arrived ({remarks[0].message})")
     if written != rows:
         raise DataSourceError(f"only {written} of {rows} features arrived")
+    if told.get("DESCRIPTION", "") != description:
+        raise DataSourceError("its description did not arrive")
 
 
 @contextmanager

@@ -164,12 +164,12 @@ def make_relative(path: Path, folder: Path) -> str:
 
 def read_stored_style(path: Path, table: str) -> str | None:
     """The default style of a layer in a GeoPackage, without its outermost element."""
-    with closing(sqlite3.connect(path)) as base:
-        query = "SELECT styleQML FROM layer_styles WHERE f_table_name = ? AND useAsDefault = 1"
-        try:
-            row = base.execute(query, [table]).fetchone()
-        except sqlite3.OperationalError:
+    with explain_read_errors(str(path)), closing(sqlite3.connect(path)) as base:
+        columns = {row[1] for row in base.execute("PRAGMA table_info(layer_styles)")}
+        if not {"styleQML", "f_table_name", "useAsDefault"} <= columns:
             return None
+        query = "SELECT styleQML FROM layer_styles WHERE f_table_name = ? AND useAsDefault = 1"
+        row = base.execute(query, [table]).fetchone()
     return extract_content(row[0]) if row else None
 
 

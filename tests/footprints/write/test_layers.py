@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from pyproj import CRS
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.footprints.measure import AreaCrs
-from geoseg.footprints.write.formats import check_arrived, check_index, check_table
+from geoseg.footprints.write.formats import check_arrived, check_index, check_table, write_batches
 from geoseg.footprints.write.geopackage import FootprintWriter, add_region_layer
 from geoseg.footprints.write.spool import FOOTPRINT_COLUMNS, REGION_COLUMNS, Column, cut_evenly
 from geoseg.io.layers import read_days
@@ -418,3 +419,32 @@ def test_any_crs_comes_back(tmp_path: Path, crs: CRS, suffix: str) -> None:
     frame = footprints(scattered()).to_crs(crs)
     back = read(write(tmp_path / f"out.{suffix}", frame))
     assert CRS(back.crs).equals(crs, ignore_axis_order=True)
+
+
+@pytest.mark.parametrize("suffix", [".fgb", ".geojson", ".gpkg"])
+def test_a_description_that_did_not_arrive_is_noticed(tmp_path: Path, suffix: str) -> None:
+    frame = footprints(scattered())
+    path = write(tmp_path / f"out{suffix}", frame, description="Areas measured somewhere.")
+    check_arrived(path, "buildings", len(frame), "Areas measured somewhere.")
+    with pytest.raises(DataSourceError, match="its description did not arrive"):
+        check_arrived(path, "buildings", len(frame), "Areas measured elsewhere.")
+
+
+def test_rows_of_a_flatgeobuf_that_did_not_arrive_are_noticed(tmp_path: Path) -> None:
+    frame = footprints(scattered())
+    path = write(tmp_path / "out.fgb", frame)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises((DataSourceError, OSError)):
+        check_arrived(path, "buildings", len(frame))
+
+
+def test_what_stops_rows_on_their_way_to_gdal_is_raised_as_it_is(tmp_path: Path) -> None:
+    schema = pa.schema([pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})])
+
+    def stop() -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_arrays([pa.array([shapely.to_wkb(shapely.box(0, 0, 1, 1))])], schema=schema)
+        raise KeyboardInterrupt
+
+    options = {"driver": "GPKG", "geometry_name": "geometry", "geometry_type": "Polygon", "crs": "EPSG:32633"}
+    with pytest.raises(KeyboardInterrupt):
+        write_batches(schema, stop(), tmp_path / "out.gpkg", layer="buildings", **options)
