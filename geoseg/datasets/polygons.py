@@ -21,6 +21,7 @@ from pyproj import CRS
 
 from geoseg.datasets.schema import IGNORE, Item
 from geoseg.footprints.polygons import keep_polygonal_parts
+from geoseg.footprints.write.formats import check_arrived
 from geoseg.io.atomic import explain_write_errors, replace_files
 from geoseg.raster.grid import Grid, Window
 
@@ -158,3 +159,4 @@ def write_polygon_layer(path: Path, shapes: Shapes, names: Sequence[str], crs: C
             geometry_type="MultiPolygon",
             SPATIAL_INDEX="NO",
         )
+        check_arrived(folder / path.name, None, len(layer))

@@ -33,6 +33,17 @@ def take_short_way(steps: Floats, turn: float) -> Floats:
     return steps - turn * np.round(steps / turn) if math.isfinite(turn) else steps
 
 
+def find_shortest_span(left: Floats, right: Floats, turn: float) -> tuple[float, float]:
+    """Between which x some spans lie: all but the widest gap between them, once round Earth."""
+    right = np.where(right < left, right + turn, right)
+    order = np.argsort(left)
+    starts, reached = left[order], np.maximum.accumulate(right[order])
+    widest = np.argmax(np.append(starts[1:], starts[0] + turn) - reached)
+    if widest == len(order) - 1:
+        return float(starts[0]), float(reached[-1])
+    return float(starts[widest + 1]), float(max(reached[-1], reached[widest] + turn))
+
+
 def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
     """Polygons without a jump round Earth: a ring from 179 to -179 goes on to 181.
 

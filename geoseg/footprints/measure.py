@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, take_short_way, unwrap_polygons
+from geoseg.footprints.antimeridian import find_full_turn, find_shortest_span, take_short_way, unwrap_polygons
 from geoseg.footprints.polygons import Floats, Ints, compute_cross_products, split_into_parts
 from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs, parse_crs
 
@@ -56,9 +56,10 @@ class Extent:
 
     @classmethod
     def around(cls, crs: CRS, boxes: Iterable[Sequence[float]]) -> Extent:
-        """The box around several."""
-        left, bottom, right, top = zip(*boxes, strict=True)
-        return cls(crs, (min(left), min(bottom), max(right), max(top)))
+        """The box around several, in one piece where the antimeridian lies between them."""
+        left, bottom, right, top = np.array([*boxes]).T
+        left, right = find_shortest_span(left, right, find_full_turn(crs))
+        return cls(crs, (left, float(bottom.min()), right, float(top.max())))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,12 +26,30 @@ INSTALL_COMMANDS: dict[Engine, str] = {
 }
 
 
+UNWANTED = "openvino.tools.ovc"
+"""OpenVINO's converter, which its import brings: it takes most of that time, and tells Google of each import."""
+
+
 def load_backend(engine: Engine) -> Backend:
     """The module of an engine, which loads its library."""
     try:
-        return cast("Backend", import_module(f"geoseg.models.backends.{engine}"))
+        with leave_out(UNWANTED):
+            return cast("Backend", import_module(f"geoseg.models.backends.{engine}"))
     except ImportError as error:
         raise InputError(f"`engine` {engine}: not installed: {INSTALL_COMMANDS[engine]}") from error
+
+
+@contextmanager
+def leave_out(name: str) -> Iterator[None]:
+    """Let a module that is not there yet not be found by those that could have a use for it."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # which is how Python is told so
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def open_runtime(model: Model, patches: RawPatches, kind: RuntimeKind) -> Runtime:

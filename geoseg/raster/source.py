@@ -40,8 +40,6 @@ from geoseg.io.trust import (
     find_suffix,
     is_trusted,
 )
-from geoseg.raster.careful import CarefulReader, refuse_lost_tags
-from geoseg.raster.directories import refuse_lost_directories
 from geoseg.raster.exif import CameraTags, read_exif
 from geoseg.raster.grid import (
     PICTURE_TRANSFORM,
@@ -52,6 +50,7 @@ from geoseg.raster.grid import (
     make_picture_grid,
     parse_crs,
 )
+from geoseg.raster.remarks import CarefulReader, refuse_lost_tags
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +91,7 @@ def open_dataset(source: str, **options: Any) -> Any:
     if find_suffix(source) == ARRAY_SUFFIX and Path(source).is_file():
         return open_array(source, **options)
     with refuse_lost_tags():
-        dataset = open_with_drivers(source, choose_drivers(source), **options)
-        if dataset.driver == "GTiff" and not options and Path(source).is_file():
-            refuse_lost_directories(Path(source), dataset)
-    return dataset
+        return open_with_drivers(source, choose_drivers(source), **options)
 
 
 def open_array(source: str, **options: Any) -> Any:

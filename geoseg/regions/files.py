@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
+from geoseg.footprints.antimeridian import find_full_turn, unwrap_polygons
 from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES
@@ -75,14 +76,18 @@ class FootprintLayer:
         refuse_far_bounds(bounds if rows else (), str(path))
         return cls(path, name, parse_layer_crs(info["crs"], path), rows, bounds, columns)
 
-    @property
+    @cached_property
     def extent(self) -> Extent:
-        """The box around all footprints."""
+        """The box around all footprints, in one piece where the antimeridian cuts them in two."""
         if not self.rows:
             raise InputError(
                 f"{self.path} holds no footprint, and so no place; give its `mask` or `probability`"
             )
-        return Extent(self.crs, self.bounds)
+        turn = find_full_turn(self.crs)
+        if self.bounds[2] - self.bounds[0] <= turn / 2:
+            return Extent(self.crs, self.bounds)
+        shapes = (unwrap_polygons(np.asarray(frame.geometry.array), turn) for frame in self.frames())
+        return Extent.around(self.crs, np.concatenate([shapely.bounds(some) for some in shapes]))
 
     @cached_property
     def classes(self) -> list[str]:

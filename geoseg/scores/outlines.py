@@ -182,12 +182,11 @@ def compute_average_precision(right: Flags, weights: Floats, true: float) -> Flo
     if not true:
         return np.full(len(right), np.nan)
     hits = np.cumsum(right * weights, axis=1)
-    recall, precision = hits / true, np.nan_to_num(divide(hits, np.cumsum(weights, axis=-1)))
-    highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    padded = np.pad(highest, ((0, 0), (0, 1)))
-    return np.array(
-        [row[np.searchsorted(r, RECALL_LEVELS)].mean() for row, r in zip(padded, recall, strict=True)]
-    )
+    precision = hits / np.maximum(np.cumsum(weights, axis=-1), 1)
+    highest = np.zeros((len(hits), hits.shape[1] + 1))  # the last one is for a recall that is never reached
+    highest[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    places = np.array([np.searchsorted(recall, RECALL_LEVELS) for recall in hits / true])
+    return np.asarray(np.take_along_axis(highest, places, axis=1).mean(axis=1))
 
 
 DIAGONAL_SHARE = 0.02

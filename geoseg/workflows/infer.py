@@ -41,7 +41,7 @@ from geoseg.parallel import count_processors
 from geoseg.raster.coding import NODATA
 from geoseg.raster.source import open_quietly
 from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
-from geoseg.workflows.options import FootprintOptions, InferOptions
+from geoseg.workflows.options import FootprintOptions, InferOptions, looks_at_outputs
 from geoseg.workflows.results import FootprintResult
 from geoseg.workflows.strips import (
     SceneWork,
@@ -286,12 +286,13 @@ def check_infer_outputs(
     """The files to be written, the footprints first; refused before the first pixel is read, not after the last."""
     refuse_unfit_outputs(out, options)
     outputs = list(list_outputs(out, options))
-    own = find_own_files(outputs[0].path, command)
-    check_outputs(outputs, [*scene, *list_replaced_files(options.regions, options.against)], own)
-    if out:
-        from geoseg.footprints.write.geopackage import check_footprint_file
+    if looks_at_outputs(options):
+        own = find_own_files(outputs[0].path, command)
+        check_outputs(outputs, [*scene, *list_replaced_files(options.regions, options.against)], own)
+        if out:
+            from geoseg.footprints.write.geopackage import check_footprint_file
 
-        check_footprint_file(out, options.overwrite or out.absolute() in own)
+            check_footprint_file(out, options.overwrite or out.absolute() in own)
     return tuple(output.path for output in outputs)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,12 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path, shard: Shard | None = None) -> Manifest:
-        """What earlier runs and shares noted; a line that a killed run left half-written is passed over."""
-        known = {each.scene: each for file in list_manifests(path) for each in read_records(file)}
+        """What earlier runs and shares noted; a line that a killed run left half-written is passed over.
+
+        Where one share failed and another did the scene, in whatever order, it is done.
+        """
+        told = [each for file in list_manifests(path) for each in read_last_records(file)]
+        known = {each.scene: each for each in sorted(told, key=lambda each: each.status != "failed")}
         own = path.with_name(f"{path.stem}-{shard.name}{path.suffix}") if shard else path
         return cls(own, known, shard)
 
@@ -82,7 +86,7 @@ class Manifest:
     def open(cls, path: Path, shard: Shard | None = None) -> Manifest:
         """The same, ready for further lines; that of all scenes takes over what shares have noted."""
         manifest = cls.read(path, shard)
-        manifest.rewrite(list(read_records(manifest.path)) if shard else list(manifest.known.values()))
+        manifest.rewrite(list(read_last_records(manifest.path) if shard else manifest.known.values()))
         for share in [] if shard else list_manifests(path)[1:]:
             share.unlink(missing_ok=True)
         return manifest
@@ -124,6 +128,11 @@ def format_rows(records: Sequence[SceneRecord]) -> str:
     text = io.StringIO()
     csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(asdict(record) for record in records)
     return text.getvalue()
+
+
+def read_last_records(path: Path) -> Collection[SceneRecord]:
+    """What a manifest told last of each of its scenes."""
+    return {each.scene: each for each in read_records(path)}.values()
 
 
 def read_records(path: Path) -> Iterator[SceneRecord]:

@@ -209,6 +209,11 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
     )
 
 
+def looks_at_outputs(options: InferOptions | VectorizeOptions) -> bool:
+    """Whether a command looks at what it is to write. Hundreds of shares leave what is to be replaced to the last command."""
+    return not (options.shard and options.overwrite)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StatsOptions(WorkerOptions):
     """What can be asked of `stats`."""

@@ -18,9 +18,7 @@ from geoseg.workflows.infer import (
     check_infer_outputs,
     describe_infer,
     find_loaded,
-    list_outputs,
     plan_work,
-    refuse_unfit_outputs,
 )
 from geoseg.workflows.options import InferOptions
 from geoseg.workflows.results import ShareResult, note_share
@@ -35,14 +33,14 @@ def infer_share(scene: Sequence[str], out: Path | None, options: InferOptions) -
     start = time.monotonic()
     shard = Shard.parse(str(options.shard))
     command = describe_infer(scene, out, options)
-    outputs = check_share_outputs(scene, out, options, command)
+    outputs = check_infer_outputs(scene, out, options, command)
     with open_workers(options) as workers:
         job = plan_like_parts(scene, outputs[0], options, find_loaded(options, workers, None))
         refuse_too_large_job(job, (workers and options.workers) or 1)
         work = plan_work(job, outputs[0], out, options)
         strips = shard.take_run(job.plan.strips)
         with work.journal.shared(shard.name, command):
-            check_share_outputs(scene, out, options, command)  # another run may have finished meanwhile
+            check_infer_outputs(scene, out, options, command)  # another run may have finished meanwhile
             note_job(job, work.journal)
             do_share(work, strips, workers)
             there = [work.journal.files(strip).exist for strip in job.plan.strips]
@@ -54,13 +52,3 @@ def do_share(work: SceneWork, strips: Sequence[Strip], workers: Workers | None) 
     on_strip = None if workers else make_part_listener(work.parts, work.job)
     counts = predict_work(work, strips, workers, on_strip, alone=False)
     report_unanswered(work.job, work.journal, strips, counts, forget=partial(work.drop, strips))
-
-
-def check_share_outputs(
-    scene: Sequence[str], out: Path | None, options: InferOptions, command: str
-) -> tuple[Path, ...]:
-    """The files that the last command will write. Those to be replaced are looked at by that command alone, not by hundreds."""
-    if options.overwrite:
-        refuse_unfit_outputs(out, options)
-        return tuple(output.path for output in list_outputs(out, options))
-    return check_infer_outputs(scene, out, options, command)

@@ -40,7 +40,7 @@ from geoseg.workflows.mask_parts import (
     plan_mask_work,
     trace_rows,
 )
-from geoseg.workflows.options import FootprintOptions, VectorizeOptions
+from geoseg.workflows.options import FootprintOptions, VectorizeOptions, looks_at_outputs
 from geoseg.workflows.results import FootprintCounts, FootprintResult, ShareResult, note_share
 from geoseg.workflows.traced import TracedParts
 from geoseg.workflows.tracer import ONLY_BUILDINGS, MaskFacts, MaskRows, refuse_options_of_places
@@ -105,24 +105,18 @@ def vectorize_share(mask: str, out: Path, options: VectorizeOptions) -> ShareRes
     start = time.monotonic()
     shard = Shard.parse(str(options.shard))
     command = describe_vectorize(mask, out, options)
-    check_share_output(mask, out, options, command)
+    check_vectorize_outputs(mask, out, options, command)
     opened = open_for_footprints(mask, options)
     work = plan_mask_work(opened, find_facts(opened, options), out, options)
     mine = shard.take_run(work.strips)
     with share_private_folder(work.parts.folder, shard.name, command), open_dask(options) as workers:
-        check_share_output(mask, out, options, command)  # another run may have finished meanwhile
+        check_vectorize_outputs(mask, out, options, command)  # another run may have finished meanwhile
         if workers:
             dispatch_rows(workers, work.parts, mine, alone=False)
         else:
             trace_rows(work.parts, mine, choose_workers(opened, options))
         there = [work.parts.has(strip.row) for strip in work.strips]
         return note_share(shard, work.parts.folder, len(mine), there, time.monotonic() - start)
-
-
-def check_share_output(mask: str, out: Path, options: VectorizeOptions, command: str) -> None:
-    """Refuse early what the last command would; what is to be replaced is looked at by that one alone, not by hundreds."""
-    if not options.overwrite:
-        check_vectorize_outputs(mask, out, options, command)
 
 
 @contextmanager
@@ -193,10 +187,11 @@ def check_vectorize_outputs(
     outputs = [Output("a file of footprints", out, may_exist=True)]
     if options.qgis_project:
         outputs.append(Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite))
-    own = find_own_files(out, command)
-    inputs = filter(None, (mask, options.probability, options.image))
-    check_outputs(outputs, [*inputs, *list_replaced_files(options.regions)], own)
-    check_footprint_file(out, options.overwrite or out.absolute() in own)
+    if looks_at_outputs(options):
+        own = find_own_files(out, command)
+        inputs = filter(None, (mask, options.probability, options.image))
+        check_outputs(outputs, [*inputs, *list_replaced_files(options.regions)], own)
+        check_footprint_file(out, options.overwrite or out.absolute() in own)
     if options.image:
         with open_raster(options.image, options.image):
             pass

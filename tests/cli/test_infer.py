@@ -208,26 +208,31 @@ infer_scene([scene], None, InferOptions(mask=mask, probability=probability, mode
 """
 
 
+@pytest.mark.parametrize("hurt", [False, True], ids=["", "and a disk damaged strips"])
 def test_killed_it_goes_on_to_the_same_bytes(
-    tiny_model: Path, write_raster: RasterWriter, tmp_path: Path
+    run: Run,
+    tiny_model: Path,
+    write_raster: RasterWriter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hurt: bool,
 ) -> None:
     scene = write_raster("scene.tif", photo(900, 400))
-
-    def command(name: str) -> list[str]:
-        outputs = [str(tmp_path / f"{name}-m.tif"), str(tmp_path / f"{name}-p.tif")]
-        return [sys.executable, "-c", SLOW_STRIPS, str(tiny_model), str(scene), *outputs]
-
-    subprocess.run(command("whole"), check=True)
-    with subprocess.Popen(command("killed")) as process:
-        while process.poll() is None and len(list(tmp_path.glob("*.parts/classes-*"))) < 2:
+    whole, killed = ([tmp_path / f"{name}-{product}.tif" for product in "mp"] for name in ("whole", "killed"))
+    with subprocess.Popen([sys.executable, "-c", SLOW_STRIPS, tiny_model, scene, *killed]) as process:
+        while process.poll() is None and len(list(tmp_path.glob("*.parts/classes-*"))) < 3:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "killed-m.tif").exists()
-    assert len(list(tmp_path.glob("*.parts/classes-*"))) >= 2
-    subprocess.run(command("killed"), check=True)
-    for product in ("m", "p"):
-        whole, resumed = (tmp_path / f"{name}-{product}.tif" for name in ("whole", "killed"))
-        assert whole.read_bytes() == resumed.read_bytes()
+    assert not killed[0].exists()
+    cut, emptied, *_ = sorted(tmp_path.glob("*.parts/classes-*"))
+    if hurt:
+        cut.write_bytes(cut.read_bytes()[:-100])
+        emptied.write_bytes(b"")
+    monkeypatch.setattr("geoseg.raster.plan.STRIP_PIXELS", 5000)
+    for mask, probability in (whole, killed):
+        done = run(scene, mask=mask, probability=probability, engine="openvino")
+        assert done.exit_code == 0, done.stderr
+    assert [file.read_bytes() for file in killed] == [file.read_bytes() for file in whole]
     assert not list(tmp_path.glob("*.parts"))
 
 
@@ -282,29 +287,6 @@ def test_a_model_without_numbers_is_refused(tiny_model: Path, scene: Path, tmp_p
     assert done.exit_code == 1
     assert "no number (NaN) for every pixel" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif", "broken"}
-
-
-def test_a_strip_that_the_disk_damaged_is_predicted_again(
-    tiny_model: Path, write_raster: RasterWriter, tmp_path: Path
-) -> None:
-    scene = write_raster("scene.tif", photo(900, 400))
-
-    def start(name: str) -> list[str]:
-        outputs = [str(tmp_path / f"{name}-m.tif"), str(tmp_path / f"{name}-p.tif")]
-        return [sys.executable, "-c", SLOW_STRIPS, str(tiny_model), str(scene), *outputs]
-
-    with subprocess.Popen(start("hurt")) as process:
-        while process.poll() is None and len(list(tmp_path.glob("*.parts/classes-*"))) < 3:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    cut, emptied, *_ = sorted(tmp_path.glob("*.parts/classes-*"))
-    cut.write_bytes(cut.read_bytes()[:-100])
-    emptied.write_bytes(b"")
-    subprocess.run(start("hurt"), check=True)
-    subprocess.run(start("whole"), check=True)
-    for product in ("m", "p"):
-        hurt, whole = (tmp_path / f"{name}-{product}.tif" for name in ("hurt", "whole"))
-        assert hurt.read_bytes() == whole.read_bytes()
 
 
 def test_footprints_are_those_of_the_mask(run: Run, tmp_path: Path, blobs: Path) -> None:

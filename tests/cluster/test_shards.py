@@ -24,6 +24,7 @@ from geoseg.inference.resume import Journal
 from geoseg.io.access import lock_folder, share_folder
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.workflows import shares
+from geoseg.workflows.manifest import Manifest, SceneRecord, read_records
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
@@ -298,6 +299,16 @@ def test_shares_of_many_scenes(bench: Bench, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "all").iterdir() if path.suffix != ".gpkg") == sorted(
         path.name for path in (tmp_path / "one").iterdir() if path.suffix != ".gpkg"
     )
+
+
+def test_a_scene_that_one_share_did_is_done_whatever_another_share_tells(tmp_path: Path) -> None:
+    """Shares of two counts may each have had it; names tell nothing of which was first."""
+    for shard, status in (("1-of-10", "done"), ("1-of-2", "failed")):
+        share = Manifest(tmp_path / f"manifest-shard-{shard}.csv", {})
+        share.rewrite([SceneRecord("s0.tif", status, key="k"), SceneRecord(f"{status}.tif", status, key="k")])
+    manifest = Manifest.open(tmp_path / "manifest.csv")
+    assert manifest.find("s0.tif", "k") == SceneRecord("s0.tif", "done", key="k")
+    assert {each.status for each in read_records(manifest.path)} == {"done", "failed"}
 
 
 def test_a_model_without_answers_leaves_no_strips(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import rasterio.features
 import shapely
 from evaluating import run, summary
@@ -51,16 +52,37 @@ def layer(path: Path, boxes: NDArray[np.object_], **columns: Any) -> Path:
     return path
 
 
-@pytest.fixture
-def files(tmp_path: Path, write_raster: RasterWriter) -> list[Path]:
+def write_mask(path: Path, values: NDArray[np.uint8]) -> Path:
+    height, width = values.shape
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": 1,
+        "dtype": "uint8",
+        "nodata": 255,
+    }
+    with rasterio.open(path, "w", crs=UTM33, transform=HERE, **profile) as dataset:
+        dataset.write(values, 1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A truth, and three predictions of it that get worse: footprints, a mask, and footprints with confidence."""
+    folder = tmp_path_factory.mktemp("files")
     sure = np.where(np.arange(len(HOUSES)) % 2, 0.9, 0.5)
     return [
-        layer(tmp_path / "truth.gpkg", HOUSES),
-        layer(tmp_path / "near.gpkg", moved(1)),
-        write_raster("mask.tif", mask_of(moved(3)), nodata=255),
-        layer(tmp_path / "far.gpkg", moved(7), confidence=sure),
+        layer(folder / "truth.gpkg", HOUSES),
+        layer(folder / "near.gpkg", moved(1)),
+        write_mask(folder / "mask.tif", mask_of(moved(3))),
+        layer(folder / "far.gpkg", moved(7), confidence=sure),
     ]
+
+
+@pytest.fixture(scope="module")
+def result(files: list[Path]) -> EvaluationResult:
+    return evaluate(files)
 
 
 def evaluate(files: list[Path], **options: Any) -> EvaluationResult:
@@ -114,9 +136,9 @@ def test_every_prediction_stands_in_the_table_with_its_difference(files: list[Pa
     assert "far.gpkg: no average precision" not in table
 
 
-def test_scores_get_worse_with_the_shift(files: list[Path]) -> None:
+def test_scores_get_worse_with_the_shift(result: EvaluationResult) -> None:
     """Boxes of 12 m x 9 m, half of them moved by 0.3 m and half by 0.6 m, and so on."""
-    near, mask, far = (each.measures for each in evaluate(files).evaluations)
+    near, mask, far = (each.measures for each in result.evaluations)
     assert near.estimate("polis_m", 1).value == pytest.approx((0.3 + 0.6) / 2 / 2, rel=0.01)
     assert far.estimate("polis_m", 1).value == pytest.approx(2.1 / 2, rel=0.01)  # the others match none
     assert mask.estimate("polis_m", 1).value == pytest.approx((0.9 + 1.8) / 2 / 2, rel=0.1)
@@ -128,9 +150,9 @@ def test_scores_get_worse_with_the_shift(files: list[Path]) -> None:
     assert near.estimate("boundary_f1_50cm", 1).value == pytest.approx(exact, abs=0.02)
 
 
-def test_average_precision_is_left_out_without_confidence(files: list[Path]) -> None:
+def test_average_precision_is_left_out_without_confidence(result: EvaluationResult) -> None:
     """Of the other prediction, the confident half matches: precision 1 up to a recall of a half."""
-    near, _, far = evaluate(files).summary["predictions"]
+    near, _, far = result.summary["predictions"]
     assert "ap50" not in near["classes"][1]
     assert far["classes"][1]["ap50"]["value"] == pytest.approx(51 / 101, abs=1e-6)
 
@@ -157,7 +179,7 @@ def dataset(folder: Path, places: dict[str, NDArray[np.object_]]) -> Path:
     """An image and a mask for each place."""
     items = []
     for place, boxes in places.items():
-        Image.fromarray(photo(*SHAPE).transpose(1, 2, 0)).save(folder / f"{place}.png")
+        Image.new("RGB", SHAPE[::-1], "grey").save(folder / f"{place}.png")
         Image.fromarray(mask_of(boxes)).save(folder / f"{place}-label.png")
         items.append(Item(f"{place}.png", f"{place}-label.png", place, "validation"))
     classes = (ClassEntry("background", "#000000"), ClassEntry("building", "#e4572e"))
@@ -197,14 +219,14 @@ def test_long_names_stand_whole_in_figures_and_tables(tmp_path: Path) -> None:
         write_results(tmp_path / name, {names[0]: moved(shift), names[1]: moved(shift)[:40]})
         for name, shift in (("good", 1), ("poor", 4))
     ]
-    figure = draw_comparison(evaluate([path, *results]))
+    result = evaluate([path, *results])
+    figure = draw_comparison(result)
     figure.canvas.draw()
     table = next(axes for axes in figure.get_axes() if axes.get_title() == "IoU by place")
     labels = table.get_yticklabels()
     assert [" ".join(label.get_text().split()) for label in labels] == names
     assert all(label.get_window_extent().x0 >= 0 for label in labels)
-    shown = run(*results, path).stdout
-    assert all(any(line.startswith(name) for line in shown.splitlines()) for name in names)
+    assert all(any(line.startswith(name) for line in str(result).splitlines()) for name in names)
 
 
 def test_a_model_is_evaluated_by_the_footprints_that_infer_writes(
@@ -285,9 +307,8 @@ def test_one_wild_prediction_does_not_hide_the_others(files: list[Path], write_r
     assert charts["count error"].get_xlim()[1] == 1
 
 
-def test_many_predictions_have_a_colour_each(files: list[Path]) -> None:
-    result = evaluate([files[0], *files[1:] * 3])
-    colors = ComparisonPage(result).colors
+def test_many_predictions_have_a_colour_each(result: EvaluationResult) -> None:
+    colors = ComparisonPage(EvaluationResult(result.evaluations * 3)).colors
     assert len({tuple(color) for color in colors}) == 9
 
 

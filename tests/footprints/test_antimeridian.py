@@ -5,7 +5,7 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from geoseg.footprints.antimeridian import find_full_turn, shift_near, unwrap_polygons
+from geoseg.footprints.antimeridian import find_full_turn, find_shortest_span, shift_near, unwrap_polygons
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,16 @@ def test_polygons_come_near_by_whole_turns() -> None:
     boxes = np.array([shapely.box(-180, 0, -179, 1), shapely.box(170, 0, 171, 1)], dtype=object)
     near = shift_near(boxes, 179.0, 360.0)
     assert [box.bounds[0] for box in near] == [180, 170]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_shortest_span_goes_round_the_far_side_where_that_is_shorter(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    left = chance.uniform(-180, 180, 1 + seed % 5)
+    right = left + chance.uniform(0, 40, len(left))
+    begin, end = find_shortest_span(left, np.where(right > 180, right - 360, right), 360)
+    lifted = [start + (left - start) % 360 + right - left for start in left]
+    assert end - begin == pytest.approx(
+        min(each.max() - start for each, start in zip(lifted, left, strict=True))
+    )
+    assert ((left - begin) % 360 + right - left <= end - begin + 1e-9).all()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,6 +40,17 @@ def test_torch_answers_by_the_formula(tiny_model: Path) -> None:
     with torch.inference_mode():
         expected = network((torch.from_numpy(raw) / 255 - 0.4) / 0.2).sigmoid()
     np.testing.assert_allclose(answer(find_model(str(tiny_model)), raw, "torch"), expected.numpy(), atol=1e-5)
+
+
+def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+    """Its converter sends word to Google when it is imported, and keeps a number for the user in ~/intel."""
+    code = (
+        "import sys; from geoseg.models.runtime import load_backend; load_backend('openvino')\n"
+        "assert not [name for name in sys.modules if name.startswith(('openvino_telemetry', 'openvino.tools.ovc'))]\n"
+        "import openvino.tools.ovc"  # for who wants it
+    )
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "CI": "true"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | home)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from rasterio.shutil import copy
 
 from geoseg.errors import InputError
 from geoseg.raster.bands import match_bands, parse_bands
-from geoseg.raster.directories import MASK, REDUCED, list_directories
 from geoseg.raster.grid import Window
 from geoseg.raster.scene import Scene, open_scene
 from geoseg.raster.source import ignore_missing_place, open_raster
@@ -479,50 +478,6 @@ def test_a_tag_that_tells_nothing_of_pixels_may_be_lost(write_raster: RasterWrit
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(TIFFTAG_SOFTWARE="a program with a name")
     lose_tag(path, 305)
-    assert open_scene([str(path)]).grid.shape == (8, 8)
-
-
-def write_masked(write_raster: RasterWriter) -> Path:
-    """A GeoTIFF with a mask of its own and an overview."""
-    path = write_raster("a.tif", photo(64, 64))
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
-        dataset.write_mask(np.eye(64, dtype=bool))
-        dataset.build_overviews([2])
-    return path
-
-
-def test_a_mask_and_overviews_are_found(write_raster: RasterWriter) -> None:
-    path = write_masked(write_raster)
-    assert [each.kind for each in list_directories(path)] == [0, MASK, REDUCED, REDUCED | MASK]
-    assert (read(open_scene([str(path)])).valid == np.eye(64, dtype=bool)).all()
-
-
-@pytest.mark.parametrize(("read_by_gdal", "lost"), [(1, "mask"), (2, "overviews")])
-def test_a_mask_that_cannot_be_read_for_a_moment_is_not_done_without(
-    read_by_gdal: int, lost: str, write_raster: RasterWriter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_masked(write_raster)
-    there = list_directories(path)
-    content = bytearray(path.read_bytes())
-    place = struct.unpack_from("<I", content, 4)[0]
-    for _ in range(read_by_gdal):
-        end = place + 2 + 12 * struct.unpack_from("<H", content, place)[0]
-        (place,) = struct.unpack_from("<I", content, end)
-    struct.pack_into("<I", content, end, 0)
-    path.write_bytes(content)
-    monkeypatch.setattr("geoseg.raster.directories.list_directories", lambda path: there)
-    with pytest.raises(InputError, match=rf"a\.tif: not a raster .* \(its {lost} cannot be read\)"):
-        open_scene([str(path)])
-
-
-def test_what_lies_behind_the_last_picture_may_be_none(write_raster: RasterWriter) -> None:
-    path = write_raster("a.tif", photo(8, 8))
-    content = bytearray(path.read_bytes())
-    (start,) = struct.unpack_from("<I", content, 4)
-    (count,) = struct.unpack_from("<H", content, start)
-    struct.pack_into("<I", content, start + 2 + 12 * count, len(content) + 1000)
-    path.write_bytes(content)
-    assert len(list_directories(path)) == 1
     assert open_scene([str(path)]).grid.shape == (8, 8)
 
 

@@ -37,6 +37,7 @@ def furnish_folder(folder: Path, model: Path) -> None:
     write_sentinel_image(folder / "sentinel2.tif", scene.grid)
     shutil.copytree(model, folder / "runs" / "roofs")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("models"))
+    shutil.copy(folder / "scene.tif", folder / "examples" / "scene.tif")  # of the same town, a tenth as large
     geoseg.prepare("demo", None, folder / "data", scenes=2, size=128, validation_share=0.5, workers=0)
 
 

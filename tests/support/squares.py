@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,9 @@ def quick(**changes: Any) -> TrainOptions:
         "learning_rate": 5e-3, "device": "cpu", "precision": "fp32", "augment": "light",
     }  # fmt: skip
     return TrainOptions().replace({**small, **changes})
+
+
+def read_losses(run: Path) -> list[tuple[int, float]]:
+    """The steps of a run and their losses."""
+    with (run / "metrics.csv").open() as file:
+        return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]

@@ -17,7 +17,7 @@ import torch
 from heard import Heard
 from limits import limited_files
 from made import RasterWriter
-from squares import array_set, quick, town
+from squares import array_set, quick, read_losses, town
 from torch import nn
 
 from geoseg.errors import GeosegError, InputError
@@ -36,11 +36,6 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_pictures")
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take longer than these runs; test_pictures.py has them."""
     monkeypatch.setattr("geoseg.training.trained_model.draw_pictures", lambda *_: ())
-
-
-def losses(folder: Path) -> list[tuple[int, float]]:
-    with (folder / "metrics.csv").open() as file:
-        return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
 
 
 @contextmanager
@@ -75,7 +70,7 @@ def test_training_gives_a_model_that_knows_its_squares(tmp_path: Path, write_ras
     )
     assert card.sources[0]["licence"] == "CC0"
     assert card.training["seed"] == 0
-    assert losses(tmp_path / "run")[-1][1] < losses(tmp_path / "run")[0][1] / 2
+    assert read_losses(tmp_path / "run")[-1][1] < read_losses(tmp_path / "run")[0][1] / 2
     assert abs(card.calibration["total_error"]) < 0.05
     assert card.calibration["ece"] <= card.calibration["ece_before"] + 0.01
     assert 0 <= card.min_area_m2 <= 144 * 0.3**2
@@ -101,7 +96,7 @@ def test_training_alike_twice_gives_the_same_weights(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     for name in ("one", "two"):
         train_model(tmp_path / "data", tmp_path / name, quick(augment="strong", workers=0))
-    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+    assert read_losses(tmp_path / "one") == read_losses(tmp_path / "two")
     one, two = (load_network(find_model(str(tmp_path / name))).state_dict() for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -116,7 +111,7 @@ def test_a_run_goes_on_exactly_where_it_was_stopped(
     with stopped_at(step, monkeypatch):
         train_model(tmp_path / "data", tmp_path / "broken", settings)
     train_model(tmp_path / "data", tmp_path / "broken", settings)
-    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    assert read_losses(tmp_path / "broken") == read_losses(tmp_path / "whole")
     one, two = (find_model(str(tmp_path / name)) for name in ("whole", "broken"))
     assert one.weights_sha256 == two.weights_sha256
     assert one.card.threshold == two.card.threshold
@@ -133,95 +128,36 @@ def test_a_run_that_was_killed_while_it_wrote_its_model_goes_on(tmp_path: Path) 
     assert not (tmp_path / "run/.unfinished").exists()
 
 
-COMMAND = [sys.executable, "-c", "from geoseg.cli.train import command; command()"]
-
-
-def flags(settings: TrainOptions, folder: Path) -> list[str]:
-    (folder / "settings.toml").write_text(settings.to_toml())
-    return ["--config", str(folder / "settings.toml"), "--quiet"]
-
-
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     settings = quick(steps=14)
     train_model(tmp_path / "data", tmp_path / "whole", settings)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    arguments = [*COMMAND, str(tmp_path / "data"), *flags(settings, tmp_path), "--out"]
-    process = subprocess.Popen([*arguments, str(tmp_path / "killed")], env=environment)
+    (tmp_path / "settings.toml").write_text(settings.to_toml())
+    command = [sys.executable, "-c", "from geoseg.cli.train import command; command()"]
+    given = [
+        tmp_path / "data",
+        "--config",
+        tmp_path / "settings.toml",
+        "--quiet",
+        "--out",
+        tmp_path / "killed",
+    ]
+    process = subprocess.Popen([*command, *map(str, given)], env={**os.environ, "OMP_NUM_THREADS": "1"})
     log = tmp_path / "killed" / "metrics.csv"
     while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 8):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "card.json").exists()
-    subprocess.run([*arguments, str(tmp_path / "killed")], check=True, env=environment, capture_output=True)
-    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-
-
-# Plain SGD in small steps: sums of another order differ in the last digit, and nothing here makes more of that. (Adam
-# divides by the size of gradients, so that with batch normalisation the smallest differences grow.)
-SMALL_RESNET: dict[str, Any] = {
-    "architecture": "unet", "encoder": "resnet18", "weights": "none", "optimizer": "sgd", "momentum": 0.0,
-    "learning_rate": 1e-3, "arguments": '{"encoder_depth": 3, "decoder_channels": [32, 16, 8]}',
-}  # fmt: skip
-NETWORKS = {"plain": {}, "resnet": SMALL_RESNET}
-TRAIN_EACH = """
-import sys
-from geoseg.cli.train import command
-data, *runs = sys.argv[1:]
-for run in runs:
-    command([data, "--config", f"{run}.toml", "--quiet", "--out", run], standalone_mode=False)
-"""
-
-
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """Also with batch normalisation, whose statistics are those of the whole batch."""
-    array_set(tmp_path / "data")
-    for name, network in NETWORKS.items():
-        settings = quick(steps=10, validate_every=5, loss="bce + dice + 0.5 * lovasz", **network)
-        train_model(tmp_path / "data", tmp_path / "one" / name, settings)
-        (tmp_path / f"{name}.toml").write_text(settings.to_toml())
-    train_in_two_processes(tmp_path, *NETWORKS)
-    for name in NETWORKS:
-        one, two = losses(tmp_path / "one" / name), losses(tmp_path / name)
-        assert [step for step, _ in one] == [step for step, _ in two]
-        assert one[0][1] == pytest.approx(two[0][1], rel=1e-5)
-        assert np.allclose([loss for _, loss in one], [loss for _, loss in two], rtol=1e-4)
-        cards = [find_model(str(folder / name)).card for folder in (tmp_path / "one", tmp_path)]
-        scores = [card.metrics["validation"]["classes"]["building"]["iou"] for card in cards]
-        assert scores[0] == pytest.approx(scores[1], abs=0.01)
-
-
-def train_in_two_processes(folder: Path, *names: str) -> None:
-    """Train one network after the other: to start processes takes longer than that."""
-    (folder / "start.py").write_text(TRAIN_EACH)
-    launcher = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        "29613",
-        "start.py",
-        "data",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, *launcher, *names],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    train_model(tmp_path / "data", tmp_path / "killed", settings)
+    assert read_losses(tmp_path / "killed") == read_losses(tmp_path / "whole")
 
 
 def test_accumulated_pieces_are_the_batch(tmp_path: Path) -> None:
     array_set(tmp_path / "data")
     train_model(tmp_path / "data", tmp_path / "one", quick())
     train_model(tmp_path / "data", tmp_path / "two", quick(accumulate=2))
-    one, two = ([loss for _, loss in losses(tmp_path / name)] for name in ("one", "two"))
+    one, two = ([loss for _, loss in read_losses(tmp_path / name)] for name in ("one", "two"))
     assert np.allclose(one, two, rtol=1e-4)
 
 
@@ -246,7 +182,7 @@ def test_a_model_to_start_from_gives_its_head_start(tmp_path: Path, heard: Heard
     settings = quick(steps=6, start_from=str(tmp_path / "first"))
     train_model(tmp_path / "more", tmp_path / "second", settings)
     train_model(tmp_path / "data", tmp_path / "again", settings)
-    assert losses(tmp_path / "again")[0][1] < losses(tmp_path / "first")[0][1] / 2
+    assert read_losses(tmp_path / "again")[0][1] < read_losses(tmp_path / "first")[0][1] / 2
     assert find_model(str(tmp_path / "second")).architecture["in_channels"] == 4
 
 
@@ -256,7 +192,7 @@ def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`overwrite`"):
         train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
     train_model(tmp_path / "data", tmp_path / "run", quick(steps=4), overwrite=True)
-    assert len(losses(tmp_path / "run")) == 4
+    assert len(read_losses(tmp_path / "run")) == 4
 
 
 def test_a_run_does_not_go_on_under_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +253,7 @@ def test_a_run_of_minutes_goes_on_with_those_it_has_left(
         train_model(tmp_path / "data", tmp_path / "run", settings)
     train_model(tmp_path / "data", tmp_path / "run", settings)
     assert heard.tasks["Training"].done == 6
-    assert [step for step, _ in losses(tmp_path / "run")] == list(range(10))
+    assert [step for step, _ in read_losses(tmp_path / "run")] == list(range(10))
 
 
 def test_progress_tells_the_running_loss_and_the_last_score(tmp_path: Path, heard: Heard) -> None:
@@ -402,7 +338,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch
     assert checkpoint.load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 3
     assert [path.name for path in (tmp_path / "run").glob(".last*")] == []
     train_model(tmp_path / "data", tmp_path / "run", quick(validate_every=12))
-    assert [step for step, _ in losses(tmp_path / "run")] == list(range(12))
+    assert [step for step, _ in read_losses(tmp_path / "run")] == list(range(12))
 
 
 def test_a_disk_that_really_is_full_leaves_the_last_good_checkpoint(
@@ -535,7 +471,7 @@ def test_a_slope_that_is_no_number_stops_the_run_before_it_spoils_the_weights(
     assert state["step"] == 3
     assert all(torch.isfinite(tensor).all() for tensor in state["network"].values())
     assert train_model(tmp_path / "data", tmp_path / "run", quick(learning_rate=1e-3)) is not None
-    assert [step for step, _ in losses(tmp_path / "run")] == list(range(12))
+    assert [step for step, _ in read_losses(tmp_path / "run")] == list(range(12))
 
 
 def test_a_model_owes_to_the_one_it_started_from(tmp_path: Path, heard: Heard) -> None:
@@ -625,4 +561,4 @@ def test_early_stopping_stops(tmp_path: Path) -> None:
         tmp_path / "run",
         quick(steps=40, validate_every=1, early_stopping=1, learning_rate=1e-9),
     )
-    assert len(losses(tmp_path / "run")) < 40
+    assert len(read_losses(tmp_path / "run")) < 40

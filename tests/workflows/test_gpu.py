@@ -37,7 +37,7 @@ def options(tiny_model: Path) -> InferOptions:
 
 @pytest.fixture
 def scene(write_raster: RasterWriter) -> str:
-    return str(write_raster("scene.tif", photo(700, 300, seed=5)))
+    return str(write_raster("scene.tif", photo(400, 200, seed=5)))
 
 
 def infer(scene: str, folder: Path, options: InferOptions) -> tuple[bytes, bytes]:

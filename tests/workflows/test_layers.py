@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from click.testing import CliRunner
 from layers import LONLAT, footprints, scattered, write
 
@@ -51,6 +53,22 @@ def test_files_in_several_systems_of_coordinates(whole: Path, pieces: Path) -> N
     many, one = geoseg.stats(pieces, "grid:200m"), geoseg.stats(whole, "grid:200m")
     assert many.count == one.count
     assert many.area_m2 == pytest.approx(one.area_m2, rel=1e-6)
+
+
+def test_footprints_on_both_sides_of_the_antimeridian_lie_in_one_place(tmp_path: Path) -> None:
+    """Buildings of one village, east of 180 degrees written as from -180 on: the squares are those of the village."""
+    (tmp_path / "both").mkdir()
+    west, east = (
+        gpd.GeoDataFrame(geometry=shapely.box(at, -17, at + 2e-4, -16.9998), crs=LONLAT)
+        for at in (np.array([179.99, 179.9999]), np.array([-180.0, -179.99]))
+    )
+    one = write(tmp_path / "one.gpkg", pd.concat([west, east], ignore_index=True))
+    for name, part in (("west", west), ("east", east)):
+        write(tmp_path / "both" / f"{name}.gpkg", part)
+    found = geoseg.stats(one, "grid:1km").regions
+    assert len(found) == 8
+    assert found["buildings"].sum() == 4
+    pd.testing.assert_frame_equal(geoseg.stats(tmp_path / "both", "grid:1km").regions, found)
 
 
 class Hands:

@@ -42,11 +42,6 @@ class Stitcher:
         self._margin = np.zeros((1, width), dtype=np.uint8)
         self._open = trace_outlines(self._margin, -1, joining)
 
-    @property
-    def open_corners(self) -> int:
-        """How many corners wait for the rest of their outline."""
-        return len(self._open.corners)
-
     def add(self, band: OutlinePieces) -> OutlinePieces:
         """Join the next band; gives the pieces that can go on no further."""
         finished, self._open = join_bands(self._open, band, self._joining).split_finished()

@@ -11,7 +11,7 @@ import geopandas as gpd
 import pandas as pd
 import pyogrio
 
-from geoseg.footprints.write.formats import set_gdal_options
+from geoseg.footprints.write.formats import check_arrived, check_index, set_gdal_options
 from geoseg.footprints.write.geopackage import BUILDINGS, write_qgis_tables
 from geoseg.footprints.write.project import (
     Finder,
@@ -84,7 +84,9 @@ def write_sample_layers(
                 layer_options={"IDENTIFIER": TITLES[table], "GEOMETRY_NAME": "geom"},
                 **({} if unfinished.exists() else {"dataset_options": {"VERSION": "1.2"}}),
             )
-        for table in layers:
+        for table, frame in layers.items():
+            check_arrived(unfinished, table, len(frame))
+            check_index(unfinished, table)
             write_qgis_tables(unfinished, table, make_sample_style(table, classes), COLUMNS[table])
 
 

@@ -206,7 +206,7 @@ def test_nothing_is_kept_of_what_does_not_cross_the_seam() -> None:
     for band in range(50):
         released = build_footprints(stitcher.add(trace_outlines(houses, 4 * band, JoinRules())))
         assert len(released) == 9
-        assert stitcher.open_corners == 0
+        assert not len(stitcher._open.corners)
 
 
 def test_only_what_crosses_the_seam_waits() -> None:
@@ -214,7 +214,7 @@ def test_only_what_crosses_the_seam_waits() -> None:
     stitcher.add(
         trace_outlines(np.array([[1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0]], dtype=np.uint8), 0, JoinRules())
     )
-    assert stitcher.open_corners == 4
+    assert len(stitcher._open.corners) == 4
 
 
 def test_footprints_come_by_last_row_then_by_first_pixel() -> None:
