@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
@@ -23,6 +25,7 @@ from geoseg.io.trust import check_vector_source
 
 DAY_LETTERS = len("2026-05-04")
 ADVICE = ".; It might help"
+LOST_CRS = re.compile("unable to read srs_id|not registered in gpkg_geometry_columns")
 FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
 
@@ -51,6 +54,17 @@ def read_every_row(path: Path, layer: str | None = None) -> pd.DataFrame:
     if isinstance(found, gpd.GeoDataFrame) and (found.crs is None) != (about["crs"] is None):
         raise DataSourceError("its coordinate reference system could be read once only")
     return found
+
+
+def read_layer_facts(path: Path, layer: str | None = None) -> dict[str, Any]:
+    """What GDAL tells of a layer; refused where it only warns that it cannot read the CRS."""
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always", RuntimeWarning)
+        facts: dict[str, Any] = pyogrio.read_info(path, layer=layer, force_total_bounds=True)
+    lost = [str(remark.message) for remark in remarks if LOST_CRS.search(str(remark.message))]
+    if lost:
+        raise DataSourceError(lost[0])
+    return facts
 
 
 def refuse_missing_rows(read: int, told: int | None) -> None:

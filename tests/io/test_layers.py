@@ -10,11 +10,12 @@ import geopandas as gpd
 import pyogrio
 import pytest
 import shapely
+from pyogrio.errors import DataSourceError
 from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.io.addresses import is_vector_file, parse_layer_path
-from geoseg.io.layers import parse_layer_crs, read_layer
+from geoseg.io.layers import parse_layer_crs, read_layer, read_layer_facts
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,13 @@ def test_a_crs_that_cannot_be_read_for_a_moment_is_not_done_without(
     )
     with pytest.raises(InputError, match=r"roofs\.gpkg: .*reference system could be read once only"):
         read_layer(path, None)
+
+
+def test_facts_without_a_crs_that_is_there_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "roofs.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=32633).to_file(path)
+    assert read_layer_facts(path, "roofs")["crs"] == "EPSG:32633"
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("DELETE FROM gpkg_spatial_ref_sys WHERE srs_id = 32633")
+    with pytest.raises(DataSourceError, match="unable to read srs_id"):
+        read_layer_facts(path, "roofs")

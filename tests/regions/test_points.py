@@ -16,7 +16,8 @@ from heard import Heard
 from layers import LONLAT
 from sampled import answer, draw, make_map
 
-from geoseg.errors import InputError
+from geoseg.errors import GeosegError, InputError
+from geoseg.footprints.write.samples import write_sample_layers
 from geoseg.regions.points import SamplePoints, read_points, set_answer, set_answers
 
 Change = Callable[[gpd.GeoDataFrame], gpd.GeoDataFrame]
@@ -190,3 +191,14 @@ def test_answers_go_into_files_that_are_there(tmp_path: Path) -> None:
 def test_a_sample_knows_its_map(points: Path) -> None:
     found: SamplePoints = read_points(points)
     assert len(found.map) == 16
+
+
+def test_points_that_did_not_arrive_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = pyogrio.write_dataframe
+    monkeypatch.setattr(
+        pyogrio, "write_dataframe", lambda frame, *given, **options: write(frame[1:], *given, **options)
+    )
+    frame = gpd.GeoDataFrame(geometry=gpd.points_from_xy([0, 1], [0, 1]), crs=LONLAT)
+    with pytest.raises(GeosegError, match=r"points\.gpkg could not be written: only 1 of 2 features arrived"):
+        write_sample_layers(tmp_path / "points.gpkg", {"points": frame}, ["building"])
+    assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from geoseg.footprints.write.geopackage import (
 )
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
-from geoseg.io.layers import explain_read_errors
+from geoseg.io.layers import explain_read_errors, read_layer_facts
 from geoseg.raster.source import is_picture, open_raster, read_crs
 
 Box = tuple[float, float, float, float]
@@ -130,7 +130,7 @@ def make_vector_layer(
     """A layer with the style that was written for it."""
     in_geopackage, file = path.suffix.lower() == ".gpkg", find(path)
     with explain_read_errors(str(path)):
-        info = pyogrio.read_info(file, layer=table if in_geopackage else None, force_total_bounds=True)
+        info = read_layer_facts(file, table if in_geopackage else None)
     source = make_relative(path, folder) + (f"|layername={table}" if in_geopackage else "")
     bounds = tuple(info["total_bounds"]) if info["features"] else None
     style = read_stored_style(file, table) if in_geopackage else read_sidecar_style(file)
