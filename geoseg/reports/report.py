@@ -21,6 +21,7 @@ from geoseg.footprints.write.reading import read_written_layer
 from geoseg.footprints.write.spool import REGION_COLUMNS, Column
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import Delivery, replace_file
+from geoseg.io.layers import explain_read_errors
 from geoseg.models.card import Card
 from geoseg.reports.layers import AREA_UNITS, RasterLayer, find_area_column, open_raster_layer, read_polygons
 from geoseg.reports.options import REPORT_SUFFIXES, ReportOptions
@@ -95,8 +96,9 @@ def read_buildings(path: Path, name: Path, is_placed: bool) -> gpd.GeoDataFrame:
 def read_regions(path: Path) -> gpd.GeoDataFrame | None:
     """The table of regions that geoseg wrote with the footprints, if it did."""
     place = get_region_path(path)
-    if not place.exists() or (is_geopackage(place) and not list_columns(place, REGIONS)):
-        return None
+    with explain_read_errors(str(place)):
+        if not place.exists() or (is_geopackage(place) and not list_columns(place, REGIONS)):
+            return None
     frame = read_written_layer(place, REGIONS)
     return frame if "built_area_m2" in frame else None
 

@@ -68,7 +68,7 @@ def write_geopackage(spool: Spool, path: Path, layer: VectorLayer) -> None:
 
 
 def check_index(path: Path, table: str) -> None:
-    """Make sure that a layer has its extent, its spatial index, and what keeps it and the number of rows up to date.
+    """Make sure that a layer has its extent, its number of rows, its spatial index, and what keeps these up to date.
 
     GDAL goes on in silence where a write of these fails, which a disk refuses for a moment, as over a network.
     """
@@ -81,10 +81,16 @@ def check_index(path: Path, table: str) -> None:
                 f'SELECT (SELECT count(*) FROM "rtree_{table}_geom_rowid") = count("geom") FROM "{table}"'  # noqa: S608
             ).fetchone()[0]
         )
+        counted = base.execute(
+            f'SELECT feature_count = (SELECT count(*) FROM "{table}") FROM gpkg_ogr_contents WHERE table_name = ?',  # noqa: S608
+            [table],
+        ).fetchone()
         placed = base.execute(
             f'SELECT min_x IS NOT NULL OR NOT EXISTS (SELECT "geom" FROM "{table}" WHERE "geom" IS NOT NULL) '  # noqa: S608
             "FROM gpkg_contents WHERE table_name = ?", [table],
         ).fetchone()  # fmt: skip
+    if counted != (1,):
+        raise DataSourceError(f"the number of rows of {table} did not arrive")
     if placed != (1,):
         raise DataSourceError(f"the extent of {table} did not arrive")
     counters = {f"trigger_{when}_feature_count_{table}" for when in ("insert", "delete")}

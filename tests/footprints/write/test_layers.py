@@ -424,6 +424,17 @@ def test_any_crs_comes_back(tmp_path: Path, crs: CRS, suffix: str) -> None:
     assert CRS(back.crs).equals(crs, ignore_axis_order=True)
 
 
+@pytest.mark.parametrize(
+    "lost", ["DELETE FROM gpkg_ogr_contents", "UPDATE gpkg_ogr_contents SET feature_count = 0"]
+)
+def test_a_number_of_rows_that_did_not_arrive_is_noticed(tmp_path: Path, lost: str) -> None:
+    path = write(tmp_path / "out.gpkg", footprints(scattered()))
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute(lost)
+    with pytest.raises(DataSourceError, match="number of rows of buildings did not arrive"):
+        check_index(path, "buildings")
+
+
 @pytest.mark.parametrize("suffix", [".fgb", ".geojson", ".gpkg"])
 def test_a_description_that_did_not_arrive_is_noticed(tmp_path: Path, suffix: str) -> None:
     frame = footprints(scattered())
