@@ -32,11 +32,13 @@ WORK = """
 import os, sys
 from halves import half_of_the_work
 from geoseg.cli.train import command
+from geoseg.training import trained_model
+trained_model.draw_pictures = lambda *_: ()
 half_of_the_work(int(os.environ["RANK"]), ".")
-for number, run in enumerate(sys.argv[1:]):
-    # Where they met before, the addresses of then are found.
-    os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)
+for run, port in zip(sys.argv[1::2], sys.argv[2::2]):
     command(["data", "--config", f"{run}.toml", "--quiet", "--out", run], standalone_mode=False)
+    # Where they met, they would find their addresses of then: the next time they meet elsewhere.
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": port}
 """
 
 
@@ -57,9 +59,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             train(folder, name)
     (folder / "work.py").write_text(WORK)
     launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(find_free_port())]
+    work = ["work.py", *(each for name in NETWORKS for each in (name, str(find_free_port())))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-m", *launcher, "work.py", *NETWORKS],
+        [sys.executable, "-m", *launcher, *work],
         env=environment,
         cwd=folder,
         capture_output=True,
