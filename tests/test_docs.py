@@ -165,7 +165,6 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pat
 def place(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own with all files that the pages name, to work in."""
     shutil.copytree(furnished, tmp_path / "place")
-    monkeypatch.setattr("geoseg.workflows.doctor.TRIAL_SECONDS", 0.0)
     monkeypatch.chdir(tmp_path / "place")
     return tmp_path / "place"
 

@@ -94,7 +94,7 @@ class Diagnosis:
 Check = Callable[[], Iterator[MachineFinding]]
 
 
-def diagnose(more: Sequence[Check] = ()) -> Diagnosis:
+def diagnose(more: Sequence[Check] = (), trial_seconds: float = TRIAL_SECONDS) -> Diagnosis:
     """Look at everything that work depends on; `more` are checks of others, such as Earth Engine's."""
     checks: list[Check] = [
         check_versions,
@@ -102,7 +102,7 @@ def diagnose(more: Sequence[Check] = ()) -> Diagnosis:
         check_projections,
         check_processor,
         check_gpu,
-        check_model,
+        lambda: check_model(trial_seconds),
         check_memory,
         check_disk,
         check_cache,
@@ -200,7 +200,7 @@ def check_gpu() -> Iterator[MachineFinding]:
         )
 
 
-def check_model() -> Iterator[MachineFinding]:
+def check_model(seconds: float) -> Iterator[MachineFinding]:
     """Which engine would run the built-in model, and how fast its network is."""
     try:
         loaded = load_model(find_model("default"), PredictOptions())
@@ -210,18 +210,18 @@ def check_model() -> Iterator[MachineFinding]:
     kind = loaded.kinds[0]
     yield MachineFinding("Engine", f"{kind.engine}, {kind.precision}, on {describe_device(kind.device)}")
     yield MachineFinding(
-        "Speed", f"{measure_speed(loaded):.2g} Mpx/s, the network of the model default alone"
+        "Speed", f"{measure_speed(loaded, seconds):.2g} Mpx/s, the network of the model default alone"
     )
 
 
-def measure_speed(loaded: LoadedModel) -> float:
+def measure_speed(loaded: LoadedModel, seconds: float) -> float:
     """Megapixels a second, in one patch after the other."""
     card = loaded.model.card
     patches = RawPatches(card.patch, "uint8", make_fixed_normalisation(card))
     runtime = loaded.open_runtime(patches, loaded.kinds[0])
     log.info("Trying the model for some seconds")
     shape = (1, len(card.bands), card.patch, card.patch)
-    return card.patch**2 / 1e6 / time_patch(runtime, shape, patches.dtype, TRIAL_SECONDS)
+    return card.patch**2 / 1e6 / time_patch(runtime, shape, patches.dtype, seconds)
 
 
 def check_memory() -> Iterator[MachineFinding]:

@@ -28,9 +28,8 @@ def not_signed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_GCE_CHECK", "true")
 
 
-def test_a_machine_that_passes_these_tests_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "TRIAL_SECONDS", 0.01)
-    diagnosis = diagnose()
+def test_a_machine_that_passes_these_tests_is_well() -> None:
+    diagnosis = diagnose(trial_seconds=0.01)
     assert diagnosis.problems == 0, str(diagnosis)
     topics = [finding.topic for finding in diagnosis.findings]
     assert {"geoseg", "Python", "GDAL", "Projections", "Engine", "Speed", "Memory"} <= set(topics)
@@ -39,7 +38,7 @@ def test_a_machine_that_passes_these_tests_is_well(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_command_tells_programs_and_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "check_model", lambda: iter([MachineFinding("Engine", "none")]))
+    monkeypatch.setattr(doctor, "check_model", lambda seconds: iter([MachineFinding("Engine", "none")]))
     told = CliRunner().invoke(geoseg, ["doctor", "--json"])
     assert told.exit_code == 0, told.stderr
     found = json.loads(told.stdout)
@@ -52,7 +51,7 @@ def test_the_command_tells_programs_and_people(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_keeps_it_from_working_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        doctor, "check_model", lambda: iter([MachineFinding("Engine", "no", "problem", "do")])
+        doctor, "check_model", lambda seconds: iter([MachineFinding("Engine", "no", "problem", "do")])
     )
     told = CliRunner().invoke(geoseg, ["doctor"])
     assert told.exit_code == 1
@@ -102,7 +101,7 @@ def test_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         doctor, "find_model", lambda name: (_ for _ in ()).throw(doctor.GeosegError("none runs"))
     )
-    finding = find(doctor.check_model())
+    finding = find(doctor.check_model(0))
     assert (finding.level, finding.text) == ("problem", "none runs")
 
 
