@@ -154,9 +154,9 @@ def replace_file(path: Path, delivery: Delivery | None = None) -> Iterator[Path]
         yield folder / path.name
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str, delivery: Delivery | None = None) -> None:
     """Write a text file, whole or not at all."""
-    with replace_file(path) as unfinished:
+    with replace_file(path, delivery) as unfinished:
         unfinished.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -20,7 +20,7 @@ from geoseg.footprints.write.geopackage import REGIONS, get_region_path, is_geop
 from geoseg.footprints.write.reading import read_written_layer
 from geoseg.footprints.write.spool import REGION_COLUMNS, Column
 from geoseg.io.access import Output, check_outputs
-from geoseg.io.atomic import Delivery, replace_file
+from geoseg.io.atomic import Delivery, replace_text
 from geoseg.io.layers import explain_read_errors
 from geoseg.models.card import Card
 from geoseg.reports.layers import AREA_UNITS, RasterLayer, find_area_column, open_raster_layer, read_polygons
@@ -76,8 +76,7 @@ def write_report(
         raise InputError(f"{footprints}: holds no footprint to report on")
     regions = read_regions(find(footprints))
     page = make_page(footprints.name, buildings, regions, layers, options, facts)
-    with replace_file(out, delivery) as unfinished:
-        unfinished.write_text(page, encoding="utf-8", newline="\n")
+    replace_text(out, page, delivery)
     return out
 
 

@@ -23,7 +23,7 @@ from rasterio.features import rasterize
 from geoseg.errors import InputError, shorten_error
 from geoseg.footprints.measure import transform_polygons
 from geoseg.footprints.write.geopackage import BUILDINGS
-from geoseg.io.atomic import replace_file
+from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, PixelSize
 from geoseg.raster.source import open_raster, read_grid
 
@@ -110,8 +110,7 @@ def write_coco(
         numbered = [{"id": number, **each, "iscrowd": 0} for number, each in enumerate(annotations, start=1)]
         categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
         document = {"images": described, "categories": categories, "annotations": numbered}
-    with replace_file(path) as unfinished:
-        unfinished.write_text(json.dumps(document), encoding="utf-8", newline="\n")
+    replace_text(path, json.dumps(document))
 
 
 def read_pixel_grid(scene: str) -> Grid:
