@@ -55,7 +55,7 @@ def refuse_lost_tags() -> Iterator[None]:
 
 def refuse(lost: re.Pattern[str], remarks: Sequence[str]) -> None:
     """Refuse a raster where GDAL has said that something of it is lost."""
-    found = [match[match.lastindex or 0] for match in map(lost.search, remarks) if match]
+    found = [match[0] for match in map(lost.search, remarks) if match]
     if found:
         raise RasterioIOError(found[0])
 
