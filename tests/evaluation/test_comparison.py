@@ -9,14 +9,15 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pytest
-import rasterio
 import rasterio.features
 import shapely
 from evaluating import run, summary
 from heard import Heard
+from layers import write_raster as write_on_grid
 from made import HERE, UTM33, RasterWriter, card, photo
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import CRS
 
 from geoseg.datasets.schema import Dataset, Item, write_dataset
 from geoseg.errors import InputError
@@ -26,12 +27,14 @@ from geoseg.evaluation.report.panels import find_contested_tile
 from geoseg.evaluation.report.tables import align_rows, cut_name, shorten_names
 from geoseg.evaluation.results import EvaluationResult
 from geoseg.evaluation.run import evaluate_predictions
+from geoseg.raster.grid import Grid
 from geoseg.raster.palette import ClassEntry
 from geoseg.scores.confusion import Confusion
 from geoseg.workflows.infer import infer_scene
 from geoseg.workflows.options import InferOptions
 
 SHAPE = (512, 640)
+GRID = Grid(CRS.from_user_input(UTM33), HERE, *SHAPE)
 LEFT, TOP = (corner.ravel() * 64 + 8 for corner in np.meshgrid(np.arange(10), np.arange(8)))
 HOUSES = shapely.box(LEFT, TOP, LEFT + 40, TOP + 30)
 
@@ -52,21 +55,6 @@ def layer(path: Path, boxes: NDArray[np.object_], **columns: Any) -> Path:
     return path
 
 
-def write_mask(path: Path, values: NDArray[np.uint8]) -> Path:
-    height, width = values.shape
-    profile = {
-        "driver": "GTiff",
-        "height": height,
-        "width": width,
-        "count": 1,
-        "dtype": "uint8",
-        "nodata": 255,
-    }
-    with rasterio.open(path, "w", crs=UTM33, transform=HERE, **profile) as dataset:
-        dataset.write(values, 1)
-    return path
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A truth, and three predictions of it that get worse: footprints, a mask, and footprints with confidence."""
@@ -75,7 +63,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [
         layer(folder / "truth.gpkg", HOUSES),
         layer(folder / "near.gpkg", moved(1)),
-        write_mask(folder / "mask.tif", mask_of(moved(3))),
+        write_on_grid(folder / "mask.tif", mask_of(moved(3)), GRID, nodata=255),
         layer(folder / "far.gpkg", moved(7), confidence=sure),
     ]
 
