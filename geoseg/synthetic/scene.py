@@ -36,6 +36,8 @@ class SyntheticScene:
     layout: Layout
     height: int
     width: int
+    south_m: float = 0.0
+    """How far south of where all scenes lie, for several that are to share no ground."""
 
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
@@ -46,7 +48,7 @@ class SyntheticScene:
     def grid(self) -> Grid:
         """Where the pixels lie: at an easting where UTM metres are true metres."""
         gsd_m = self.layout.gsd_m
-        return Grid(_CRS, Affine(gsd_m, 0, _LEFT, 0, -gsd_m, _TOP), self.height, self.width)
+        return Grid(_CRS, Affine(gsd_m, 0, _LEFT, 0, -gsd_m, _TOP - self.south_m), self.height, self.width)
 
     @property
     def window(self) -> Window:
