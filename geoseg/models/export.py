@@ -111,7 +111,8 @@ def trace_network(network: nn.Module, example: Tensor, any_size: bool) -> ModelP
     axes = {0: "batch", **({2: "rows", 3: "cols"} if any_size else {})}
     written = BytesIO()  # a disk that fails must not look like a network that this exporter cannot write
     torch.onnx.export(
-        network, (example,), written, dynamo=False, input_names=["input"], output_names=["output"],
+        network, (example,), written, dynamo=False,  # type: ignore[arg-type]  # the older one takes streams
+        input_names=["input"], output_names=["output"],
         dynamic_axes={"input": axes, "output": axes}, do_constant_folding=False,
         training=torch.onnx.TrainingMode.PRESERVE,  # for inference, convolutions would swallow normalisations
     )  # fmt: skip
