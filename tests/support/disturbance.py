@@ -154,8 +154,12 @@ class Attempt:
         return found
 
     def finish(self, run: Launched) -> None:
-        """Give the command anew that was at work: the files of an undisturbed run, and no others."""
-        again = self.start(first=run.find_broken())
+        """Give the command anew that was at work, and those after it."""
+        self.give_again(first=run.find_broken())
+
+    def give_again(self, first: int = 0) -> None:
+        """Give the commands anew from this one on: the files of an undisturbed run, and no others."""
+        again = self.start(first=first)
         if again.wait() != 0:
             self.complaints.append(f"the rerun ended with {again.read()[-400:]}")
         else:
@@ -257,7 +261,7 @@ def run_twice(attempt: Attempt) -> None:
 
 
 def take_folder_away(attempt: Attempt) -> None:
-    """The folder of the results vanishes; it is there again for the next run."""
+    """The folder of the results vanishes with all that is in it; it is there again for the next run."""
     run = attempt.start()
     attempt.wait_a_moment()
     gone = attempt.folder / "gone"
@@ -267,7 +271,7 @@ def take_folder_away(attempt: Attempt) -> None:
     if code:
         attempt.complaints += list(list_bad_words(run, code))
     attempt.undertaking.furnish(attempt.folder, attempt.bench.given)
-    attempt.finish(run)
+    attempt.give_again()
 
 
 def change_input(attempt: Attempt) -> None:
