@@ -82,6 +82,7 @@ def list_differences(found: dict[str, str], expected: dict[str, str]) -> Iterato
 
 
 PAGE = 4096
+IS_THERE = re.compile("exists already; use --overwrite")
 Disturb = Callable[["Attempt"], None]
 
 
@@ -158,15 +159,19 @@ class Attempt:
         self.give_again(first=run.find_broken())
 
     def give_again(self, first: int = 0) -> None:
-        """Give the commands anew from this one on: the files of an undisturbed run, and no others."""
+        """Give the commands anew from this one on: the files of an undisturbed run, and no others.
+
+        Where all of it had been delivered before the run was killed, it may be refused instead.
+        """
+        was_delivered = self.read_found().items() >= self.expected.files.items()
         again = self.start(first=first)
-        if again.wait() != 0:
-            self.complaints.append(f"the rerun ended with {again.read()[-400:]}")
-        else:
+        if again.wait() == 0:
             found = self.undertaking.read(self.out)
             self.complaints += [
                 f"after the rerun, {each}" for each in list_differences(found, self.expected.files)
             ]
+        elif not (was_delivered and IS_THERE.search(again.read())):
+            self.complaints.append(f"the rerun ended with {again.read()[-400:]}")
 
 
 def is_like(path: Path, pixels: str) -> bool:
