@@ -296,7 +296,7 @@ def read_tags(dataset: Any) -> dict[str, str]:
 
 def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
     if assume_crs is not None:
-        return parse_crs(assume_crs, "`assume_crs`")
+        return replace_crs(dataset, name, parse_crs(assume_crs, "`assume_crs`"))
     if dataset.crs is None or not dataset.crs.to_wkt():
         if dataset.gcps[0]:
             raise InputError(
@@ -312,6 +312,16 @@ def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
             f"{name}: its coordinate reference system ({crs.name}) has no place on Earth; use `assume_crs`"
         )
     return crs
+
+
+def replace_crs(dataset: Any, name: str, assumed: CRS) -> CRS:
+    """The CRS that the user knows; told where the file says another one that has a place on Earth."""
+    written = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs and dataset.crs.to_wkt() else None
+    if written is not None and is_earth_crs(written) and not written.equals(assumed, ignore_axis_order=True):
+        log.warning(
+            f"{name}: says that it is in {written.name}; it is taken to be in {assumed.name}, as `assume_crs` says"
+        )
+    return assumed
 
 
 def read_transform(dataset: Any, name: str) -> Affine:

@@ -82,8 +82,8 @@ def warn_about_gaps(tiles: Sequence[MosaicTile], pixels: int) -> None:
     share = sum(tile.width * tile.height for tile in tiles) / pixels
     if share < SPARSE_SHARE:
         log.warning(
-            f"{tiles[0].path} and {len(tiles) - 1} more fill {share:.2g} of the ground they lie on; files that lie far apart "
-            "are quicker read on their own, one command for each"
+            f"{tiles[0].path} and {len(tiles) - 1} more lie far apart: they fill one part in {1 / share:,.0f} of the ground from "
+            "one to the other, and all of it is worked through; a folder for the results (results/) gives each a result of its own"
         )
 
 

@@ -173,7 +173,7 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
         metavar="VALUE=NAME",
     )
     assume_crs: str | None = define_option(
-        None, "CRS of a mask that does not say it.", group=INPUTS, metavar="CRS"
+        None, "CRS of a mask that does not say it, or says a wrong one.", group=INPUTS, metavar="CRS"
     )
     gsd_m: float | None = define_option(
         None,

@@ -408,6 +408,16 @@ def test_a_missing_crs_can_be_assumed(write_raster: RasterWriter) -> None:
         open_scene([str(path)], assume_crs="EPSG:0")
 
 
+def test_an_assumed_crs_that_contradicts_the_file_is_told(
+    write_raster: RasterWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(write_raster("a.tif", photo(8, 8), crs="EPSG:32633"))
+    assert open_scene([path], assume_crs="EPSG:32633").grid.crs.to_epsg() == 32633
+    assert not caplog.records
+    assert open_scene([path], assume_crs="EPSG:32733").grid.crs.to_epsg() == 32733
+    assert "UTM zone 33N; it is taken to be in WGS 84 / UTM zone 33S, as `assume_crs` says" in caplog.text
+
+
 def test_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no such file"):
