@@ -122,9 +122,8 @@ class ScenesResult:
 
     def __str__(self) -> str:
         earlier = f", {self.earlier:,} of them earlier" if self.earlier else ""
-        lines = [
-            f"{self.manifest}: {len(self.done):,} of {len(self.scenes):,} scenes done{earlier}; {self.count:,} footprints"
-        ]
+        done = f"{len(self.done):,} of {format_count(len(self.scenes), 'scene')} done{earlier}"
+        lines = [f"{self.manifest}: {done}; {format_count(self.count, 'footprint')}"]
         return "\n".join([*lines, *([str(self.coco)] if self.coco else [])])
 
     def _repr_html_(self) -> str:

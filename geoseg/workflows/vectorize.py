@@ -69,11 +69,7 @@ class VectorizeResult(FootprintResult):
         return {"out": str(self.out), **(self.counts.summary if self.counts else {})}
 
     def __str__(self) -> str:
-        assert self.counts
-        dropped = f", {self.counts.dropped:,} smaller ones left out" if self.counts.dropped else ""
-        counted = self.counts.regions
-        regions = f"\n{counted:,} regions in the layer regions" if counted is not None else ""
-        return f"{self.out}: {self.count:,} footprints, {self.counts.describe_area()}{dropped}{regions}"
+        return f"{self.out}: {self.counts}"
 
 
 def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResult:

@@ -33,7 +33,7 @@ def test_a_mask_becomes_a_geopackage(write_raster: RasterWriter, tmp_path: Path)
     result = run(mask, "--out", tmp_path / "b.gpkg", "--class", "1=house", "--class", "2=hall")
     assert result.exit_code == 0, result.output
     assert "2 footprints" in result.stdout
-    assert "1 smaller ones left out" in result.stdout
+    assert "1 smaller one left out" in result.stdout
     found = gpd.read_file(tmp_path / "b.gpkg", layer="buildings")
     assert found["class"].tolist() == ["house", "hall"]
     assert found["regularized"].all()
