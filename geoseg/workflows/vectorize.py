@@ -161,6 +161,10 @@ def open_for_footprints(mask: str, options: VectorizeOptions) -> Mask:
         )
     if not opened.grid.is_placed:
         refuse_options_of_places(options)
+    elif options.gsd_m is not None:
+        raise InputError(
+            f"`gsd_m` {options.gsd_m:g}: {mask} has a place on Earth, which tells the size; leave it out"
+        )
     return opened
 
 
