@@ -158,10 +158,16 @@ def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
         except RasterioError as error:
             if "HTTP" in str(error) or "Could not resolve" in str(error):
                 raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
-            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
+            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}{describe_archive(source)}"
             raise InputError(f"{name}: not a raster that can be read {reason}") from error
         with dataset, explain_read_errors(name):
             yield dataset
+
+
+def describe_archive(source: str) -> str:
+    """How the files in a zip archive are named, where a source is one."""
+    is_archive = source.lower().endswith(".zip") and Path(source).is_file()
+    return f"; name the image inside: /vsizip/{source}/NAME.tif" if is_archive else ""
 
 
 @contextmanager

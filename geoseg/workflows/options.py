@@ -36,7 +36,7 @@ class FootprintOptions(Options):
 
     min_area_m2: float | None = define_option(
         None,
-        "Leave out footprints smaller than this many true square metres; 0 keeps all.  [default: 5, or the model's]",
+        "Leave out footprints smaller than this many true square metres; 0 keeps all.  [default: 5, or that of the model that is run]",
         ZERO_OR_MORE,
         group=FOOTPRINTS,
         metavar="M2",

@@ -401,6 +401,14 @@ def test_what_cannot_be_a_scene_is_told(write_raster: RasterWriter, make, messag
     assert "\n" not in str(caught.value)
 
 
+def test_an_archive_is_told_from_the_images_inside(write_raster: RasterWriter, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(write_raster("a.tif", photo(8, 8)), "a.tif")
+    with pytest.raises(InputError, match=r"name the image inside: /vsizip/.*/a\.zip/NAME\.tif"):
+        open_scene([str(tmp_path / "a.zip")])
+    assert open_scene([f"/vsizip/{tmp_path}/a.zip/a.tif"]).grid.shape == (8, 8)
+
+
 def test_a_missing_crs_can_be_assumed(write_raster: RasterWriter) -> None:
     path = write_raster("a.tif", photo(8, 8), crs=None)
     assert open_scene([str(path)], assume_crs="EPSG:32633").grid.crs.to_epsg() == 32633
