@@ -401,6 +401,18 @@ def test_what_cannot_be_a_scene_is_told(write_raster: RasterWriter, make, messag
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("bands", "advice"),
+    [(1, "`bands` 1,1,1$"), (2, "take an image that has them, or another `model`$"), (4, "`bands` 1,2,3$")],
+)
+def test_bands_that_do_not_fit_come_with_advice_that_works(
+    write_raster: RasterWriter, bands: int, advice: str
+) -> None:
+    path = write_raster("a.tif", photo(8, 8, bands=bands), photometric="minisblack")
+    with pytest.raises(InputError, match=advice):
+        match_bands(open_scene([str(path)]).all_bands, ["red", "green", "blue"], "a")
+
+
 def test_an_archive_is_told_from_the_images_inside(write_raster: RasterWriter, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(write_raster("a.tif", photo(8, 8)), "a.tif")
