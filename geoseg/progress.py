@@ -96,6 +96,6 @@ def list_names(names: Sequence[str]) -> str:
     return ", ".join(names[:LONGEST_LIST]) + more
 
 
-def format_count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str, plural: str = "") -> str:
     """How many there are of something: 1 scene, 2,000 scenes."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

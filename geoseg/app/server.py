@@ -42,7 +42,7 @@ def check_options(options: AppOptions) -> None:
     """Refuse what would fail, or be unsafe, once somebody opens the page."""
     if is_trusted():
         raise InputError(
-            "the app takes files of strangers and so never trusts them; leave out `trust` and GEOSEG_TRUST"
+            "the app takes files of strangers and so never trusts them; take GEOSEG_TRUST out of the environment"
         )
     for folder in options.allow:
         if not Path(folder).is_dir():

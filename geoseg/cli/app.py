@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("app", cls=GroupedCommand)
 @wrap_command
-@take_options(AppOptions)
+@take_options(AppOptions, may_trust=False)
 def command(*, as_json: bool, options: AppOptions) -> None:
     """Find buildings in a browser: an image goes in; a map, numbers and files come out.
 

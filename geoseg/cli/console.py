@@ -102,8 +102,8 @@ def format_progress(what: str, unit: str, parts: tuple[float, float], rate: floa
 P = ParamSpec("P")
 MESSAGE_FLAGS = (
     (("--debug",), "Show the traceback of an error."),
-    (("--json", "as_json"), "Print a machine-readable summary on stdout."),
-    (("--quiet", "-q"), "Say nothing but warnings and errors."),
+    (("--json", "as_json"), "Print the result as JSON, for programs."),
+    (("--quiet", "-q"), "Show no progress; the result, warnings and errors stay."),
 )
 
 

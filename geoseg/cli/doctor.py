@@ -40,7 +40,7 @@ def check_earth_engine() -> Iterator[MachineFinding]:
     from geoseg.errors import InputError
     from geoseg.workflows.doctor import MachineFinding
 
-    topic, remedy = "Earth Engine", "for `geoseg export` alone: earthengine authenticate"
+    topic, remedy = "Earth Engine", "only `geoseg export` needs it; to sign in: earthengine authenticate"
     try:
         found = find_credentials(None, SCOPES["direct"])
         if found is None:

@@ -14,6 +14,7 @@ import click
 from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
 from geoseg.errors import InputError
 from geoseg.options import COMPOSITES, INPUTS, LABELS, OUTPUTS, PAIRS, RESOURCES
+from geoseg.progress import format_count
 
 if TYPE_CHECKING:
     from gee.catalogue import Imagery, Label, Source
@@ -469,6 +470,7 @@ def format_summary(summary: dict[str, Any]) -> str:
 def format_layer(layer: dict[str, Any]) -> str:
     """What became of one layer, or will."""
     if "bytes" in layer:
-        size = f"{layer['tiles']} tiles of up to {layer['tile_side']} px, {layer['bytes'] / 1e6:,.1f} MB"
+        tiles = f"{format_count(layer['tiles'], 'tile')} of up to {layer['tile_side']} px"
+        size = f"{tiles}, {format_count(layer['requests'], 'request')}, {layer['bytes'] / 1e6:,.1f} MB"
         return f"{layer['layer']}: {', '.join(layer['bands'])} ({layer['dtype']}), {size}"
     return f"{layer['layer']}: {layer.get('path') or layer['where']}"

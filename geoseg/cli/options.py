@@ -17,25 +17,29 @@ from geoseg.options import INPUTS, OUTPUTS, Option, Options, format_flag, list_o
 PATH = click.Path(path_type=Path)
 
 
-def take_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for each option of a class, and `--config`; it gets all of them as one value, `options`."""
+def take_options(
+    kind: type[Options], may_trust: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each option of a class, `--config` and `--trust`; it gets the former as one value, `options`."""
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
         names = [option.name for option in list_options(kind)]
 
         @functools.wraps(run)
-        def collect(*, config: Path | None, trust: bool, **values: Any) -> None:
+        def collect(*, config: Path | None, trust: bool = False, **values: Any) -> None:
             flags = {name: values.pop(name) for name in names}
             given = {name: value for name, value in flags.items() if value not in (None, ())}
             with trust_files() if trust else nullcontext():
                 run(**values, options=read_options(kind, config, given))
 
-        command: Callable[..., None] = add_option(
-            INPUTS,
-            "--trust",
-            is_flag=True,
-            help="For files that you know: let them make GDAL read other files and ask servers, as virtual rasters do.",
-        )(collect)
+        command: Callable[..., None] = collect
+        if may_trust:
+            command = add_option(
+                INPUTS,
+                "--trust",
+                is_flag=True,
+                help="For files that you know: let them make GDAL read other files and ask servers, as virtual rasters do.",
+            )(command)
         command = add_option(
             INPUTS,
             "--config",

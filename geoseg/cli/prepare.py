@@ -220,10 +220,11 @@ def audit(*, dataset: Path, fix: bool, workers: int | None, as_json: bool) -> No
       geoseg prepare audit town-set
       geoseg prepare audit town-set --fix --workers 4
     """
-    from geoseg.datasets.audit.run import audit_dataset, fix_dataset
+    from geoseg.datasets.audit.run import audit_dataset, fix_dataset, warn_about_leaks
     from geoseg.datasets.schema import read_dataset
 
     audited = audit_dataset(read_dataset(dataset), workers)
     if fix:
         audited = fix_dataset(audited, workers)
+    warn_about_leaks(audited)
     print_result(audited.summary, as_json, "\n".join(audited.lines))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.datasets.audit.findings import AuditResult
-from geoseg.datasets.audit.run import audit_dataset
+from geoseg.datasets.audit.run import audit_dataset, warn_about_leaks
 from geoseg.datasets.benchmarks import (
     INRIA_LICENCE,
     INRIA_SOURCE,
@@ -74,6 +74,7 @@ def prepare_dataset(source: Path, out: Path, options: DatasetOptions) -> Prepare
     builder = DatasetBuilder(out, options.workers, options.overwrite)
     dataset = MAKERS[type(options)](source, options, builder)
     audit = audit_dataset(dataset, options.workers)
+    warn_about_leaks(audit)
     builder.end()
     return PrepareResult(dataset, audit)
 

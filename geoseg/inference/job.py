@@ -30,6 +30,7 @@ from geoseg.models.normalisation import (
 from geoseg.models.runtime import describe_device
 from geoseg.models.store import Model, find_model, list_builtin_models
 from geoseg.parallel import count_threads
+from geoseg.progress import format_count
 from geoseg.raster.bands import match_bands, parse_bands
 from geoseg.raster.dates import find_image_date, parse_date
 from geoseg.raster.grid import PixelSize
@@ -344,8 +345,8 @@ def report_job(job: Job) -> None:
         log.info(
             f"        read as {scene.grid.width:,} x {scene.grid.height:,} pixels of {scene.grid.gsd_m:.3g} m"
         )
-    log.info(
-        f"Model   {job.model.card.name}, {plan.patches:,} patches of {plan.patch} pixels, {plan.overlap} of them shared with the next"
-    )
+    shared = f", {plan.overlap} of them shared with the next" if plan.patches > 1 else ""
+    patches = f"{format_count(plan.patches, 'patch', 'patches')} of {plan.patch} pixels{shared}"
+    log.info(f"Model   {job.model.card.name}, {patches}")
     devices = job.loaded.place or ", ".join(describe_device(kind.device) for kind in job.kinds)
     log.info(f"Device  {devices}, {job.kinds[0].engine} {job.kinds[0].precision}")

@@ -69,7 +69,10 @@ class PredictOptions(Options):
         metavar="DATE",
     )
     assume_crs: str | None = define_option(
-        None, "CRS of a scene that does not say, e.g. EPSG:32633.", group=INPUTS, metavar="CRS"
+        None,
+        "CRS of a scene that does not say it, or says a wrong one, e.g. EPSG:32633.",
+        group=INPUTS,
+        metavar="CRS",
     )
     on_read_error: Literal["stop", "nodata"] = define_option(
         "stop", "What to do about damaged parts of a scene.", group=INPUTS

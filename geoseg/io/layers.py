@@ -147,7 +147,10 @@ def find_only_layer(path: Path, preferred: str = "") -> str:
 def parse_layer_crs(written: object, path: Path) -> CRS:
     """The CRS that a layer names; refused if it names none, or one that nobody knows."""
     if written is None:
-        raise InputError(f"{path}: has no coordinate reference system; give it one, e.g. with ogr2ogr -a_srs")
+        raise InputError(
+            f"{path}: has no coordinate reference system; outlines of a photograph without a place cannot be used here, and "
+            "others need one, e.g. by ogr2ogr -a_srs"
+        )
     try:
         return CRS.from_user_input(written)
     except CRSError as error:

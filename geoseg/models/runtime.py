@@ -16,6 +16,7 @@ from geoseg.errors import INSTALL_TORCH, InputError
 from geoseg.models.backends.base import Backend, Engine, RawPatches, Runtime, RuntimeKind
 from geoseg.models.store import Model
 from geoseg.parallel import count_threads
+from geoseg.progress import format_count
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def describe_device(device: str) -> str:
         import torch
 
         return f"GPU {device.removeprefix('cuda:')} ({torch.cuda.get_device_name(device)})"
-    return "GPU (Apple)" if device == "mps" else f"CPU ({count_threads()} threads)"
+    return "GPU (Apple)" if device == "mps" else f"CPU ({format_count(count_threads(), 'thread')})"
 
 
 def explain_unused_gpu() -> str | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +30,8 @@ from geoseg.publishing.parquet import BOX
 from geoseg.publishing.places import HALF_M, MERCATOR, encode_hilbert
 from geoseg.raster.grid import WGS84
 
+log = logging.getLogger(__name__)
+
 ZOOMS = range(8, 15)
 """From a city on one screen, to a house of 20 pixels; maps draw larger scales from the last one."""
 STEPS = 4096
@@ -38,6 +43,7 @@ TOLD = (
     "name", "description", "version", "type", "format", "minzoom", "maxzoom", "bounds", "center", "vector_layers",
 )  # fmt: skip
 """What GDAL writes into the description of tiles, and maps are set up by."""
+FULL = "At least one tile exceeded"
 DAMAGES = (EOFError, OSError, ValueError, KeyError, TypeError, struct.error, zlib.error)
 
 Numbers = NDArray[np.uint64]
@@ -61,11 +67,26 @@ def write_tiles(files: Sequence[Path], out: Path, title: str, delivery: Delivery
     )  # fmt: skip
     # In threads, GDAL loses footprints in silence where it cannot write to its own file beside.
     with replace_file(out, delivery) as unfinished, set_gdal_options(GDAL_NUM_THREADS="1"):
-        write_batches(
-            schema, read(), unfinished, layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
-            crs="EPSG:4326", dataset_options={"NAME": title, "MINZOOM": str(ZOOMS[0]), "MAXZOOM": str(ZOOMS[-1])},
-        )  # fmt: skip
+        with tell_of_full_tiles(out):
+            write_batches(
+                schema, read(), unfinished, layer=BUILDINGS, driver="PMTiles", geometry_name=GEOMETRY, geometry_type="Unknown",
+                crs="EPSG:4326", dataset_options={"NAME": title, "MINZOOM": str(ZOOMS[0]), "MAXZOOM": str(ZOOMS[-1])},
+            )  # fmt: skip
         check_tiles(unfinished, np.unique(np.concatenate(expected)), names, out)
+
+
+@contextmanager
+def tell_of_full_tiles(out: Path) -> Iterator[None]:
+    """Say in one line which limit of a tile GDAL kept; it is a Python warning, with the line of a library, otherwise."""
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.filterwarnings("always", FULL, RuntimeWarning)
+        yield
+    for remark in remarks:
+        words = str(remark.message)
+        if words.startswith(FULL):
+            log.warning(f"{out}: {words[0].lower()}{words[1:]}")
+        else:
+            warnings.warn_explicit(remark.message, remark.category, remark.filename, remark.lineno)
 
 
 def find_tiles(shapes: Polygons) -> Numbers:

@@ -94,8 +94,16 @@ def match_bands(available: Sequence[Band], wanted: Sequence[str], scene: str) ->
         return tuple(band.number for band in data)
     raise InputError(
         f"{scene}: the model wants {len(wanted)} bands ({', '.join(wanted)}) and the scene has {format_bands(available)}; "
-        f"choose with `bands`, e.g. `bands` {','.join(str(i + 1) for i in range(len(wanted)))}"
+        f"{advise_on_bands(data, len(wanted))}"
     )
+
+
+def advise_on_bands(data: Sequence[Band], wanted: int) -> str:
+    """What helps where bands do not fit: a grey image serves for any model, and one that lacks bands does not."""
+    if 1 < len(data) < wanted:
+        return "take an image that has them, or another `model`"
+    numbers = [data[0].number] * wanted if len(data) == 1 else range(1, wanted + 1)
+    return f"choose with `bands`, e.g. `bands` {','.join(map(str, numbers))}"
 
 
 def are_numbered(bands: Sequence[Band]) -> bool:

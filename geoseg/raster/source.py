@@ -158,10 +158,16 @@ def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
         except RasterioError as error:
             if "HTTP" in str(error) or "Could not resolve" in str(error):
                 raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
-            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}"
+            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}{describe_archive(source)}"
             raise InputError(f"{name}: not a raster that can be read {reason}") from error
         with dataset, explain_read_errors(name):
             yield dataset
+
+
+def describe_archive(source: str) -> str:
+    """How the files in a zip archive are named, where a source is one."""
+    is_archive = source.lower().endswith(".zip") and Path(source).is_file()
+    return f"; name the image inside: /vsizip/{source}/NAME.tif" if is_archive else ""
 
 
 @contextmanager
@@ -296,7 +302,7 @@ def read_tags(dataset: Any) -> dict[str, str]:
 
 def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
     if assume_crs is not None:
-        return parse_crs(assume_crs, "`assume_crs`")
+        return replace_crs(dataset, name, parse_crs(assume_crs, "`assume_crs`"))
     if dataset.crs is None or not dataset.crs.to_wkt():
         if dataset.gcps[0]:
             raise InputError(
@@ -312,6 +318,16 @@ def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
             f"{name}: its coordinate reference system ({crs.name}) has no place on Earth; use `assume_crs`"
         )
     return crs
+
+
+def replace_crs(dataset: Any, name: str, assumed: CRS) -> CRS:
+    """The CRS that the user knows; told where the file says another one that has a place on Earth."""
+    written = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs and dataset.crs.to_wkt() else None
+    if written is not None and is_earth_crs(written) and not written.equals(assumed, ignore_axis_order=True):
+        log.warning(
+            f"{name}: says that it is in {written.name}; it is taken to be in {assumed.name}, as `assume_crs` says"
+        )
+    return assumed
 
 
 def read_transform(dataset: Any, name: str) -> Affine:

@@ -22,6 +22,7 @@ from geoseg.raster.source import GDAL_TYPES, is_picture, open_raster
 
 log = logging.getLogger(__name__)
 
+ONE_BY_ONE = "a folder for the results (results/) gives each file a result of its own"
 SPARSE_SHARE = 0.01
 """A strip of a hundred tiles from corner to corner is as sparse, and what is sparser is hardly one scene."""
 
@@ -82,8 +83,8 @@ def warn_about_gaps(tiles: Sequence[MosaicTile], pixels: int) -> None:
     share = sum(tile.width * tile.height for tile in tiles) / pixels
     if share < SPARSE_SHARE:
         log.warning(
-            f"{tiles[0].path} and {len(tiles) - 1} more fill {share:.2g} of the ground they lie on; files that lie far apart "
-            "are quicker read on their own, one command for each"
+            f"{tiles[0].path} and {len(tiles) - 1} more lie far apart: they fill one part in {1 / share:,.0f} of the ground from "
+            f"one to the other, and all of it is worked through; {ONE_BY_ONE}"
         )
 
 
@@ -119,11 +120,11 @@ def refuse_mismatch(first: MosaicTile, tile: MosaicTile) -> None:
     """Files of one mosaic differ in place only."""
     if tile.crs != first.crs:
         raise InputError(
-            f"{tile.path}: its CRS differs from that of {first.path}; bring all files to one with gdalwarp"
+            f"{tile.path}: its CRS differs from that of {first.path}; bring all files to one with gdalwarp; {ONE_BY_ONE}"
         )
     if not np.allclose(get_pixel_shape(tile), get_pixel_shape(first), rtol=1e-6, atol=0):
         raise InputError(
-            f"{tile.path}: its pixel size differs from that of {first.path}; bring all files to one with gdalwarp -tr"
+            f"{tile.path}: its pixel size differs from that of {first.path}; bring all files to one with gdalwarp -tr; {ONE_BY_ONE}"
         )
     if len(tile.data_bands) != len(first.data_bands) or set(tile.dtypes) != set(first.dtypes):
         raise InputError(

@@ -127,7 +127,19 @@ def refuse_large_picture(view: View) -> View:
     return view
 
 
+def refuse_useless_colors(layers: Sequence[Layer], options: PlotOptions) -> None:
+    """Refuse colours that no layer could have: only footprints whose area is known tell anything by them."""
+    if options.color_by != "one" and all(
+        isinstance(layer, RasterLayer) or layer.are_regions for layer in layers
+    ):
+        names = " or ".join(AREA_UNITS)
+        raise InputError(
+            f"`color_by` {options.color_by}: no layer holds footprints, which have a column {names}; leave it out"
+        )
+
+
 def draw_layers(axes: Axes, layers: Sequence[Layer], view: View, options: PlotOptions) -> None:
+    refuse_useless_colors(layers, options)
     west, south, east, north = view.bounds
     axes.set_axis_off()
     axes.set_facecolor("white")

@@ -95,6 +95,16 @@ def make_first_card(ground: TrainingData, out: Path, settings: TrainOptions) -> 
     )
 
 
+def find_foreign_resolution(card: Card, settings: TrainOptions) -> list[str]:
+    """A complaint about a model to start from that knows no pixels of the size that is trained at."""
+    start = find_model(settings.start_from).card if settings.start_from else card
+    finest, coarsest = start.gsd_range_m
+    if finest <= card.gsd_m <= coarsest:
+        return []
+    known = f"knows pixels of {finest:g} to {coarsest:g} m, and this run trains at {card.gsd_m:g} m"
+    return [f"`start_from` {settings.start_from}: {known}; `gsd` {start.gsd_m:g} trains at the model's own"]
+
+
 def choose_separators(ground: TrainingData, settings: TrainOptions) -> tuple[Separator, ...]:
     """What the network learns beside the class, to part buildings that touch."""
     tells_apart = any(site.labels.tells_buildings_apart for site in ground.training)

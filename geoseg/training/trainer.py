@@ -21,7 +21,7 @@ from geoseg.errors import GeosegError
 from geoseg.io.access import check_writable, lock_folder
 from geoseg.io.staging import sweep_staging_folders
 from geoseg.progress import Advance, format_count, list_names, silence, track
-from geoseg.training.data import find_missing_classes
+from geoseg.training.data import find_foreign_resolution, find_missing_classes
 from geoseg.training.losses import boundary_loss, distance_loss, find_unused_loss_options, make_loss_inputs
 from geoseg.training.networks import SHAPE, find_unused_network_options
 from geoseg.training.optimizer import (
@@ -113,6 +113,7 @@ def report_run(run: TrainingRun) -> None:
         *find_unused_network_options(run.settings),
         *find_unused_loss_options(run.criterion, run.settings),
         *find_borrowed_licence(run),
+        *find_foreign_resolution(run.card, run.settings),
     )
     for complaint in complaints:
         log.warning(complaint)

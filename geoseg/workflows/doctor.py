@@ -29,6 +29,7 @@ from geoseg.models.normalisation import make_fixed_normalisation
 from geoseg.models.runtime import describe_device, explain_unused_gpu, is_torch_installed
 from geoseg.models.store import find_cache_folder, find_model
 from geoseg.parallel import count_cores, count_processors, find_memory_bytes, read_short
+from geoseg.progress import format_count
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,8 @@ def check_projections() -> Iterator[MachineFinding]:
 def check_processor() -> Iterator[MachineFinding]:
     yield MachineFinding(
         "Processor",
-        f"{find_processor_name()}, {count_cores()} cores, {count_processors()} threads for this process",
+        f"{find_processor_name()}, {format_count(count_cores(), 'core')}, "
+        f"{format_count(count_processors(), 'thread')} for this process",
     )
 
 

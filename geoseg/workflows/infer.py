@@ -109,7 +109,7 @@ class InferResult(FootprintResult):
     def __str__(self) -> str:
         lines = [str(path) for path in self.outputs]
         if self.counts:
-            lines[0] += f": {self.count:,} footprints, {self.counts.describe_area()}"
+            lines[0] += f": {self.counts}"
         if self.comparison:
             lines.append(str(self.comparison))
         return "\n".join(lines)

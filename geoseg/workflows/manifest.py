@@ -96,19 +96,17 @@ class Manifest:
         record = self.known.get(scene)
         return record if record is not None and record.key == key and record.status != "failed" else None
 
-    def add(self, record: SceneRecord) -> None:
+    def add(self, record: SceneRecord) -> SceneRecord:
         """Note what came of a scene."""
         self.known[record.scene] = record
         with explain_write_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(format_rows([record]))
+        return record
 
-    def finish(self, records: Sequence[SceneRecord]) -> None:
+    def finish(self, scenes: Sequence[str]) -> None:
         """Write it anew: one line for each scene, those of this run first and in their order."""
-        first = {each.scene: each for each in records}
-        others = (
-            {} if self.shard else {scene: each for scene, each in self.known.items() if scene not in first}
-        )
-        self.rewrite([*first.values(), *others.values()])
+        ordered = dict.fromkeys([*scenes, *([] if self.shard else self.known)])
+        self.rewrite([self.known[scene] for scene in ordered])
 
     def rewrite(self, records: Sequence[SceneRecord]) -> None:
         replace_text(self.path, ",".join(COLUMNS) + "\n" + format_rows(records))

@@ -36,7 +36,7 @@ class FootprintOptions(Options):
 
     min_area_m2: float | None = define_option(
         None,
-        "Leave out footprints smaller than this many true square metres; 0 keeps all.  [default: 5, or the model's]",
+        "Leave out footprints smaller than this many true square metres; 0 keeps all.  [default: 5, or that of the model that is run]",
         ZERO_OR_MORE,
         group=FOOTPRINTS,
         metavar="M2",
@@ -173,7 +173,7 @@ class VectorizeOptions(FootprintOptions, ShardOptions):
         metavar="VALUE=NAME",
     )
     assume_crs: str | None = define_option(
-        None, "CRS of a mask that does not say it.", group=INPUTS, metavar="CRS"
+        None, "CRS of a mask that does not say it, or says a wrong one.", group=INPUTS, metavar="CRS"
     )
     gsd_m: float | None = define_option(
         None,

@@ -31,7 +31,7 @@ from geoseg.io.atomic import (
     replace_files,
 )
 from geoseg.io.layers import parse_layer_crs, read_days, read_layer
-from geoseg.progress import track
+from geoseg.progress import format_count, track
 from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_duplicates
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
 from geoseg.publishing.places import DEEPEST, encode_hilbert, find_middles, find_quadkeys
@@ -73,7 +73,8 @@ class PublishResult:
     def __str__(self) -> str:
         where = next(iter(self.files)) if len(self.files) == 1 else f"{len(self.files):,} files"
         tiles = f"\n{self.tiles}" if self.tiles else ""
-        return f"{where}: {self.count:,} footprints; {self.duplicates:,} duplicates of overlapping scenes left out{tiles}"
+        left_out = f"{format_count(self.duplicates, 'duplicate')} of overlapping scenes left out"
+        return f"{where}: {format_count(self.count, 'footprint')}; {left_out}{tiles}"
 
     def _repr_html_(self) -> str:
         """How Jupyter shows it."""

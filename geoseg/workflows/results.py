@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.cluster.shards import Shard
 from geoseg.io.atomic import replace_text
-from geoseg.progress import list_names
+from geoseg.progress import format_count, list_names
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -41,6 +41,12 @@ class FootprintCounts:
         """As a program reads it."""
         left_out = "area_px" if self.area_px is None else "area_m2"
         return {name: value for name, value in asdict(self).items() if name != left_out}
+
+    def __str__(self) -> str:
+        parts = [format_count(self.footprints, "footprint"), self.describe_area()]
+        parts += [f"{format_count(self.dropped, 'smaller one')} left out"] if self.dropped else []
+        parts += [format_count(self.regions, "region")] if self.regions is not None else []
+        return ", ".join(parts)
 
     def describe_area(self) -> str:
         """For people, with its unit."""
@@ -150,8 +156,8 @@ class ShareResult:
             f"missing: {list_names(list(map(str, self.missing)))}" if self.missing else "nothing is missing"
         )
         return (
-            f"{self.folder}: share {self.shard} is done ({self.mine:,} strips); {there:,} of {self.strips:,} strips are there, "
-            f"{left}. The same command without --shard finishes"
+            f"{self.folder}: share {self.shard} is done ({format_count(self.mine, 'strip')}); {there:,} of "
+            f"{format_count(self.strips, 'strip')} there, {left}. The same command without --shard finishes the work"
         )
 
 

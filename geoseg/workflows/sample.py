@@ -32,6 +32,7 @@ from geoseg.footprints.write.samples import (
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.addresses import parse_layer_path
 from geoseg.io.atomic import Delivery, describe_command, find_own_files
+from geoseg.progress import format_count
 from geoseg.raster.grid import WGS84, find_transformer
 from geoseg.raster.source import open_raster
 from geoseg.regions.adjustment import BACKGROUND
@@ -93,8 +94,8 @@ class SampleResult:
             f"{row['stratum']:{width}} {row['points']:7,} {row['area_m2']:16,.0f}"
             for row in self.strata.to_dict("records")
         ]
-        parts = [f"{self.points:,} points"] if self.points else []
-        parts += [f"{self.squares:,} squares"] if self.squares else []
+        counted = ((self.points, "point"), (self.squares, "square"))
+        parts = [format_count(number, place) for number, place in counted if number]
         told = (
             ""
             if self.half_width is None

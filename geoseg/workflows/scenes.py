@@ -122,9 +122,8 @@ class ScenesResult:
 
     def __str__(self) -> str:
         earlier = f", {self.earlier:,} of them earlier" if self.earlier else ""
-        lines = [
-            f"{self.manifest}: {len(self.done):,} of {len(self.scenes):,} scenes done{earlier}; {self.count:,} footprints"
-        ]
+        done = f"{len(self.done):,} of {format_count(len(self.scenes), 'scene')} done{earlier}"
+        lines = [f"{self.manifest}: {done}; {format_count(self.count, 'footprint')}"]
         return "\n".join([*lines, *([str(self.coco)] if self.coco else [])])
 
     def _repr_html_(self) -> str:
@@ -345,7 +344,7 @@ class SceneBatch:
             worked = {each.number: self.note(each, outcome) for each, outcome in work(waiting, done)}
         earlier = sum(each.status == "done" for each in records.values())
         ordered = [(records | worked)[number] for number in numbers]
-        self.manifest.finish(ordered)
+        self.manifest.finish([scenes[number] for number in numbers])
         return ordered, earlier
 
     def plan_all(
@@ -378,9 +377,8 @@ class SceneBatch:
         try:
             outputs = self.folders.place(scene, name)
         except GeosegError as error:
-            failed = SceneRecord(scene, "failed", reason=shorten_failure(scene, str(error)), key=key)
-            self.manifest.add(failed)
-            return failed
+            reason = shorten_failure(scene, str(error))
+            return self.manifest.add(SceneRecord(scene, "failed", reason=reason, key=key))
         return Waiting(number, scene, name, key, outputs, record is not None or self.options.overwrite)
 
     def work_alone(self, waiting: Iterable[Waiting], done: Advance) -> Iterator[tuple[Waiting, SceneOutcome]]:
@@ -425,14 +423,13 @@ class SceneBatch:
             self.manifest.add(SceneRecord(each.scene, "started", key=each.key, **name_outputs(each)))
 
     def note(self, each: Waiting, outcome: SceneOutcome) -> SceneRecord:
-        """Note what came of a scene."""
-        record = (
-            SceneRecord(each.scene, "failed", reason=outcome.failure, key=each.key)
-            if outcome.failure
-            else make_record(each, outcome)
-        )
-        self.manifest.add(record)
-        return record
+        """Note what came of a scene. What an earlier run delivered stays noted where it may not be replaced."""
+        if not outcome.failure:
+            return self.manifest.add(make_record(each, outcome))
+        failed = SceneRecord(each.scene, "failed", reason=outcome.failure, key=each.key)
+        earlier = self.manifest.known.get(each.scene)
+        is_kept = earlier is not None and earlier.is_whole and not each.may_replace
+        return failed if is_kept else self.manifest.add(failed)
 
     @cached_property
     def layers(self) -> list[str]:

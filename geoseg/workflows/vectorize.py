@@ -69,11 +69,7 @@ class VectorizeResult(FootprintResult):
         return {"out": str(self.out), **(self.counts.summary if self.counts else {})}
 
     def __str__(self) -> str:
-        assert self.counts
-        dropped = f", {self.counts.dropped:,} smaller ones left out" if self.counts.dropped else ""
-        counted = self.counts.regions
-        regions = f"\n{counted:,} regions in the layer regions" if counted is not None else ""
-        return f"{self.out}: {self.count:,} footprints, {self.counts.describe_area()}{dropped}{regions}"
+        return f"{self.out}: {self.counts}"
 
 
 def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResult:
@@ -165,6 +161,10 @@ def open_for_footprints(mask: str, options: VectorizeOptions) -> Mask:
         )
     if not opened.grid.is_placed:
         refuse_options_of_places(options)
+    elif options.gsd_m is not None:
+        raise InputError(
+            f"`gsd_m` {options.gsd_m:g}: {mask} has a place on Earth, which tells the size; leave it out"
+        )
     return opened
 
 

@@ -161,6 +161,15 @@ def test_options_reach_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_app_options() == asked
 
 
+@pytest.mark.parametrize(("points", "title"), [("", "Find buildings"), ("points.gpkg", "Sample points")])
+def test_who_is_to_answer_points_sees_them_first(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, points: str, title: str
+) -> None:
+    monkeypatch.setenv(OPTIONS_VARIABLE, AppOptions(points=points or None).to_toml())
+    app = AppTest.from_file(PAGE.with_name("main.py"), default_timeout=60).run()
+    assert [each.value for each in app.title] == [title]
+
+
 def test_sessions_see_only_their_own(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     one, other = (workspace.open_session(key).make_folder("scene") for key in ("one", "other"))

@@ -46,6 +46,13 @@ def test_every_help_has_two_examples_that_can_be_typed(context: click.Context) -
         parse(geoseg, words)
 
 
+def test_the_app_has_no_option_to_trust_files() -> None:
+    """It takes files of strangers, and would not start."""
+    told = {each.command_path: each.get_help() for each in COMMANDS}
+    assert "--trust" in told["geoseg infer"]
+    assert "--trust" not in told["geoseg app"]
+
+
 def parse(command: click.Command, words: list[str]) -> None:
     """Let a command read its arguments, and do nothing."""
     with command.make_context("geoseg", words) as context:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -189,7 +190,8 @@ def test_a_dry_run_tells_and_writes_nothing(run: Run, scene: Path, tmp_path: Pat
     done = run(scene, "--dry-run", mask=tmp_path / "m.tif")
     assert done.exit_code == 0
     assert "Memory" in done.stdout
-    assert "12 patches of 88 pixels" in done.stderr
+    assert "12 patches of 88 pixels, 8 of them shared" in done.stderr
+    assert "1 patch of 320 pixels\n" in run(scene, "--dry-run", mask=tmp_path / "m.tif", patch=320).stderr
     told = json.loads(run(scene, "--dry-run", "--json", "--quiet", mask=tmp_path / "m.tif").stdout)
     assert set(told) == {"memory_bytes", "disk_bytes", "seconds", "patches", "strips", "missing"}
     assert told["missing"] == list(range(1, told["strips"] + 1))
@@ -307,7 +309,7 @@ def test_footprints_alone_are_written_with_a_project(run: Run, tmp_path: Path, b
     out, project = tmp_path / "b.gpkg", tmp_path / "b.qgz"
     done = run(blobs, out=out, **{"qgis-project": project, "regions": "grid:30m"})
     assert done.exit_code == 0, done.stderr
-    assert " footprints, " in done.stdout
+    assert re.search(r": \d+ footprints, .* m², .*\d+ regions\n", done.stdout)
     assert project.exists()
     assert {"buildings", "regions"} <= set(pyogrio.list_layers(out)[:, 0])
 

@@ -28,12 +28,19 @@ def houses() -> np.ndarray:
     return mask
 
 
+def test_a_mask_with_a_place_has_pixels_of_a_known_size(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255)
+    refused = run(mask, "--out", tmp_path / "b.gpkg", "--gsd", "0.3")
+    assert refused.exit_code == 2
+    assert f"--gsd 0.3: {mask} has a place on Earth, which tells the size; leave it out" in refused.stderr
+
+
 def test_a_mask_becomes_a_geopackage(write_raster: RasterWriter, tmp_path: Path) -> None:
     mask = write_raster("mask.tif", houses(), nodata=255)
     result = run(mask, "--out", tmp_path / "b.gpkg", "--class", "1=house", "--class", "2=hall")
     assert result.exit_code == 0, result.output
     assert "2 footprints" in result.stdout
-    assert "1 smaller ones left out" in result.stdout
+    assert "1 smaller one left out" in result.stdout
     found = gpd.read_file(tmp_path / "b.gpkg", layer="buildings")
     assert found["class"].tolist() == ["house", "hall"]
     assert found["regularized"].all()

@@ -282,7 +282,9 @@ def test_an_evaluation_finds_masks_and_outlines_of_one_mind(scene: Path) -> None
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
 def test_a_file_without_a_crs_is_refused(scene: Path) -> None:
     geopandas.GeoDataFrame(geometry=[square(0, 0, 4)]).to_file(scene / "a.gpkg")
-    with pytest.raises(InputError, match=r"a\.gpkg: has no coordinate reference system"):
+    with pytest.raises(
+        InputError, match=r"a\.gpkg: has no coordinate reference system; outlines of a photograph"
+    ):
         prepared(scene)
     assert not (scene / "out/dataset.toml").exists()
 

@@ -553,6 +553,15 @@ def test_rasters_in_the_plane_of_a_picture_need_a_pixel_size(write_raster: Raste
     )
 
 
+def test_footprints_are_found_beside_their_regions(masks: tuple[Path, Path], tmp_path: Path) -> None:
+    """As `geoseg infer --regions` writes both into one file; which of them is ground nobody can tell."""
+    predicted, both = layer(tmp_path / "p.gpkg", SHIFTED), tmp_path / "both.gpkg"
+    for source, name in ((predicted, "buildings"), (layer(tmp_path / "r.gpkg", BOXES), "regions")):
+        gpd.read_file(source).to_file(both, layer=name)
+    assert summary(both, masks[1])["confusion"] == summary(predicted, masks[1])["confusion"]
+    refused("both.gpkg holds the layers buildings, regions; say which one", *masks, "--area", both)
+
+
 def test_footprints_without_a_crs_are_refused(masks: tuple[Path, Path], tmp_path: Path) -> None:
     path = layer(tmp_path / "p.gpkg", SHIFTED)
     with sqlite3.connect(path) as base:

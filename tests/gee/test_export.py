@@ -340,7 +340,7 @@ def test_smaller_tiles_make_the_same_file(export):
 
 def test_the_summary_for_people(export):
     result = export(*SMALL, "--dry-run")
-    assert "sentinel2: B2, B3, B4, B8 (uint16), 1 tiles of up to 1024 px" in result.stdout
+    assert "sentinel2: B2, B3, B4, B8 (uint16), 1 tile of up to 1024 px, 1 request, " in result.stdout
 
 
 def test_progress_is_told_on_stderr(export, monkeypatch):

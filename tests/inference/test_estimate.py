@@ -49,6 +49,6 @@ def test_images_far_apart_are_told_and_refused(
     there = write_raster("b.tif", photo(100, 200), transform=Affine.translation(3_000_000, 0) @ HERE)
     done = infer(tiny_model, tmp_path, here, there)
     assert done.exit_code == 2
-    assert "4e-05 of the ground they lie on" in done.stderr
+    assert "one part in 25,000 of the ground" in done.stderr
     assert "10,000,200 columns" in done.stderr
     assert "fewer or narrower images" in done.stderr

@@ -17,7 +17,6 @@ from geoseg.models import runtime
 from geoseg.models.backends.base import RuntimeKind
 from geoseg.models.runtime import describe_device, explain_unused_gpu, find_devices, load_backend
 from geoseg.models.store import find_model
-from geoseg.parallel import count_threads
 
 
 @pytest.fixture
@@ -101,7 +100,8 @@ def test_devices_of_two_kinds_are_refused() -> None:
 
 def test_devices_have_names_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Example 9000")
-    assert describe_device("cpu") == f"CPU ({count_threads()} threads)"
+    monkeypatch.setattr(runtime, "count_threads", lambda: 1)
+    assert describe_device("cpu") == "CPU (1 thread)"
     assert describe_device("cuda:1") == "GPU 1 (Example 9000)"
     assert describe_device("mps") == "GPU (Apple)"
     assert str(RuntimeKind("cpu", "openvino", "bf16")) == "openvino bf16 on cpu"

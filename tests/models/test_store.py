@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,13 @@ def test_check_patches_come_back_as_they_were_saved(tiny_model: Path) -> None:
     patches = find_model(str(tiny_model)).check_patches
     assert patches is not None
     np.testing.assert_array_equal(patches, photo(64, 64)[None])
+
+
+def test_who_may_read_the_card_may_read_the_weights(
+    small_unet: Callable[..., Any], saved: Callable[..., Model]
+) -> None:
+    weights = saved(small_unet()).weights
+    assert weights.stat().st_mode == (weights.parent / CARD_FILE).stat().st_mode
 
 
 def test_a_model_may_do_without_check_patches(copied: Path) -> None:

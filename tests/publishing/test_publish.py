@@ -8,6 +8,7 @@ import json
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pyogrio
 import pytest
 import shapely
 from click.testing import CliRunner
+from heard import Heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import UTM33, footprints
@@ -30,7 +32,7 @@ from geoseg.errors import GeosegError, InputError
 from geoseg.publishing.parquet import PublishedFile, PublishedSchema
 from geoseg.publishing.places import HALF_M, encode_hilbert, find_quadkeys
 from geoseg.publishing.sort import ExternalSorter
-from geoseg.publishing.tiles import check_tiles, find_tiles, number_tiles, read_tiles
+from geoseg.publishing.tiles import check_tiles, find_tiles, number_tiles, read_tiles, tell_of_full_tiles
 from geoseg.workflows.publish import PartWriter
 
 KILLED_AT_SECOND_NAME = """
@@ -218,6 +220,18 @@ def test_a_footprint_without_an_id_is_found_by_its_row(tmp_path: Path) -> None:
         name, _, row = record.partition(":")
         assert files[name].geometry.iloc[int(row) - 1].centroid.distance(outline.centroid) < 1e-9
     assert len(set(records)) == 30
+
+
+def warn_as_gdal_does() -> None:
+    with tell_of_full_tiles(Path("t.pmtiles")):
+        warnings.warn("At least one tile exceeded the size and is coarser", RuntimeWarning, stacklevel=1)
+        warnings.warn("another", UserWarning, stacklevel=1)
+
+
+def test_full_tiles_are_told_in_one_line(heard: Heard) -> None:
+    with pytest.warns(UserWarning, match="another"):
+        warn_as_gdal_does()
+    assert heard.warnings == ["t.pmtiles: at least one tile exceeded the size and is coarser"]
 
 
 def test_tiles_for_looking(scenes: Path, tmp_path: Path) -> None:

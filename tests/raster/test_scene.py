@@ -401,11 +401,41 @@ def test_what_cannot_be_a_scene_is_told(write_raster: RasterWriter, make, messag
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("bands", "advice"),
+    [(1, "`bands` 1,1,1$"), (2, "take an image that has them, or another `model`$"), (4, "`bands` 1,2,3$")],
+)
+def test_bands_that_do_not_fit_come_with_advice_that_works(
+    write_raster: RasterWriter, bands: int, advice: str
+) -> None:
+    path = write_raster("a.tif", photo(8, 8, bands=bands), photometric="minisblack")
+    with pytest.raises(InputError, match=advice):
+        match_bands(open_scene([str(path)]).all_bands, ["red", "green", "blue"], "a")
+
+
+def test_an_archive_is_told_from_the_images_inside(write_raster: RasterWriter, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(write_raster("a.tif", photo(8, 8)), "a.tif")
+    with pytest.raises(InputError, match=r"name the image inside: /vsizip/.*/a\.zip/NAME\.tif"):
+        open_scene([str(tmp_path / "a.zip")])
+    assert open_scene([f"/vsizip/{tmp_path}/a.zip/a.tif"]).grid.shape == (8, 8)
+
+
 def test_a_missing_crs_can_be_assumed(write_raster: RasterWriter) -> None:
     path = write_raster("a.tif", photo(8, 8), crs=None)
     assert open_scene([str(path)], assume_crs="EPSG:32633").grid.crs.to_epsg() == 32633
     with pytest.raises(InputError, match="`assume_crs` EPSG:0: not a coordinate reference system"):
         open_scene([str(path)], assume_crs="EPSG:0")
+
+
+def test_an_assumed_crs_that_contradicts_the_file_is_told(
+    write_raster: RasterWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(write_raster("a.tif", photo(8, 8), crs="EPSG:32633"))
+    assert open_scene([path], assume_crs="EPSG:32633").grid.crs.to_epsg() == 32633
+    assert not caplog.records
+    assert open_scene([path], assume_crs="EPSG:32733").grid.crs.to_epsg() == 32733
+    assert "UTM zone 33N; it is taken to be in WGS 84 / UTM zone 33S, as `assume_crs` says" in caplog.text
 
 
 def test_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
@@ -422,7 +452,7 @@ def test_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
     ("other", "message"),
     [
         ({"crs": "EPSG:32634"}, "CRS differs"),
-        ({"transform": HERE @ Affine.scale(2)}, "pixel size differs"),
+        ({"transform": HERE @ Affine.scale(2)}, "pixel size differs .*a result of its own"),
         ({"transform": HERE @ Affine.translation(8.5, 0)}, "of a pixel off the grid"),
     ],
 )

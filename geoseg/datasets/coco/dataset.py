@@ -17,6 +17,7 @@ from geoseg.datasets.polygons import LabelForm, add_layer_fields
 from geoseg.datasets.schema import Dataset, Item, refuse_repeated
 from geoseg.errors import InputError
 from geoseg.io.staging import create_scratch_folder
+from geoseg.progress import format_count
 from geoseg.raster.palette import ClassEntry
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,10 @@ def prepare_coco(parts: Sequence[CocoFile], options: CocoOptions, builder: Datas
                     )
                 classes = contents.classes
                 items += make_items(part, contents, options, builder)
+        if not items:
+            raise InputError(
+                f"{parts[0].annotations}: none of its images is in {parts[0].images}; say with `images` where they are"
+            )
         dataset = Dataset(
             options.origin.name, options.origin.licence, options.origin.attribution, options.origin.source,
             options.gsd_m, options.bands, classes, tuple(items), builder.folder,
@@ -198,7 +203,9 @@ def choose_writer(
 
 def warn_about_missing(part: CocoFile, missing: int) -> None:
     if missing:
-        log.warning(f"{part.annotations}: {missing:,} images are not in {part.images}; left out")
+        log.warning(
+            f"{part.annotations}: {format_count(missing, 'image')} not in {part.images}, and left out"
+        )
 
 
 def warn_about_unusable(part: CocoFile, unusable: Sequence[str]) -> None:

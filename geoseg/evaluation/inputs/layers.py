@@ -27,6 +27,7 @@ from geoseg.evaluation.inputs.classes import (
 from geoseg.evaluation.inputs.maps import VectorMap
 from geoseg.footprints.measure import Extent, make_equal_area_crs, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
+from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import parse_layer_path
 from geoseg.io.layers import read_layer
 from geoseg.raster.coding import NODATA
@@ -54,10 +55,17 @@ class PolygonLayer:
     classes: tuple[ClassEntry, ...] = ()
     class_field: str | None = None
     labelled: str | None = None
+    preferred: str = BUILDINGS
+    """The layer of a file that has several and names none; nothing where they are not footprints."""
+
+    @classmethod
+    def of_ground(cls, source: str) -> PolygonLayer:
+        """Polygons of ground that is known."""
+        return cls(source, preferred="")
 
     @cached_property
     def frame(self) -> gpd.GeoDataFrame:
-        frame = read_layer(*parse_layer_path(self.source))
+        frame = read_layer(*parse_layer_path(self.source), self.preferred)
         if frame.crs is None or not is_earth_crs(CRS(frame.crs)):
             raise InputError(f"{self.source}: has no CRS; assign its own, for example with ogr2ogr -a_srs")
         return frame
@@ -100,7 +108,7 @@ class PolygonLayer:
         confidence = frame["confidence"].to_numpy(float) if known else np.full(len(frame), np.nan)
         outlines = FootprintOutlines(self.polygons(grid), classes, confidence)
         shown = ~shapely.is_empty(outlines.polygons) & (classes != NODATA)
-        area = PolygonLayer(self.labelled).polygons(grid) if self.labelled else None
+        area = PolygonLayer.of_ground(self.labelled).polygons(grid) if self.labelled else None
         return VectorMap(self.source, outlines.select(shown), grid.width, area)
 
     def polygons(self, grid: Grid) -> NDArray[np.object_]:

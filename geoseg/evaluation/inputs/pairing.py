@@ -348,7 +348,8 @@ class FileComparison:
         truth, options = self.inputs.request.truth, self.inputs.request.options
         if options.area is None:
             log.info(f"Compared within the box around {truth}; `area` says where it is complete")
-        return PolygonLayer(options.area or truth).own_grid(options.gsd_m or GSD_M)
+        extent = PolygonLayer.of_ground(options.area) if options.area else PolygonLayer(truth)
+        return extent.own_grid(options.gsd_m or GSD_M)
 
 
 def find_scheme(source: Source) -> ClassScheme:

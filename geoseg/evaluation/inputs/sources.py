@@ -186,4 +186,6 @@ class EvaluationInputs:
         """The truth, known only in the area that was asked for."""
         if self.request.options.area is None:
             return truth
-        return limit_to_polygons(truth, PolygonLayer(self.request.options.area).polygons(grid), grid.width)
+        return limit_to_polygons(
+            truth, PolygonLayer.of_ground(self.request.options.area).polygons(grid), grid.width
+        )

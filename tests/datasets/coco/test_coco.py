@@ -236,7 +236,15 @@ def test_missing_images_are_counted(source: Callable[..., Path], heard: Heard) -
     folder = source()
     (folder / "images" / "2.png").unlink()
     assert len(prepared(folder).items) == 2
-    assert "1 images are not in" in heard.warnings[0]
+    assert "1 image not in" in heard.warnings[0]
+
+
+def test_a_set_without_any_image_is_refused(source: Callable[..., Path]) -> None:
+    folder = source()
+    shutil.rmtree(folder / "images")
+    with pytest.raises(InputError, match=r"none of its images is in .*; say with `images`"):
+        prepared(folder)
+    assert not list(folder.parent.glob("**/dataset.toml"))
 
 
 def test_shapes_that_cannot_be_drawn_are_told(source: Callable[..., Path], heard: Heard) -> None:
