@@ -28,6 +28,7 @@ from geoseg.raster.source import (
     Pixels,
     describe_gdal_error,
     find_known_pixels,
+    list_mask_bands,
     open_raster,
     read_grid,
     split_window,
@@ -140,14 +141,12 @@ class SceneReader:
 
     def read_validity(self, values: NDArray[Any], place: RasterioWindow) -> NDArray[np.bool_]:
         """Which pixels the file's nodata value, mask or alpha band leave in: those known in any band."""
-        bands, shape = list(self.scene.bands), values.shape[1:]
-        flags = [self.dataset.mask_flag_enums[band - 1] for band in bands]
-        asked_as_data = any(self.scene.all_bands[band - 1].is_alpha for band in bands)
-        if asked_as_data or any(MaskFlags.all_valid in band_flags for band_flags in flags):
+        shape = values.shape[1:]
+        asked_as_data = any(self.scene.all_bands[band - 1].is_alpha for band in self.scene.bands)
+        bands = [] if asked_as_data else list(list_mask_bands(self.dataset, self.scene.bands))
+        if not bands:
             return np.ones(shape, dtype=bool)
-        if MaskFlags.nodata not in flags[0]:
-            bands = bands[:1]  # one mask serves all bands
-        elif not self.scene.is_resampled:
+        if MaskFlags.nodata in self.dataset.mask_flag_enums[bands[0] - 1] and not self.scene.is_resampled:
             return find_known_pixels(values, [self.dataset.nodatavals[band - 1] for band in bands])
         masks = self.dataset.read_masks(bands, window=place, out_shape=(len(bands), *shape))
         known: NDArray[np.bool_] = masks.any(axis=0)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
@@ -226,6 +226,14 @@ def find_known_pixels(values: NDArray[Any], nodatas: Sequence[float | None]) -> 
             return np.ones(values.shape[1:], dtype=bool)
         known |= ~np.isnan(band) if np.isnan(nodata) else band != nodata
     return known
+
+
+def list_mask_bands(dataset: Any, bands: Sequence[int]) -> Sequence[int]:
+    """Those of some bands whose masks together tell which pixels are known: none where all are, one whose mask serves all."""
+    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+    if any(MaskFlags.all_valid in each for each in flags):
+        return ()
+    return bands if all(MaskFlags.nodata in each for each in flags) else bands[:1]
 
 
 def split_window(window: Window, block: int) -> Iterator[Window]:

@@ -184,10 +184,41 @@ def test_the_gaps_of_a_mosaic_are_unknown_and_nodata_lets_later_files_through(
     a = write_raster("a.tif", upper, nodata=0)
     b = write_raster("b.tif", lower, nodata=0, transform=HERE @ Affine.translation(3, 3))
     pixels = read(open_scene([str(a), str(b)]))
-    assert pixels.valid.shape == (23, 23)
-    assert not pixels.valid[0, 22]
-    assert not pixels.valid[22, 0]
+    covered = np.zeros((23, 23), dtype=bool)
+    covered[:20, :20] = covered[3:, 3:] = True
+    assert (pixels.valid == covered).all()
     assert (pixels.values[:, 5:10, 5:10] == lower[:, 2:7, 2:7]).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_pixel_of_a_mosaic_is_known_where_any_band_is(write_raster: RasterWriter, dtype: str) -> None:
+    """A bright roof is 255 in one band and less in the others: its file alone says what it is, in all bands."""
+    left = np.full((3, 30, 40), 100, dtype)
+    left[0, 10:14, 5:20] = 255
+    left[:, 20:25, 5:20] = 255
+    a = write_raster("a.tif", left, nodata=255)
+    beside = write_raster("b.tif", left, nodata=255, transform=HERE @ Affine.translation(40, 0))
+    below = write_raster("c.tif", np.full((3, 30, 80), 7, dtype), nodata=255)
+    alone = read(open_scene([str(a)]))
+    both = read(open_scene([str(a), str(beside)]))
+    assert (both.valid == np.tile(alone.valid, 2)).all()
+    assert (both.values[:, both.valid] == np.tile(left, 2)[:, both.valid]).all()
+    filled = read(open_scene([str(a), str(beside), str(below)]))
+    assert filled.valid.all()
+    assert (filled.values == np.where(both.valid, np.tile(left, 2), 7)).all()
+
+
+@pytest.mark.parametrize("gsd_m", [0.21, 0.6])
+def test_a_mosaic_is_resampled_like_one_file(write_raster: RasterWriter, gsd_m: float) -> None:
+    values = photo(60, 80)
+    values[:, 20:40, 10:50] = 0
+    whole = read(open_scene([str(write_raster("a.tif", values, nodata=0))]).resample(gsd_m))
+    parts = [
+        str(write_raster(f"{col}.tif", values[:, :, col : col + 40], nodata=0, transform=HERE @ Affine.translation(col, 0)))
+        for col in (0, 40)
+    ]  # fmt: skip
+    mosaic = read(open_scene(parts).resample(gsd_m))
+    assert (mosaic.valid == whole.valid).mean() > 0.99
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint64"])
