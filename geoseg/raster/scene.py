@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError, hide_secrets
 from geoseg.io.addresses import WAITS_S, call_patiently, is_remote
-from geoseg.raster.bands import Band
+from geoseg.raster.bands import Band, list_bands
 from geoseg.raster.grid import Grid, PixelSize, Window
 from geoseg.raster.lists import expand_lists, list_folder
 from geoseg.raster.source import (
@@ -59,7 +59,6 @@ class Scene:
     files: tuple[str, ...]
     all_bands: tuple[Band, ...]
     bands: tuple[int, ...]
-    dtype: str
     native: Grid
     grid: Grid
     block_height: int
@@ -72,6 +71,11 @@ class Scene:
         return tuple(dict.fromkeys([*self.files, *self.parts]))
 
     @property
+    def dtype(self) -> str:
+        """The type of the pixels."""
+        return self.all_bands[self.bands[0] - 1].dtype
+
+    @property
     def is_resampled(self) -> bool:
         return self.grid != self.native
 
@@ -81,6 +85,13 @@ class Scene:
         return self.native.gsd_m / self.grid.gsd_m
 
     def with_bands(self, bands: Sequence[int]) -> Scene:
+        """The scene in some of its bands, of which all hold numbers of one type."""
+        types = list(dict.fromkeys(self.all_bands[band - 1].dtype for band in bands))
+        if len(types) > 1:
+            raise InputError(
+                f"{self.name}: bands {', '.join(map(str, bands))} hold {' and '.join(types)}; bring all bands to one type: "
+                f"gdal_translate -ot Float32 {self.name} float.tif"
+            )
         return replace(self, bands=tuple(bands))
 
     def resample(self, gsd_m: float) -> Scene:
@@ -255,23 +266,18 @@ def describe_scene(
     on_read_error: OnReadError,
 ) -> Scene:
     """Check that an open dataset can serve as a scene, and note what it holds."""
-    bands = tuple(
-        Band(i + 1, (description or "").strip(), color.name)
-        for i, (description, color) in enumerate(zip(dataset.descriptions, dataset.colorinterp, strict=True))
-    )
-    data = [band.number for band in bands if not band.is_alpha]
+    bands = list_bands(dataset)
+    data = [band for band in bands if not band.is_alpha]
     if not data:
         raise InputError(f"{name}: its only band is an alpha band")
-    dtype = dataset.dtypes[data[0] - 1]
-    if "complex" in dtype:
-        raise InputError(f"{name}: complex numbers ({dtype}) are no image; take the amplitude first")
+    if "complex" in data[0].dtype:
+        raise InputError(f"{name}: complex numbers ({data[0].dtype}) are no image; take the amplitude first")
     return Scene(
         source=source,
         name=name,
         files=files,
         all_bands=bands,
-        bands=tuple(data),
-        dtype=dtype,
+        bands=tuple(band.number for band in data),
         native=grid,
         grid=grid,
         block_height=dataset.block_shapes[0][0],

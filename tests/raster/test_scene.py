@@ -47,6 +47,27 @@ def test_bands_by_number_and_by_description(write_raster: RasterWriter) -> None:
     assert (read(scene.with_bands((4, 1))).values == values[[3, 0]]).all()
 
 
+def test_bands_of_two_types_are_read_apart_only(write_raster: RasterWriter, tmp_path: Path) -> None:
+    radar, optical = photo(8, 8, bands=1, dtype="float32"), photo(8, 8, dtype="uint16")
+    files = [write_raster("radar.tif", radar), *[write_raster("optical.tif", optical)] * 3]
+    sources = "".join(
+        f'<VRTRasterBand dataType="{"UInt16" if band > 1 else "Float32"}" band="{band}"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{file.name}</SourceFilename><SourceBand>{max(1, band - 1)}</SourceBand>'
+        "</SimpleSource></VRTRasterBand>"
+        for band, file in enumerate(files, start=1)
+    )
+    place = ", ".join(map(str, HERE.to_gdal()))
+    path = tmp_path / "both.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32633</SRS><GeoTransform>{place}</GeoTransform>{sources}</VRTDataset>'
+    )
+    scene = open_scene([str(path)]).with_bands((2, 3, 4))
+    assert scene.dtype == "uint16"
+    assert (read(scene).values == optical).all()
+    with pytest.raises(InputError, match="bands 1, 2 hold float32 and uint16; bring all bands to one type"):
+        scene.with_bands((1, 2))
+
+
 def test_bands_are_found_by_other_names_of_their_colour(write_raster: RasterWriter) -> None:
     names = ("B2", "B3", "B4", "B8")
     sentinel = open_scene([str(write_raster("s2.tif", photo(8, 8, 4), descriptions=names))]).all_bands
