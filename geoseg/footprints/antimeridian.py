@@ -66,6 +66,11 @@ def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
     return result
 
 
+def lay_near(polygons: Polygons, x: float, turn: float) -> Polygons:
+    """Polygons without a jump, each moved by whole turns to where it is nearest to x."""
+    return shift_near(unwrap_polygons(polygons, turn), x, turn)
+
+
 def unwrap_parts(shape: shapely.MultiPolygon, turn: float) -> shapely.MultiPolygon:
     """A multipolygon in one place, though the antimeridian may cut it."""
     parts = unwrap_polygons(np.array(shape.geoms, dtype=object), turn)

@@ -22,6 +22,7 @@ from geoseg.footprints.polygons import (
     Floats,
     Ints,
     Polygons,
+    apply_affine,
     apply_to_parts,
     fill_small_holes,
     join_parts,
@@ -256,9 +257,3 @@ def straighten_footprints(footprints: Footprints, resolution_m: float, image: Bo
         polygons=np.where(torn, footprints.polygons, whole),
         regularized=straight & ~torn,
     )
-
-
-def apply_affine(polygons: Polygons, by: Affine) -> Polygons:
-    """Polygons with every vertex taken through an affine transform."""
-    shifted: Polygons = shapely.transform(polygons, lambda x, y: by @ (x, y), interleaved=False)
-    return shifted

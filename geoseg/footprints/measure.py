@@ -20,8 +20,14 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, find_shortest_span, take_short_way, unwrap_polygons
-from geoseg.footprints.polygons import Floats, Ints, compute_cross_products, split_into_parts
+from geoseg.footprints.antimeridian import (
+    find_full_turn,
+    find_shortest_span,
+    lay_near,
+    take_short_way,
+    unwrap_polygons,
+)
+from geoseg.footprints.polygons import Floats, Ints, apply_affine, compute_cross_products, split_into_parts
 from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs, parse_crs
 
 log = logging.getLogger(__name__)
@@ -271,6 +277,15 @@ def transform_polygons(polygons: Polygons, source: CRS, target: CRS) -> Polygons
         polygons, find_transformer(source, target).transform, interleaved=False
     )
     return unwrap_polygons(moved, find_full_turn(target))
+
+
+def transform_to_pixels(polygons: Polygons, crs: CRS | None, grid: Grid) -> Polygons:
+    """Polygons in (col, row) of a grid, on whichever side of the antimeridian they are written; without a CRS, of a picture."""
+    if crs is not None:
+        left, _, right, _ = grid.bounds
+        placed = transform_polygons(polygons, crs, grid.crs)
+        polygons = lay_near(placed, (left + right) / 2, find_full_turn(grid.crs))
+    return apply_affine(polygons, ~grid.transform)
 
 
 def measure_ground_lengths(polygons: Polygons, crs: CRS) -> FloatArray:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -86,6 +87,12 @@ def locate_items(sizes: Ints, rows: Ints) -> Ints:
 
 Polygons = NDArray[np.object_]
 OnPolygons = Callable[[Polygons, Ints], Polygons]
+
+
+def apply_affine(polygons: Polygons, by: Affine) -> Polygons:
+    """Polygons with every vertex taken through an affine transform."""
+    moved: Polygons = shapely.transform(polygons, lambda x, y: by @ (x, y), interleaved=False)
+    return moved
 
 
 def fill_small_holes(polygons: Polygons, largest: Floats) -> Polygons:

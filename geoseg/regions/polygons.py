@@ -15,7 +15,7 @@ import shapely
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, shift_near, shift_polygons, unwrap_polygons
+from geoseg.footprints.antimeridian import find_full_turn, lay_near, shift_polygons, unwrap_polygons
 from geoseg.footprints.measure import (
     AreaCrs,
     FloatArray,
@@ -106,7 +106,7 @@ class Regions:
         moved = transform_polygons(polygons, crs, self.crs)
         if not np.isfinite(shapely.total_bounds(moved)).all() and len(moved):
             raise InputError("the regions' CRS does not reach all footprints; reproject the regions")
-        return mend_polygons(shift_near(unwrap_polygons(moved, self.turn), self.middle(place), self.turn))
+        return mend_polygons(lay_near(moved, self.middle(place), self.turn))
 
 
 def dissolve_parts(pieces: Polygons, owners: np.ndarray, count: int) -> Polygons:

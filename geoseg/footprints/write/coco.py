@@ -16,12 +16,11 @@ from urllib.parse import urlsplit
 import geopandas as gpd
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.features import rasterize
 
 from geoseg.errors import InputError, shorten_error
-from geoseg.footprints.measure import transform_polygons
+from geoseg.footprints.measure import transform_to_pixels
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, PixelSize
@@ -122,7 +121,8 @@ def read_pixel_grid(scene: str) -> Grid:
 def list_annotations(footprints: Path, grid: Grid) -> Iterator[dict[str, Any]]:
     """The footprints of a file as COCO annotations in the pixels of a grid."""
     layer = gpd.read_file(footprints, layer=BUILDINGS)
-    polygons = convert_to_pixels(np.asarray(layer.geometry.array, dtype=object), layer.crs, grid)
+    crs = CRS.from_user_input(layer.crs) if grid.is_placed else None
+    polygons = transform_to_pixels(np.asarray(layer.geometry.array, dtype=object), crs, grid)
     boxes = shapely.bounds(polygons).reshape(-1, 4)
     for polygon, box, kind, confidence in zip(
         polygons, boxes, layer["class"], layer["confidence"], strict=True
@@ -135,17 +135,6 @@ def list_annotations(footprints: Path, grid: Grid) -> Iterator[dict[str, Any]]:
             "area": round(float(polygon.area), DIGITS),
             "score": SURE if np.isnan(confidence) else round(float(confidence), 5),
         }
-
-
-def convert_to_pixels(polygons: NDArray[np.object_], crs: Any, grid: Grid) -> NDArray[np.object_]:
-    """Polygons in (col, row) of a grid."""
-    if grid.is_placed and crs is not None:
-        polygons = transform_polygons(polygons, CRS.from_user_input(crs), grid.crs)
-    to_pixels = ~grid.transform
-    moved: NDArray[np.object_] = shapely.transform(
-        polygons, lambda x, y: to_pixels @ (x, y), interleaved=False
-    )
-    return moved
 
 
 def make_segmentation(polygon: Any, shape: tuple[int, int]) -> Any:
