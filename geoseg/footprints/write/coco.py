@@ -86,17 +86,18 @@ def write_coco(
     scenes: Sequence[tuple[str, Path]],
     classes: Sequence[str],
     images: CocoImages | None = None,
+    assume_crs: str | None = None,
 ) -> None:
     """Write the footprints of scenes, each with its file of footprints, as COCO.
 
     With `images`, a list of results with the numbers of that file; else a whole file with images, categories and
-    annotations, each with its score.
+    annotations, each with its score. `assume_crs` is that of scenes that name none.
     """
     annotations: list[dict[str, Any]] = []
     described: list[dict[str, Any]] = []
     for number, (scene, footprints) in enumerate(scenes, start=1):
         name = name_image(scene)
-        grid = read_pixel_grid(scene)
+        grid = read_pixel_grid(scene, assume_crs)
         image = images.find_image(name) if images else number
         described.append({"id": image, "file_name": name, "width": grid.width, "height": grid.height})
         for found in list_annotations(footprints, grid):
@@ -112,10 +113,10 @@ def write_coco(
     replace_text(path, json.dumps(document))
 
 
-def read_pixel_grid(scene: str) -> Grid:
+def read_pixel_grid(scene: str, assume_crs: str | None = None) -> Grid:
     """The pixels of a scene, wherever they lie."""
     with open_raster(scene, scene) as dataset:
-        return read_grid(dataset, scene, pixel=PixelSize(1.0, is_known=True))
+        return read_grid(dataset, scene, assume_crs, PixelSize(1.0, is_known=True))
 
 
 def list_annotations(footprints: Path, grid: Grid) -> Iterator[dict[str, Any]]:
