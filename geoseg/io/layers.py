@@ -115,6 +115,13 @@ def ignore_ring_warnings() -> Iterator[None]:
         yield
 
 
+def read_words(column: pd.Series) -> list[str | None]:
+    """A column as text, none where it holds nothing. Whole numbers with gaps come as decimals: 1 is 1.0 then."""
+    if column.dtype.kind == "f" and (column.dropna() % 1 == 0).all():
+        column = column.map("{:.0f}".format, na_action="ignore")
+    return [None if gone else str(value) for value, gone in zip(column, column.isna(), strict=True)]
+
+
 def read_days(column: pd.Series) -> list[str | None]:
     """A column of days as text; GDAL takes text that looks like a date for one in some formats."""
     days = column.astype(object)

@@ -30,6 +30,7 @@ from geoseg.io.layers import (
     find_only_layer,
     parse_layer_crs,
     read_every_row,
+    read_words,
     refuse_far_bounds,
     refuse_far_coordinates,
 )
@@ -94,8 +95,7 @@ class FootprintLayer:
         """Every class there is, in the order of their names."""
         if "class" not in self.columns:
             return [ONLY_CLASS]
-        named = fill_classes(self._read(columns=["class"], read_geometry=False)["class"])
-        return sorted(named.unique()) or [ONLY_CLASS]
+        return sorted(set(name_classes(self._read(columns=["class"], read_geometry=False)))) or [ONLY_CLASS]
 
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
         """The footprints, some at a time: rows without an outline are none, those without a class are buildings."""
@@ -104,8 +104,7 @@ class FootprintLayer:
             shapes = np.asarray(rows.geometry.array)
             frame = rows[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
             refuse_points_and_lines(shapes, self.path)
-            named = fill_classes(frame["class"]) if "class" in frame else ONLY_CLASS
-            yield frame.assign(**{"class": named})
+            yield frame.assign(**{"class": name_classes(frame)})
 
     def measured_frames(self, area: AreaCrs) -> Iterator[gpd.GeoDataFrame]:
         """The same, with their true areas."""
@@ -119,11 +118,11 @@ class FootprintLayer:
         return refuse_far_coordinates(found, str(self.path))
 
 
-def fill_classes(classes: pd.Series) -> pd.Series:
-    """The classes of footprints as text; those without one are buildings. Numbers with gaps come as decimals: 1 is 1.0 then."""
-    if classes.dtype.kind == "f" and (classes.dropna() % 1 == 0).all():
-        classes = classes.astype("Int64")
-    return classes.astype(object).where(classes.notna(), ONLY_CLASS).astype(str)
+def name_classes(rows: pd.DataFrame) -> list[str]:
+    """The classes of footprints; those without one are buildings."""
+    if "class" not in rows:
+        return [ONLY_CLASS] * len(rows)
+    return [ONLY_CLASS if word is None else word for word in read_words(rows["class"])]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from geoseg.footprints.measure import (
 )
 from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
 from geoseg.io.addresses import parse_layer_path
-from geoseg.io.layers import parse_layer_crs, read_layer
+from geoseg.io.layers import parse_layer_crs, read_layer, read_words
 from geoseg.raster.grid import WGS84, find_transformer
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def name_regions(frame: gpd.GeoDataFrame, region_id: str | None, path: Path) -> 
     )
     if column is None:
         return np.array([str(number) for number in range(1, len(frame) + 1)], dtype=object)
-    return np.asarray(frame[column].astype("string").fillna("unnamed"), dtype=object)
+    return np.array(["unnamed" if word is None else word for word in read_words(frame[column])], dtype=object)
 
 
 def is_name_column(frame: gpd.GeoDataFrame, column: str, wanted: str) -> bool:

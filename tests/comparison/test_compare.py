@@ -10,6 +10,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from click.testing import CliRunner
@@ -272,6 +273,13 @@ def test_other_crs_and_other_formats_give_the_same(tmp_path: Path) -> None:
     assert result.changes.crs == LONLAT
     assert result.changes["id_a"].tolist() == [str(number) for number in range(100, 136)]
     assert result.changes["id_b"].tolist() == [f"x{i}" for i in range(36)]
+
+
+def test_whole_numbers_stay_whole_where_one_is_missing() -> None:
+    numbered = frame(town(), id=pd.array([None, *range(2, 37)], dtype="Int64"))
+    told = compare(numbered, town()).changes.set_index("id_b")["id_a"]
+    assert pd.isna(told["1"])
+    assert told.drop("1").tolist() == [str(number) for number in range(2, 37)]
 
 
 def test_dates_and_classes_go_along() -> None:
