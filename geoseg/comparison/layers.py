@@ -21,7 +21,7 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import Extent, FloatArray, make_equal_area_crs, transform_polygons
-from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
+from geoseg.footprints.polygons import POLYGONAL, keep_polygonal_parts, mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
 from geoseg.io.layers import read_days, read_words
 from geoseg.progress import Advance, ignore, track
@@ -32,8 +32,6 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Polygons = NDArray[np.object_]
 
-POLYGONAL = (3, 6)
-"""Shapely's numbers of polygons and multipolygons."""
 ATTRIBUTES = {
     "id": ("id", "osm_id", "full_id", "osm_way_id", "full_plus_code"),
     "class": ("class",),

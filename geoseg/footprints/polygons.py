@@ -18,6 +18,9 @@ Flags = NDArray[np.bool_]
 Lines = tuple[Floats, Ints]
 """Points of all lines end to end, and how many each line has."""
 
+POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+"""What has an area; what a collection has is not asked."""
+
 
 def number_rows(counts: Ints) -> Ints:
     """For every item, the number of its row."""
@@ -173,7 +176,7 @@ def mend_polygons(shapes: PolygonArray) -> PolygonArray:
 
 def keep_polygonal_parts(shapes: PolygonArray) -> PolygonArray:
     """Shapes without the points and lines that a cut or a repair left over."""
-    mixed = np.flatnonzero(shapely.get_type_id(shapes) == 7)
+    mixed = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
     result = shapes.copy()
     for index in mixed:
         parts = shapely.get_parts(shapes[index])

@@ -147,7 +147,7 @@ def read_point_frame(path: Path) -> pd.DataFrame:
     crs = parse_layer_crs(frame.crs, path)
     shapes = np.asarray(frame.geometry.array)
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    if set(shapely.get_type_id(shapes[there])) - {0}:
+    if set(shapely.get_type_id(shapes[there])) - {shapely.GeometryType.POINT}:
         raise InputError(f"{path}: holds no points; make some with geoseg sample --points")
     x, y = np.full((2, len(frame)), np.nan)
     x[there], y[there] = find_transformer(crs, WGS84).transform(*shapely.get_coordinates(shapes[there]).T)
