@@ -263,16 +263,23 @@ def read_grid(dataset: Any, name: str, assume_crs: str | None = None, pixel: Pix
 
 def has_georeference(dataset: Any) -> bool:
     """Whether an open raster says where on Earth it lies; the plane of a picture is no such place."""
-    if dataset.crs is None or not dataset.crs.to_wkt() or dataset.transform == Affine.identity():
-        return False
-    return is_earth_crs(CRS.from_wkt(dataset.crs.to_wkt()))
+    return names_earth_crs(dataset) and dataset.transform != Affine.identity()
+
+
+def names_earth_crs(dataset: Any) -> bool:
+    """Whether an open raster names a CRS whose coordinates are places on Earth."""
+    return names_crs(dataset) and is_earth_crs(CRS.from_wkt(dataset.crs.to_wkt()))
+
+
+def names_crs(dataset: Any) -> bool:
+    return dataset.crs is not None and bool(dataset.crs.to_wkt())
 
 
 def is_picture(dataset: Any, size_is_known: bool = False) -> bool:
     """Whether a raster lies nowhere on Earth; one with a transform does where its size, and no CRS, is known."""
     if dataset.gcps[0] or dataset.rpcs:
         return False
-    has_crs = dataset.crs is not None and bool(dataset.crs.to_wkt())
+    has_crs = names_crs(dataset)
     plain = dataset.transform == Affine.identity() or (not has_crs and dataset.transform == PICTURE_TRANSFORM)
     return plain or (size_is_known and not has_crs)
 
@@ -305,7 +312,7 @@ def read_tags(dataset: Any) -> dict[str, str]:
 def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
     if assume_crs is not None:
         return parse_crs(assume_crs, "`assume_crs`")
-    if dataset.crs is None or not dataset.crs.to_wkt():
+    if not names_crs(dataset):
         if dataset.gcps[0]:
             raise InputError(
                 f"{name}: placed by ground control points only; straighten it first: gdalwarp -r cubic {name} straight.tif"

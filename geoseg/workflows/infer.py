@@ -261,7 +261,8 @@ def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Del
 
     probability, mask = map(name_file, (options.probability, options.mask))
     assert options.qgis_project
-    project = QgisProject(out, job.scene.files[0], probability, mask, job.scene.grid.is_placed)
+    grid = job.scene.native
+    project = QgisProject(out, job.scene.files[0], probability, mask, grid.is_placed, grid.crs)
     write_project(project, options.qgis_project, delivery)
 
 

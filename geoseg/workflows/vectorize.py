@@ -93,8 +93,8 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
         vectorizer.parts = parts
         counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
         if options.qgis_project:
-            placed = opened.grid.is_placed
-            project = QgisProject(out, options.image, options.probability, mask, placed=placed)
+            grid = opened.grid
+            project = QgisProject(out, options.image, options.probability, mask, grid.is_placed, grid.crs)
             write_project(project, options.qgis_project, delivery)
         delivery.do_afterwards(partial(clear_leftovers, out, command))
     return VectorizeResult(out, counts)
