@@ -253,8 +253,7 @@ def open_parquet(path: Path) -> ParquetFile:
         column = about["columns"][geometry]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is Parquet without outlines; it must be GeoParquet") from error
-    boxed = bool(column.get("covering", {}).get("bbox"))
-    if not boxed and column.get("encoding") != "WKB":
+    if column.get("encoding") != "WKB":
         raise InputError(
             f"{path}: keeps outlines as {column.get('encoding')}; write it anew with outlines as WKB"
         )
@@ -263,7 +262,7 @@ def open_parquet(path: Path) -> ParquetFile:
         crs=parse_layer_crs(column.get("crs", "OGC:CRS84"), path),
         fields=tuple(name for name in names if name != geometry),
         count=count,
-        indexed=boxed,
+        indexed=bool(column.get("covering", {}).get("bbox")),
         path=path,
         geometry=geometry,
     )

@@ -204,6 +204,8 @@ def table(path: Path, **columns: list[object]) -> None:
         ("a.fgb", lambda path: town().set_crs(None, allow_override=True).to_file(path), "no coordinate reference system"),
         ("a.parquet", lambda path: town().set_crs(None, allow_override=True).to_parquet(path), "no coordinate reference system"),
         ("a.parquet", lambda path: town().to_parquet(path, geometry_encoding="geoarrow"), "write it anew with outlines as WKB"),
+        ("boxed.parquet", lambda path: town().to_parquet(path, geometry_encoding="geoarrow", write_covering_bbox=True),
+         "write it anew with outlines as WKB"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
