@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Polygons = NDArray[np.object_]
+OnPolygons = Callable[[Polygons, Ints], Polygons]
 Lines = tuple[Floats, Ints]
 """Points of all lines end to end, and how many each line has."""
 
@@ -88,10 +90,6 @@ def locate_items(sizes: Ints, rows: Ints) -> Ints:
     return np.repeat(find_starts(sizes)[rows], sizes[rows]) + number_items(sizes[rows])
 
 
-Polygons = NDArray[np.object_]
-OnPolygons = Callable[[Polygons, Ints], Polygons]
-
-
 def apply_affine(polygons: Polygons, by: Affine) -> Polygons:
     """Polygons with every vertex taken through an affine transform."""
     moved: Polygons = shapely.transform(polygons, lambda x, y: by @ (x, y), interleaved=False)
@@ -156,10 +154,7 @@ def join_parts(parts: Polygons, owner: Ints) -> Polygons:
     return whole
 
 
-PolygonArray = NDArray[np.object_]
-
-
-def mend_polygons(shapes: PolygonArray) -> PolygonArray:
+def mend_polygons(shapes: Polygons) -> Polygons:
     """Valid polygons, and as they were where they are valid; what has no area becomes empty.
 
     Rings that touch in a point cross each other by the last digit once their corners are moved to another CRS.
@@ -174,7 +169,7 @@ def mend_polygons(shapes: PolygonArray) -> PolygonArray:
     return whole
 
 
-def keep_polygonal_parts(shapes: PolygonArray) -> PolygonArray:
+def keep_polygonal_parts(shapes: Polygons) -> Polygons:
     """Shapes without the points and lines that a cut or a repair left over."""
     mixed = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
     result = shapes.copy()

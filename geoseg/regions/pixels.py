@@ -19,11 +19,10 @@ from geoseg.footprints.measure import (
     AreaCrs,
     FloatArray,
     PixelAreas,
-    Polygons,
     get_metres_per_unit,
     transform_polygons,
 )
-from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
+from geoseg.footprints.polygons import Polygons, keep_polygonal_parts, mend_polygons
 from geoseg.raster.coding import FINE_STEP, PROBABILITY_STEP, find_unknown
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.source import ignore_missing_place

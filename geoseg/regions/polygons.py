@@ -20,14 +20,13 @@ from geoseg.footprints.measure import (
     AreaCrs,
     FloatArray,
     Georeferenced,
-    Polygons,
     find_centre_and_reach,
     get_metres_per_unit,
     make_equal_area_crs,
     make_sample_points,
     transform_polygons,
 )
-from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
+from geoseg.footprints.polygons import Polygons, keep_polygonal_parts, mend_polygons
 from geoseg.io.addresses import parse_layer_path
 from geoseg.io.layers import parse_layer_crs, read_layer, read_words
 from geoseg.raster.grid import WGS84, find_transformer
