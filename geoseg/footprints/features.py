@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import GeosegError
-from geoseg.footprints.measure import AreaCrs, PicturePlane, measure_rectangles, transform_polygons
+from geoseg.footprints.measure import (
+    AreaCrs,
+    PicturePlane,
+    fold_directions,
+    measure_rectangles,
+    transform_polygons,
+)
 from geoseg.footprints.polygons import (
     Floats,
     Ints,
@@ -132,7 +138,7 @@ class FeatureBuilder:
             "regularized": flat.regularized,
             "width_m": width_m * stretch,
             "length_m": length_m * stretch,
-            "orientation_deg": (orientation_deg + self._turn_deg) % 180,
+            "orientation_deg": fold_directions(orientation_deg + self._turn_deg),
             "touches_nodata": flat.touches_nodata,
             "touches_edge": flat.touches_edge,
             "image_date": np.full(len(flat), self.image_date, dtype=object),

@@ -352,6 +352,7 @@ def _measure_rings(polygons: Polygons, a: Floats, b: Floats, c: Floats) -> Float
 
 
 SQUARE_TOLERANCE = 1e-6
+SAME_DIRECTION_DEG = 1e-9
 SLIGHT_TURN_M2 = 1e-9
 """Walls that turn inwards by less, as the area between two of them, may be one wall but for rounding."""
 
@@ -379,9 +380,14 @@ def _find_rectangle_sides(polygons: Polygons) -> tuple[Floats, Floats]:
 
 
 def _compute_azimuths_deg(vectors: Floats) -> Floats:
-    """Direction of undirected lines, clockwise from north, in 0..180 (rounding may not turn 0 into 180)."""
-    azimuth = np.degrees(np.arctan2(vectors[:, 0], vectors[:, 1])) % 180
-    return np.where(azimuth >= 180 - 1e-9, 0.0, azimuth)
+    """Direction of undirected lines, clockwise from north, from 0 up to but not including 180."""
+    return fold_directions(np.degrees(np.arctan2(vectors[:, 0], vectors[:, 1])))
+
+
+def fold_directions(directions_deg: Floats) -> Floats:
+    """Directions of undirected lines, from 0 up to but not including 180; rounding may not turn 0 into 180."""
+    folded = directions_deg % 180
+    return np.where(folded >= 180 - SAME_DIRECTION_DEG, 0.0, folded)
 
 
 def _list_outer_corners(polygons: Polygons) -> Polygons:
