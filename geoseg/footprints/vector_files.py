@@ -119,7 +119,7 @@ class GdalFile(VectorFile):
             for batch in rows:
                 read += len(batch)
                 yield build_frame(batch, about["geometry_name"] or "wkb_geometry", columns, self.crs)
-            refuse_missing_rows(read, self.count)
+            refuse_missing_rows(read, self.count, Path(self.name))
 
 
 @dataclass(frozen=True)
