@@ -335,10 +335,12 @@ def list_rasters(options: InferOptions) -> list[Path]:
 
 def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     if out:
-        yield Output("a file of footprints", out, may_exist=True)
-        if options.against and out.suffix.lower() != ".gpkg":
-            from geoseg.footprints.write.geopackage import get_change_path
+        from geoseg.footprints.write.geopackage import get_change_path, get_region_path
 
+        yield Output("a file of footprints", out, may_exist=True)
+        if options.regions and get_region_path(out) != out:
+            yield Output("a file of regions", get_region_path(out), may_exist=options.overwrite)
+        if options.against and get_change_path(out) != out:
             yield Output("a file of changes", get_change_path(out), may_exist=options.overwrite)
     for raster in list_rasters(options):
         suffixes = MASK_SUFFIXES if raster == options.mask else RASTER_SUFFIXES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,29 @@ def test_what_is_read_beside_the_main_input_is_not_replaced(tmp_path: Path, comm
     }  # fmt: skip
     with pytest.raises(InputError, match=f"({wards.name}|points.csv|wards.gpkg): is itself read"):
         calls[command]()
+
+
+@pytest.mark.parametrize("regions", ["grid:1km", "a_regions.fgb"])
+@pytest.mark.parametrize("command", ["infer", "vectorize"])
+def test_regions_beside_footprints_replace_nothing_unasked(
+    tmp_path: Path, command: str, regions: str
+) -> None:
+    out, beside = tmp_path / "a.fgb", tmp_path / "a_regions.fgb"
+    asked = {"regions": str(tmp_path / regions) if regions == beside.name else regions}
+
+    def check(**options: Any) -> tuple[Path, ...]:
+        if command == "infer":
+            return check_infer_outputs(["s.tif"], out, InferOptions(**asked, **options), "")
+        return check_vectorize_outputs("m.tif", out, VectorizeOptions(**asked, **options), "")
+
+    beside.touch()
+    with pytest.raises(InputError, match=r"a_regions\.fgb: (exists already; use `overwrite`|is itself read)"):
+        check()
+    if regions == beside.name:
+        with pytest.raises(InputError, match=r"a_regions\.fgb: is itself read"):
+            check(overwrite=True)
+    else:
+        assert check(overwrite=True) == (out, beside)
 
 
 def test_a_geopackage_may_get_footprints_beside_its_regions(tmp_path: Path) -> None:
