@@ -55,26 +55,31 @@ def test_what_is_read_beside_the_main_input_is_not_replaced(tmp_path: Path, comm
         calls[command]()
 
 
-@pytest.mark.parametrize("regions", ["grid:1km", "a_regions.fgb"])
-@pytest.mark.parametrize("command", ["infer", "vectorize"])
-def test_regions_beside_footprints_replace_nothing_unasked(
-    tmp_path: Path, command: str, regions: str
+BESIDE = {"infer": "a_regions.fgb", "vectorize": "a_regions.fgb", "compare": "a_by_region.fgb"}
+
+
+@pytest.mark.parametrize("command", BESIDE)
+@pytest.mark.parametrize("are_read", [False, True])
+def test_regions_beside_a_file_of_one_layer_replace_nothing_unasked(
+    tmp_path: Path, command: str, are_read: bool
 ) -> None:
-    out, beside = tmp_path / "a.fgb", tmp_path / "a_regions.fgb"
-    asked = {"regions": str(tmp_path / regions) if regions == beside.name else regions}
+    out, beside = tmp_path / "a.fgb", tmp_path / BESIDE[command]
+    asked = {"regions": str(beside) if are_read else "grid:1km"}
 
     def check(**options: Any) -> tuple[Path, ...]:
         if command == "infer":
             return check_infer_outputs(["s.tif"], out, InferOptions(**asked, **options), "")
-        return check_vectorize_outputs("m.tif", out, VectorizeOptions(**asked, **options), "")
+        if command == "vectorize":
+            return check_vectorize_outputs("m.tif", out, VectorizeOptions(**asked, **options), "")
+        return check_compare_outputs(["a.gpkg", "b.gpkg"], out, CompareOptions(**asked, **options), "")
 
     beside.touch()
-    with pytest.raises(InputError, match=r"a_regions\.fgb: (exists already; use `overwrite`|is itself read)"):
-        check()
-    if regions == beside.name:
-        with pytest.raises(InputError, match=r"a_regions\.fgb: is itself read"):
+    if are_read:
+        with pytest.raises(InputError, match=f"{beside.name}: is itself read"):
             check(overwrite=True)
     else:
+        with pytest.raises(InputError, match=f"{beside.name}: exists already; use `overwrite`"):
+            check()
         assert check(overwrite=True) == (out, beside)
 
 
