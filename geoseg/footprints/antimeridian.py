@@ -33,6 +33,11 @@ def take_short_way(steps: Floats, turn: float) -> Floats:
     return steps - turn * np.round(steps / turn) if math.isfinite(turn) else steps
 
 
+def move_near(x: Floats, place: float, turn: float) -> Floats:
+    """Each x by whole turns where it is nearest to a place."""
+    return place + take_short_way(x - place, turn)
+
+
 def find_shortest_span(left: Floats, right: Floats, turn: float) -> tuple[float, float]:
     """Between which x some spans lie: all but the widest gap between them, once round Earth."""
     right = np.where(right < left, right + turn, right)

@@ -288,9 +288,8 @@ def transform_polygons(polygons: Polygons, source: CRS, target: CRS) -> Polygons
 def transform_to_pixels(polygons: Polygons, crs: CRS | None, grid: Grid) -> Polygons:
     """Polygons in (col, row) of a grid, on whichever side of the antimeridian they are written; without a CRS, of a picture."""
     if crs is not None:
-        left, _, right, _ = grid.bounds
         placed = transform_polygons(polygons, crs, grid.crs)
-        polygons = lay_near(placed, (left + right) / 2, find_full_turn(grid.crs))
+        polygons = lay_near(placed, grid.centre[0], find_full_turn(grid.crs))
     return apply_affine(polygons, ~grid.transform)
 
 

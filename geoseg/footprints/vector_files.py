@@ -57,8 +57,8 @@ class VectorFile:
         self.refuse_unknown(columns)
         found = [self.within(box, columns) for box in list_boxes(grid, self.crs, self.name)]
         rows = found[0] if len(found) == 1 else pandas.concat(found, ignore_index=True)
-        placed, (left, _, right, _) = rows.to_crs(grid.crs), grid.bounds
-        shapes = lay_near(placed.geometry.to_numpy(), (left + right) / 2, find_full_turn(grid.crs))
+        placed = rows.to_crs(grid.crs)
+        shapes = lay_near(placed.geometry.to_numpy(), grid.centre[0], find_full_turn(grid.crs))
         return placed.set_geometry(shapes, crs=grid.crs)
 
     def refuse_unknown(self, columns: Sequence[str]) -> None:

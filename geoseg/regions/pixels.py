@@ -243,9 +243,8 @@ def clip_regions(grid: Grid, regions: Regions) -> Polygons:
     near = regions.near(grid)
     longest = LONGEST_STRAIGHT_M / 4 / get_metres_per_unit(regions.crs)
     moved = transform_polygons(shapely.segmentize(near, longest), regions.crs, grid.crs)
-    left, _, right, _ = grid.bounds
     parts, owners = shapely.get_parts(moved, return_index=True)
-    parts = mend_polygons(lay_near(parts, (left + right) / 2, find_full_turn(grid.crs)))
+    parts = mend_polygons(lay_near(parts, grid.centre[0], find_full_turn(grid.crs)))
     corners = [
         grid.transform @ corner for corner in ((0, 0), (grid.width, 0), grid.shape[::-1], (0, grid.height))
     ]
