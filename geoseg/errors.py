@@ -47,6 +47,10 @@ class InputError(GeosegError):
     exit_code = 2
 
 
+class WriteError(GeosegError):
+    """A file that could not be written: the disk is at fault, so that nothing that was to be written may be done without."""
+
+
 TORCH_PACKAGES = {"torch", "segmentation_models_pytorch", "timm", "onnx", "onnxscript"}
 """What a GPU, training and converting models need, and running them on a CPU does not."""
 INSTALL_TORCH = 'pip install "geoseg[torch]"'

@@ -14,8 +14,10 @@ from geoseg.app.runs import FinishedRun
 from geoseg.app.scenes import clean_name, copy_limited, discard_on_error
 from geoseg.app.views import FootprintView, draw_outline
 from geoseg.errors import GeosegError, InputError
+from geoseg.footprints.write.formats import write_frame
 from geoseg.footprints.write.samples import NOT_BUILDING, UNSURE, describe_answer
 from geoseg.io.access import is_sqlite_file
+from geoseg.io.atomic import explain_write_errors
 from geoseg.io.trust import check_vector_source
 from geoseg.raster.mask import read_raster_grid
 from geoseg.regions.adjustment import BACKGROUND
@@ -153,7 +155,8 @@ def estimate_built_area(
     grid = read_raster_grid(str(run.mask))
     whole = gpd.GeoDataFrame({"name": ["all"]}, geometry=[draw_outline(grid)], crs=grid.crs)
     regions = run.folder / "whole.fgb"
-    whole.to_file(regions, driver="FlatGeobuf")
+    with explain_write_errors(regions):
+        write_frame(whole, regions, regions.stem)
     asked = StatsOptions(mask=run.mask, samples=survey.path)
     told = compute_statistics(FootprintLayer.open(view.file), str(regions), asked).accuracy
     assert told is not None

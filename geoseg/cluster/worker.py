@@ -69,7 +69,12 @@ def run_task(place: SharedPlace, neighbours: int, call: Callable[[T], R], task: 
     with TASK_LOCK, silence(), trust_files() if place.is_trusted else nullcontext():
         place.check()
         set_threads(place.threads or choose_threads(neighbours))
-        return call(task)
+        try:
+            return call(task)
+        except Exception as error:
+            # What led to it may not survive the way to another process: errors of GDAL do not, and would take it along.
+            error.__cause__ = error.__context__ = None
+            raise
 
 
 def choose_threads(neighbours: int) -> int:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import pyogrio
-import rasterio
-from affine import Affine
 
 from geoseg.datasets.builder import DatasetBuilder, ImageLabelPair, Origin, SplitRule, find_pairs
 from geoseg.datasets.classes import parse_class_table
@@ -18,11 +14,9 @@ from geoseg.datasets.masks import MaskOptions, prepare_masks
 from geoseg.datasets.schema import Dataset, refuse_repeated
 from geoseg.datasets.vectors import VectorOptions, prepare_vectors
 from geoseg.errors import InputError
-from geoseg.footprints.write.formats import set_gdal_options
-from geoseg.io.atomic import explain_write_errors, replace_files
-from geoseg.raster.grid import Grid
+from geoseg.io.atomic import replace_files
 from geoseg.synthetic.landscape import Layout
-from geoseg.synthetic.scene import LAYER, SyntheticScene, write_scene
+from geoseg.synthetic.scene import SyntheticScene, write_scene
 
 APART_M = 1000.0
 """Ground between two synthetic places, so that the audit finds none that they share."""
@@ -70,23 +64,11 @@ def prepare_synthetic(options: SyntheticOptions, builder: DatasetBuilder) -> Dat
 
 def draw_place(layout: Layout, size: int, photo: Path, south_m: float) -> ImageLabelPair:
     """Draw one place and its truth, unless they are there, so far south that it shares no ground with the others."""
-    truth, scene = photo.with_suffix(".truth.gpkg"), SyntheticScene(layout, size, size)
-    place = replace(scene.grid, transform=Affine.translation(0, -south_m) @ scene.grid.transform)
-    if not (photo.exists() and truth.exists() and read_image_info(photo).grid == place):
-        with replace_files(photo) as folder, explain_write_errors(photo):
+    truth, scene = photo.with_suffix(".truth.gpkg"), SyntheticScene(layout, size, size, south_m)
+    if not (photo.exists() and truth.exists() and read_image_info(photo).grid == scene.grid):
+        with replace_files(photo) as folder:
             write_scene(scene, folder / photo.name, folder / truth.name)
-            move_scene(folder / photo.name, folder / truth.name, place, south_m)
     return ImageLabelPair(photo.stem, photo, truth)
-
-
-def move_scene(photo: Path, truth: Path, place: Grid, south_m: float) -> None:
-    """Give a scene and its truth another place on Earth, since all are drawn at one and the same."""
-    with rasterio.open(photo, "r+") as dataset:
-        dataset.transform = place.transform
-    buildings = pyogrio.read_dataframe(truth)
-    buildings.geometry = buildings.translate(yoff=-south_m)
-    with set_gdal_options():
-        pyogrio.write_dataframe(buildings, truth, layer=LAYER, geometry_type="Polygon")
 
 
 SPACENET_IMAGES = ("**/PS-RGB/*.tif", "**/RGB-PanSharpen/*.tif", "**/PS-RGBNIR/*.tif")

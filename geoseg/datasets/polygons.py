@@ -21,7 +21,7 @@ from pyproj import CRS
 
 from geoseg.datasets.schema import IGNORE, Item
 from geoseg.footprints.polygons import keep_polygonal_parts
-from geoseg.footprints.write.formats import check_arrived
+from geoseg.footprints.write.formats import write_frame
 from geoseg.io.atomic import explain_write_errors, replace_files
 from geoseg.raster.grid import Grid, Window
 
@@ -152,11 +152,4 @@ def write_polygon_layer(path: Path, shapes: Shapes, names: Sequence[str], crs: C
     layer = geopandas.GeoDataFrame({CLASS_FIELD: np.array(names, object)}, geometry=shapes, crs=crs)
     with replace_files(path) as folder, explain_write_errors(path):
         # An index would bring the polygons into another order, and later ones lie above earlier ones.
-        layer.to_file(
-            folder / path.name,
-            driver="FlatGeobuf",
-            engine="pyogrio",
-            geometry_type="MultiPolygon",
-            SPATIAL_INDEX="NO",
-        )
-        check_arrived(folder / path.name, None, len(layer))
+        write_frame(layer, folder / path.name, path.stem, geometry_type="MultiPolygon", SPATIAL_INDEX="NO")

@@ -22,8 +22,10 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.footprints.antimeridian import find_full_turn, lay_near
+from geoseg.footprints.write.formats import write_frame
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES, parse_layer_path
+from geoseg.io.atomic import explain_write_errors
 from geoseg.io.layers import (
     explain_read_errors,
     parse_layer_crs,
@@ -88,7 +90,8 @@ class VectorFile:
         kept = [select_touching(piece, boxes) for piece in self.pieces(columns, rows_at_once)]
         empty = geopandas.GeoDataFrame({name: [] for name in columns}, geometry=[], crs=self.crs)
         rows = pandas.concat(kept) if kept else empty
-        rows.to_file(out, driver="GPKG", engine="pyogrio")
+        with explain_write_errors(out):
+            write_frame(rows, out, out.stem)
         return replace(open_vector_file(out), name=self.name)
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, WriteError
 from geoseg.io.access import (
     check_writable,
     explain_write_error,
@@ -197,7 +197,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if not is_write_error(error):
             raise
-        raise GeosegError(f"{path} could not be written: {explain_write_error(error, path)}") from error
+        raise WriteError(f"{path} could not be written: {explain_write_error(error, path)}") from error
 
 
 def is_write_error(error: Exception) -> bool:

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from unittest import mock
 
 import numpy as np
@@ -109,14 +109,14 @@ def silence_exporter() -> Iterator[None]:
 
 def trace_network(network: nn.Module, example: Tensor, any_size: bool) -> ModelProto:
     axes = {0: "batch", **({2: "rows", 3: "cols"} if any_size else {})}
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "network.onnx")
-        torch.onnx.export(
-            network, (example,), path, dynamo=False, input_names=["input"], output_names=["output"],
-            dynamic_axes={"input": axes, "output": axes}, do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,  # for inference, convolutions would swallow normalisations
-        )  # fmt: skip
-        return onnx.load(path)
+    written = BytesIO()  # a disk that fails must not look like a network that this exporter cannot write
+    torch.onnx.export(
+        network, (example,), written, dynamo=False,  # type: ignore[arg-type]  # the older one takes streams
+        input_names=["input"], output_names=["output"],
+        dynamic_axes={"input": axes, "output": axes}, do_constant_folding=False,
+        training=torch.onnx.TrainingMode.PRESERVE,  # for inference, convolutions would swallow normalisations
+    )  # fmt: skip
+    return onnx.load_from_string(written.getvalue())
 
 
 def export_network(network: nn.Module, example: Tensor) -> ModelProto:

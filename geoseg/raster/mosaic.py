@@ -18,7 +18,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import GeosegError
+from geoseg.errors import WriteError
 from geoseg.io.atomic import Delivery, replace_file
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
@@ -161,9 +161,7 @@ def check_mosaic(path: Path, out: Path, strips: StripFiles) -> None:
                 expected = dataset.read(mosaic.indexes)
             window = RasterioWindow(0, strip.row, mosaic.width, strip.height)
             if not np.array_equal(mosaic.read(window=window), expected):
-                raise GeosegError(
-                    f"{out} could not be written: rows from {strip.row} on were lost on the way"
-                )
+                raise WriteError(f"{out} could not be written: rows from {strip.row} on were lost on the way")
     read_overview_ends(path)
 
 

@@ -28,7 +28,7 @@ from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import InputError, WriteError
 from geoseg.io.addresses import BUSY_CODES, PATIENCE_S, WAITS_S, is_remote
 from geoseg.io.arrays import map_array
 from geoseg.io.atomic import replace_file
@@ -361,7 +361,7 @@ def replace_raster(path: Path) -> Iterator[Path]:
             read_back(unfinished)
         except GDAL_ERRORS as error:
             free = shutil.disk_usage(path.parent).free
-            raise GeosegError(
+            raise WriteError(
                 f"{path} could not be written: not all of it can be read back, most likely since no space is left on the disk "
                 f"({free / 1e6:,.0f} MB free); make room and run again"
             ) from error

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas
-import pyogrio
 import rasterio
 from affine import Affine
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.write.formats import check_arrived, check_index, set_gdal_options
+from geoseg.footprints.write.formats import write_frame
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_file
 from geoseg.progress import track
@@ -36,6 +35,8 @@ class SyntheticScene:
     layout: Layout
     height: int
     width: int
+    south_m: float = 0.0
+    """How far south of where all scenes lie, for several that are to share no ground."""
 
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
@@ -46,7 +47,7 @@ class SyntheticScene:
     def grid(self) -> Grid:
         """Where the pixels lie: at an easting where UTM metres are true metres."""
         gsd_m = self.layout.gsd_m
-        return Grid(_CRS, Affine(gsd_m, 0, _LEFT, 0, -gsd_m, _TOP), self.height, self.width)
+        return Grid(_CRS, Affine(gsd_m, 0, _LEFT, 0, -gsd_m, _TOP - self.south_m), self.height, self.width)
 
     @property
     def window(self) -> Window:
@@ -109,8 +110,5 @@ def _write_truth(scene: SyntheticScene, path: Path) -> int:
     outlines = geopandas.GeoSeries([outline for _, outline in truth], crs=scene.grid.crs)
     places = outlines.affine_transform(scene.grid.transform.to_shapely())
     buildings = geopandas.GeoDataFrame({"kind": [kind for kind, _ in truth]}, geometry=places)
-    with set_gdal_options():
-        pyogrio.write_dataframe(buildings, path, layer=LAYER, driver="GPKG", geometry_type="Polygon")
-    check_arrived(path, LAYER, len(buildings))
-    check_index(path, LAYER)
+    write_frame(buildings, path, LAYER, geometry_type="Polygon")
     return len(buildings)

@@ -32,8 +32,8 @@ class AnsweredBatch:
     def save(self, path: Path, in_half: bool) -> None:
         logits = self.logits.clamp(-MOST_IN_HALF, MOST_IN_HALF).half() if in_half else self.logits
         kept = {name: tensor.cpu() for name, tensor in vars(replace(self, logits=logits)).items()}
-        with explain_write_errors(path):
-            torch.save(kept, path)
+        with explain_write_errors(path), path.open("wb") as file:  # torch's own files fail without a reason
+            torch.save(kept, file)
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> AnsweredBatch:

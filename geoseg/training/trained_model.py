@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from geoseg import __version__
-from geoseg.errors import GeosegError, explain_missing_torch, shorten_error
+from geoseg.errors import GeosegError, WriteError, explain_missing_torch, shorten_error
 from geoseg.io.staging import create_scratch_folder
 from geoseg.models.card import Card
 from geoseg.models.store import ONNX_FILE, Model, save_model
@@ -124,6 +124,8 @@ def add_onnx_file(model: Model) -> None:
         with explain_missing_torch(f"writing {path}"):
             from geoseg.models.export import write_model_onnx
         write_model_onnx(model, path)
+    except WriteError:
+        raise
     except GeosegError as error:
         log.warning(str(error))
 
@@ -134,6 +136,8 @@ def draw_pictures(tuner: Tuner, results: Sequence[PatchResult], out: Path) -> tu
         from geoseg.training.pictures import draw_curves, draw_samples
 
         return draw_curves(out), draw_samples(tuner, results, out)
+    except WriteError:
+        raise
     except Exception as error:  # noqa: BLE001 - what draws fails in the ways of many libraries
         log.warning(f"no pictures of the training: {shorten_error(error)}")
         return ()

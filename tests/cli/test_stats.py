@@ -192,7 +192,7 @@ def test_footprints_of_other_makers_are_measured(tmp_path: Path, districts: Path
 def test_a_second_run_needs_overwrite(buildings: Path, districts: Path) -> None:
     assert stats(buildings, "--regions", districts).exit_code == 0
     again = stats(buildings, "--regions", districts)
-    assert (again.exit_code, "add --overwrite" in again.output) == (2, True)
+    assert (again.exit_code, "use --overwrite" in again.output) == (2, True)
     before = gpd.read_file(buildings, layer="regions")
     assert stats(buildings, "--regions", districts, "--overwrite").exit_code == 0
     assert gpd.read_file(buildings, layer="regions").equals(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import uuid
@@ -10,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed.core import error_message
+from rasterio._err import CPLE_AppDefinedError
 
 from geoseg.cluster import worker
 from geoseg.cluster.place import SharedPlace, share_place
 from geoseg.cluster.worker import WorkerFacts, choose_threads, claim_device, describe_worker, run_task
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import GeosegError, InputError, WriteError
 from geoseg.inference.options import PredictOptions
+from geoseg.io.atomic import explain_write_errors
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,17 @@ def test_a_task_looks_before_it_works(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match="does not see the folder"):
         run_task(place, 1, len, [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_gdal_does_not_hide_what_a_worker_says(tmp_path: Path) -> None:
+    def fail_to_write(path: str) -> None:
+        with explain_write_errors(Path(path)):
+            raise CPLE_AppDefinedError(3, 1, "no room")
+
+    with share_place(tmp_path) as place, pytest.raises(WriteError, match="could not be written") as raised:
+        run_task(place, 1, fail_to_write, "mask.tif")
+    sent = error_message(raised.value)["exception"]
+    assert str(pickle.loads(sent.data)) == str(raised.value)  # type: ignore[attr-defined]
 
 
 def test_workers_of_a_killed_run_stop_when_the_next_begins(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from made import HERE, UTM33
 from pyproj import CRS, Transformer
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, WriteError
 from geoseg.footprints.vector_files import open_vector_file
 from geoseg.raster.grid import Grid
 
@@ -138,6 +139,17 @@ def test_a_copy_that_finds_by_place_holds_what_lies_near(path: Path, tmp_path: P
     assert copy.count == 2
     assert copy.name == str(path)
     assert by_kind(copy.near(GRID, ["kind"]))["kind"].tolist() == ["barn", "hut"]
+
+
+def test_a_copy_in_which_rows_were_lost_is_refused(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = pyogrio.write_dataframe
+    monkeypatch.setattr(
+        pyogrio, "write_dataframe", lambda frame, *given, **options: write(frame[1:], *given, **options)
+    )
+    with pytest.raises(WriteError, match=r"copy\.gpkg could not be written: only 1 of 2 features arrived"):
+        open_vector_file(path).copy_near([GRID], ["kind"], tmp_path / "copy.gpkg")
 
 
 def test_formats_that_find_by_place_are_known(tmp_path: Path) -> None:

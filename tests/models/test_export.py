@@ -86,6 +86,14 @@ def test_an_exporter_that_gives_up_is_told_of_by_the_name_of_the_file(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_without_room_is_no_reason_for_the_other_exporter(
+    tiny_model: Path, exported: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    export_onnx(find_model(str(tiny_model)), tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == exported[0].read_bytes()
+
+
 def test_exports_that_cannot_be_are_refused(
     tiny_model: Path, exported: tuple[Path, float], tmp_path: Path
 ) -> None:

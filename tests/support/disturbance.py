@@ -82,6 +82,7 @@ def list_differences(found: dict[str, str], expected: dict[str, str]) -> Iterato
 
 
 PAGE = 4096
+IS_THERE = re.compile("exists already; use --overwrite")
 Disturb = Callable[["Attempt"], None]
 
 
@@ -154,15 +155,23 @@ class Attempt:
         return found
 
     def finish(self, run: Launched) -> None:
-        """Give the command anew that was at work: the files of an undisturbed run, and no others."""
-        again = self.start(first=run.find_broken())
-        if again.wait() != 0:
-            self.complaints.append(f"the rerun ended with {again.read()[-400:]}")
-        else:
+        """Give the command anew that was at work, and those after it."""
+        self.give_again(first=run.find_broken())
+
+    def give_again(self, first: int = 0) -> None:
+        """Give the commands anew from this one on: the files of an undisturbed run, and no others.
+
+        Where all of it had been delivered before the run was killed, it may be refused instead.
+        """
+        was_delivered = self.read_found().items() >= self.expected.files.items()
+        again = self.start(first=first)
+        if again.wait() == 0:
             found = self.undertaking.read(self.out)
             self.complaints += [
                 f"after the rerun, {each}" for each in list_differences(found, self.expected.files)
             ]
+        elif not (was_delivered and IS_THERE.search(again.read())):
+            self.complaints.append(f"the rerun ended with {again.read()[-400:]}")
 
 
 def is_like(path: Path, pixels: str) -> bool:
@@ -257,7 +266,7 @@ def run_twice(attempt: Attempt) -> None:
 
 
 def take_folder_away(attempt: Attempt) -> None:
-    """The folder of the results vanishes; it is there again for the next run."""
+    """The folder of the results vanishes with all that is in it; it is there again for the next run."""
     run = attempt.start()
     attempt.wait_a_moment()
     gone = attempt.folder / "gone"
@@ -267,7 +276,7 @@ def take_folder_away(attempt: Attempt) -> None:
     if code:
         attempt.complaints += list(list_bad_words(run, code))
     attempt.undertaking.furnish(attempt.folder, attempt.bench.given)
-    attempt.finish(run)
+    attempt.give_again()
 
 
 def change_input(attempt: Attempt) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from heard import Heard
+from limits import limited_files
 from squares import array_set, quick
 from torch import Tensor, nn
 
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, WriteError
 from geoseg.models.store import CHECK_FILE, find_model
 from geoseg.scores.calibration import TemperatureScaling
 from geoseg.training.answers import AnsweredBatch, keep_answers
@@ -120,6 +121,15 @@ def test_logits_beyond_sixteen_bits_stay_certain(tmp_path: Path) -> None:
     whole.save(tmp_path / "one.pt", in_half=True)
     found = AnsweredBatch.load(tmp_path / "one.pt", torch.device("cpu")).logits.sigmoid().flatten()
     assert found.tolist() == pytest.approx([1.0, 0.0, 0.9526], abs=1e-4)
+
+
+def test_answers_that_find_no_room_are_told_of_in_one_line(tmp_path: Path) -> None:
+    whole = AnsweredBatch(*[torch.zeros(1, 1, 64, 64)] * 4)
+    with (
+        limited_files(10_000),
+        pytest.raises(WriteError, match=r"one\.pt could not be written: no space left"),
+    ):
+        whole.save(tmp_path / "one.pt", in_half=True)
 
 
 def test_quicker_ways_are_checked_on_the_hardest_patches(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from errno import ENOSPC
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ from PIL import Image
 from squares import array_set, quick
 from torch import Tensor, nn
 
+from geoseg.errors import WriteError
 from geoseg.models.store import find_model
 from geoseg.scores.confusion import Confusion
 from geoseg.scores.pictures import FALSE_ALARM, MISS
+from geoseg.training import pictures
 from geoseg.training.answers import keep_answers
 from geoseg.training.pictures import (
     choose_samples,
@@ -124,11 +128,36 @@ def test_a_run_ends_with_its_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_pictures_that_cannot_be_written_cost_no_model(tmp_path: Path, heard: Heard) -> None:
+def test_pictures_that_cannot_be_drawn_cost_no_model(
+    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: object) -> None:
+        raise RuntimeError("no font")
+
     array_set(tmp_path / "data")
-    (tmp_path / "run" / "curves.png").mkdir(parents=True)
+    monkeypatch.setattr(pictures, "save_figure", give_up)
     finished = train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
     assert finished is not None
     assert finished.pictures == ()
-    assert any("curves.png" in line for line in heard.warnings)
+    assert any("no pictures of the training: no font" in line for line in heard.warnings)
     assert find_model(str(tmp_path / "run")).card == finished.card
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    ("name", "writer"), [("curves.png", "matplotlib.figure.Figure.savefig"), ("model.onnx", "onnx.save")]
+)
+def test_a_run_whose_last_files_cannot_be_written_goes_on_there(
+    name: str, writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_no_room(*_: object, **__: object) -> None:
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    array_set(tmp_path / "data")
+    with monkeypatch.context() as disk:
+        disk.setattr(writer, find_no_room)
+        with pytest.raises(WriteError, match=rf"{name} could not be written"):
+            train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
+    finished = train_model(tmp_path / "data", tmp_path / "run", quick(steps=3))
+    assert finished is not None
+    assert all((tmp_path / "run" / each).is_file() for each in ("model.onnx", "curves.png", "samples.png"))

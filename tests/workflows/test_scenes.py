@@ -297,7 +297,7 @@ def test_a_dry_run_tells_what_may_not_be_replaced(chips: Path, model: str, tmp_p
     outputs = ("--out", tmp_path / "results", "--min-area", "7", "--dry-run", "--quiet")
     refused = run(model, chips, *outputs)
     assert refused.exit_code == 1
-    assert "add --overwrite to replace it" in refused.stdout
+    assert "use --overwrite to replace it" in refused.stdout
     assert run(model, chips, *outputs, "--overwrite").exit_code == 0
 
 

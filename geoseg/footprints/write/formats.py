@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
@@ -216,6 +217,15 @@ def write_batches(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Pa
         if ended:
             raise ended[0] from None
         raise
+
+
+def write_frame(frame: geopandas.GeoDataFrame, path: Path, layer: str, **options: Any) -> None:
+    """Write a few rows as a layer, and make sure that all of them arrived."""
+    with set_gdal_options():
+        pyogrio.write_dataframe(frame, path, layer=layer, **options)
+    check_arrived(path, layer, len(frame))
+    if path.suffix == ".gpkg":
+        check_index(path, layer)
 
 
 def check_arrived(path: Path, layer: str | None, rows: int, description: str = "") -> None:

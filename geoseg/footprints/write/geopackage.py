@@ -172,10 +172,10 @@ def check_replaceable(path: Path, tables: Sequence[str], overwrite: bool) -> Non
         return
     with explain_write_errors(path):
         if not is_geopackage(path):
-            raise InputError(f"{path} is there already; add `overwrite` to replace it")
+            raise InputError(f"{path}: exists already; use `overwrite` to replace it")
         taken = [table for table in tables if list_columns(path, table)]
     if taken:
-        raise InputError(f"{path} holds a layer {taken[0]} already; add `overwrite` to replace it")
+        raise InputError(f"{path} holds a layer {taken[0]} already; use `overwrite` to replace it")
 
 
 # The layout is QGIS's own. Catalog and schema must be empty text: with NULL, QGIS passes the style over in silence.

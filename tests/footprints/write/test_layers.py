@@ -260,7 +260,7 @@ def test_the_layers_row_is_the_tables_row_to_the_last_bit(tmp_path: Path) -> Non
 def test_what_is_there_is_not_replaced_without_asking(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"out.{suffix}", footprints(scattered()))
     before = path.read_bytes()
-    with pytest.raises(InputError, match="add `overwrite`"):
+    with pytest.raises(InputError, match="use `overwrite`"):
         FootprintWriter(path, UTM33, ["building"])
     assert path.read_bytes() == before
 
@@ -305,7 +305,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_a_file_that_is_no_geopackage_is_only_replaced_on_demand(tmp_path: Path) -> None:
     path = tmp_path / "out.gpkg"
     path.write_text("something else")
-    with pytest.raises(InputError, match="add `overwrite`"):
+    with pytest.raises(InputError, match="use `overwrite`"):
         write(path, footprints(scattered()))
     assert len(read(write(path, footprints(scattered()), overwrite=True))) == 200
 
