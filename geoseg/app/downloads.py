@@ -131,8 +131,9 @@ def make_qgis_archive(shown: Shown, folder: Path) -> Path:
     inside.mkdir()
     image = copy_image(shown.run.scene.path, inside)
     probability, mask = make_probability(shown, inside), make_mask(shown, inside)
+    grid = shown.run.image_grid
     project = QgisProject(
-        make_geopackage(shown, inside), str(image), str(probability), str(mask), shown.run.scene.is_placed
+        make_geopackage(shown, inside), str(image), str(probability), str(mask), grid.is_placed, grid.crs
     )
     write_project(project, inside / "project.qgz")
     path = folder / "qgis.zip"

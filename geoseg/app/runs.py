@@ -26,6 +26,7 @@ from geoseg.inference.threads import CancelToken, WorkCancelled
 from geoseg.models.card import Card
 from geoseg.models.store import find_model
 from geoseg.progress import Advance, use_reporter
+from geoseg.raster.grid import Grid
 from geoseg.workflows.infer import InferResult, infer_scene
 from geoseg.workflows.options import InferOptions
 
@@ -87,6 +88,12 @@ class FinishedRun:
     def card(self) -> Card:
         assert self.result.job
         return self.result.job.model.card
+
+    @property
+    def image_grid(self) -> Grid:
+        """The image's own pixels, where they lie for the run."""
+        assert self.result.job
+        return self.result.job.scene.native
 
     @property
     def threshold(self) -> float | None:

@@ -22,7 +22,7 @@ from geoseg.io.trust import check_vector_source
 from geoseg.raster.mask import read_raster_grid
 from geoseg.regions.adjustment import BACKGROUND
 from geoseg.regions.files import FootprintLayer
-from geoseg.regions.points import SamplePoints, read_points, refuse_unknown_answers, set_answer
+from geoseg.regions.points import SamplePoints, read_points, refuse_unknown_answers, set_answers
 from geoseg.reports.layers import open_raster_layer, read_colors
 from geoseg.reports.report import format_area
 from geoseg.reports.view import View
@@ -81,7 +81,7 @@ class PointSurvey:
         """Write what was seen at a point, and go to the next one without an answer."""
         if number not in self.answers or word not in {choice.word for choice in self.choices}:
             return  # what a browser sends is not to be believed
-        set_answer(self.path, number, word)
+        set_answers(self.path, {number: word})
         self.answers[number] = word
         self.number = self._find_next(number)
 

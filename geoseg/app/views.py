@@ -203,8 +203,7 @@ def unpack_outputs(run: FinishedRun) -> Path:
 
 def open_view_mask(run: FinishedRun, threshold: float | None) -> Mask:
     """The class of each pixel at a threshold: the mask of the run, or what is made of the probability."""
-    assert run.result.job
-    pixel = run.result.job.scene.native.unit
+    pixel = run.image_grid.unit
     if threshold == run.threshold:
         return open_mask(str(run.mask), probability=str(run.outputs), pixel=pixel)
     outputs = str(unpack_outputs(run))

@@ -14,6 +14,7 @@ from pyproj import CRS
 
 from geoseg.comparison.layers import ComparedLayer, Flags, Polygons
 from geoseg.errors import InputError
+from geoseg.footprints.antimeridian import find_full_turn, move_near
 from geoseg.footprints.measure import FloatArray, transform_polygons
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.io.addresses import is_vector_file, parse_layer_path
@@ -79,6 +80,7 @@ class RasterGround:
 
     def holds(self, points: FloatArray) -> Flags:
         x, y = find_transformer(self.plane, self.grid.crs).transform(*points.T)
+        x = move_near(x, self.grid.centre[0], find_full_turn(self.grid.crs))
         col, row = (np.floor(each).astype(np.int64) for each in ~self.grid.transform @ (x, y))
         inside = (row >= 0) & (row < self.grid.height) & (col >= 0) & (col < self.grid.width)
         held = np.zeros(len(points), dtype=bool)

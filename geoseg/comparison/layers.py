@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
@@ -22,9 +21,9 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.footprints.measure import Extent, FloatArray, make_equal_area_crs, transform_polygons
-from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
+from geoseg.footprints.polygons import POLYGONAL, keep_polygonal_parts, mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
-from geoseg.io.layers import read_days
+from geoseg.io.layers import read_days, read_words
 from geoseg.progress import Advance, ignore, track
 
 log = logging.getLogger(__name__)
@@ -33,8 +32,6 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Polygons = NDArray[np.object_]
 
-POLYGONAL = (3, 6)
-"""Shapely's numbers of polygons and multipolygons."""
 ATTRIBUTES = {
     "id": ("id", "osm_id", "full_id", "osm_way_id", "full_plus_code"),
     "class": ("class",),
@@ -182,22 +179,13 @@ def find_attributes(fields: Sequence[str]) -> dict[str, str]:
 def read_texts(frame: gpd.GeoDataFrame, columns: Mapping[str, str], kept: Flags, rows: int) -> pa.RecordBatch:
     """The attributes of kept footprints as text; without an id of their own they are numbered as in the file."""
     first = rows - len(frame) + 1
-    texts = {name: frame[column].to_numpy()[kept] for name, column in columns.items() if name != "date"}
-    if "date" in columns:
-        texts["date"] = np.array(read_days(frame[columns["date"]]), dtype=object)[kept]
-    texts.setdefault("id", np.arange(first, rows + 1)[kept])
-    none = np.full(int(kept.sum()), None, dtype=object)
+    readers = {"date": read_days}
+    texts = {name: readers.get(name, read_words)(frame[column][kept]) for name, column in columns.items()}
+    texts.setdefault("id", [str(number) for number in np.arange(first, rows + 1)[kept]])
+    none = [None] * int(kept.sum())
     return pa.RecordBatch.from_arrays(
-        [pa.array(format_texts(texts.get(name, none)), pa.string()) for name in TEXTS.names], schema=TEXTS
+        [pa.array(texts.get(name, none), pa.string()) for name in TEXTS.names], schema=TEXTS
     )
-
-
-def format_texts(values: NDArray[Any]) -> list[str | None]:
-    """Values as text, whole numbers without a point behind them; nothing for what is missing."""
-    whole = values.dtype.kind == "f" and not np.isnan(values).any() and bool((values % 1 == 0).all())
-    values = values.astype(np.int64) if whole else values
-    missing = pd.isna(values)
-    return [None if gone else str(value) for value, gone in zip(values.tolist(), missing, strict=True)]
 
 
 def measure_outlines(polygons: Polygons) -> FloatArray:

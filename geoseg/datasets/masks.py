@@ -34,7 +34,7 @@ from geoseg.datasets.images import (
 )
 from geoseg.datasets.schema import IGNORE, Dataset, Item
 from geoseg.errors import InputError
-from geoseg.raster.bands import Band, match_bands
+from geoseg.raster.bands import Band, list_bands, match_bands
 from geoseg.raster.grid import Window
 
 
@@ -150,8 +150,7 @@ def select_bands(image: ImageInfo, names: Sequence[str]) -> tuple[int, ...]:
     if len(names) > image.bands:
         raise InputError(f"{image.path}: has {image.bands} bands, fewer than {', '.join(names)}")
     with open_image(image.path) as dataset:
-        described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-        own = [Band(i + 1, text or "", color.name) for i, (text, color) in enumerate(described)]
+        own = list_bands(dataset)
     try:
         return match_bands(own, names, str(image.path))
     except InputError as error:

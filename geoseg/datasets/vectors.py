@@ -27,14 +27,13 @@ from geoseg.datasets.polygons import (
 )
 from geoseg.datasets.schema import IGNORE, Dataset, choose_unnamed_class
 from geoseg.errors import InputError
+from geoseg.footprints.polygons import POLYGONAL
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
 from geoseg.io.staging import create_scratch_folder
 from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 
 log = logging.getLogger(__name__)
-
-AREAS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def read_polygons(path: Path, grid: Grid, options: VectorOptions) -> LabelPolygo
 def select_polygons(file: VectorFile, grid: Grid, options: VectorOptions) -> PolygonSelection:
     layer = file.near(grid, options.columns)
     shapes = layer.geometry.to_numpy()
-    drawable = np.isin(shapely.get_type_id(shapes), AREAS) & ~shapely.is_empty(shapes)
+    drawable = np.isin(shapely.get_type_id(shapes), POLYGONAL) & ~shapely.is_empty(shapes)
     named = drawable & layer[options.class_field].notna().to_numpy() if options.class_field else drawable
     crossed = ~shapely.is_valid(shapes[named])
     mended = repair_polygons(shapes[named])

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from geoseg.footprints.polygons import Floats, Polygons
+from geoseg.footprints.polygons import POLYGONAL, Floats, Polygons
 from geoseg.raster.grid import WGS84, find_transformer
 
 COMES_ROUND, IS_TURNED = ("Mercator", "Cylindrical"), ("Transverse", "Oblique")
@@ -33,6 +33,11 @@ def take_short_way(steps: Floats, turn: float) -> Floats:
     return steps - turn * np.round(steps / turn) if math.isfinite(turn) else steps
 
 
+def move_near(x: Floats, place: float, turn: float) -> Floats:
+    """Each x by whole turns where it is nearest to a place."""
+    return place + take_short_way(x - place, turn)
+
+
 def find_shortest_span(left: Floats, right: Floats, turn: float) -> tuple[float, float]:
     """Between which x some spans lie: all but the widest gap between them, once round Earth."""
     right = np.where(right < left, right + turn, right)
@@ -48,14 +53,15 @@ def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
     """Polygons without a jump round Earth: a ring from 179 to -179 goes on to 181.
 
     An edge of more than half a turn is taken the short way; an edge of a whole turn is meant as it is, as in a box
-    round Earth. The parts of a multipolygon come to lie beside its first one.
+    round Earth. The parts of a multipolygon come to lie beside its first one. Points and lines among them stay as they are.
     """
     if not math.isfinite(turn):
         return polygons
     boxes = shapely.bounds(polygons).reshape(-1, 4)
     with np.errstate(invalid="ignore"):  # where a CRS does not reach
         widths = boxes[:, 2] - boxes[:, 0]
-    suspects = np.flatnonzero((widths > turn / 2) & np.isfinite(widths))
+    are_polygons = np.isin(shapely.get_type_id(polygons), POLYGONAL)
+    suspects = np.flatnonzero((widths > turn / 2) & np.isfinite(widths) & are_polygons)
     if not suspects.size:
         return polygons
     result = polygons.copy()
@@ -64,6 +70,11 @@ def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
         for shape in polygons[suspects]
     ]
     return result
+
+
+def lay_near(polygons: Polygons, x: float, turn: float) -> Polygons:
+    """Polygons without a jump, each moved by whole turns to where it is nearest to x."""
+    return shift_near(unwrap_polygons(polygons, turn), x, turn)
 
 
 def unwrap_parts(shape: shapely.MultiPolygon, turn: float) -> shapely.MultiPolygon:

@@ -21,8 +21,8 @@ from pyproj import CRS
 from rasterio.features import rasterize
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.footprints.measure import transform_polygons
-from geoseg.footprints.polygons import Polygons
+from geoseg.footprints.measure import transform_to_pixels
+from geoseg.footprints.polygons import Polygons, apply_affine
 from geoseg.io.atomic import explain_write_errors
 from geoseg.raster.coding import NODATA
 from geoseg.raster.grid import Grid
@@ -58,9 +58,12 @@ class FootprintBurner:
         """Take the next footprints, in the order of the file."""
         if not len(rows):
             return
-        polygons = self._convert_to_pixels(np.asarray(rows.geometry.array, dtype=object), rows.crs)
+        crs = CRS.from_user_input(rows.crs) if self.grid.is_placed else None
+        polygons = transform_to_pixels(np.asarray(rows.geometry.array, dtype=object), crs, self.grid)
         values = [self.values[name] for name in rows["class"]]
-        _, first, _, stop = shapely.bounds(polygons).T
+        _, first, _, stop = shapely.bounds(
+            polygons
+        ).T  # no numbers where a polygon is empty, or far from the grid
         outlines, numbers = shapely.to_wkb(polygons), pa.array(values, pa.uint8())
         table = pa.table({"polygon": outlines, "value": numbers, "first_row": first, "stop_row": stop})
         path = self.folder / f"footprints-{len(self._files):06}.arrow"
@@ -70,7 +73,7 @@ class FootprintBurner:
             pa.ipc.new_file(sink, table.schema) as file,
         ):
             file.write_table(table)
-        self._files.append(FootprintFile(path, first.min(), stop.max()))
+        self._files.append(FootprintFile(path, np.fmin.reduce(first), np.fmax.reduce(stop)))
 
     def burn(self, grid: Grid, strips: StripFiles, strip_pixels: int = STRIP_PIXELS) -> StripFiles:
         """Strip files that hold the footprints on a grid, and what `strips`, on the same grid, call unknown.
@@ -89,12 +92,6 @@ class FootprintBurner:
                 write_strip(burnt[-1][1], values[None].astype(np.uint8), strip.place(grid))
         return burnt
 
-    def _convert_to_pixels(self, polygons: Polygons, crs: object) -> Polygons:
-        """Polygons in (col, row) of the grid on which they were traced."""
-        if self.grid.is_placed:
-            polygons = transform_polygons(polygons, CRS.from_user_input(crs), self.grid.crs)
-        return apply(~self.grid.transform, polygons)
-
     def draw(self, grid: Grid, strip: Strip) -> NDArray[np.uint8]:
         """The footprints in some rows of a grid; of those that overlap, the later one is on top."""
         finer = Affine.scale(grid.width / self.grid.width, grid.height / self.grid.height)
@@ -103,7 +100,7 @@ class FootprintBurner:
         for file in self._files:
             if file.first_row < rows[1] and file.stop_row > rows[0]:
                 polygons, values = read_between(file.path, *rows)
-                placed = shift_rows(round_corners(apply(finer, polygons)), strip.row)
+                placed = shift_rows(round_corners(apply_affine(polygons, finer)), strip.row)
                 if len(placed):
                     with ignore_missing_place():
                         rasterize(zip(placed, values.tolist(), strict=True), out=drawn)
@@ -117,11 +114,6 @@ def read_between(path: Path, first: float, stop: float) -> tuple[Polygons, NDArr
     inside = (table["first_row"].to_numpy() < stop) & (table["stop_row"].to_numpy() > first)
     chosen = table.filter(pa.array(inside))
     return shapely.from_wkb(np.array(chosen["polygon"].to_pylist(), dtype=object)), chosen["value"].to_numpy()
-
-
-def apply(transform: Affine, polygons: Polygons) -> Polygons:
-    moved: Polygons = shapely.transform(polygons, lambda x, y: transform @ (x, y), interleaved=False)
-    return moved
 
 
 def round_corners(polygons: Polygons) -> Polygons:

@@ -17,11 +17,18 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import GeosegError
-from geoseg.footprints.measure import AreaCrs, PicturePlane, measure_rectangles, transform_polygons
+from geoseg.footprints.measure import (
+    AreaCrs,
+    PicturePlane,
+    fold_directions,
+    measure_rectangles,
+    transform_polygons,
+)
 from geoseg.footprints.polygons import (
     Floats,
     Ints,
     Polygons,
+    apply_affine,
     apply_to_parts,
     fill_small_holes,
     join_parts,
@@ -131,7 +138,7 @@ class FeatureBuilder:
             "regularized": flat.regularized,
             "width_m": width_m * stretch,
             "length_m": length_m * stretch,
-            "orientation_deg": (orientation_deg + self._turn_deg) % 180,
+            "orientation_deg": fold_directions(orientation_deg + self._turn_deg),
             "touches_nodata": flat.touches_nodata,
             "touches_edge": flat.touches_edge,
             "image_date": np.full(len(flat), self.image_date, dtype=object),
@@ -256,9 +263,3 @@ def straighten_footprints(footprints: Footprints, resolution_m: float, image: Bo
         polygons=np.where(torn, footprints.polygons, whole),
         regularized=straight & ~torn,
     )
-
-
-def apply_affine(polygons: Polygons, by: Affine) -> Polygons:
-    """Polygons with every vertex taken through an affine transform."""
-    shifted: Polygons = shapely.transform(polygons, lambda x, y: by @ (x, y), interleaved=False)
-    return shifted

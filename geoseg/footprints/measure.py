@@ -20,14 +20,26 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, find_shortest_span, take_short_way, unwrap_polygons
-from geoseg.footprints.polygons import Floats, Ints, compute_cross_products, split_into_parts
+from geoseg.footprints.antimeridian import (
+    find_full_turn,
+    find_shortest_span,
+    lay_near,
+    take_short_way,
+    unwrap_polygons,
+)
+from geoseg.footprints.polygons import (
+    Floats,
+    Ints,
+    Polygons,
+    apply_affine,
+    compute_cross_products,
+    split_into_parts,
+)
 from geoseg.raster.grid import WGS84, Grid, find_transformer, format_crs, parse_crs
 
 log = logging.getLogger(__name__)
 
 FloatArray: TypeAlias = NDArray[np.float64]
-Polygons: TypeAlias = NDArray[np.object_]
 
 GEOCENTRIC = CRS.from_epsg(4978)
 EARTH_RADIUS_M = 6_371_007.2
@@ -273,13 +285,19 @@ def transform_polygons(polygons: Polygons, source: CRS, target: CRS) -> Polygons
     return unwrap_polygons(moved, find_full_turn(target))
 
 
+def transform_to_pixels(polygons: Polygons, crs: CRS | None, grid: Grid) -> Polygons:
+    """Polygons in (col, row) of a grid, on whichever side of the antimeridian they are written; without a CRS, of a picture."""
+    if crs is not None:
+        placed = transform_polygons(polygons, crs, grid.crs)
+        polygons = lay_near(placed, grid.centre[0], find_full_turn(grid.crs))
+    return apply_affine(polygons, ~grid.transform)
+
+
 def measure_ground_lengths(polygons: Polygons, crs: CRS) -> FloatArray:
     """Length in metres of each polygon's rings, as chords through space between neighbouring vertices."""
     rings, owners = _list_rings(polygons)
     (x, y), ring_of = shapely.get_coordinates(rings).T, shapely.get_coordinates(rings, return_index=True)[1]
-    lon, lat = find_transformer(crs, WGS84).transform(x, y)
-    space = np.stack(find_transformer(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
-    steps = np.sqrt((np.diff(space) ** 2).sum(axis=0))
+    steps = np.sqrt((np.diff(_transform_to_space(x, y, crs)) ** 2).sum(axis=0))
     steps[np.diff(ring_of) != 0] = 0.0
     return np.bincount(owners[ring_of[1:]], weights=steps, minlength=len(polygons)).astype(np.float64)
 
@@ -293,10 +311,8 @@ def _list_rings(polygons: Polygons) -> tuple[Polygons, Ints]:
 
 SMALL_M = 500.0
 
-PolygonArray = NDArray[np.object_]
 
-
-def measure_polygons(area: AreaCrs, polygons: PolygonArray, crs: CRS) -> tuple[Floats, Floats]:
+def measure_polygons(area: AreaCrs, polygons: Polygons, crs: CRS) -> tuple[Floats, Floats]:
     """True square metres and metres of each polygon of `crs`, courtyards left out and their walls included."""
     polygons = unwrap_polygons(polygons, find_full_turn(crs))
     x, y = shapely.get_coordinates(shapely.centroid(polygons)).T
@@ -324,7 +340,7 @@ def _transform_to_space(x: Floats, y: Floats, crs: CRS) -> Floats:
     return np.stack(find_transformer(WGS84, GEOCENTRIC).transform(lon, lat, np.zeros_like(lon)))
 
 
-def _measure_rings(polygons: PolygonArray, a: Floats, b: Floats, c: Floats) -> Floats:
+def _measure_rings(polygons: Polygons, a: Floats, b: Floats, c: Floats) -> Floats:
     rings, owner = _list_rings(polygons)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     inside = ring[1:] == ring[:-1]
@@ -335,13 +351,12 @@ def _measure_rings(polygons: PolygonArray, a: Floats, b: Floats, c: Floats) -> F
 
 
 SQUARE_TOLERANCE = 1e-6
+SAME_DIRECTION_DEG = 1e-9
 SLIGHT_TURN_M2 = 1e-9
 """Walls that turn inwards by less, as the area between two of them, may be one wall but for rounding."""
 
 
-def measure_rectangles(
-    polygons: NDArray[np.object_],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def measure_rectangles(polygons: Polygons) -> tuple[Floats, Floats, Floats]:
     """Width, length (in the polygons' units) and orientation of each footprint.
 
     They describe the smallest rectangle, turned as it likes, that holds the footprint: `width_m` its short side,
@@ -357,19 +372,24 @@ def measure_rectangles(
     return width_m, length_m, np.where(square, orientation_deg % 90, orientation_deg)
 
 
-def _find_rectangle_sides(polygons: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _find_rectangle_sides(polygons: Polygons) -> tuple[Floats, Floats]:
     rectangles = shapely.oriented_envelope(_list_outer_corners(polygons))
     corners = shapely.get_coordinates(rectangles).reshape(-1, 5, 2)
     return corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1]
 
 
-def _compute_azimuths_deg(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Direction of undirected lines, clockwise from north, in 0..180 (rounding may not turn 0 into 180)."""
-    azimuth = np.degrees(np.arctan2(vectors[:, 0], vectors[:, 1])) % 180
-    return np.where(azimuth >= 180 - 1e-9, 0.0, azimuth)
+def _compute_azimuths_deg(vectors: Floats) -> Floats:
+    """Direction of undirected lines, clockwise from north, from 0 up to but not including 180."""
+    return fold_directions(np.degrees(np.arctan2(vectors[:, 0], vectors[:, 1])))
 
 
-def _list_outer_corners(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+def fold_directions(directions_deg: Floats) -> Floats:
+    """Directions of undirected lines, from 0 up to but not including 180; rounding may not turn 0 into 180."""
+    folded = directions_deg % 180
+    return np.where(folded >= 180 - SAME_DIRECTION_DEG, 0.0, folded)
+
+
+def _list_outer_corners(polygons: Polygons) -> Polygons:
     """The corners of each polygon that a shape around it may touch, next to the origin: far coordinates would cost digits.
 
     Where an outline turns inwards, as at every other corner of stair steps, nothing around it touches it.
@@ -386,5 +406,5 @@ def _list_outer_corners(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
     outward = turns >= -SLIGHT_TURN_M2
     outward[1:] |= ~inner
     outward[:-1] |= ~inner
-    lines: NDArray[np.object_] = shapely.linestrings(points[outward], indices=owner[outward])
+    lines: Polygons = shapely.linestrings(points[outward], indices=owner[outward])
     return lines

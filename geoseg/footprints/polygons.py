@@ -9,13 +9,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Polygons = NDArray[np.object_]
+OnPolygons = Callable[[Polygons, Ints], Polygons]
 Lines = tuple[Floats, Ints]
 """Points of all lines end to end, and how many each line has."""
+
+POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+"""What has an area; what a collection has is not asked."""
 
 
 def number_rows(counts: Ints) -> Ints:
@@ -84,8 +90,10 @@ def locate_items(sizes: Ints, rows: Ints) -> Ints:
     return np.repeat(find_starts(sizes)[rows], sizes[rows]) + number_items(sizes[rows])
 
 
-Polygons = NDArray[np.object_]
-OnPolygons = Callable[[Polygons, Ints], Polygons]
+def apply_affine(polygons: Polygons, by: Affine) -> Polygons:
+    """Polygons with every vertex taken through an affine transform."""
+    moved: Polygons = shapely.transform(polygons, lambda x, y: by @ (x, y), interleaved=False)
+    return moved
 
 
 def fill_small_holes(polygons: Polygons, largest: Floats) -> Polygons:
@@ -146,10 +154,7 @@ def join_parts(parts: Polygons, owner: Ints) -> Polygons:
     return whole
 
 
-PolygonArray = NDArray[np.object_]
-
-
-def mend_polygons(shapes: PolygonArray) -> PolygonArray:
+def mend_polygons(shapes: Polygons) -> Polygons:
     """Valid polygons, and as they were where they are valid; what has no area becomes empty.
 
     Rings that touch in a point cross each other by the last digit once their corners are moved to another CRS.
@@ -164,9 +169,9 @@ def mend_polygons(shapes: PolygonArray) -> PolygonArray:
     return whole
 
 
-def keep_polygonal_parts(shapes: PolygonArray) -> PolygonArray:
+def keep_polygonal_parts(shapes: Polygons) -> Polygons:
     """Shapes without the points and lines that a cut or a repair left over."""
-    mixed = np.flatnonzero(shapely.get_type_id(shapes) == 7)
+    mixed = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
     result = shapes.copy()
     for index in mixed:
         parts = shapely.get_parts(shapes[index])

@@ -21,7 +21,7 @@ import shapely
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn
+from geoseg.footprints.antimeridian import find_full_turn, lay_near
 from geoseg.footprints.write.formats import write_frame
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES, parse_layer_path
@@ -55,11 +55,13 @@ class VectorFile:
     indexed: bool
 
     def near(self, grid: Grid, columns: Sequence[str]) -> geopandas.GeoDataFrame:
-        """The features whose boxes touch a grid's, in the grid's CRS, with some of their fields."""
+        """The features whose boxes touch a grid's, in the grid's CRS and where the grid lies, with some of their fields."""
         self.refuse_unknown(columns)
         found = [self.within(box, columns) for box in list_boxes(grid, self.crs, self.name)]
         rows = found[0] if len(found) == 1 else pandas.concat(found, ignore_index=True)
-        return rows.to_crs(grid.crs)
+        placed = rows.to_crs(grid.crs)
+        shapes = lay_near(placed.geometry.to_numpy(), grid.centre[0], find_full_turn(grid.crs))
+        return placed.set_geometry(shapes, crs=grid.crs)
 
     def refuse_unknown(self, columns: Sequence[str]) -> None:
         missing = [column for column in columns if column not in self.fields]
@@ -120,7 +122,7 @@ class GdalFile(VectorFile):
             for batch in rows:
                 read += len(batch)
                 yield build_frame(batch, about["geometry_name"] or "wkb_geometry", columns, self.crs)
-            refuse_missing_rows(read, self.count)
+            refuse_missing_rows(read, self.count, Path(self.name))
 
 
 @dataclass(frozen=True)
@@ -164,17 +166,18 @@ def select_touching(rows: geopandas.GeoDataFrame, boxes: shapely.STRtree) -> geo
 
 
 def list_boxes(grid: Grid, crs: CRS, name: str) -> list[Box]:
-    """The box (left, bottom, right, top) around a grid in another CRS; two where the antimeridian cuts it."""
+    """The box (left, bottom, right, top) around a grid in another CRS; near the antimeridian also a turn to either side."""
     box: Box = find_transformer(grid.crs, crs).transform_bounds(*grid.bounds, densify_pts=21)
     if not all(map(isfinite, box)):
         raise InputError(
             f"{name}: its CRS, {format_crs(crs)}, does not reach the images; is it the right one?"
         )
     left, bottom, right, top = box
-    if left <= right:
+    turn = find_full_turn(crs)
+    if -turn / 2 < left <= right < turn / 2:
         return [box]
-    edge = find_full_turn(crs) / 2
-    return [(left, bottom, edge, top), (-edge, bottom, right, top)]
+    right += turn * (right < left)
+    return [(left + by, bottom, right + by, top) for by in (0.0, -turn, turn)]
 
 
 def open_vector_file(source: Path) -> VectorFile:
@@ -253,8 +256,7 @@ def open_parquet(path: Path) -> ParquetFile:
         column = about["columns"][geometry]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is Parquet without outlines; it must be GeoParquet") from error
-    boxed = bool(column.get("covering", {}).get("bbox"))
-    if not boxed and column.get("encoding") != "WKB":
+    if column.get("encoding") != "WKB":
         raise InputError(
             f"{path}: keeps outlines as {column.get('encoding')}; write it anew with outlines as WKB"
         )
@@ -263,7 +265,7 @@ def open_parquet(path: Path) -> ParquetFile:
         crs=parse_layer_crs(column.get("crs", "OGC:CRS84"), path),
         fields=tuple(name for name in names if name != geometry),
         count=count,
-        indexed=boxed,
+        indexed=bool(column.get("covering", {}).get("bbox")),
         path=path,
         geometry=geometry,
     )

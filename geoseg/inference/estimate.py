@@ -22,6 +22,8 @@ BASE_BYTES = 550 * 2**20
 TORCH_BYTES = 300 * 2**20
 LAYER_BYTES = 200
 """A pixel, in full precision: 195 for `default`, 199 for `sentinel2-builtup`, in patches of 1,536 and of 3,072 pixels."""
+CLASS_BYTES = 0.1
+"""A pixel's class on disk, packed; probabilities hardly shrink."""
 STRIPS_IN_FLIGHT = 4
 MEASURED_PATCHES = 2
 
@@ -129,8 +131,8 @@ def refuse_too_large_job(job: Job, processes: int = 1) -> None:
 
 
 def estimate_disk(job: Job) -> int:
-    """At most: every strip stored once beside the output and once in it, probabilities hardly compressing."""
-    return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.decision.channels + 0.1))
+    """At most: every strip stored once beside the output and once in it."""
+    return int(job.scene.grid.height * job.scene.grid.width * 2 * (job.decision.channels + CLASS_BYTES))
 
 
 def time_patch(runtime: Runtime, shape: tuple[int, ...], dtype: str, least_seconds: float = 0.0) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from geoseg.io.trust import check_vector_source
 DAY_LETTERS = len("2026-05-04")
 ADVICE = ".; It might help"
 LOST_CRS = re.compile("unable to read srs_id|not registered in gpkg_geometry_columns")
+TABLE_HEAD = struct.Struct("<4xIHH")
+"""How the table of a shapefile begins: how many rows there are, where the first one is, and how long each is."""
+ROWS_AT_ONCE = 65_536
 FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
 
@@ -50,7 +54,7 @@ def read_every_row(path: Path, layer: str | None = None) -> pd.DataFrame:
     """A layer as GDAL reads it, which gives fewer rows, or no CRS, where it cannot read them for a moment."""
     found = pyogrio.read_dataframe(path, layer=layer, force_2d=True)
     about = pyogrio.read_info(path, layer=layer)
-    refuse_missing_rows(len(found), about["features"])
+    refuse_missing_rows(len(found), about["features"], path)
     if isinstance(found, gpd.GeoDataFrame) and (found.crs is None) != (about["crs"] is None):
         raise DataSourceError("its coordinate reference system could be read once only")
     return found
@@ -67,10 +71,24 @@ def read_layer_facts(path: Path, layer: str | None = None) -> dict[str, Any]:
     return facts
 
 
-def refuse_missing_rows(read: int, told: int | None) -> None:
+def refuse_missing_rows(read: int, told: int | None, path: Path) -> None:
     """Where a disk fails midway, GDAL ends in silence: so rows are counted, where a file tells how many it has."""
-    if read < (told or 0):
+    if told is not None and read < told and read < told - count_deleted_rows(path):
         raise DataSourceError(f"only {read:,} of its {told:,} rows could be read")
+
+
+def count_deleted_rows(path: Path) -> int:
+    """Rows of a shapefile that are marked as deleted: they stay in it, and in its count, until somebody packs it."""
+    tables = (
+        [path.with_suffix(suffix) for suffix in (".dbf", ".DBF")] if path.suffix.lower() == ".shp" else []
+    )
+    table = next((table for table in tables if table.is_file()), None)
+    if table is None:
+        return 0
+    with table.open("rb") as file:
+        _, start, width = TABLE_HEAD.unpack(file.read(TABLE_HEAD.size))
+        file.seek(start)
+        return sum(piece[::width].count(b"*") for piece in iter(lambda: file.read(width * ROWS_AT_ONCE), b""))
 
 
 @contextmanager
@@ -89,7 +107,15 @@ def list_vector_errors() -> tuple[type[Exception], ...]:
     import pyarrow
 
     gdal = (DataSourceError, DataLayerError, FeatureError, NotImplementedError)  # the last for curves
-    others = (ShapelyError, pyarrow.ArrowException, sqlite3.Error, OSError, EOFError, ValueError)
+    others = (
+        ShapelyError,
+        pyarrow.ArrowException,
+        sqlite3.Error,
+        OSError,
+        EOFError,
+        ValueError,
+        struct.error,
+    )
     return (*gdal, *others)
 
 
@@ -113,6 +139,13 @@ def ignore_ring_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non closed ring|Unsupported geometry type", RuntimeWarning)
         yield
+
+
+def read_words(column: pd.Series) -> list[str | None]:
+    """A column as text, none where it holds nothing. Whole numbers with gaps come as decimals: 1 is 1.0 then."""
+    if column.dtype.kind == "f" and (column.dropna() % 1 == 0).all():
+        column = column.map("{:.0f}".format, na_action="ignore")
+    return [None if gone else str(value) for value, gone in zip(column, column.isna(), strict=True)]
 
 
 def read_days(column: pd.Series) -> list[str | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from geoseg.errors import InputError
 
@@ -43,11 +44,12 @@ def find_rgb_bands(bands: Sequence[str]) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Band:
-    """A band of a file: its number from 1, its description and its colour as the file tells them."""
+    """A band of a file: its number from 1, its description, its colour and the type of its pixels as the file tells them."""
 
     number: int
     description: str
     color: str
+    dtype: str = ""
 
     @property
     def is_alpha(self) -> bool:
@@ -65,6 +67,12 @@ class Band:
 
     def __str__(self) -> str:
         return f"{self.number} ({self.description or self.color})"
+
+
+def list_bands(dataset: Any) -> tuple[Band, ...]:
+    """The bands of an open raster."""
+    told = zip(dataset.indexes, dataset.descriptions, dataset.colorinterp, dataset.dtypes, strict=True)
+    return tuple(Band(number, (text or "").strip(), color.name, dtype) for number, text, color, dtype in told)
 
 
 def parse_bands(available: Sequence[Band], request: str, scene: str) -> tuple[int, ...]:

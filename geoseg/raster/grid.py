@@ -137,10 +137,16 @@ class Grid:
     def is_geographic(self) -> bool:
         return bool(self.crs.is_geographic)
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The middle of the grid in its CRS."""
+        x, y = self.transform @ (self.width / 2, self.height / 2)
+        return x, y
+
     @cached_property
     def centre_lonlat(self) -> tuple[float, float]:
         """Longitude and latitude of the middle of the grid."""
-        x, y = self.transform @ (self.width / 2, self.height / 2)
+        x, y = self.centre
         lon, lat = find_transformer(self.crs, WGS84).transform(x, y)
         if not (isfinite(lon) and isfinite(lat)):
             raise InputError(

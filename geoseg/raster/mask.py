@@ -232,10 +232,10 @@ def open_probability(path: str, grid: Grid) -> Probability:
         return Probability.of(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
 
 
-def read_raster_grid(path: str, assume_crs: str | None = None) -> Grid:
+def read_raster_grid(path: str) -> Grid:
     """Where the pixels of a raster lie."""
     with rasterio.Env(), open_raster(path, path) as dataset:
-        return read_grid(dataset, path, assume_crs)
+        return read_grid(dataset, path)
 
 
 def split_rows(grid: Grid) -> Iterator[slice]:

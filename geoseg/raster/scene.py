@@ -21,13 +21,14 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError, hide_secrets
 from geoseg.io.addresses import WAITS_S, call_patiently, is_remote
-from geoseg.raster.bands import Band
+from geoseg.raster.bands import Band, list_bands
 from geoseg.raster.grid import Grid, PixelSize, Window
 from geoseg.raster.lists import expand_lists, list_folder
 from geoseg.raster.source import (
     Pixels,
     describe_gdal_error,
     find_known_pixels,
+    list_mask_bands,
     open_raster,
     read_grid,
     split_window,
@@ -58,7 +59,6 @@ class Scene:
     files: tuple[str, ...]
     all_bands: tuple[Band, ...]
     bands: tuple[int, ...]
-    dtype: str
     native: Grid
     grid: Grid
     block_height: int
@@ -71,6 +71,11 @@ class Scene:
         return tuple(dict.fromkeys([*self.files, *self.parts]))
 
     @property
+    def dtype(self) -> str:
+        """The type of the pixels."""
+        return self.all_bands[self.bands[0] - 1].dtype
+
+    @property
     def is_resampled(self) -> bool:
         return self.grid != self.native
 
@@ -80,6 +85,13 @@ class Scene:
         return self.native.gsd_m / self.grid.gsd_m
 
     def with_bands(self, bands: Sequence[int]) -> Scene:
+        """The scene in some of its bands, of which all hold numbers of one type."""
+        types = list(dict.fromkeys(self.all_bands[band - 1].dtype for band in bands))
+        if len(types) > 1:
+            raise InputError(
+                f"{self.name}: bands {', '.join(map(str, bands))} hold {' and '.join(types)}; bring all bands to one type: "
+                f"gdal_translate -ot Float32 {self.name} float.tif"
+            )
         return replace(self, bands=tuple(bands))
 
     def resample(self, gsd_m: float) -> Scene:
@@ -140,14 +152,12 @@ class SceneReader:
 
     def read_validity(self, values: NDArray[Any], place: RasterioWindow) -> NDArray[np.bool_]:
         """Which pixels the file's nodata value, mask or alpha band leave in: those known in any band."""
-        bands, shape = list(self.scene.bands), values.shape[1:]
-        flags = [self.dataset.mask_flag_enums[band - 1] for band in bands]
-        asked_as_data = any(self.scene.all_bands[band - 1].is_alpha for band in bands)
-        if asked_as_data or any(MaskFlags.all_valid in band_flags for band_flags in flags):
+        shape = values.shape[1:]
+        asked_as_data = any(self.scene.all_bands[band - 1].is_alpha for band in self.scene.bands)
+        bands = [] if asked_as_data else list(list_mask_bands(self.dataset, self.scene.bands))
+        if not bands:
             return np.ones(shape, dtype=bool)
-        if MaskFlags.nodata not in flags[0]:
-            bands = bands[:1]  # one mask serves all bands
-        elif not self.scene.is_resampled:
+        if MaskFlags.nodata in self.dataset.mask_flag_enums[bands[0] - 1] and not self.scene.is_resampled:
             return find_known_pixels(values, [self.dataset.nodatavals[band - 1] for band in bands])
         masks = self.dataset.read_masks(bands, window=place, out_shape=(len(bands), *shape))
         known: NDArray[np.bool_] = masks.any(axis=0)
@@ -256,23 +266,18 @@ def describe_scene(
     on_read_error: OnReadError,
 ) -> Scene:
     """Check that an open dataset can serve as a scene, and note what it holds."""
-    bands = tuple(
-        Band(i + 1, (description or "").strip(), color.name)
-        for i, (description, color) in enumerate(zip(dataset.descriptions, dataset.colorinterp, strict=True))
-    )
-    data = [band.number for band in bands if not band.is_alpha]
+    bands = list_bands(dataset)
+    data = [band for band in bands if not band.is_alpha]
     if not data:
         raise InputError(f"{name}: its only band is an alpha band")
-    dtype = dataset.dtypes[data[0] - 1]
-    if "complex" in dtype:
-        raise InputError(f"{name}: complex numbers ({dtype}) are no image; take the amplitude first")
+    if "complex" in data[0].dtype:
+        raise InputError(f"{name}: complex numbers ({data[0].dtype}) are no image; take the amplitude first")
     return Scene(
         source=source,
         name=name,
         files=files,
         all_bands=bands,
-        bands=tuple(data),
-        dtype=dtype,
+        bands=tuple(band.number for band in data),
         native=grid,
         grid=grid,
         block_height=dataset.block_shapes[0][0],

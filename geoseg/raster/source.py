@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
@@ -234,6 +234,14 @@ def find_known_pixels(values: NDArray[Any], nodatas: Sequence[float | None]) -> 
     return known
 
 
+def list_mask_bands(dataset: Any, bands: Sequence[int]) -> Sequence[int]:
+    """Those of some bands whose masks together tell which pixels are known: none where all are, one whose mask serves all."""
+    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+    if any(MaskFlags.all_valid in each for each in flags):
+        return ()
+    return bands if all(MaskFlags.nodata in each for each in flags) else bands[:1]
+
+
 def split_window(window: Window, block: int) -> Iterator[Window]:
     """Cut a window along the lines of blocks; a window inside one block stays whole."""
     for row in range(window.row - window.row % block, window.stop_row, block):
@@ -261,16 +269,23 @@ def read_grid(dataset: Any, name: str, assume_crs: str | None = None, pixel: Pix
 
 def has_georeference(dataset: Any) -> bool:
     """Whether an open raster says where on Earth it lies; the plane of a picture is no such place."""
-    if dataset.crs is None or not dataset.crs.to_wkt() or dataset.transform == Affine.identity():
-        return False
-    return is_earth_crs(CRS.from_wkt(dataset.crs.to_wkt()))
+    return names_earth_crs(dataset) and dataset.transform != Affine.identity()
+
+
+def names_earth_crs(dataset: Any) -> bool:
+    """Whether an open raster names a CRS whose coordinates are places on Earth."""
+    return names_crs(dataset) and is_earth_crs(CRS.from_wkt(dataset.crs.to_wkt()))
+
+
+def names_crs(dataset: Any) -> bool:
+    return dataset.crs is not None and bool(dataset.crs.to_wkt())
 
 
 def is_picture(dataset: Any, size_is_known: bool = False) -> bool:
     """Whether a raster lies nowhere on Earth; one with a transform does where its size, and no CRS, is known."""
     if dataset.gcps[0] or dataset.rpcs:
         return False
-    has_crs = dataset.crs is not None and bool(dataset.crs.to_wkt())
+    has_crs = names_crs(dataset)
     plain = dataset.transform == Affine.identity() or (not has_crs and dataset.transform == PICTURE_TRANSFORM)
     return plain or (size_is_known and not has_crs)
 
@@ -303,7 +318,7 @@ def read_tags(dataset: Any) -> dict[str, str]:
 def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
     if assume_crs is not None:
         return replace_crs(dataset, name, parse_crs(assume_crs, "`assume_crs`"))
-    if dataset.crs is None or not dataset.crs.to_wkt():
+    if not names_crs(dataset):
         if dataset.gcps[0]:
             raise InputError(
                 f"{name}: placed by ground control points only; straighten it first: gdalwarp -r cubic {name} straight.tif"
@@ -322,11 +337,12 @@ def read_crs(dataset: Any, name: str, assume_crs: str | None = None) -> CRS:
 
 def replace_crs(dataset: Any, name: str, assumed: CRS) -> CRS:
     """The CRS that the user knows; told where the file says another one that has a place on Earth."""
-    written = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs and dataset.crs.to_wkt() else None
-    if written is not None and is_earth_crs(written) and not written.equals(assumed, ignore_axis_order=True):
-        log.warning(
-            f"{name}: says that it is in {written.name}; it is taken to be in {assumed.name}, as `assume_crs` says"
-        )
+    if names_earth_crs(dataset):
+        written = CRS.from_wkt(dataset.crs.to_wkt())
+        if not written.equals(assumed, ignore_axis_order=True):
+            log.warning(
+                f"{name}: says that it is in {written.name}; it is taken to be in {assumed.name}, as `assume_crs` says"
+            )
     return assumed
 
 

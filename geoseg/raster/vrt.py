@@ -1,30 +1,37 @@
 """Several files read as one: the text of a virtual mosaic that GDAL opens like a file.
 
-Where files overlap, the one named first wins; its nodata, alpha and masked pixels let the later ones through.
+Where files overlap, the one named first wins; its nodata, alpha and masked pixels let the later ones through. A pixel is known
+where any of its bands is, as in a scene of one file.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
 from affine import Affine
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 
 from geoseg.errors import InputError
 from geoseg.raster.grid import SAME_PIXEL
-from geoseg.raster.source import GDAL_TYPES, is_picture, open_raster
+from geoseg.raster.source import GDAL_TYPES, is_picture, list_mask_bands, open_raster
 
 log = logging.getLogger(__name__)
 
 ONE_BY_ONE = "a folder for the results (results/) gives each file a result of its own"
 SPARSE_SHARE = 0.01
 """A strip of a hundred tiles from corner to corner is as sparse, and what is sparser is hardly one scene."""
+VIRTUAL_BLOCK = 128
+"""The side of the blocks in which GDAL reads virtual rasters."""
+USE_MASK = "<UseMaskBand>true</UseMaskBand>"
+KEEP_BELOW = "<NODATA>0</NODATA>"
+"""Of masks: where one is 0, that of the file below stays. GDAL 3.10 garbles masks that it makes of nodata in bytes and then pastes as
+they are, too."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +44,12 @@ class MosaicTile:
     height: int
     width: int
     dtypes: tuple[str, ...]
+    data_bands: tuple[int, ...]
     colors: tuple[ColorInterp, ...]
     descriptions: tuple[str, ...]
-    is_masked: bool
+    mask_bands: tuple[int, ...]
+    """Those whose masks together tell what is known; none where all is."""
     block: tuple[int, int]
-
-    @property
-    def data_bands(self) -> tuple[int, ...]:
-        return tuple(i + 1 for i, c in enumerate(self.colors) if c != ColorInterp.alpha)
 
     @property
     def band_names(self) -> list[str]:
@@ -66,15 +71,29 @@ def make_mosaic_vrt(paths: Sequence[str]) -> str:
     warn_about_gaps(tiles, width * height)
     transform = first.transform @ Affine.translation(left, top)
     # GDAL paints sources in order, the last on top.
-    painted = list(zip(reversed(tiles), reversed(places), strict=True))
-    bands = "".join(format_band(number, first, painted) for number in first.data_bands)
+    painted = list(zip(map(unite_masks, reversed(tiles)), reversed(places), strict=True))
+    mask = "".join(
+        format_source("mask,1", tile, place, KEEP_BELOW if tile.mask_bands else "") for tile, place in painted
+    )
     georeference = ", ".join(repr(float(v)) for v in transform.to_gdal())
     return (
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(first.crs)}</SRS>'
-        f"<GeoTransform>{georeference}</GeoTransform>{bands}"
-        f'<MaskBand><VRTRasterBand dataType="Byte">'
-        + "".join(format_source("mask,1", tile, place, masked=False) for tile, place in painted)
-        + "</VRTRasterBand></MaskBand></VRTDataset>"
+        f"<GeoTransform>{georeference}</GeoTransform>{format_bands(first, painted, mask)}</VRTDataset>"
+    )
+
+
+def unite_masks(tile: MosaicTile) -> MosaicTile:
+    """The same tile with one mask for all its bands: a virtual raster, where each has a mask of its own."""
+    if len(tile.mask_bands) < 2:
+        return tile
+    mask = "".join(format_source(f"mask,{number}", tile, (0, 0), KEEP_BELOW) for number in tile.mask_bands)
+    content = format_bands(tile, [(replace(tile, mask_bands=()), (0, 0))], mask)
+    return replace(
+        tile,
+        path=f'<VRTDataset rasterXSize="{tile.width}" rasterYSize="{tile.height}">{content}</VRTDataset>',
+        data_bands=tuple(range(1, len(tile.data_bands) + 1)),
+        mask_bands=(1,),
+        block=(min(VIRTUAL_BLOCK, tile.height), min(VIRTUAL_BLOCK, tile.width)),
     )
 
 
@@ -102,6 +121,8 @@ def describe_tile(dataset: Any, path: str) -> MosaicTile:
     odd = next((dtype for dtype in dataset.dtypes if dtype not in GDAL_TYPES), None)
     if odd is not None:
         raise InputError(f"{path}: pixels of {odd} are no image that can be joined with others")
+    meanings = zip(dataset.indexes, dataset.colorinterp, strict=True)
+    bands = tuple(number for number, meaning in meanings if meaning != ColorInterp.alpha)
     return MosaicTile(
         path=str(Path(path).resolve()) if Path(path).exists() else path,
         crs=dataset.crs.to_wkt() if dataset.crs else "",
@@ -109,9 +130,10 @@ def describe_tile(dataset: Any, path: str) -> MosaicTile:
         height=dataset.height,
         width=dataset.width,
         dtypes=tuple(dataset.dtypes),
+        data_bands=bands,
         colors=tuple(dataset.colorinterp),
         descriptions=tuple(text or "" for text in dataset.descriptions),
-        is_masked=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
+        mask_bands=tuple(list_mask_bands(dataset, bands)),
         block=dataset.block_shapes[0],
     )
 
@@ -154,27 +176,34 @@ def compute_pixel_offset(first: MosaicTile, tile: MosaicTile) -> tuple[int, int]
     return round(col), round(row)
 
 
-def format_band(number: int, first: MosaicTile, painted: Sequence[tuple[MosaicTile, tuple[int, int]]]) -> str:
+def format_bands(first: MosaicTile, painted: Sequence[tuple[MosaicTile, tuple[int, int]]], mask: str) -> str:
+    """The bands that hold data, and below them the one mask of all."""
+    bands = "".join(format_band(index, first, painted) for index in range(len(first.data_bands)))
+    return f'{bands}<MaskBand><VRTRasterBand dataType="Byte">{mask}</VRTRasterBand></MaskBand>'
+
+
+def format_band(index: int, first: MosaicTile, painted: Sequence[tuple[MosaicTile, tuple[int, int]]]) -> str:
+    number = first.data_bands[index]
     description = first.descriptions[number - 1]
     color = first.colors[number - 1].name.title()
+    sources = [
+        format_source(str(tile.data_bands[index]), tile, place, USE_MASK if tile.mask_bands else "")
+        for tile, place in painted
+    ]
     return (
-        f'<VRTRasterBand dataType="{GDAL_TYPES[first.dtypes[number - 1]]}" band="{first.data_bands.index(number) + 1}">'
+        f'<VRTRasterBand dataType="{GDAL_TYPES[first.dtypes[number - 1]]}" band="{index + 1}">'
         + (f"<Description>{escape(description)}</Description>" if description else "")
-        + f"<ColorInterp>{color}</ColorInterp>"
-        + "".join(format_source(str(number), tile, place, masked=tile.is_masked) for tile, place in painted)
-        + "</VRTRasterBand>"
+        + f"<ColorInterp>{color}</ColorInterp>{''.join(sources)}</VRTRasterBand>"
     )
 
 
-def format_source(band: str, tile: MosaicTile, place: tuple[int, int], masked: bool) -> str:
-    kind = "ComplexSource" if masked else "SimpleSource"
+def format_source(band: str, tile: MosaicTile, place: tuple[int, int], masking: str) -> str:
+    kind = "ComplexSource" if masking else "SimpleSource"
     size = f'xSize="{tile.width}" ySize="{tile.height}"'
     return (
         f'<{kind}><SourceFilename relativeToVRT="0">{escape(tile.path)}</SourceFilename><SourceBand>{band}</SourceBand>'
         f'<SourceProperties RasterXSize="{tile.width}" RasterYSize="{tile.height}" '
         f'DataType="{GDAL_TYPES[tile.dtypes[0]]}" '
         f'BlockXSize="{tile.block[1]}" BlockYSize="{tile.block[0]}"/>'
-        f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{place[0]}" yOff="{place[1]}" {size}/>'
-        + ("<UseMaskBand>true</UseMaskBand>" if masked else "")
-        + f"</{kind}>"
+        f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{place[0]}" yOff="{place[1]}" {size}/>{masking}</{kind}>'
     )

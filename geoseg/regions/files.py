@@ -23,6 +23,7 @@ from pyproj import CRS
 from geoseg.errors import InputError
 from geoseg.footprints.antimeridian import find_full_turn, unwrap_polygons
 from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
+from geoseg.footprints.vector_files import GdalFile
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES
 from geoseg.io.layers import (
@@ -30,6 +31,7 @@ from geoseg.io.layers import (
     find_only_layer,
     parse_layer_crs,
     read_every_row,
+    read_words,
     refuse_far_bounds,
     refuse_far_coordinates,
 )
@@ -94,18 +96,15 @@ class FootprintLayer:
         """Every class there is, in the order of their names."""
         if "class" not in self.columns:
             return [ONLY_CLASS]
-        named = fill_classes(self._read(columns=["class"], read_geometry=False)["class"])
-        return sorted(named.unique()) or [ONLY_CLASS]
+        return sorted(set(name_classes(self._read_classes()))) or [ONLY_CLASS]
 
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
         """The footprints, some at a time: rows without an outline are none, those without a class are buildings."""
-        for start in range(0, self.rows, ROWS_AT_ONCE):
-            rows = self._read(skip_features=start, max_features=ROWS_AT_ONCE, force_2d=True)
+        for rows in self._pieces():
             shapes = np.asarray(rows.geometry.array)
             frame = rows[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
             refuse_points_and_lines(shapes, self.path)
-            named = fill_classes(frame["class"]) if "class" in frame else ONLY_CLASS
-            yield frame.assign(**{"class": named})
+            yield frame.assign(**{"class": name_classes(frame)})
 
     def measured_frames(self, area: AreaCrs) -> Iterator[gpd.GeoDataFrame]:
         """The same, with their true areas."""
@@ -113,17 +112,23 @@ class FootprintLayer:
             measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), self.crs)
             yield frame.assign(area_m2=measured)
 
-    def _read(self, **options: Any) -> Any:
+    def _pieces(self) -> Iterator[gpd.GeoDataFrame]:
+        """All rows, some at a time."""
+        name = str(self.path)
+        layer = GdalFile(name, self.crs, self.columns, self.rows, False, name, self.name)
+        for rows in layer.pieces(self.columns, ROWS_AT_ONCE):
+            yield refuse_far_coordinates(rows, name)
+
+    def _read_classes(self) -> pd.DataFrame:
         with explain_read_errors(str(self.path)):
-            found = pyogrio.read_dataframe(self.path, layer=self.name, **options)
-        return refuse_far_coordinates(found, str(self.path))
+            return pyogrio.read_dataframe(self.path, layer=self.name, columns=["class"], read_geometry=False)
 
 
-def fill_classes(classes: pd.Series) -> pd.Series:
-    """The classes of footprints as text; those without one are buildings. Numbers with gaps come as decimals: 1 is 1.0 then."""
-    if classes.dtype.kind == "f" and (classes.dropna() % 1 == 0).all():
-        classes = classes.astype("Int64")
-    return classes.astype(object).where(classes.notna(), ONLY_CLASS).astype(str)
+def name_classes(rows: pd.DataFrame) -> list[str]:
+    """The classes of footprints; those without one are buildings."""
+    if "class" not in rows:
+        return [ONLY_CLASS] * len(rows)
+    return [ONLY_CLASS if word is None else word for word in read_words(rows["class"])]
 
 
 @dataclass(frozen=True)
@@ -146,9 +151,12 @@ class WholeFootprintLayer(FootprintLayer):
         crs = parse_layer_crs(frame.crs, path)
         return cls(path, "", crs, rows, (left, bottom, right, top), columns, frame)
 
-    def _read(self, skip_features: int = 0, max_features: int | None = None, **options: Any) -> Any:
-        stop = None if max_features is None else skip_features + max_features
-        return self.frame.iloc[skip_features:stop]
+    def _pieces(self) -> Iterator[gpd.GeoDataFrame]:
+        for start in range(0, self.rows, ROWS_AT_ONCE):
+            yield self.frame.iloc[start : start + ROWS_AT_ONCE]
+
+    def _read_classes(self) -> pd.DataFrame:
+        return self.frame[["class"]]
 
 
 @dataclass(frozen=True)

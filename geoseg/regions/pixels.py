@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.features import rasterize
 
-from geoseg.footprints.antimeridian import find_full_turn, shift_near, unwrap_polygons
+from geoseg.footprints.antimeridian import find_full_turn, lay_near
 from geoseg.footprints.measure import (
     LONGEST_STRAIGHT_M,
     PROBE_M,
     AreaCrs,
     FloatArray,
     PixelAreas,
-    Polygons,
     get_metres_per_unit,
     transform_polygons,
 )
-from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
+from geoseg.footprints.polygons import Polygons, keep_polygonal_parts, mend_polygons
 from geoseg.raster.coding import FINE_STEP, PROBABILITY_STEP, find_unknown
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.source import ignore_missing_place
@@ -244,10 +243,8 @@ def clip_regions(grid: Grid, regions: Regions) -> Polygons:
     near = regions.near(grid)
     longest = LONGEST_STRAIGHT_M / 4 / get_metres_per_unit(regions.crs)
     moved = transform_polygons(shapely.segmentize(near, longest), regions.crs, grid.crs)
-    turn = find_full_turn(grid.crs)
-    left, _, right, _ = grid.bounds
     parts, owners = shapely.get_parts(moved, return_index=True)
-    parts = mend_polygons(shift_near(unwrap_polygons(parts, turn), (left + right) / 2, turn))
+    parts = mend_polygons(lay_near(parts, grid.centre[0], find_full_turn(grid.crs)))
     corners = [
         grid.transform @ corner for corner in ((0, 0), (grid.width, 0), grid.shape[::-1], (0, grid.height))
     ]

@@ -147,7 +147,7 @@ def read_point_frame(path: Path) -> pd.DataFrame:
     crs = parse_layer_crs(frame.crs, path)
     shapes = np.asarray(frame.geometry.array)
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    if set(shapely.get_type_id(shapes[there])) - {0}:
+    if set(shapely.get_type_id(shapes[there])) - {shapely.GeometryType.POINT}:
         raise InputError(f"{path}: holds no points; make some with geoseg sample --points")
     x, y = np.full((2, len(frame)), np.nan)
     x[there], y[there] = find_transformer(crs, WGS84).transform(*shapely.get_coordinates(shapes[there]).T)
@@ -267,26 +267,15 @@ def refuse_unknown_answers(path: Path, frame: pd.DataFrame, known: Iterable[str]
         )
 
 
-def set_answer(path: Path, number: int, answer: str, remark: str | None = None) -> None:
-    """Write what was seen at a point, at once and safely: an interruption leaves the file as it was before or after."""
-    if remark is not None:
-        set_values(path, "remark", {number: remark})
-    set_answers(path, {number: answer})
-
-
 def set_answers(path: Path, answers: Mapping[int, str]) -> None:
-    """Write the answers of several points, all or none."""
-    set_values(path, "answer", answers)
-
-
-def set_values(path: Path, column: str, values: Mapping[int, str]) -> None:
+    """Write what was seen at some points, all or none: an interruption leaves the file as it was before or after."""
     if path.suffix.lower() == ".csv":
-        set_values_in_table(path, column, values)
+        set_answers_in_table(path, answers)
     else:
-        set_values_in_geopackage(path, column, values)
+        set_answers_in_geopackage(path, answers)
 
 
-def set_values_in_geopackage(path: Path, column: str, values: Mapping[int, str]) -> None:
+def set_answers_in_geopackage(path: Path, answers: Mapping[int, str]) -> None:
     if not is_sqlite_file(path):  # SQLite would make a new one
         raise InputError(f"{path}: is no GeoPackage of points; make one with geoseg sample")
     with explain_write_errors(path), closing(sqlite3.connect(path)) as base, base:
@@ -294,17 +283,17 @@ def set_values_in_geopackage(path: Path, column: str, values: Mapping[int, str])
             base.create_function(
                 name, 1, lambda shape: None
             )  # triggers name them; they run where shapes change
-        for number, value in values.items():
-            done = base.execute(f"UPDATE {POINTS} SET {column} = ? WHERE id = ?", [value, int(number)])  # noqa: S608
+        for number, answer in answers.items():
+            done = base.execute(f"UPDATE {POINTS} SET answer = ? WHERE id = ?", [answer, int(number)])  # noqa: S608
             if not done.rowcount:
                 raise InputError(f"{path}: has no point {number}")
 
 
-def set_values_in_table(path: Path, column: str, values: Mapping[int, str]) -> None:
+def set_answers_in_table(path: Path, answers: Mapping[int, str]) -> None:
     frame = read_point_table(path)
     numbers = pd.to_numeric(frame["id"], errors="coerce")
-    unknown = set(values) - set(numbers)
+    unknown = set(answers) - set(numbers)
     if unknown:
         raise InputError(f"{path}: has no point {min(unknown)}")
-    frame[column] = numbers.map(values).where(numbers.isin(list(values)), frame[column])
+    frame["answer"] = numbers.map(answers).where(numbers.isin(list(answers)), frame["answer"])
     replace_text(path, frame.to_csv(index=False, lineterminator="\n"))

@@ -15,21 +15,20 @@ import shapely
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, shift_near, shift_polygons, unwrap_polygons
+from geoseg.footprints.antimeridian import find_full_turn, lay_near, shift_polygons, unwrap_polygons
 from geoseg.footprints.measure import (
     AreaCrs,
     FloatArray,
     Georeferenced,
-    Polygons,
     find_centre_and_reach,
     get_metres_per_unit,
     make_equal_area_crs,
     make_sample_points,
     transform_polygons,
 )
-from geoseg.footprints.polygons import keep_polygonal_parts, mend_polygons
+from geoseg.footprints.polygons import Polygons, keep_polygonal_parts, mend_polygons
 from geoseg.io.addresses import parse_layer_path
-from geoseg.io.layers import parse_layer_crs, read_layer
+from geoseg.io.layers import parse_layer_crs, read_layer, read_words
 from geoseg.raster.grid import WGS84, find_transformer
 
 log = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ class Regions:
         moved = transform_polygons(polygons, crs, self.crs)
         if not np.isfinite(shapely.total_bounds(moved)).all() and len(moved):
             raise InputError("the regions' CRS does not reach all footprints; reproject the regions")
-        return mend_polygons(shift_near(unwrap_polygons(moved, self.turn), self.middle(place), self.turn))
+        return mend_polygons(lay_near(moved, self.middle(place), self.turn))
 
 
 def dissolve_parts(pieces: Polygons, owners: np.ndarray, count: int) -> Polygons:
@@ -163,7 +162,7 @@ def name_regions(frame: gpd.GeoDataFrame, region_id: str | None, path: Path) -> 
     )
     if column is None:
         return np.array([str(number) for number in range(1, len(frame) + 1)], dtype=object)
-    return np.asarray(frame[column].astype("string").fillna("unnamed"), dtype=object)
+    return np.array(["unnamed" if word is None else word for word in read_words(frame[column])], dtype=object)
 
 
 def is_name_column(frame: gpd.GeoDataFrame, column: str, wanted: str) -> bool:

@@ -16,7 +16,8 @@ from pyproj import CRS
 from scipy.special import stdtrit
 
 from geoseg.errors import InputError
-from geoseg.footprints.measure import FloatArray, Georeferenced, Polygons
+from geoseg.footprints.measure import FloatArray, Georeferenced
+from geoseg.footprints.polygons import Polygons
 from geoseg.footprints.write.samples import MARKS, SQUARES
 from geoseg.io.layers import parse_layer_crs, read_layer
 from geoseg.regions.estimates import LENT, TAIL, Interval

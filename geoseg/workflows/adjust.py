@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
+from geoseg.footprints.antimeridian import find_full_turn, lay_near, move_near
 from geoseg.footprints.measure import FloatArray
 from geoseg.footprints.write.samples import POINTS, SQUARES
 from geoseg.io.layers import explain_read_errors
@@ -67,14 +68,17 @@ class PointLocator:
         self.classes = classes
         self.mapped = np.zeros(len(sample), dtype=np.intp)
         self.seen = np.zeros(len(sample), dtype=bool)
-        self._points = make_points(sample, crs)
-        col, row = ~grid.transform @ np.array(transform_places(sample, grid.crs))
+        self._grid, self._crs = grid, crs
+        self._points = shapely.points(*self._find_places(crs))
+        col, row = ~grid.transform @ self._find_places(grid.crs)
         inside = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
         self._row, self._col = (np.where(inside, each, -1).astype(np.intp) for each in (row, col))
 
     def add_footprints(self, frame: gpd.GeoDataFrame) -> None:
         """Take some footprints: a point is of the class of the one that holds it."""
-        shapes = np.asarray(frame.geometry.array)
+        shapes = lay_near(
+            np.asarray(frame.geometry.array), self._find_middle(self._crs), find_full_turn(self._crs)
+        )
         point, footprint = shapely.STRtree(shapes).query(self._points, predicate="intersects")
         numbers = pd.Index(self.classes).get_indexer(frame["class"].to_numpy()[footprint])
         self.mapped[point] = numbers + 1
@@ -86,9 +90,10 @@ class PointLocator:
 
     def find_regions(self, regions: Regions) -> Ints:
         """The region of each point; their number for those outside of all."""
-        points = make_points(self.sample, regions.crs)
+        points = shapely.points(*self._find_places(regions.crs))
         found = np.full(len(points), len(regions), dtype=np.intp)
-        point, region = shapely.STRtree(regions.shapes).query(points, predicate="intersects")
+        shapes = lay_near(regions.shapes, self._find_middle(regions.crs), regions.turn)
+        point, region = shapely.STRtree(shapes).query(points, predicate="intersects")
         np.minimum.at(found, point, region)
         return found
 
@@ -101,14 +106,14 @@ class PointLocator:
         np.add.at(counts, (self.sample.stratum[kept], cells[kept], self.sample.truth[kept]), 1)
         return AnsweredPoints(counts, self.sample.strata_m2, self.sample.answered)
 
+    def _find_places(self, crs: CRS) -> FloatArray:
+        """Where the points lie in a CRS, on the raster's side of the antimeridian: x, then y."""
+        x, y = find_transformer(WGS84, crs).transform(self.sample.longitude, self.sample.latitude)
+        return np.array([move_near(x, self._find_middle(crs), find_full_turn(crs)), y])
 
-def transform_places(sample: AnsweredSample, crs: CRS) -> tuple[Any, Any]:
-    x, y = find_transformer(WGS84, crs).transform(sample.longitude, sample.latitude)
-    return x, y
-
-
-def make_points(sample: AnsweredSample, crs: CRS) -> NDArray[np.object_]:
-    return np.asarray(shapely.points(*transform_places(sample, crs)))
+    def _find_middle(self, crs: CRS) -> float:
+        """The x of the raster's middle in a CRS."""
+        return float(find_transformer(self._grid.crs, crs).transform(*self._grid.centre)[0])
 
 
 class MapSample:

@@ -258,7 +258,7 @@ def check_compare_outputs(
     outputs = [Output("a file of changes", out, may_exist=True)]
     beside = get_region_path(out)
     if options.regions is not None and beside != out:
-        outputs.append(Output("a file of regions", beside, may_exist=True))
+        outputs.append(Output("a file of regions", beside, may_exist=options.overwrite))
     for what, path, suffixes in (
         ("a table", options.csv, ()),
         ("a QGIS project", options.qgis_project, PROJECT_SUFFIXES),

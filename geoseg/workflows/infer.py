@@ -261,7 +261,8 @@ def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Del
 
     probability, mask = map(name_file, (options.probability, options.mask))
     assert options.qgis_project
-    project = QgisProject(out, job.scene.files[0], probability, mask, job.scene.grid.is_placed)
+    grid = job.scene.native
+    project = QgisProject(out, job.scene.files[0], probability, mask, grid.is_placed, grid.crs)
     write_project(project, options.qgis_project, delivery)
 
 
@@ -332,13 +333,23 @@ def list_rasters(options: InferOptions) -> list[Path]:
     return [path for path in (options.mask, options.probability, options.all_outputs) if path]
 
 
+def list_change_files(changes: Path, options: InferOptions) -> Iterator[Output]:
+    from geoseg.comparison.write import get_region_path
+
+    yield Output("a file of changes", changes, may_exist=options.overwrite)
+    if options.regions:
+        yield Output("a file of changes by region", get_region_path(changes), may_exist=options.overwrite)
+
+
 def list_outputs(out: Path | None, options: InferOptions) -> Iterator[Output]:
     if out:
-        yield Output("a file of footprints", out, may_exist=True)
-        if options.against and out.suffix.lower() != ".gpkg":
-            from geoseg.footprints.write.geopackage import get_change_path
+        from geoseg.footprints.write.geopackage import get_change_path, get_region_path
 
-            yield Output("a file of changes", get_change_path(out), may_exist=options.overwrite)
+        yield Output("a file of footprints", out, may_exist=True)
+        if options.regions and get_region_path(out) != out:
+            yield Output("a file of regions", get_region_path(out), may_exist=options.overwrite)
+        if options.against and get_change_path(out) != out:
+            yield from list_change_files(get_change_path(out), options)
     for raster in list_rasters(options):
         suffixes = MASK_SUFFIXES if raster == options.mask else RASTER_SUFFIXES
         yield Output("a raster", raster, suffixes, options.overwrite)

@@ -194,7 +194,7 @@ def write_results(options: InferOptions, loaded: LoadedModel, records: Sequence[
     images = CocoImages.open(options.coco_images)
     names = [entry.name for entry in loaded.model.card.classes[1:]]
     done = [(each.scene, Path(each.out)) for each in records if each.status == "done"]
-    write_coco(options.coco, done, names, images)
+    write_coco(options.coco, done, names, images, options.assume_crs)
     return options.coco
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.cluster.shards import Shard
 from geoseg.cluster.workers import open_workers
 from geoseg.errors import InputError
-from geoseg.footprints.write.geopackage import check_footprint_file
+from geoseg.footprints.write.geopackage import check_footprint_file, get_region_path
 from geoseg.footprints.write.project import PROJECT_SUFFIXES, QgisProject, write_project
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.addresses import list_replaced_files, refuse_changes
@@ -89,8 +89,8 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
         vectorizer.parts = parts
         counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
         if options.qgis_project:
-            placed = opened.grid.is_placed
-            project = QgisProject(out, options.image, options.probability, mask, placed=placed)
+            grid = opened.grid
+            project = QgisProject(out, options.image, options.probability, mask, grid.is_placed, grid.crs)
             write_project(project, options.qgis_project, delivery)
         delivery.do_afterwards(partial(clear_leftovers, out, command))
     return VectorizeResult(out, counts)
@@ -185,6 +185,8 @@ def check_vectorize_outputs(
 ) -> tuple[Path, ...]:
     """The files to be written; what could not be written or shown is refused before the first pixel is read."""
     outputs = [Output("a file of footprints", out, may_exist=True)]
+    if options.regions and get_region_path(out) != out:
+        outputs.append(Output("a file of regions", get_region_path(out), may_exist=options.overwrite))
     if options.qgis_project:
         outputs.append(Output("a QGIS project", options.qgis_project, PROJECT_SUFFIXES, options.overwrite))
     if looks_at_outputs(options):

@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -312,6 +314,26 @@ def test_footprints_alone_are_written_with_a_project(run: Run, tmp_path: Path, b
     assert re.search(r": \d+ footprints, .* m², .*\d+ regions\n", done.stdout)
     assert project.exists()
     assert {"buildings", "regions"} <= set(pyogrio.list_layers(out)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("option", "code"), [({"assume-crs": "EPSG:32633"}, "EPSG:32633"), ({"gsd": 0.3}, "")]
+)
+def test_a_project_shows_an_image_that_names_no_crs(
+    run: Run, tmp_path: Path, blobs: Path, option: dict[str, Any], code: str
+) -> None:
+    with (
+        rasterio.open(blobs) as dataset,
+        rasterio.open(tmp_path / "bare.tif", "w", **{**dataset.profile, "crs": None}) as bare,
+    ):
+        bare.write(dataset.read())
+    done = run(
+        tmp_path / "bare.tif", out=tmp_path / "b.gpkg", **{"qgis-project": tmp_path / "b.qgz", **option}
+    )
+    assert done.exit_code == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "b.qgz") as archive:
+        layers = list(ElementTree.fromstring(archive.read("b.qgs")).iter("maplayer"))
+    assert [layer.findtext("srs/spatialrefsys/authid") for layer in layers] == [code, code]
 
 
 def test_bad_footprint_outputs_give_one_line(run: Run, scene: Path, tmp_path: Path) -> None:

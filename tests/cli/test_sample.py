@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from affine import Affine
 from layers import GRID, LONLAT, footprints, write, write_raster
+from pyproj import CRS, Transformer
 from sampled import BOTTOM, LEFT, RIGHT, TOP, answer, draw, make_map
 
 import geoseg
@@ -215,6 +216,27 @@ def test_a_map_that_agrees_with_all_points_keeps_its_areas_with_some_doubt(place
         assert row["adjusted_low_m2"] < row["built_area_m2"] < row["adjusted_high_m2"]
     layer = gpd.read_file(place / "agreed-out.gpkg", layer="regions")
     assert layer["adjusted_by"].tolist() == [row["adjusted_by"] for row in summary["rows"]]
+
+
+@pytest.mark.parametrize("code", [4326, 3857, 32760])
+def test_points_on_both_sides_of_the_antimeridian_are_found(tmp_path: Path, code: int) -> None:
+    crs = CRS.from_epsg(code)
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(180, -17)
+    pixel = 5e-6 if crs.is_geographic else 0.5
+    place = Affine.translation(abs(x), y) @ Affine.scale(pixel, -pixel) @ Affine.translation(-400, 0)
+    mask = np.zeros((300, 800), np.uint8)
+    for row, col in np.ndindex(7, 19):
+        mask[20 + 40 * row :, 20 + 40 * col :][:16, :14] = 1
+    profile = {"dtype": "uint8", "count": 1, "height": 300, "width": 800, "crs": crs, "transform": place}
+    with rasterio.open(tmp_path / "mask.tif", "w", nodata=255, **profile) as dataset:
+        dataset.write(mask, 1)
+    buildings = tmp_path / "buildings.gpkg"
+    geoseg.vectorize(tmp_path / "mask.tif", buildings, regularize=False)
+    points = answer(draw(tmp_path))
+    found = geoseg.stats(buildings, "grid:1km", samples=points, mask=tmp_path / "mask.tif")
+    assert found.accuracy is not None
+    assert found.accuracy["points"].sum() == found.regions["sample_points"].sum() == 60
+    assert found.accuracy["users_accuracy"].tolist() == [1, 1]
 
 
 def test_false_alarms_are_taken_off(place: Path) -> None:

@@ -77,6 +77,14 @@ def test_a_project_opens_what_was_written(write_raster: RasterWriter, tmp_path: 
     assert (tmp_path / "b.qgz").exists()
 
 
+def test_a_project_opens_a_mask_whose_crs_is_assumed(write_raster: RasterWriter, tmp_path: Path) -> None:
+    mask = write_raster("mask.tif", houses(), nodata=255, crs=None)
+    result = run(
+        mask, "-o", tmp_path / "b.gpkg", "--qgis-project", tmp_path / "b.qgz", "--assume-crs", "EPSG:32633"
+    )
+    assert result.exit_code == 0, result.output
+
+
 def test_the_same_command_twice_gives_the_same_bytes(write_raster: RasterWriter, tmp_path: Path) -> None:
     mask = write_raster("mask.tif", houses(), nodata=255)
     for name in ("one", "two"):

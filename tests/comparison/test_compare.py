@@ -10,21 +10,26 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
+from affine import Affine
 from click.testing import CliRunner
 from heard import Heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import GRID, LONLAT, UTM33, moved, write_raster
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
 
 import geoseg
 from geoseg.cli.main import geoseg as command_line
+from geoseg.comparison.ground import RasterGround
 from geoseg.comparison.groups import FATES
 from geoseg.comparison.layers import OutlineCleaner
 from geoseg.errors import InputError
+from geoseg.footprints.measure import Extent, make_equal_area_crs
+from geoseg.raster.grid import Grid, find_transformer
 from geoseg.workflows.compare import CompareResult
 
 LEFT, BOTTOM, RIGHT, TOP = GRID.bounds
@@ -264,6 +269,20 @@ def test_ground_of_several_files_is_what_they_share(tmp_path: Path) -> None:
     assert counted(result) == {"same": int(((x >= LEFT + 105) & (x <= LEFT + 165)).sum())}
 
 
+@pytest.mark.parametrize("code", [4326, 3857, 32760])
+def test_ground_that_a_raster_saw_lies_on_both_sides_of_the_antimeridian(code: int) -> None:
+    crs, plane = CRS.from_epsg(code), make_equal_area_crs(Extent(LONLAT, (179.99, -17, 180.01, -16.99)))
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(180, -17)
+    pixel = 1e-5 if crs.is_geographic else 1.0
+    grid = Grid(
+        crs, Affine.translation(abs(x), y) @ Affine.scale(pixel, -pixel) @ Affine.translation(-50, 0), 20, 100
+    )
+    ground = RasterGround("", grid, lambda: iter([(slice(0, 20), np.ones((20, 100), bool))]), plane)
+    cols = np.arange(-10, 110) + 0.5
+    points = find_transformer(crs, plane).transform(*grid.transform @ (cols, np.full(120, 10.5)))
+    assert ground.holds(np.transpose(points)).tolist() == [*[False] * 10, *[True] * 100, *[False] * 10]
+
+
 def test_other_crs_and_other_formats_give_the_same(tmp_path: Path) -> None:
     frame(town(), osm_id=range(100, 136)).to_crs(LONLAT).to_file(tmp_path / "osm.geojson")
     frame(town(), id=[f"x{i}" for i in range(36)]).to_crs(3857).to_parquet(tmp_path / "overture.parquet")
@@ -272,6 +291,13 @@ def test_other_crs_and_other_formats_give_the_same(tmp_path: Path) -> None:
     assert result.changes.crs == LONLAT
     assert result.changes["id_a"].tolist() == [str(number) for number in range(100, 136)]
     assert result.changes["id_b"].tolist() == [f"x{i}" for i in range(36)]
+
+
+def test_whole_numbers_stay_whole_where_one_is_missing() -> None:
+    numbered = frame(town(), id=pd.array([None, *range(2, 37)], dtype="Int64"))
+    told = compare(numbered, town()).changes.set_index("id_b")["id_a"]
+    assert pd.isna(told["1"])
+    assert told.drop("1").tolist() == [str(number) for number in range(2, 37)]
 
 
 def test_dates_and_classes_go_along() -> None:

@@ -24,6 +24,11 @@ def test_how_far_x_goes_once_round(code: str, turn: float) -> None:
     assert find_full_turn(CRS(code)) == pytest.approx(turn)
 
 
+def test_a_line_round_earth_stays_as_it_is() -> None:
+    equator = shapely.LineString([(-180, 0), (180, 0)])
+    assert unwrap_polygons(np.array([equator, shapely.box(0, 0, 1, 1)], dtype=object), 360)[0] == equator
+
+
 @pytest.mark.parametrize("hole", [False, True])
 def test_a_ring_across_the_antimeridian_goes_on_beyond_it(hole: bool) -> None:
     shell = [(179, 0), (-179, 0), (-179, 2), (179, 2)]

@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 from layers import GRID, LONLAT, UTM33
 from made import RasterWriter
 from numpy.typing import NDArray
+from pyproj import CRS
 from rasterio.features import rasterize
 
 import geoseg
 from geoseg.errors import GeosegError, InputError
 from geoseg.footprints import burn
+from geoseg.footprints.antimeridian import find_full_turn, shift_near
 from geoseg.footprints.burn import FootprintBurner
+from geoseg.footprints.measure import transform_polygons
 from geoseg.raster.grid import Grid, PixelSize, make_picture_grid
 from geoseg.raster.mosaic import write_strip
 from geoseg.raster.plan import STRIP_PIXELS, Strip
@@ -118,6 +121,31 @@ def test_unknown_pixels_stay_unknown_and_other_classes_go() -> None:
     assert (drawn[:, :10] == 255).all()
     assert (drawn[5:15, 10:20] == 1).all()
     assert (drawn == 1).sum() == 100
+
+
+@pytest.mark.parametrize("code", [4326, 3857])
+@pytest.mark.parametrize("written", [4326, 3857, 32760])
+def test_footprints_on_both_sides_of_the_antimeridian_are_drawn(code: int, written: int) -> None:
+    crs = CRS.from_epsg(code)
+    pixel = find_full_turn(crs) / 40_000_000
+    transform = Affine(
+        pixel, 0, find_full_turn(crs) / 2 - 40 * pixel, 0, -pixel, -15 * find_full_turn(crs) / 360
+    )
+    grid = Grid(crs, transform, *SHAPE)
+    boxes = np.array([shapely.box(left, 10, left + 8, 20) for left in (10, 36, 60)], dtype=object)
+    rows = make_rows(boxes, grid)
+    moved = transform_polygons(rows.geometry.to_numpy(), crs, CRS.from_epsg(written))
+    as_files_have_them = shift_near(moved, 0.0, find_full_turn(CRS.from_epsg(written)))
+    drawn = burn_polygons(
+        rows.set_geometry(as_files_have_them, crs=written), np.zeros(SHAPE, np.uint8), grid=grid
+    )
+    assert np.array_equal(drawn > 0, rasterize(boxes, SHAPE) > 0)
+
+
+def test_an_outline_that_lies_nowhere_takes_no_other_along() -> None:
+    shapes = [shapely.box(5, 5, 20, 15), shapely.Polygon(), shapely.box(30, 30, 40, 40)]
+    drawn = burn_polygons(make_rows(np.array(shapes, dtype=object)), np.zeros(SHAPE, np.uint8))
+    assert np.array_equal(drawn > 0, rasterize(shapes[::2], SHAPE) > 0)
 
 
 def test_footprints_in_another_crs_and_on_finer_pixels_fall_into_place() -> None:

@@ -327,6 +327,15 @@ def test_a_raster_that_lies_turned_on_the_map_turns_its_footprints(tmp_path: Pat
     assert found.geometry.area == pytest.approx(75, rel=1e-6)
 
 
+@pytest.mark.parametrize("degrees", [0.0, 1e-12, -1e-12])
+def test_what_points_north_but_for_rounding_points_north(tmp_path: Path, degrees: float) -> None:
+    values = np.pad(np.ones((30, 10), dtype=np.uint8), 5)
+    turned = Affine.translation(500_000, 5_300_000) @ Affine.rotation(degrees) @ Affine.scale(0.5, -0.5)
+    mask = open_mask(str(write(tmp_path / "m.tif", values, transform=turned)))
+    vectorize_mask(mask, tmp_path / "o.gpkg", AS_TRACED)
+    assert footprints(tmp_path / "o.gpkg")["orientation_deg"][0] == pytest.approx(0, abs=1e-9)
+
+
 def test_a_raster_with_its_first_row_in_the_south_is_read_right(tmp_path: Path) -> None:
     values = np.zeros((20, 20), dtype=np.uint8)
     values[2:8, 3:15] = 1

@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.io.addresses import is_vector_file, parse_layer_path
-from geoseg.io.layers import parse_layer_crs, read_layer, read_layer_facts
+from geoseg.io.layers import TABLE_HEAD, parse_layer_crs, read_layer, read_layer_facts, refuse_missing_rows
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,21 @@ def test_a_layer_of_which_rows_do_not_arrive_is_refused(tmp_path: Path) -> None:
         base.execute("UPDATE gpkg_ogr_contents SET feature_count = 10")
     with pytest.raises(InputError, match=r"wards\.gpkg: .*only 9 of its 10 rows could be read"):
         read_layer(path, None)
+
+
+def test_rows_of_a_shapefile_that_were_deleted_are_not_missed(tmp_path: Path) -> None:
+    """They are only marked, until somebody packs the file, and GDAL counts them."""
+    path, table = tmp_path / "wards.shp", tmp_path / "wards.dbf"
+    shapes = shapely.box(range(9), 0, range(1, 10), 1)
+    gpd.GeoDataFrame({"name": list("abcdefghi")}, geometry=shapes, crs=32633).to_file(path)
+    content = bytearray(table.read_bytes())
+    _, start, width = TABLE_HEAD.unpack_from(content)
+    content[start + 4 * width] = ord("*")
+    table.write_bytes(content)
+    assert pyogrio.read_info(path)["features"] == 9
+    assert "".join(read_layer(path, None)["name"]) == "abcdfghi"
+    with pytest.raises(DataSourceError, match="only 7 of its 9 rows"):
+        refuse_missing_rows(7, 9, path)
 
 
 def test_a_file_with_a_colon_in_its_name_is_one_file(tmp_path: Path) -> None:

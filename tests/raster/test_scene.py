@@ -47,6 +47,27 @@ def test_bands_by_number_and_by_description(write_raster: RasterWriter) -> None:
     assert (read(scene.with_bands((4, 1))).values == values[[3, 0]]).all()
 
 
+def test_bands_of_two_types_are_read_apart_only(write_raster: RasterWriter, tmp_path: Path) -> None:
+    radar, optical = photo(8, 8, bands=1, dtype="float32"), photo(8, 8, dtype="uint16")
+    files = [write_raster("radar.tif", radar), *[write_raster("optical.tif", optical)] * 3]
+    sources = "".join(
+        f'<VRTRasterBand dataType="{"UInt16" if band > 1 else "Float32"}" band="{band}"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{file.name}</SourceFilename><SourceBand>{max(1, band - 1)}</SourceBand>'
+        "</SimpleSource></VRTRasterBand>"
+        for band, file in enumerate(files, start=1)
+    )
+    place = ", ".join(map(str, HERE.to_gdal()))
+    path = tmp_path / "both.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32633</SRS><GeoTransform>{place}</GeoTransform>{sources}</VRTDataset>'
+    )
+    scene = open_scene([str(path)]).with_bands((2, 3, 4))
+    assert scene.dtype == "uint16"
+    assert (read(scene).values == optical).all()
+    with pytest.raises(InputError, match="bands 1, 2 hold float32 and uint16; bring all bands to one type"):
+        scene.with_bands((1, 2))
+
+
 def test_bands_are_found_by_other_names_of_their_colour(write_raster: RasterWriter) -> None:
     names = ("B2", "B3", "B4", "B8")
     sentinel = open_scene([str(write_raster("s2.tif", photo(8, 8, 4), descriptions=names))]).all_bands
@@ -184,10 +205,41 @@ def test_the_gaps_of_a_mosaic_are_unknown_and_nodata_lets_later_files_through(
     a = write_raster("a.tif", upper, nodata=0)
     b = write_raster("b.tif", lower, nodata=0, transform=HERE @ Affine.translation(3, 3))
     pixels = read(open_scene([str(a), str(b)]))
-    assert pixels.valid.shape == (23, 23)
-    assert not pixels.valid[0, 22]
-    assert not pixels.valid[22, 0]
+    covered = np.zeros((23, 23), dtype=bool)
+    covered[:20, :20] = covered[3:, 3:] = True
+    assert (pixels.valid == covered).all()
     assert (pixels.values[:, 5:10, 5:10] == lower[:, 2:7, 2:7]).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_pixel_of_a_mosaic_is_known_where_any_band_is(write_raster: RasterWriter, dtype: str) -> None:
+    """A bright roof is 255 in one band and less in the others: its file alone says what it is, in all bands."""
+    left = np.full((3, 30, 40), 100, dtype)
+    left[0, 10:14, 5:20] = 255
+    left[:, 20:25, 5:20] = 255
+    a = write_raster("a.tif", left, nodata=255)
+    beside = write_raster("b.tif", left, nodata=255, transform=HERE @ Affine.translation(40, 0))
+    below = write_raster("c.tif", np.full((3, 30, 80), 7, dtype), nodata=255)
+    alone = read(open_scene([str(a)]))
+    both = read(open_scene([str(a), str(beside)]))
+    assert (both.valid == np.tile(alone.valid, 2)).all()
+    assert (both.values[:, both.valid] == np.tile(left, 2)[:, both.valid]).all()
+    filled = read(open_scene([str(a), str(beside), str(below)]))
+    assert filled.valid.all()
+    assert (filled.values == np.where(both.valid, np.tile(left, 2), 7)).all()
+
+
+@pytest.mark.parametrize("gsd_m", [0.21, 0.6])
+def test_a_mosaic_is_resampled_like_one_file(write_raster: RasterWriter, gsd_m: float) -> None:
+    values = photo(60, 80)
+    values[:, 20:40, 10:50] = 0
+    whole = read(open_scene([str(write_raster("a.tif", values, nodata=0))]).resample(gsd_m))
+    parts = [
+        str(write_raster(f"{col}.tif", values[:, :, col : col + 40], nodata=0, transform=HERE @ Affine.translation(col, 0)))
+        for col in (0, 40)
+    ]  # fmt: skip
+    mosaic = read(open_scene(parts).resample(gsd_m))
+    assert (mosaic.valid == whole.valid).mean() > 0.99
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint64"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 import shapely
 from layers import UTM33, footprints, scattered
 
+from geoseg.errors import InputError
 from geoseg.footprints.measure import AreaCrs
+from geoseg.io.layers import TABLE_HEAD
 from geoseg.regions import files
 from geoseg.regions.files import FootprintLayer
 
@@ -30,6 +34,34 @@ def test_batches_hold_every_footprint_once(
     together = pd.concat(batches).sort_values("id")
     assert together["area_m2"].tolist() == frame["area_m2"].tolist()
     assert shapely.equals_exact(together.to_crs(UTM33).geometry.array, frame.geometry.array, 1e-3).all()
+
+
+def test_batches_hold_no_footprint_twice_where_some_were_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a shapefile are only marked as deleted, and are passed over where it is read from the tenth row on."""
+    path, table = tmp_path / "a.shp", tmp_path / "a.dbf"
+    gpd.GeoDataFrame(
+        {"id": range(25)}, geometry=shapely.box(range(25), 0, range(1, 26), 1), crs=UTM33
+    ).to_file(path)
+    content = bytearray(table.read_bytes())
+    _, start, width = TABLE_HEAD.unpack_from(content)
+    content[start + 4 * width] = ord("*")
+    table.write_bytes(content)
+    monkeypatch.setattr(files, "ROWS_AT_ONCE", 10)
+    found = [number for rows in FootprintLayer.open(path).frames() for number in rows["id"]]
+    assert found == [number for number in range(25) if number != 4]
+
+
+def test_rows_that_do_not_arrive_are_missed(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    footprints(scattered(count=9), UTM33).to_file(path, layer="buildings")
+    layer = FootprintLayer.open(path)
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("DROP TRIGGER rtree_buildings_geom_delete")
+        base.execute("DELETE FROM buildings WHERE fid = 3")
+    with pytest.raises(InputError, match="only 8 of its 9 rows could be read"):
+        list(layer.frames())
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.parquet"])

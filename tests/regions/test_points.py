@@ -18,7 +18,7 @@ from sampled import answer, draw, make_map
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.footprints.write.samples import write_sample_layers
-from geoseg.regions.points import SamplePoints, read_points, set_answer, set_answers
+from geoseg.regions.points import SamplePoints, read_points, set_answers
 
 Change = Callable[[gpd.GeoDataFrame], gpd.GeoDataFrame]
 
@@ -161,10 +161,8 @@ def test_an_answer_is_written_at_its_point_alone(points: Path, tmp_path: Path, s
         path = tmp_path / "points.csv"
         gpd.read_file(points, layer="points").drop(columns="geometry").to_csv(path, index=False)
     before = read_back(path)
-    set_answer(path, 5, "unsure", "behind a tree")
+    set_answers(path, {5: "unsure"})
     assert read_back(path) == before | {5: "unsure"}
-    frame = read_points(path).frame
-    assert frame.set_index("id")["remark"][5] == "behind a tree"
 
 
 def test_one_answer_that_cannot_be_written_leaves_all_as_they_were(points: Path) -> None:
@@ -178,13 +176,13 @@ def test_a_file_that_qgis_has_locked_is_told(points: Path) -> None:
     base = sqlite3.connect(points, timeout=0, isolation_level=None)
     base.execute("BEGIN EXCLUSIVE")
     with pytest.raises(Exception, match="another program has it open"):
-        set_answer(points, 1, "not")
+        set_answers(points, {1: "not"})
     base.close()
 
 
 def test_answers_go_into_files_that_are_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no GeoPackage"):
-        set_answer(tmp_path / "missing.gpkg", 1, "not")
+        set_answers(tmp_path / "missing.gpkg", {1: "not"})
     assert not (tmp_path / "missing.gpkg").exists()
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from affine import Affine
@@ -53,6 +54,13 @@ def test_a_column_names_the_regions(tmp_path: Path) -> None:
     assert read_regions(str(path), GRID, region_id="code").names == ("7", "9")
     with pytest.raises(InputError, match="no column kode; it has code, Name"):
         read_regions(str(path), GRID, region_id="kode")
+
+
+@pytest.mark.parametrize("file", ["admin.gpkg", "admin.parquet"])
+def test_numbers_that_name_regions_are_whole_though_one_is_missing(tmp_path: Path, file: str) -> None:
+    regions = halves(code=pd.array([7, None], dtype="Int64"))
+    (regions.to_parquet if file.endswith("parquet") else regions.to_file)(tmp_path / file)
+    assert read_regions(str(tmp_path / file), GRID, region_id="code").names == ("7", "unnamed")
 
 
 def test_regions_without_a_name_are_numbered(tmp_path: Path) -> None:

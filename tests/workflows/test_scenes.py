@@ -236,11 +236,13 @@ def test_numbers_that_do_not_fit_are_refused_before_any_work(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("assumed", [{}, {"assume_crs": "EPSG:32633"}])
 def test_coco_of_scenes_with_a_place_is_in_their_pixels(
-    write_raster: RasterWriter, model: str, tmp_path: Path
+    write_raster: RasterWriter, model: str, tmp_path: Path, assumed: dict[str, str]
 ) -> None:
-    scene = write_raster("scene.tif", np.moveaxis(draw_picture(), -1, 0))
-    options = {"coco": tmp_path / "c.json", "crs": "EPSG:4326", "regularize": False}
+    crs = {"crs": None} if assumed else {}
+    scene = write_raster("scene.tif", np.moveaxis(draw_picture(), -1, 0), **crs)
+    options = {"coco": tmp_path / "c.json", "crs": "EPSG:4326", "regularize": False, **assumed}
     geoseg.infer([scene], f"{tmp_path / 'results'}/", model=model, **options, **ENGINE)
     (only,) = json.loads((tmp_path / "c.json").read_text())["annotations"]
     corners = np.array(only["segmentation"][0]).reshape(-1, 2)

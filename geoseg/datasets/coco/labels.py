@@ -20,7 +20,7 @@ from geoseg.datasets.images import ImageInfo, read_image_info, write_label
 from geoseg.datasets.polygons import LAYER_SUFFIX, LabelPolygons, write_polygon_label
 from geoseg.datasets.schema import IGNORE
 from geoseg.errors import InputError
-from geoseg.footprints.polygons import keep_polygonal_parts
+from geoseg.footprints.polygons import apply_affine, keep_polygonal_parts
 from geoseg.raster.grid import Grid, Window, make_placeholder_grid
 
 FARTHEST_PIXELS = 10**6
@@ -262,8 +262,9 @@ def convert_usable(
 def georeference_shapes(found: Sequence[tuple[int, shapely.MultiPolygon]], grid: Grid) -> LabelPolygons:
     """Shapes in pixels (x right, y down), each after its value, as polygons on a grid."""
     shapes = np.array([shape for _, shape in found], object)
-    placed = shapely.transform(shapes, lambda x, y: grid.transform @ (x, y), interleaved=False)
-    return LabelPolygons(placed, np.array([value for value, _ in found], np.uint8))
+    return LabelPolygons(
+        apply_affine(shapes, grid.transform), np.array([value for value, _ in found], np.uint8)
+    )
 
 
 def draw_bucket(

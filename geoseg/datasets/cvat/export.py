@@ -19,6 +19,7 @@ from geoseg.datasets.reading.images import find_source_window
 from geoseg.datasets.reading.labels import refuse_other_ground
 from geoseg.datasets.vectors import VectorOptions, read_polygons
 from geoseg.errors import InputError
+from geoseg.footprints.polygons import apply_affine
 from geoseg.io.access import check_writable
 from geoseg.io.atomic import replace_text
 from geoseg.progress import track
@@ -126,8 +127,7 @@ def cut_polygons(
 
     CVAT's polygons have no holes, so a courtyard is a polygon of background that lies above its building.
     """
-    to_pixels = ~grid.window(window).transform
-    moved = shapely.transform(shapes, lambda xy: np.stack(to_pixels @ (xy[:, 0], xy[:, 1]), axis=1))
+    moved = apply_affine(shapes, ~grid.window(window).transform)
     inside = shapely.intersection(moved, shapely.box(0, 0, window.width, window.height))
     parts = shapely.get_parts(inside)
     for part in parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]:

@@ -82,18 +82,16 @@ def open_raster_image(path: Path, item: Item, bands: tuple[str, ...], gsd_m: flo
 
 def make_unplaced_scene(dataset: Any, path: Path, gsd_m: float) -> Scene:
     """A raster that does not say where it lies, as a scene at the equator, where metres are metres."""
-    from geoseg.raster.bands import Band
+    from geoseg.raster.bands import list_bands
     from geoseg.raster.grid import make_placeholder_grid
     from geoseg.raster.scene import Scene, refuse_unusable_colors
 
     name = str(path)
     refuse_unusable_colors(dataset, name)
-    described = zip(dataset.descriptions, dataset.colorinterp, strict=True)
-    bands = tuple(Band(i + 1, text or "", color.name) for i, (text, color) in enumerate(described))
+    bands = list_bands(dataset)
     numbers = tuple(band.number for band in bands if not band.is_alpha)
     grid = make_placeholder_grid((dataset.height, dataset.width), gsd_m)
-    dtype, block = dataset.dtypes[numbers[0] - 1], dataset.block_shapes[0][0]
-    return Scene(name, name, (name,), bands, numbers, dtype, grid, grid, block)
+    return Scene(name, name, (name,), bands, numbers, grid, grid, dataset.block_shapes[0][0])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from geoseg.evaluation.inputs.classes import (
     make_numbered_classes,
 )
 from geoseg.evaluation.inputs.maps import VectorMap
-from geoseg.footprints.measure import Extent, make_equal_area_crs, transform_polygons
+from geoseg.footprints.measure import Extent, make_equal_area_crs, transform_to_pixels
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import parse_layer_path
@@ -113,7 +113,8 @@ class PolygonLayer:
 
     def polygons(self, grid: Grid) -> NDArray[np.object_]:
         """All polygons in the pixels of a grid."""
-        return transform_to_pixels(self.frame, grid, self.source)
+        shapes = make_valid_polygons(np.asarray(self.frame.geometry.array), Path(self.source))
+        return mend_polygons(transform_to_pixels(shapes, CRS(self.frame.crs), grid))
 
     def own_grid(self, gsd_m: float) -> Grid:
         """A grid over the whole layer, in an equal-area CRS."""
@@ -138,11 +139,3 @@ def read_class_column(written: Any) -> Any:
     if (numbers.between(0, MOST_CLASSES) & (numbers % 1 == 0)).all():
         return numbers.reindex(written.index, fill_value=0).astype(np.int64)
     return filled.astype(str).reindex(written.index, fill_value=UNNAMED)
-
-
-def transform_to_pixels(frame: gpd.GeoDataFrame, grid: Grid, source: str) -> NDArray[np.object_]:
-    """Polygons in a grid's pixel coordinates, x = column and y = row."""
-    shapes = make_valid_polygons(np.asarray(frame.geometry.array), Path(source))
-    moved = transform_polygons(shapes, CRS(frame.crs), grid.crs)
-    back = ~grid.transform
-    return mend_polygons(np.asarray(shapely.transform(moved, lambda x, y: back @ (x, y), interleaved=False)))

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.footprints.polygons import Flags, Ints, split_into_parts
+from geoseg.footprints.polygons import Flags, Ints, join_parts, split_into_parts
 from geoseg.footprints.regularize.acceptance import accept_shapes
 from geoseg.footprints.regularize.draft import straighten_network
 from geoseg.footprints.regularize.network import build_network
@@ -44,7 +44,7 @@ def regularize_footprints(
     clusters = np.asarray(clusters)[owner]
     blocks = _split_into_blocks(parts, clusters, points_at_once)
     straight_parts, straight = _regularize_blocks(parts, clusters, blocks, resolution_m, rules)
-    return _join_parts(polygons, straight_parts, owner), np.bincount(owner, ~straight, len(polygons)) == 0
+    return join_parts(straight_parts, owner), np.bincount(owner, ~straight, len(polygons)) == 0
 
 
 def _regularize_blocks(
@@ -72,15 +72,3 @@ def _split_into_blocks(parts: NDArray[np.object_], clusters: Ints, points_at_onc
     )
     full = np.diff(points[begins] // points_at_once) > 0
     yield from np.split(order, begins[1:][full]) if len(order) else ()
-
-
-def _join_parts(
-    polygons: NDArray[np.object_], parts: NDArray[np.object_], owner: Ints
-) -> NDArray[np.object_]:
-    """Parts put together again where a footprint had several (they meet at corners only)."""
-    whole = np.empty(len(polygons), dtype=object)
-    several = np.bincount(owner, minlength=len(polygons)) > 1
-    whole[owner] = parts
-    for footprint in np.flatnonzero(several):
-        whole[footprint] = shapely.multipolygons(parts[owner == footprint])
-    return whole

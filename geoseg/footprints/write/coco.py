@@ -16,12 +16,11 @@ from urllib.parse import urlsplit
 import geopandas as gpd
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.features import rasterize
 
 from geoseg.errors import InputError, shorten_error
-from geoseg.footprints.measure import transform_polygons
+from geoseg.footprints.measure import transform_to_pixels
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.atomic import replace_text
 from geoseg.raster.grid import Grid, PixelSize
@@ -87,17 +86,18 @@ def write_coco(
     scenes: Sequence[tuple[str, Path]],
     classes: Sequence[str],
     images: CocoImages | None = None,
+    assume_crs: str | None = None,
 ) -> None:
     """Write the footprints of scenes, each with its file of footprints, as COCO.
 
     With `images`, a list of results with the numbers of that file; else a whole file with images, categories and
-    annotations, each with its score.
+    annotations, each with its score. `assume_crs` is that of scenes that name none.
     """
     annotations: list[dict[str, Any]] = []
     described: list[dict[str, Any]] = []
     for number, (scene, footprints) in enumerate(scenes, start=1):
         name = name_image(scene)
-        grid = read_pixel_grid(scene)
+        grid = read_pixel_grid(scene, assume_crs)
         image = images.find_image(name) if images else number
         described.append({"id": image, "file_name": name, "width": grid.width, "height": grid.height})
         for found in list_annotations(footprints, grid):
@@ -113,16 +113,17 @@ def write_coco(
     replace_text(path, json.dumps(document))
 
 
-def read_pixel_grid(scene: str) -> Grid:
+def read_pixel_grid(scene: str, assume_crs: str | None = None) -> Grid:
     """The pixels of a scene, wherever they lie."""
     with open_raster(scene, scene) as dataset:
-        return read_grid(dataset, scene, pixel=PixelSize(1.0, is_known=True))
+        return read_grid(dataset, scene, assume_crs, PixelSize(1.0, is_known=True))
 
 
 def list_annotations(footprints: Path, grid: Grid) -> Iterator[dict[str, Any]]:
     """The footprints of a file as COCO annotations in the pixels of a grid."""
     layer = gpd.read_file(footprints, layer=BUILDINGS)
-    polygons = convert_to_pixels(np.asarray(layer.geometry.array, dtype=object), layer.crs, grid)
+    crs = CRS.from_user_input(layer.crs) if grid.is_placed else None
+    polygons = transform_to_pixels(np.asarray(layer.geometry.array, dtype=object), crs, grid)
     boxes = shapely.bounds(polygons).reshape(-1, 4)
     for polygon, box, kind, confidence in zip(
         polygons, boxes, layer["class"], layer["confidence"], strict=True
@@ -135,17 +136,6 @@ def list_annotations(footprints: Path, grid: Grid) -> Iterator[dict[str, Any]]:
             "area": round(float(polygon.area), DIGITS),
             "score": SURE if np.isnan(confidence) else round(float(confidence), 5),
         }
-
-
-def convert_to_pixels(polygons: NDArray[np.object_], crs: Any, grid: Grid) -> NDArray[np.object_]:
-    """Polygons in (col, row) of a grid."""
-    if grid.is_placed and crs is not None:
-        polygons = transform_polygons(polygons, CRS.from_user_input(crs), grid.crs)
-    to_pixels = ~grid.transform
-    moved: NDArray[np.object_] = shapely.transform(
-        polygons, lambda x, y: to_pixels @ (x, y), interleaved=False
-    )
-    return moved
 
 
 def make_segmentation(polygon: Any, shape: tuple[int, int]) -> Any:

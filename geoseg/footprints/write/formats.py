@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sqlite3
-import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -24,6 +23,7 @@ from pyproj import CRS
 
 from geoseg.errors import InputError
 from geoseg.footprints.write.spool import GEOMETRY, Spool
+from geoseg.io.layers import ROWS_AT_ONCE, TABLE_HEAD
 from geoseg.raster.grid import format_crs
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ INDEX_TRIGGERS = 6
 """What keeps a spatial index up to date, as GeoPackage 1.2 has it."""
 TABLE_MARKS = b"\r\x1a"
 """What stands behind the fields of a shapefile's table, and at its end."""
-ROWS_AT_ONCE = 65_536
 GDAL_ROWS = 4_096
 """For GDAL, to which batches make no difference: traced outlines take some kilobytes each."""
 
@@ -128,7 +127,7 @@ def write_shapefile(spool: Spool, path: Path, layer: VectorLayer) -> None:
 def check_table(path: Path) -> None:
     """Make sure that all of a shapefile's table arrived: where a write failed, GDAL leaves a gap in silence."""
     with path.open("rb") as file:
-        rows, start, width = struct.unpack("<4xIHH", file.read(12))
+        rows, start, width = TABLE_HEAD.unpack(file.read(TABLE_HEAD.size))
         file.seek(start - 1)
         end_of_fields = file.read(1)
         pieces = iter(lambda: file.read(width * ROWS_AT_ONCE), b"")

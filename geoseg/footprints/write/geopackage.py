@@ -267,6 +267,9 @@ def copy_other_layers(path: Path, copy: Path, dropped: set[str]) -> None:
 def drop_layer(base: sqlite3.Connection, table: str) -> None:
     """Remove a layer from a GeoPackage, and everything said of it."""
     present = {row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    query = "SELECT column_name FROM gpkg_geometry_columns WHERE lower(table_name) = ?"
+    columns = base.execute(query, [table]) if "gpkg_geometry_columns" in present else ()
+    indexes = [f"rtree_{table}_{column}" for (column,) in columns]
     for name in sorted(present):
         if name.startswith("gpkg_") and "table_name" in {
             r[1] for r in base.execute(f'PRAGMA table_info("{name}")')
@@ -274,5 +277,5 @@ def drop_layer(base: sqlite3.Connection, table: str) -> None:
             base.execute(f'DELETE FROM "{name}" WHERE lower(table_name) = ?', [table])  # noqa: S608
     if "layer_styles" in present:
         base.execute("DELETE FROM layer_styles WHERE f_table_name = ?", [table])
-    for name in [f"rtree_{table}_geom", table]:
+    for name in [*indexes, table]:
         base.execute(f'DROP TABLE IF EXISTS "{name}"')

@@ -26,7 +26,7 @@ from geoseg.footprints.write.geopackage import (
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 from geoseg.io.layers import explain_read_errors, read_layer_facts
-from geoseg.raster.source import is_picture, open_raster, read_crs
+from geoseg.raster.source import is_picture, names_earth_crs, open_raster, read_crs
 
 Box = tuple[float, float, float, float]
 Finder = Callable[[Path], Path]
@@ -40,7 +40,8 @@ FIRST_DAY_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 class QgisProject:
     """What a project shows: footprints with their regions, and the rasters they came from.
 
-    `placed`: they lie on Earth, and not only over each other, as those of a photograph do.
+    `placed`: they lie on Earth, and not only over each other, as those of a photograph do. `assumed_crs` is that of rasters
+    which name none.
     """
 
     footprints: Path
@@ -48,6 +49,7 @@ class QgisProject:
     probability: str | None = None
     mask: str | None = None
     placed: bool = True
+    assumed_crs: CRS | None = None
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,14 @@ def list_placed_layers(project: QgisProject, folder: Path, find: Finder) -> Iter
     if find(regions).exists() and REGIONS in list_layer_names(find(regions)):
         yield make_vector_layer("Regions", regions, REGIONS, folder, find)
     if project.mask:
-        yield make_raster_layer("Mask", project.mask, folder, find, shown=False)
+        yield replace(make_raster_layer("Mask", project.mask, folder, find, project.assumed_crs), shown=False)
     if project.probability:
-        yield make_raster_layer("Probability", project.probability, folder, find, shown=False)
+        yield replace(
+            make_raster_layer("Probability", project.probability, folder, find, project.assumed_crs),
+            shown=False,
+        )
     if project.image:
-        yield make_raster_layer("Image", project.image, folder, find)
+        yield make_raster_layer("Image", project.image, folder, find, project.assumed_crs)
 
 
 def list_layer_names(path: Path) -> list[str]:
@@ -138,7 +143,9 @@ def make_vector_layer(
     return MapLayer(name, "vector", source, crs, bounds, style or "", geometry=geometry)
 
 
-def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown: bool = True) -> MapLayer:
+def make_raster_layer(
+    name: str, raster: str, folder: Path, find: Finder, assumed_crs: CRS | None = None
+) -> MapLayer:
     """A raster with the style beside it, or a fitting one; one that is no local file goes by GDAL's name for it."""
     path, file = Path(raster), find(Path(raster))
     is_local = file.exists()
@@ -146,11 +153,10 @@ def make_raster_layer(name: str, raster: str, folder: Path, find: Finder, shown:
         source = make_relative(path, folder) if is_local else hide_secrets(dataset.files[0])
         style = (read_sidecar_style(file) if is_local else None) or MADE_STYLES[name](dataset)
         if is_picture(dataset):
-            return MapLayer(
-                name, "raster", source, None, (0, -dataset.height, dataset.width, 0), style, shown
-            )
-        crs = read_crs(dataset, raster)
-        return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style, shown)
+            return MapLayer(name, "raster", source, None, (0, -dataset.height, dataset.width, 0), style)
+        is_told = assumed_crs is None or names_earth_crs(dataset)
+        crs = read_crs(dataset, raster) if is_told else assumed_crs
+        return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style)
 
 
 def make_relative(path: Path, folder: Path) -> str:

@@ -11,6 +11,7 @@ import geopandas as gpd
 import pandas as pd
 import pyogrio
 
+from geoseg.footprints.measure import get_metres_per_unit
 from geoseg.footprints.write.formats import check_arrived, check_index, set_gdal_options
 from geoseg.footprints.write.geopackage import BUILDINGS, write_qgis_tables
 from geoseg.footprints.write.project import (
@@ -311,10 +312,7 @@ def format_bookmarks(layers: dict[str, gpd.GeoDataFrame]) -> str:
 def find_views(frame: gpd.GeoDataFrame, width_m: float) -> list[tuple[float, float, float, float]]:
     """The box (left, bottom, right, top) around each place, in the layer's CRS."""
     bounds = frame.geometry.bounds.to_numpy()
-    to_metres = frame.crs.axis_info[0].unit_conversion_factor * (
-        6_371_007.2 if frame.crs.is_geographic else 1
-    )
-    room = width_m / 2 / to_metres
+    room = width_m / 2 / get_metres_per_unit(frame.crs)
     return [(left - room, low - room, right + room, up + room) for left, low, right, up in bounds]
 
 

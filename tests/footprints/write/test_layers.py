@@ -191,6 +191,28 @@ def test_other_layers_stay(tmp_path: Path) -> None:
     assert rows(path, "SELECT count(*) FROM rtree_buildings_geom") == [(200,)]
 
 
+def test_footprints_go_into_a_geopackage_of_tables_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    pyogrio.write_dataframe(pd.DataFrame({"name": ["a"]}), path, layer="notes", driver="GPKG")
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("DROP TABLE gpkg_geometry_columns")
+    write(path, footprints(scattered()))
+    assert rows(path, "SELECT name FROM notes") == [("a",)]
+
+
+def test_footprints_of_others_leave_nothing_when_they_are_replaced(tmp_path: Path) -> None:
+    """As ArcGIS writes them, whose column of outlines is called SHAPE."""
+    path = tmp_path / "out.gpkg"
+    for layer in ("buildings_old", "buildings"):
+        options = {"layer": layer, "layer_options": {"GEOMETRY_NAME": "SHAPE"}, "append": path.exists()}
+        pyogrio.write_dataframe(footprints(scattered()), path, driver="GPKG", **options)
+    write(path, footprints(scattered()), overwrite=True)
+    with closing(sqlite3.connect(path)) as base:
+        names = {name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE name LIKE '%SHAPE%'")}
+    assert {name for name in names if not name.startswith("rtree_buildings_old_SHAPE")} == set()
+    assert "rtree_buildings_old_SHAPE" in names
+
+
 def test_footprints_replaced_take_the_old_regions_with_them(tmp_path: Path) -> None:
     path = tmp_path / "out.gpkg"
     frame = footprints(scattered())
