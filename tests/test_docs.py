@@ -57,6 +57,7 @@ OTHER_FLAGS = {
     "--check",
     "--against",
     "--no-deps",
+    "--nodata",
     "--nthreads",
     "--nworkers",
     "--memory-limit",

@@ -249,6 +249,7 @@ def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel 
         loaded = loaded or load_model(model, options)
         open_likely_runtime(loaded, scene, plan)
         look = sampled.result()
+    warn_of_black_ground(scene, look)
     normalisation = fit_scene_normalisation(card, look.values, look.valid, scene.name)
     sample_sha256 = hashlib.sha256(look.values.tobytes() + look.valid.tobytes()).hexdigest()
     image_date = parse_date(options.date) if options.date else find_image_date(paths, scene.files)
@@ -271,6 +272,22 @@ def plan_job(paths: Sequence[str], options: PredictOptions, loaded: LoadedModel 
 def sample_scene(scene: Scene) -> Pixels:
     with scene.open() as reader:
         return reader.sample()
+
+
+COLORS = 3
+BLACK_SHARE = 0.05
+"""Photographs have fewer pixels that are black in every band; more are most likely where no image is."""
+
+
+def warn_of_black_ground(scene: Scene, look: Pixels) -> None:
+    """Tell of ground that counts as seen although it is most likely beside the image."""
+    black = look.valid & (look.values == 0).all(axis=0)
+    share = black.sum() / max(1, look.valid.sum())
+    if len(look.values) >= COLORS and share > BLACK_SHARE:
+        log.warning(
+            f"{scene.name}: of a sample of its pixels {share:.0%} are black, and count as seen ground; if no image is there, "
+            f"let the file say so: rio edit-info --nodata 0 {scene.name}"
+        )
 
 
 LARGEST_PATCH = 16384
