@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,7 @@ from geoseg.errors import InputError
 from geoseg.footprints.measure import Extent, FloatArray, make_equal_area_crs, transform_polygons
 from geoseg.footprints.polygons import POLYGONAL, keep_polygonal_parts, mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
+from geoseg.io.atomic import explain_write_errors
 from geoseg.io.layers import read_days, read_words
 from geoseg.progress import Advance, ignore, track
 
@@ -47,18 +48,22 @@ class OutlineStore:
     """Outlines on disk, found by their numbers."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb+")
+        self._path = path
+        with explain_write_errors(path):
+            self._file: BinaryIO = path.open("wb+")
         self._sizes: list[Ints] = []
         self._starts: Ints = np.zeros(1, dtype=np.int64)
 
     def append(self, polygons: Polygons) -> None:
         written = shapely.to_wkb(polygons, include_srid=False)
         self._sizes.append(np.fromiter(map(len, written), dtype=np.int64, count=len(written)))
-        self._file.write(b"".join(written))
+        with explain_write_errors(self._path):
+            self._file.write(b"".join(written))
 
     def finish(self) -> None:
         """Take no more outlines."""
-        self._file.flush()
+        with explain_write_errors(self._path):
+            self._file.flush()
         self._starts = np.concatenate([[0], np.cumsum(np.concatenate([[], *self._sizes]))]).astype(np.int64)
         self._sizes = []
 
@@ -72,7 +77,8 @@ class OutlineStore:
         return np.asarray(shapely.from_wkb(found), dtype=object)
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what the disk refused has been told
+            self._file.close()
 
 
 @dataclass(frozen=True)

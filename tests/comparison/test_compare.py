@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from heard import Heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import GRID, LONLAT, UTM33, moved, write_raster
+from limits import limited_files
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
@@ -26,8 +28,8 @@ import geoseg
 from geoseg.cli.main import geoseg as command_line
 from geoseg.comparison.ground import RasterGround
 from geoseg.comparison.groups import FATES
-from geoseg.comparison.layers import OutlineCleaner
-from geoseg.errors import InputError
+from geoseg.comparison.layers import OutlineCleaner, OutlineStore
+from geoseg.errors import InputError, WriteError
 from geoseg.footprints.measure import Extent, make_equal_area_crs
 from geoseg.raster.grid import Grid, find_transformer
 from geoseg.workflows.compare import CompareResult
@@ -477,3 +479,16 @@ def test_outlines_that_reach_where_the_plane_does_not_are_left_out(plane: int) -
     assert kept.tolist() == [True, False, False]
     assert len(polygons) == 1
     assert cleaner.empty == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no limit to the size of files")
+def test_outlines_that_find_no_room_are_told_of_in_one_line(tmp_path: Path) -> None:
+    store = OutlineStore(tmp_path / "a.wkb")
+    with limited_files(1_000), pytest.raises(WriteError, match=r"a\.wkb could not be written: no space left"):
+        fill(store)
+    store.close()
+
+
+def fill(store: OutlineStore) -> None:
+    store.append(shapely.box(0, 0, np.arange(1.0, 101.0), 1))
+    store.finish()
