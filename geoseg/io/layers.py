@@ -16,8 +16,8 @@ import geopandas as gpd
 import pandas as pd
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
-from pyproj import CRS
-from pyproj.exceptions import CRSError
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from shapely.errors import ShapelyError
 
 from geoseg.errors import InputError
@@ -30,6 +30,7 @@ LOST_CRS = re.compile("unable to read srs_id|not registered in gpkg_geometry_col
 TABLE_HEAD = struct.Struct("<4xIHH")
 """How the table of a shapefile begins: how many rows there are, where the first one is, and how long each is."""
 ROWS_AT_ONCE = 65_536
+LONLAT = "OGC:CRS84"
 FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
 
@@ -185,6 +186,8 @@ def parse_layer_crs(written: object, path: Path) -> CRS:
             "others need one, e.g. by ogr2ogr -a_srs"
         )
     try:
-        return CRS.from_user_input(written)
-    except CRSError as error:
+        crs = CRS.from_user_input(written)
+        Transformer.from_crs(crs, LONLAT)  # of a damaged one, there may be no way from it to any other
+    except ProjError as error:
         raise InputError(f"{path}: its coordinate reference system cannot be read ({error})") from error
+    return crs

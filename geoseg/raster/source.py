@@ -151,17 +151,24 @@ def list_harmless_drivers() -> tuple[str, ...]:
 
 @contextmanager
 def open_raster(source: str, name: str, **options: Any) -> Iterator[Any]:
-    """Open a raster, or say in one line why it cannot be. That it lies nowhere is for the caller to judge."""
-    with rasterio.Env(**list_web_options(source)):
-        try:
-            dataset = open_quietly(source, **options)
-        except RasterioError as error:
-            if "HTTP" in str(error) or "Could not resolve" in str(error):
-                raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
-            reason = f"({describe_gdal_error(error)}){describe_disguise(source)}{describe_archive(source)}"
-            raise InputError(f"{name}: not a raster that can be read {reason}") from error
-        with dataset, explain_read_errors(name):
-            yield dataset
+    """Open a raster, and say in one line what is wrong with it. That it lies nowhere is for the caller to judge."""
+    with (
+        rasterio.Env(**list_web_options(source)),
+        open_or_refuse(source, name, **options) as dataset,
+        explain_read_errors(name),
+    ):
+        yield dataset
+
+
+def open_or_refuse(source: str, name: str, **options: Any) -> Any:
+    """Open a raster, or say in one line why it cannot be."""
+    try:
+        return open_quietly(source, **options)
+    except RasterioError as error:
+        if "HTTP" in str(error) or "Could not resolve" in str(error):
+            raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
+        reason = f"({describe_gdal_error(error)}){describe_disguise(source)}{describe_archive(source)}"
+        raise InputError(f"{name}: not a raster that can be read {reason}") from error
 
 
 def describe_archive(source: str) -> str:

@@ -71,7 +71,17 @@ def test_a_file_with_a_colon_in_its_name_is_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "words"), [(None, "no coordinate reference system"), ("EPSG:0", "cannot be read")]
+    ("written", "words"),
+    [
+        (None, "no coordinate reference system"),
+        ("EPSG:0", "cannot be read"),
+        (
+            CRS.from_epsg(32633)
+            .to_wkt()
+            .replace('"Latitude of natural origin",0', '"Latitude of natural origin",999'),
+            "cannot be read",
+        ),
+    ],
 )
 def test_a_layer_without_a_crs_is_refused(written: str | None, words: str) -> None:
     with pytest.raises(InputError, match=rf"town.gpkg: .*{words}"):

@@ -141,9 +141,9 @@ def get_scene_reader(process: int, stamp: Stamp, scene: Scene) -> SceneReader:
     file: what was written anew is read anew.
     """
     from geoseg.raster.scene import SceneReader
-    from geoseg.raster.source import open_quietly
+    from geoseg.raster.source import open_or_refuse
 
-    return SceneReader(scene, open_quietly(scene.source))
+    return SceneReader(scene, open_or_refuse(scene.source, scene.name))
 
 
 @dataclass(frozen=True)

@@ -310,9 +310,9 @@ class RasterLabels(MaskLabels):
 @lru_cache(maxsize=OPEN_FILES)
 def get_label_file(process: int, stamp: Stamp, path: Path) -> Any:
     """A label file that stays open, one for each process and each stamp of the file."""
-    from geoseg.raster.source import open_quietly
+    from geoseg.raster.source import open_or_refuse
 
-    return open_quietly(path)
+    return open_or_refuse(str(path), str(path))
 
 
 def open_raster_labels(path: Path, image: ImageReader) -> RasterLabels:

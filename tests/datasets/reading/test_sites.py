@@ -73,3 +73,15 @@ def test_an_image_that_is_gone_while_it_is_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "image.npy").unlink()
     with pytest.raises(InputError, match=r"image\.npy: cannot be read \(No such file"):
         site.read(Window(0, 0, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", ["image.tif", "label.tif"])
+def test_a_file_that_cannot_be_opened_any_more_is_told_in_one_line(name: str, tmp_path: Path) -> None:
+    for each in ("image.tif", "label.tif"):
+        write_geotiff(tmp_path / each, np.ones((64, 64), np.uint8))
+    item = Item("image.tif", "label.tif", "a", gsd_m=0.5)
+    site = open_site(make_dataset(item, tmp_path), item, 0.5)
+    (tmp_path / name).write_bytes(b"no raster")
+    with pytest.raises(InputError, match=rf"{name}: not a raster that can be read"):
+        site.read(Window(0, 0, 32, 32))
