@@ -86,8 +86,11 @@ def outline_grid(grid: Grid) -> shapely.Polygon:
 
 
 def repair_polygons(shapes: Shapes) -> Shapes:
-    """Flat shapes that do not cross themselves; what has no area becomes empty."""
-    return keep_polygonal_parts(shapely.make_valid(shapely.force_2d(shapes)))
+    """Flat shapes that do not cross themselves; what has no area, or reaches where the plane does not, becomes empty."""
+    flat: Shapes = shapely.force_2d(shapes)
+    corners, owner = shapely.get_coordinates(flat, return_index=True)
+    flat[owner[~np.isfinite(corners).all(axis=1)]] = shapely.Polygon()
+    return keep_polygonal_parts(shapely.make_valid(flat))
 
 
 def make_class_reader(grid: Grid, polygons: LabelPolygons, areas: LabelPolygons | None = None) -> ClassReader:

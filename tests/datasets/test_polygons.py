@@ -27,7 +27,7 @@ from geoseg.datasets.benchmarks import find_spacenet_pairs
 from geoseg.datasets.builder import DatasetBuilder, ImageLabelPair, Origin, find_pairs, pair_with_label
 from geoseg.datasets.classes import parse_class_table
 from geoseg.datasets.images import read_window
-from geoseg.datasets.polygons import LabelForm
+from geoseg.datasets.polygons import LabelForm, repair_polygons
 from geoseg.datasets.schema import IGNORE, Dataset, read_dataset
 from geoseg.datasets.vectors import VectorOptions, prepare_vectors
 from geoseg.errors import InputError
@@ -308,3 +308,13 @@ def test_words_that_no_class_has_are_refused(scene: Path) -> None:
     layer(scene / "a.gpkg", [square(0, 0, 4)], kind=["tent"])
     with pytest.raises(InputError, match="holds tent, which the class table does not name"):
         prepared(scene, KINDS)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+@pytest.mark.parametrize("beyond", [np.inf, np.nan])
+def test_what_reaches_where_the_plane_does_not_becomes_empty(beyond: float) -> None:
+    bent = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    lost = shapely.Polygon([(0, 0), (beyond, 0), (1, 1)])
+    mended = repair_polygons(np.array([bent, lost, shapely.Polygon()]))
+    assert shapely.area(mended).tolist() == [2.0, 0.0, 0.0]
+    assert shapely.is_empty(mended).tolist() == [False, True, True]
