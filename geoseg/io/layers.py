@@ -115,6 +115,7 @@ def list_vector_errors() -> tuple[type[Exception], ...]:
         OSError,
         EOFError,
         ValueError,
+        TypeError,  # of pandas, where Parquet describes its columns wrongly
         struct.error,
     )
     return (*gdal, *others)

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
@@ -121,3 +122,13 @@ def test_facts_without_a_crs_that_is_there_are_refused(tmp_path: Path) -> None:
         base.execute("DELETE FROM gpkg_spatial_ref_sys WHERE srs_id = 32633")
     with pytest.raises(DataSourceError, match="unable to read srs_id"):
         read_layer_facts(path, "roofs")
+
+
+def test_a_parquet_file_that_describes_its_columns_wrongly_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wards.parquet"
+    gpd.GeoDataFrame({"seen": [True]}, geometry=[shapely.box(0, 0, 1, 1)], crs=32633).to_parquet(path)
+    table = pq.read_table(path)
+    told = {key: text.replace(b'"bool"', b'"boOl"') for key, text in table.schema.metadata.items()}
+    pq.write_table(table.replace_schema_metadata(told), path)
+    with pytest.raises(InputError, match=r"wards\.parquet: not a vector file that can be read"):
+        read_layer(path, None)
