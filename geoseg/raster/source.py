@@ -243,7 +243,8 @@ def find_known_pixels(values: NDArray[Any], nodatas: Sequence[float | None]) -> 
 
 def list_mask_bands(dataset: Any, bands: Sequence[int]) -> Sequence[int]:
     """Those of some bands whose masks together tell which pixels are known: none where all are, one whose mask serves all."""
-    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+    every = dataset.mask_flag_enums  # rasterio asks all bands each time
+    flags = [every[band - 1] for band in bands]
     if any(MaskFlags.all_valid in each for each in flags):
         return ()
     return bands if all(MaskFlags.nodata in each for each in flags) else bands[:1]
