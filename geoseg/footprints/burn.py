@@ -61,9 +61,8 @@ class FootprintBurner:
         crs = CRS.from_user_input(rows.crs) if self.grid.is_placed else None
         polygons = transform_to_pixels(np.asarray(rows.geometry.array, dtype=object), crs, self.grid)
         values = [self.values[name] for name in rows["class"]]
-        _, first, _, stop = shapely.bounds(
-            polygons
-        ).T  # no numbers where a polygon is empty, or far from the grid
+        # No numbers where a polygon is empty, or far from the grid.
+        _, first, _, stop = shapely.bounds(polygons).T
         outlines, numbers = shapely.to_wkb(polygons), pa.array(values, pa.uint8())
         table = pa.table({"polygon": outlines, "value": numbers, "first_row": first, "stop_row": stop})
         path = self.folder / f"footprints-{len(self._files):06}.arrow"

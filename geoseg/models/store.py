@@ -240,9 +240,8 @@ def save_model(folder: Path, network: Any, card: Card, check: NDArray[Any] | Non
     with replace_files(weights) as unfinished, explain_write_errors(weights):
         network.save_pretrained(unfinished)
         (unfinished / "README.md").unlink(missing_ok=True)  # it speaks for the library, not for this model
-        shutil.copymode(
-            unfinished / CONFIG_FILE, unfinished / WEIGHTS_FILE
-        )  # safetensors keeps weights from other users
+        # The library keeps weights from other users.
+        shutil.copymode(unfinished / CONFIG_FILE, unfinished / WEIGHTS_FILE)
         if check is not None:
             np.save(unfinished / CHECK_FILE, check)
     written = replace(card, weights_sha256=Model(card.name, card, folder / WEIGHTS_FILE).weights_sha256)
