@@ -25,9 +25,19 @@ TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a li
 def parse_json(text: str | bytes) -> Any:
     """What a text in JSON says; one that is nested deeper than Python can follow has a fault like others."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        refuse_half_characters(value)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    return value
+
+
+def refuse_half_characters(value: Any) -> None:
+    """Refuse text that no file can hold: JSON can name half of a character, as `\\ud800` alone."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds half of a character, {error.object[error.start]!r}") from error
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -203,11 +203,14 @@ def make_placeholder_grid(shape: tuple[int, int], gsd_m: float) -> Grid:
 def parse_crs(text: object, name: str) -> CRS:
     """The CRS that a user or a file names; `name` tells which of them, for the error."""
     try:
-        return CRS.from_user_input(text)
+        crs = CRS.from_user_input(text)
     except CRSError as error:
         raise InputError(
             f"{name} {text}: not a coordinate reference system; write it like EPSG:32633"
         ) from error
+    if not is_earth_crs(crs):
+        raise InputError(f"{name} {text}: {crs.name} has no coordinates of a map; name one like EPSG:32633")
+    return crs
 
 
 def is_earth_crs(crs: CRS) -> bool:

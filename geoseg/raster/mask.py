@@ -25,6 +25,8 @@ STRIP_PIXELS = 16_000_000
 """What is read of a mask at a time: 16 MB of bytes, a few times that with what is made of them."""
 SEPARATORS = ("boundary", "distance")
 """What a network tells beside classes, by the names of the bands."""
+MOST_BANDS = NODATA + len(SEPARATORS)
+"""What a probability of every class that a mask can hold has."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,10 @@ def open_probability(path: str, grid: Grid) -> Probability:
         transform = dataset.transform if grid.is_placed else grid.transform
         if not grid.shares_pixels(transform, dataset.shape):
             raise InputError(f"{path}: does not have the same pixels as the mask; give the two of one run")
+        if dataset.count > MOST_BANDS:
+            raise InputError(
+                f"{path}: has {dataset.count:,} bands; a probability has one, or one for each of {NODATA} classes at most"
+            )
         return Probability.of(path, tuple(MaskBand.of(dataset, number) for number in dataset.indexes))
 
 

@@ -128,6 +128,7 @@ def test_a_network_has_a_channel_a_class_or_one() -> None:
         (written(scaling=scaled(percentiles=[99, 1])), "scaling.percentiles .* not rising"),
         (written(scaling=scaled(percentiles=[1, 101])), "scaling.percentiles"),
         (written(scaling=scaled(percentiles=[2])), "scaling.percentiles has 1 entries, not 2"),
+        (written(name="\ud800"), r"it holds half of a character, '\\ud800'"),
     ],
 )  # fmt: skip
 def test_a_card_that_cannot_be_used_is_refused_in_one_line(text: str, complaint: str) -> None:

@@ -186,6 +186,15 @@ def test_what_is_not_there_or_no_raster_is_named(tmp_path: Path) -> None:
         open_mask(str(tmp_path / "text.tif"))
 
 
+def test_a_probability_of_more_bands_than_classes_is_refused(write_raster: RasterWriter) -> None:
+    mask = write_raster("mask.tif", pixels(0, 1))
+    many = write_raster("probability.tif", np.zeros((258, *pixels(0, 1).shape[-2:]), np.uint8))
+    with pytest.raises(
+        InputError, match="has 258 bands; a probability has one, or one for each of 255 classes"
+    ):
+        open_mask(str(mask), probability=str(many))
+
+
 def test_a_probability_must_have_the_masks_pixels(write_raster: RasterWriter) -> None:
     mask = write_raster("mask.tif", pixels(0, 1))
     other = write_raster("probability.tif", np.zeros((5, 4), np.uint8))

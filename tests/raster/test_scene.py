@@ -478,6 +478,8 @@ def test_a_missing_crs_can_be_assumed(write_raster: RasterWriter) -> None:
     assert open_scene([str(path)], assume_crs="EPSG:32633").grid.crs.to_epsg() == 32633
     with pytest.raises(InputError, match="`assume_crs` EPSG:0: not a coordinate reference system"):
         open_scene([str(path)], assume_crs="EPSG:0")
+    with pytest.raises(InputError, match="EPSG:4978: WGS 84 has no coordinates of a map"):
+        open_scene([str(path)], assume_crs="EPSG:4978")
 
 
 def test_an_assumed_crs_that_contradicts_the_file_is_told(

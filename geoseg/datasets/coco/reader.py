@@ -23,6 +23,7 @@ from geoseg.errors import InputError, shorten_error
 from geoseg.io.archives import refuse_escaping_path
 from geoseg.progress import track
 from geoseg.raster.palette import ClassEntry
+from geoseg.records import refuse_half_characters
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class JsonReader:
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.at)
+                if "\\u" in self.text[self.at : end]:
+                    refuse_half_characters(value)
             except json.JSONDecodeError as error:
                 self.widen(error)
                 continue

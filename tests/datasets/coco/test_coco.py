@@ -316,6 +316,7 @@ def test_train_and_val_folders_are_splits(source: Callable[..., Path]) -> None:
     [
         ({"images": []}, "lists no images"),
         ({"images": [{"id": 1}]}, "lacks id, file_name"),
+        ({"categories": [{"id": 7, "name": "\ud800"}]}, "it holds half of a character"),
         ({"images": [{"id": 1, "file_name": "../a.png", "height": 3, "width": 3}]}, "leads out of the folder"),
         ({"images": [{"id": 1, "file_name": "/etc/passwd", "height": 3, "width": 3}]}, "leads out of the folder"),
         ({"images": [{"id": 1, "file_name": "C:\\a.png", "height": 3, "width": 3}]}, "leads out of the folder"),
