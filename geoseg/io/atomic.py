@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 
-from geoseg.errors import GeosegError, WriteError
+from geoseg.errors import GeosegError, InputError, WriteError
 from geoseg.io.access import (
     check_writable,
     explain_write_error,
@@ -102,6 +102,14 @@ def find_own_files(first: Path, command: str) -> set[Path]:
         return {path for path, state in states.items() if path.exists() and read_state(path) == state}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return set()
+
+
+def refuse_delivered(outputs: Sequence[Path], command: str) -> None:
+    """Refuse to begin parts of files that all have their names: whoever named them is about to take the parts away."""
+    if {path.absolute() for path in outputs} <= find_own_files(outputs[0], command):
+        raise InputError(
+            f"{outputs[0]}: exists already, and is whole; the command without `shard` ends the work"
+        )
 
 
 def read_state(path: Path) -> list[int]:

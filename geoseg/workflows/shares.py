@@ -13,6 +13,7 @@ from geoseg.cluster.workers import open_workers
 from geoseg.inference.estimate import refuse_too_large_job
 from geoseg.inference.manifest import note_job, plan_like_parts
 from geoseg.inference.pipeline import report_unanswered
+from geoseg.io.atomic import refuse_delivered
 from geoseg.raster.plan import Strip
 from geoseg.workflows.infer import (
     check_infer_outputs,
@@ -41,6 +42,7 @@ def infer_share(scene: Sequence[str], out: Path | None, options: InferOptions) -
         strips = shard.take_run(job.plan.strips)
         with work.journal.shared(shard.name, command):
             check_infer_outputs(scene, out, options, command)  # another run may have finished meanwhile
+            refuse_delivered(outputs, command)
             note_job(job, work.journal)
             do_share(work, strips, workers)
             there = [work.journal.files(strip).exist for strip in job.plan.strips]

@@ -24,6 +24,7 @@ from geoseg.io.atomic import (
     describe_command,
     find_own_files,
     lock_private_folder,
+    refuse_delivered,
     remove_folder,
     share_private_folder,
 )
@@ -101,12 +102,13 @@ def vectorize_share(mask: str, out: Path, options: VectorizeOptions) -> ShareRes
     start = time.monotonic()
     shard = Shard.parse(str(options.shard))
     command = describe_vectorize(mask, out, options)
-    check_vectorize_outputs(mask, out, options, command)
+    outputs = check_vectorize_outputs(mask, out, options, command)
     opened = open_for_footprints(mask, options)
     work = plan_mask_work(opened, find_facts(opened, options), out, options)
     mine = shard.take_run(work.strips)
     with share_private_folder(work.parts.folder, shard.name, command), open_dask(options) as workers:
         check_vectorize_outputs(mask, out, options, command)  # another run may have finished meanwhile
+        refuse_delivered(outputs, command)
         if workers:
             dispatch_rows(workers, work.parts, mine, alone=False)
         else:

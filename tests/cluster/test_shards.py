@@ -135,6 +135,23 @@ def test_a_share_that_is_late_leaves_nothing(bench: Bench, monkeypatch: pytest.M
     assert [name for name in bench.list_strays() if "raced" in name] == []
 
 
+def test_a_share_that_begins_while_the_whole_gets_its_names_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = Journal.remove
+
+    def begin_a_share(journal: Journal) -> None:
+        remove(journal)
+        monkeypatch.undo()
+        with pytest.raises(InputError, match=r"named\.gpkg: exists already, and is whole"):
+            bench.infer("named", shard="2/2")
+
+    monkeypatch.setattr(Journal, "remove", begin_a_share)
+    bench.infer("named")
+    assert bench.read("named") == bench.read("one")
+    assert [name for name in bench.list_strays() if "named" in name] == []
+
+
 def test_a_share_with_nothing_to_do_says_so(bench: Bench) -> None:
     share = bench.infer("many", shard="1/1000")
     assert share.mine == 0
