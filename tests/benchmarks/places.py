@@ -204,20 +204,29 @@ def draw_outlines(inside: NDArray[np.bool_], transform: Affine) -> Polygons:
     )
 
 
-def list_answers(imagery: Path, model: str, kept: Path, *, learnt: bool = False) -> Iterator[Answer]:
-    """What a model says of every scene; what it said before is read from the folder `kept`."""
+def list_answers(
+    imagery: Path,
+    model: str,
+    kept: Path,
+    *,
+    learnt: bool = False,
+    gsd: str = "auto",
+    group: str | None = None,
+) -> Iterator[Answer]:
+    """What a model says of every scene, or those of a group; what it said before is read from the folder `kept`."""
     scenes = list_learnt_scenes if learnt else list_scenes
     for scene in scenes(imagery, kept / "scenes"):
-        yield read_answer_of(scene, model, kept)
+        if group in (None, scene.group):
+            yield read_answer_of(scene, model, kept, gsd)
 
 
-def read_answer_of(scene: Scene, model: str, kept: Path) -> Answer:
+def read_answer_of(scene: Scene, model: str, kept: Path, gsd: str = "auto") -> Answer:
     """What a model says of a scene, from the folder `kept` where it said so before."""
     found = find_model(model)
-    outputs = kept / found.fingerprint[:12] / f"{scene.name}.tif"
+    outputs = kept / f"{found.fingerprint[:12]}-{gsd}" / f"{scene.name}.tif"
     outputs.parent.mkdir(parents=True, exist_ok=True)
     if not outputs.exists():
-        infer_scene([str(scene.image)], None, InferOptions(model=model, all_outputs=outputs))
+        infer_scene([str(scene.image)], None, InferOptions(model=model, all_outputs=outputs, gsd=gsd))
     return read_answer(scene, outputs, found.card.threshold)
 
 
