@@ -276,8 +276,13 @@ def read_command(folder: Path) -> str | None:
 def remove_if_bare(folder: Path) -> None:
     """Take a folder away in which there are no parts."""
     with suppress(OSError):
-        if all(path.name.endswith((LOCK_FILE, COMMAND_NOTE)) for path in folder.iterdir()):
+        if is_bare(folder):
             remove_folder(folder)
+
+
+def is_bare(folder: Path) -> bool:
+    """Whether nothing lies in a folder of parts but locks and the name of the command."""
+    return all(path.name.endswith((LOCK_FILE, COMMAND_NOTE)) for path in folder.iterdir())
 
 
 def find_part_folders(first: Path) -> list[Path]:
@@ -287,9 +292,12 @@ def find_part_folders(first: Path) -> list[Path]:
 
 
 def clear_leftovers(first: Path, command: str) -> None:
-    """Take away parts that earlier runs of a command left when its input was another; tell of those of other commands."""
+    """Take away parts that earlier runs of a command left when its input was another; tell of those of other commands.
+
+    A run that was killed before it had any part may not have said for which command.
+    """
     for folder in find_part_folders(first):
-        if read_command(folder) == command:
+        if read_command(folder) == command or is_bare(folder):
             remove_idle_folder(folder)
         else:
             log.warning(

@@ -107,6 +107,16 @@ def test_parts_of_a_mask_that_has_changed_go_with_the_last_command(bench: Bench,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.gpkg", "mask.tif"]
 
 
+def test_a_folder_of_a_run_that_was_killed_before_its_first_part_goes(bench: Bench, tmp_path: Path) -> None:
+    mask, folder = tmp_path / "mask.tif", tmp_path / "b.gpkg.0123456789ab.parts"
+    shutil.copyfile(bench.outputs("one")["mask"], mask)
+    folder.mkdir(mode=0o700)
+    for name in (".lock", ".member-shard-2-of-2.lock"):
+        (folder / name).touch()
+    geoseg.vectorize(mask, tmp_path / "b.gpkg", workers=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.gpkg", "mask.tif"]
+
+
 def test_parts_that_somebody_works_on_stay(bench: Bench, tmp_path: Path) -> None:
     mask, out = tmp_path / "mask.tif", tmp_path / "b.gpkg"
     shutil.copyfile(bench.outputs("one")["mask"], mask)
