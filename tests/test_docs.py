@@ -63,6 +63,7 @@ OTHER_FLAGS = {
     "--memory-limit",
     "--rate",
     "--moved-mb",
+    "--sizes",
 }
 MODULE = ["-m", "geoseg"]
 

@@ -77,6 +77,7 @@ def told(card: Card, facts: dict[str, Any]) -> Card:
         card,
         patch=facts["patch"],
         gsd_range_m=tuple(facts["gsd_range_m"]),
+        min_area_m2=facts.get("min_area_m2", card.min_area_m2),
         sources=tuple(facts["sources"]),
         known_failures=tuple(facts["known_failures"]),
         training={**card.training, "commands": facts["commands"]},

@@ -275,14 +275,15 @@ def read_command(folder: Path) -> str | None:
 
 def remove_if_bare(folder: Path) -> None:
     """Take a folder away in which there are no parts."""
-    with suppress(OSError):
-        if is_bare(folder):
-            remove_folder(folder)
+    if is_bare(folder):
+        remove_folder(folder)
 
 
 def is_bare(folder: Path) -> bool:
     """Whether nothing lies in a folder of parts but locks and the name of the command."""
-    return all(path.name.endswith((LOCK_FILE, COMMAND_NOTE)) for path in folder.iterdir())
+    with suppress(OSError):
+        return all(path.name.endswith((LOCK_FILE, COMMAND_NOTE)) for path in folder.iterdir())
+    return False
 
 
 def find_part_folders(first: Path) -> list[Path]:

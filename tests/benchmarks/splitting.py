@@ -1,10 +1,11 @@
 """How many buildings are found one by one, with different rules that separate touching ones.
 
-    python tests/benchmarks/splitting.py IMAGERY --model MODEL --kept FOLDER [--grid]
+    python tests/benchmarks/splitting.py IMAGERY --model MODEL --kept FOLDER [--grid | --sizes]
 
 F1 of single buildings at an IoU of a half, as traced, before walls are straightened. Places count alike within their
 group, and the two groups alike: that mean is what `BoundaryRule` was chosen by, in places that the model learnt from (`--grid`),
-so that the places of the first table can judge it. The model answers once; its outputs stay in FOLDER.
+so that the places of the first table can judge it; the smallest footprint, `min_area_m2` of a card, was so by `--sizes`. The
+model answers once; its outputs stay in FOLDER.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from geoseg.footprints.trace.rings import Stitcher, TracedFootprints, build_foot
 from geoseg.scores.outlines import FootprintOutlines, match_outlines
 
 LEAST_M2 = 5.0
-"""Smaller footprints, and smaller true buildings, are left out, as `geoseg infer` does by default."""
+"""Smaller footprints, and smaller true buildings, are left out of the comparison of rules."""
+LEAST_TRUE_M2 = 2.0
+"""Where sizes are compared, every true building counts, but for slivers at the edges of images."""
+SIZES_M2 = (4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0)
 JOINING = JoinRules(keeps_pixels=True)
 LOWEST_PASS, LEAST_BOUNDARY, SMOOTHING = (
     (0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
@@ -64,18 +68,22 @@ def trace(answer: Answer) -> TracedFootprints:
     )
 
 
-def make_rule(answer: Answer, **changes: float) -> BoundaryRule:
-    return BoundaryRule(least_pixels=LEAST_M2 / answer.grid.gsd_m**2, **changes)
+def make_rule(answer: Answer, least_m2: float = LEAST_M2, **changes: float) -> BoundaryRule:
+    return BoundaryRule(least_pixels=least_m2 / answer.grid.gsd_m**2, **changes)
 
 
 def count_buildings(
-    answers: Sequence[Answer], traced: Sequence[TracedFootprints], rules: Sequence[SeparationRule | None]
+    answers: Sequence[Answer],
+    traced: Sequence[TracedFootprints],
+    rules: Sequence[SeparationRule | None],
+    least_m2: float = LEAST_M2,
+    least_true_m2: float = LEAST_M2,
 ) -> Counts:
     counts: Counts = defaultdict(Count)
     for answer, whole, rule in zip(answers, traced, rules, strict=True):
         parts = split_footprints(whole, rule, JOINING) if rule else whole
-        found = select_counted(parts.polygons, answer)
-        true = select_counted(answer.truth, answer)
+        found = select_counted(parts.polygons, answer, least_m2)
+        true = select_counted(answer.truth, answer, least_true_m2)
         matches = match_outlines(outlines_of(found), outlines_of(true), np.array([0.5]))
         count = counts[answer.scene.group, answer.scene.place]
         count.right += int((matches[0] >= 0).sum())
@@ -84,8 +92,8 @@ def count_buildings(
     return counts
 
 
-def select_counted(polygons: Polygons, answer: Answer) -> Polygons:
-    large = shapely.area(polygons) * answer.grid.gsd_m**2 >= LEAST_M2
+def select_counted(polygons: Polygons, answer: Answer, least_m2: float) -> Polygons:
+    large = shapely.area(polygons) * answer.grid.gsd_m**2 >= least_m2
     return polygons[large & leave_unknown_out(polygons, answer.unknown)]
 
 
@@ -142,6 +150,15 @@ def report_grid(answers: Sequence[Answer], traced: Sequence[TracedFootprints]) -
     print(table(("lowest pass", "least boundary", "smoothing", *means), rows))
 
 
+def report_sizes(answers: Sequence[Answer], traced: Sequence[TracedFootprints]) -> None:
+    rows = []
+    for size in SIZES_M2:
+        rules = [make_rule(answer, size) for answer in answers]
+        means = average_groups(count_buildings(answers, traced, rules, size, LEAST_TRUE_M2))
+        rows.append((f"{size:g}", *(f"{value:.3f}" for value in means.values())))
+    print(table(("smallest footprint, m²", *means), rows))
+
+
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument(
@@ -149,12 +166,15 @@ def main() -> None:
         action="store_true",
         help="try every combination of parameters instead, where the model learnt",
     )
+    parser.add_argument(
+        "--sizes", action="store_true", help="try smallest areas instead, where the model learnt"
+    )
     given = parser.parse_args()
-    listed = list_answers(given.imagery, given.model, given.kept, learnt=given.grid)
+    listed = list_answers(given.imagery, given.model, given.kept, learnt=given.grid or given.sizes)
     answers = [a for a in listed if a.separators is not None]
     if not answers:
         parser.error(f"{given.model} does not tell boundary and distance")
-    report = report_grid if given.grid else report_places
+    report = report_grid if given.grid else report_sizes if given.sizes else report_places
     report(answers, [trace(answer) for answer in answers])
 
 
