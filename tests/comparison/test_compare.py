@@ -29,10 +29,13 @@ from geoseg.cli.main import geoseg as command_line
 from geoseg.comparison.ground import RasterGround
 from geoseg.comparison.groups import FATES
 from geoseg.comparison.layers import OutlineCleaner, OutlineStore
+from geoseg.comparison.places import find_mapped_change
 from geoseg.errors import InputError, WriteError
 from geoseg.footprints.measure import Extent, make_equal_area_crs
 from geoseg.raster.grid import Grid, find_transformer
-from geoseg.workflows.compare import CompareResult
+from geoseg.regions.change import GAINED
+from geoseg.workflows.compare import CompareResult, open_comparison
+from geoseg.workflows.options import CompareOptions
 
 LEFT, BOTTOM, RIGHT, TOP = GRID.bounds
 SPACING_M = 30.0
@@ -463,6 +466,44 @@ def test_footprints_of_one_layer_that_overlap_are_not_counted_twice() -> None:
     result = compare(whole, copy)
     assert result.areas["area_a_m2"] == pytest.approx(result.areas["area_b_m2"])
     assert result.areas["gained_m2"] == pytest.approx(0, abs=1e-6)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_gained_is_what_no_footprint_of_a_covers_and_lost_what_none_of_b_does(seed: int) -> None:
+    """In crowded layers, footprints of other rows reach into a row."""
+    chance = np.random.default_rng(seed)
+    boxes = [
+        shapely.box(*low, *(low + chance.uniform(4, 18, 2)))
+        for low in np.array([LEFT, BOTTOM]) + TO_MERIDIAN + chance.uniform(0, 120, (60, 2))
+    ]
+    a, b = boxes[:40], boxes[20:]
+    b[:20] = [shapely.affinity.translate(box, *chance.normal(0, 1, 2)) for box in b[:20]]
+    result = compare(a, b, shift=False, area=write_area(frame([shapely.box(*frame(boxes).total_bounds)])))
+    rows = result.changes[result.changes["change"] != "same"]
+    for name, side, shapes, others in (("gained", "b", b, a), ("lost", "a", a, b)):
+        members = rows[f"id_{side}"].fillna("").str.findall(r"\d+")
+        covered = [shapely.union_all([shapes[int(number) - 1] for number in each]) for each in members]
+        alone = shapely.area(shapely.difference(covered, shapely.union_all(others)))
+        # Map metres are 0.04 % longer.
+        assert rows[f"{name}_m2"].to_numpy() == pytest.approx(alone, rel=2e-3, abs=0.01)
+
+
+def test_points_say_of_the_ground_what_the_sums_say(tmp_path: Path) -> None:
+    """A new house whose outline reaches over the old one beside it: there, nothing is gained."""
+    x, y = LEFT + TO_MERIDIAN[0], BOTTOM
+    old, new = shapely.box(x, y, x + 10, y + 10), shapely.box(x + 8, y, x + 18, y + 10)
+    for name, shapes in (("a", [old]), ("b", [old, new])):
+        frame(shapes).to_file(tmp_path / f"{name}.gpkg")
+    area = write_area(frame([shapely.box(x - 50, y - 50, x + 50, y + 50)]))
+    options = CompareOptions(shift=False, area=area)
+    with open_comparison(*(str(tmp_path / f"{name}.gpkg") for name in "ab"), options) as comparison:
+        places = np.meshgrid(np.arange(x, x + 20, 0.1) + 0.05, np.arange(y, y + 10, 0.1) + 0.05)
+        longitude, latitude = find_transformer(UTM33, LONLAT).transform(*map(np.ravel, places))
+        met_m2 = 0.01 * (find_mapped_change(comparison, longitude, latitude) == GAINED).sum()
+        assert comparison.counts["same"] == comparison.counts["only_b"] == 1
+        assert comparison.figures.gained.sum() == pytest.approx(80, rel=2e-3)
+        assert met_m2 == pytest.approx(80)
 
 
 def test_degrees_far_north_give_the_same() -> None:
