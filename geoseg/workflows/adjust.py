@@ -28,7 +28,7 @@ from geoseg.regions.adjustment import (
 )
 from geoseg.regions.estimates import AnsweredPoints, Interval
 from geoseg.regions.mapped import MapDigest
-from geoseg.regions.pixels import assign_points
+from geoseg.regions.pixels import locate_points
 from geoseg.regions.points import AnsweredSample, read_points
 from geoseg.regions.polygons import Regions
 from geoseg.regions.squares import has_done_squares, read_squares
@@ -90,21 +90,12 @@ class PointLocator:
         self.seen[here] = seen[self._row[here] - window.row, self._col[here]]
 
     def find_regions(self, regions: Regions) -> tuple[Ints, Ints]:
-        """Pairs of a point and a region that it lies in; those outside of all are in one after the last.
-
-        On a border, a point lies in the first region that it touches, as a footprint does.
-        """
+        """Pairs of a point and a region that it lies in; those outside of all are in one after the last."""
         places = shapely.points(*self._find_places(regions.crs))
         shapes = lay_near(regions.shapes, self._find_middle(regions.crs), regions.turn)
-        point, region = shapely.STRtree(shapes).query(places, predicate="intersects")
-        order = np.lexsort((region, point))
-        point, region = point[order], region[order]
-        held = assign_points(places[point], shapes[region], point, np.zeros(len(point), dtype=bool))
+        point, region = locate_points(places, shapes)
         outside = np.setdiff1d(np.arange(len(places)), point)
-        return (
-            np.append(point[held], outside),
-            np.append(region[held], np.full(len(outside), len(regions))),
-        )
+        return np.append(point, outside), np.append(region, np.full(len(outside), len(regions)))
 
     def count(self, regions: Regions) -> SampleAdjustment:
         """The points on seen ground, by what the map says there and what is true."""
