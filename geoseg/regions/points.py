@@ -22,6 +22,7 @@ from geoseg.footprints.write.samples import NOT_BUILDING, POINTS, UNSURE
 from geoseg.io.access import is_sqlite_file
 from geoseg.io.atomic import explain_write_errors, replace_text
 from geoseg.io.layers import parse_layer_crs, read_layer
+from geoseg.progress import list_names
 from geoseg.raster.grid import ELLIPSOID, WGS84, find_transformer
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,9 @@ class SamplePoints:
                 f"{self.path}: no point has an answer yet; fill in the column answer with {', '.join(classes)} or "
                 f"{NOT_BUILDING} ({UNSURE} where nobody can tell)"
             )
-        self._report_left_out(answers)
         kept = self.frame[told]
+        self._report_left_out(answers)
+        self._report_silent(kept)
         truth = kept["answer"].map({name: n for n, name in enumerate([NOT_BUILDING, *classes])})
         return AnsweredSample(
             self.strata,
@@ -86,6 +88,14 @@ class SamplePoints:
             say(
                 f"{self.path}: {unsure} of {drawn} points are {UNSURE} and left out: they are taken to be like the "
                 "other points of their stratum"
+            )
+
+    def _report_silent(self, kept: pd.DataFrame) -> None:
+        """Warn of strata that no answer speaks for: what is found in others of their class may not be true of them."""
+        silent = [str(name) for name in self.strata.index.difference(kept["stratum"])]
+        if silent:
+            log.warning(
+                f"{self.path}: no point says anything of {list_names(silent)}: taken to be like the rest of what the map says there"
             )
 
 

@@ -127,6 +127,16 @@ def misspell(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     return frame.assign(answer=frame["answer"].where(frame["id"] != 7, "Buidling"))
 
 
+def test_a_stratum_that_no_answer_speaks_for_is_told(points: Path, heard: Heard) -> None:
+    silent = change(
+        points, lambda frame: frame.assign(answer=frame["answer"].where(frame["mapped"] == "building", ""))
+    )
+    assert read_points(silent).select_answered(["building"]).answered.tolist()[0] == 0
+    assert heard.warnings == [
+        f"{silent}: no point says anything of background: taken to be like the rest of what the map says there"
+    ]
+
+
 @pytest.mark.parametrize(
     ("alter", "words"),
     [
