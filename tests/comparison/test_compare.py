@@ -288,6 +288,35 @@ def test_ground_that_a_raster_saw_lies_on_both_sides_of_the_antimeridian(code: i
     assert ground.holds(np.transpose(points)).tolist() == [*[False] * 10, *[True] * 100, *[False] * 10]
 
 
+def write_across(shape: Any, way: str) -> Any:
+    """A polygon that goes on beyond 180 degrees, as others write it."""
+    if way == "jump":
+        return shapely.transform(shape, lambda x, y: (np.where(x > 180, x - 360, x), y), interleaved=False)
+    if way == "cut":
+        west, east = shape & shapely.box(0, -90, 180, 90), shape & shapely.box(180, -90, 360, 90)
+        parts = [west, shapely.affinity.translate(east, -360)]
+        return shapely.MultiPolygon([part for part in parts if part.area])
+    return shape
+
+
+@pytest.mark.parametrize("way", ["beyond", "jump", "cut"])
+def test_on_both_sides_of_the_antimeridian_all_is_as_elsewhere(way: str) -> None:
+    """A in degrees, B a part of it in UTM: the ground is the part, and a grid has few squares."""
+    step, at = 1e-5, np.arange(10)
+    col, row = np.meshgrid(at, at[:4])
+    x, y = 180 + (col.ravel() * 30 - 150) * step, -17 + row.ravel() * 30 * step
+    shapes = shapely.box(x, y, x + (10 + row.ravel()) * step, y + (10 + col.ravel() % 7) * step)
+    a = frame([write_across(shape, way) for shape in shapes], LONLAT)
+    b = frame(shapes[col.ravel() < 7], LONLAT).to_crs(32760)
+    result = compare(a, b, regions="grid:100m")
+    assert counted(result) == {"same": 28}
+    assert result.areas["area_a_m2"] == pytest.approx(geoseg.stats(b, "grid:100m").area_m2, rel=1e-6)
+    assert result.regions is not None
+    assert len(result.regions) < 20
+    assert result.regions["area_a_m2"].sum() == pytest.approx(result.areas["area_a_m2"])
+    assert result.regions["same"].sum() == 28
+
+
 def test_other_crs_and_other_formats_give_the_same(tmp_path: Path) -> None:
     frame(town(), osm_id=range(100, 136)).to_crs(LONLAT).to_file(tmp_path / "osm.geojson")
     frame(town(), id=[f"x{i}" for i in range(36)]).to_crs(3857).to_parquet(tmp_path / "overture.parquet")
