@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, unwrap_polygons
+from geoseg.footprints.antimeridian import find_full_turn, mend_unwrapped
 from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
-from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.vector_files import GdalFile
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import PARQUET_SUFFIXES
@@ -121,9 +120,8 @@ class FootprintLayer:
         """The footprints with valid outlines in one piece, and how many of them were not."""
         for rows in self._pieces():
             refuse_points_and_lines(np.asarray(rows.geometry.array), self.path)
-            shapes = unwrap_polygons(np.asarray(rows.geometry.array), find_full_turn(self.crs))
-            broken = ~(shapely.is_valid(shapes) | shapely.is_missing(shapes))
-            mended = rows.set_geometry(gpd.GeoSeries(mend_polygons(shapes), rows.index, rows.crs))
+            shapes, broken = mend_unwrapped(np.asarray(rows.geometry.array), find_full_turn(self.crs))
+            mended = rows.set_geometry(gpd.GeoSeries(shapes, rows.index, rows.crs))
             frame = mended[~(mended.geometry.isna() | mended.geometry.is_empty)]
             yield frame.assign(**{"class": name_classes(frame)}), int(broken.sum())
 

@@ -213,8 +213,9 @@ def make_partition(asked: str | None) -> Partition:
         return Partition(int(level))
     path, layer = parse_layer_path(asked)
     frame = read_layer(path, layer)
-    shapes = make_valid_polygons(np.asarray(frame.geometry.array), path)
-    shapes = mend_polygons(convert_to_lonlat(shapes, parse_layer_crs(frame.crs, path)))
+    crs = parse_layer_crs(frame.crs, path)
+    shapes = make_valid_polygons(np.asarray(frame.geometry.array), crs, path)
+    shapes = mend_polygons(convert_to_lonlat(shapes, crs))
     names = tuple(map(str, name_regions(frame, None, path)))
     if len({make_plain(name).casefold() for name in (*names, ELSEWHERE)}) <= len(names):
         raise InputError(

@@ -180,6 +180,18 @@ def test_regions_hold_what_lies_on_both_sides_of_the_antimeridian(
     assert sum(row["true"] for row in rows) == sum(row["predicted"] for row in rows) == len(BOXES)
 
 
+def test_footprints_that_jump_at_the_antimeridian_are_those_that_go_on_beyond(tmp_path: Path) -> None:
+    x, y = np.meshgrid(180 + np.arange(-5, 5) * 2e-4 - 4e-5, np.arange(3) * 2e-4)
+    houses = shapely.box(x.ravel(), y.ravel(), x.ravel() + 1e-4, y.ravel() + 1e-4)
+    jumping = shapely.transform(houses, lambda x, y: (np.where(x > 180, x - 360, x), y), interleaved=False)
+    for name, shapes in (("a", houses), ("b", jumping)):
+        gpd.GeoDataFrame(geometry=list(shapes), crs="EPSG:4326").to_file(tmp_path / f"{name}.gpkg")
+    for order in ("ab", "ba"):
+        found = summary(*(tmp_path / f"{name}.gpkg" for name in order))["classes"][1]
+        assert found["iou"]["value"] > 0.999
+        assert (found["footprint_f1"]["value"], found["count_error"]["value"]) == (1, 0)
+
+
 @pytest.mark.parametrize("regions", ["file", "grid:10m"])
 def test_regions_without_a_footprint_have_none(
     write_raster: RasterWriter, tmp_path: Path, regions: str
