@@ -140,8 +140,9 @@ class SampleAdjustment:
         weight = np.nan_to_num(self.regional.own_weight[: len(mapped_m2)]).min(axis=-1)
         least = np.where(mapped_m2 > 0, weight, 1.0).min(axis=-1)
         has_own = self.own_counts[: len(mapped_m2)].sum(axis=-1) > 0
-        names = np.where(least >= MOSTLY, OWN_POINTS, np.where(has_own, BOTH, ALL_POINTS))
-        return np.where((mapped_m2 > 0).any(axis=-1), names.astype(object), None)
+        names = np.where(least >= MOSTLY, OWN_POINTS, np.where(has_own, BOTH, ALL_POINTS)).astype(object)
+        names[~(mapped_m2 > 0).any(axis=-1)] = None
+        return names
 
     def adjust_areas(self, mapped_m2: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Area of each class in each region, and both ends of its 95 % interval."""
