@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 NAME_COLUMNS = ("region", "name", "id")
 MOST_SQUARES = 1_000_000
 """More are hardly meant: each is a row of the table, and takes some kilobytes of memory."""
+NAME_DIGITS = 10
+"""In the name of a square: enough for Earth in centimetres, too few for what rounding leaves."""
 FAITHFUL = 0.01
 """A grid stands in the place's own CRS where areas there are wrong by less than this share."""
 ROUND_EARTH = AreaCrs(CRS.from_proj4("+proj=cea +lat_ts=0 +lon_0=0 +datum=WGS84 +units=m +no_defs"))
@@ -201,7 +203,7 @@ def parse_square_size(source: str) -> float:
 
 
 def make_squares(side_m: float, place: Georeferenced) -> Regions:
-    """Squares that cover a place, named after their lower left corners.
+    """Squares that cover a place, named after their lower left corners in metres.
 
     They stand on round coordinates of the place's CRS where that is nearly true to area, else of an equal-area CRS.
     """
@@ -217,7 +219,8 @@ def make_squares(side_m: float, place: Georeferenced) -> Regions:
         raise InputError(f"grid:{side_m:g}m makes {np.prod(high - low):,.0f} squares; choose a larger side")
     rows, cols = np.mgrid[high[1] - 1 : low[1] - 1 : -1, low[0] : high[0]]
     left, bottom = cols.ravel() * side, rows.ravel() * side
-    names = tuple(f"E{east:.0f}_N{north:.0f}" for east, north in zip(left, bottom, strict=True))
+    corners = zip((cols.ravel() * side_m).tolist(), (rows.ravel() * side_m).tolist(), strict=True)
+    names = tuple(f"E{east:.{NAME_DIGITS}g}_N{north:.{NAME_DIGITS}g}" for east, north in corners)
     return Regions(names, shapely.box(left, bottom, left + side, bottom + side), crs)
 
 

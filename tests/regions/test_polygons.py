@@ -168,6 +168,18 @@ def test_squares_are_true_squares_in_any_crs(grid: Grid) -> None:
     assert shapely.union_all(regions.shapes).buffer(1).covers(corners[0])
 
 
+@pytest.mark.parametrize("code", [32633, 2263])
+@pytest.mark.parametrize("side_m", [0.4, 2.5, 1000.0])
+def test_squares_are_named_by_their_corners_in_metres_whatever_the_unit(code: int, side_m: float) -> None:
+    crs, corner = CRS.from_epsg(code), np.array([300_000.0, 60_000.0])
+    unit_m = crs.axis_info[0].unit_conversion_factor
+    place = Extent(crs, (*corner / unit_m, *(corner + 3 * side_m) / unit_m))
+    squares = read_regions(f"grid:{side_m:g}m", place)
+    for name, shape in zip(squares.names, squares.shapes, strict=True):
+        east, north = (float(part[1:]) for part in name.split("_"))
+        assert (east, north) == pytest.approx(np.array(shape.bounds[:2]) * unit_m, abs=1e-6)
+
+
 def test_names_must_differ() -> None:
     with pytest.raises(InputError, match="all different"):
         Regions(("a", "a"), np.array(HALVES, dtype=object), UTM33)
