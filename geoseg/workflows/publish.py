@@ -32,7 +32,7 @@ from geoseg.io.atomic import (
     find_own_files,
     replace_files,
 )
-from geoseg.io.layers import parse_layer_crs, read_days, read_layer
+from geoseg.io.layers import parse_layer_crs, read_days, read_layer, read_words
 from geoseg.progress import format_count, track
 from geoseg.publishing.duplicates import TURN, ScannedFile, convert_to_lonlat, find_duplicates
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
@@ -244,7 +244,7 @@ def feed_sorter(
             columns = [name for name in ("id", *schema.names) if name in scene.file.fields]
             for frame in scene.file.pieces(columns):
                 rows = np.arange(start, start + len(frame))
-                known = frame.assign(id=frame.get("id", rows + 1), **{SOURCE: source})
+                known = frame.assign(id=name_rows(frame, rows), **{SOURCE: source})
                 kept = ~np.isin(rows, doubles)
                 start += len(frame)
                 table = make_sortable(known[kept], scene.file, partition, schema, sequence)
@@ -258,6 +258,12 @@ def feed_sorter(
                     f"{scene.file.name}: {empty:,} of {start:,} rows hold no polygon and are left out"
                 )
     return sum(map(len, duplicates))
+
+
+def name_rows(frame: gpd.GeoDataFrame, rows: NDArray[np.int64]) -> list[str]:
+    """What footprints are called in their file: by their ids, and those that have none by their rows, counted from 1."""
+    words = read_words(frame["id"]) if "id" in frame else [None] * len(frame)
+    return [word or str(row + 1) for word, row in zip(words, rows.tolist(), strict=True)]
 
 
 def name_sources(files: Sequence[VectorFile]) -> list[str]:
@@ -305,7 +311,7 @@ def make_sortable(
     for name in schema.names:
         values: Any = pa.nulls(len(frame)) if name not in frame else frame[name].to_numpy()
         columns[name] = read_days(frame[name]) if name == "image_date" and name in frame else values
-    columns["source_id"], columns[SOURCE] = (frame[name].astype(str).tolist() for name in ("id", SOURCE))
+    columns["source_id"], columns[SOURCE] = (frame[name].tolist() for name in ("id", SOURCE))
     columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
     columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
     return pa.table([make_column(columns[field.name], field, file.name) for field in spooled], schema=spooled)

@@ -15,6 +15,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
@@ -223,6 +224,16 @@ def test_doubles_across_the_antimeridian(first: str, second: str, tmp_path: Path
     assert (list(map(Path, result.files)), result.duplicates) == ([tmp_path / "all" / "Taveuni.parquet"], 1)
     left, _, right, _ = gpd.read_parquet(next(iter(result.files))).total_bounds
     assert right - left == pytest.approx(0.0002, abs=1e-9)
+
+
+def test_whole_numbers_stay_whole_where_a_footprint_has_none(tmp_path: Path) -> None:
+    """GeoJSON with a gap in a column of numbers is read as decimals."""
+    frame = houses(3)[["id", "geometry"]]
+    frame["id"] = pd.array([1, None, 2**40 + 1], dtype="Int64")
+    frame.to_file(tmp_path / "a.geojson")
+    geoseg.publish(tmp_path / "a.geojson", tmp_path / "all.parquet", names="overture")
+    records = [source[0]["record_id"] for source in gpd.read_parquet(tmp_path / "all.parquet")["sources"]]
+    assert sorted(records) == ["a.geojson:1", f"a.geojson:{2**40 + 1}", "a.geojson:2"]
 
 
 def test_rows_without_a_polygon_are_told(tmp_path: Path, heard: Heard) -> None:
