@@ -115,7 +115,7 @@ class Regions:
     def reproject(self, polygons: Polygons, crs: CRS, place: Georeferenced) -> Polygons:
         """Polygons of another CRS in that of the regions, laid out around a place as `near` does."""
         moved = transform_polygons(polygons, crs, self.crs)
-        if not np.isfinite(shapely.total_bounds(moved)).all() and len(moved):
+        if not np.isfinite(shapely.get_coordinates(moved)).all():
             raise InputError("the regions' CRS does not reach all footprints; reproject the regions")
         return mend_polygons(lay_near(moved, self.middle(place), self.turn))
 

@@ -173,7 +173,7 @@ def write_comparison(
 
     def name_regions() -> Iterator[gpd.GeoDataFrame]:
         for rows in comparison.build_rows():
-            yield rows.assign(region=regions.add(rows)) if regions else rows
+            yield rows.frame.assign(region=regions.add(rows)) if regions else rows.frame
 
     def finish_regions() -> gpd.GeoDataFrame:
         assert regions

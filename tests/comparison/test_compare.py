@@ -304,7 +304,7 @@ def test_on_both_sides_of_the_antimeridian_all_is_as_elsewhere(way: str) -> None
     """A in degrees, B a part of it in UTM: the ground is the part, and a grid has few squares."""
     step, at = 1e-5, np.arange(10)
     col, row = np.meshgrid(at, at[:4])
-    x, y = 180 + (col.ravel() * 30 - 150) * step, -17 + row.ravel() * 30 * step
+    x, y = 180 + (col.ravel() * 30 - 150) * step, -17.03 + row.ravel() * 30 * step
     shapes = shapely.box(x, y, x + (10 + row.ravel()) * step, y + (10 + col.ravel() % 7) * step)
     a = frame([write_across(shape, way) for shape in shapes], LONLAT)
     b = frame(shapes[col.ravel() < 7], LONLAT).to_crs(32760)
@@ -357,6 +357,25 @@ def test_regions_count_each_row_once_and_divide_areas(tmp_path: Path) -> None:
         assert regions[name].sum() == pytest.approx(area, rel=1e-5)
     assert set(result.changes["region"]) == {"west", "east"}
     assert (tmp_path / "wards.csv").read_text().startswith("region,same,changed,only_a")
+
+
+def test_each_area_is_divided_by_its_own_ground() -> None:
+    """A house west of a border grows to the east, another to the west: what is lost and gained lies where it lies."""
+    x, y = LEFT + TO_MERIDIAN[0], BOTTOM
+    shapes = {
+        "a": [shapely.box(x - 10, y, x, y + 10), shapely.box(x, y + 50, x + 20, y + 60)],
+        "b": [shapely.box(x - 10, y, x + 20, y + 10), shapely.box(x - 10, y + 50, x + 15, y + 60)],
+    }
+    wards = [shapely.box(x - 100, y - 100, x, y + 200), shapely.box(x, y - 100, x + 100, y + 200)]
+    result = compare(
+        *shapes.values(), shift=False, area=write_area(frame([shapely.union_all(wards)])),
+        regions=frame(wards, name=["west", "east"]),
+    )  # fmt: skip
+    assert counted(result) == {"changed": 2}
+    assert result.regions is not None
+    west, east = result.regions[["area_a_m2", "area_b_m2", "gained_m2", "lost_m2"]].to_numpy()
+    assert west == pytest.approx([100, 200, 100, 0], rel=2e-3, abs=0.1)
+    assert east == pytest.approx([200, 350, 200, 50], rel=2e-3, abs=0.1)
 
 
 def test_the_layer_is_styled_and_a_project_shows_it_over_both(tmp_path: Path) -> None:
