@@ -203,6 +203,7 @@ def drop_added(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     )
     whole = drawn & (frame["id"] % 1 == 0)
     count = int(frame[whole].drop_duplicates("stratum")["stratum_points"].sum())
+    refuse_missing_strata(frame[whole], count, path)
     known = whole & frame["id"].between(1, count)
     if not known.any():
         raise InputError(f"{path}: holds no point that geoseg drew; make some with geoseg sample")
@@ -210,6 +211,18 @@ def drop_added(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         path, int((~known).sum()), "added by hand and left out: only points drawn at random speak for the map"
     )
     return frame[known]
+
+
+def refuse_missing_strata(drawn: pd.DataFrame, count: int, path: Path) -> None:
+    """Refuse points that are numbered beyond those of their strata, unless one of these has too many: then some were copied."""
+    strata = drawn.groupby("stratum")
+    is_overfull = strata.size() > strata["stratum_points"].first()
+    last = drawn["id"].max() if len(drawn) else 0
+    if last > count and not is_overfull.any():
+        raise InputError(
+            f"{path}: holds point {int(last)}, and the strata in it have {count} points: one is missing as a whole; take the "
+            "file that geoseg sample wrote"
+        )
 
 
 def refuse_changed_numbers(frame: pd.DataFrame, path: Path) -> None:
