@@ -113,8 +113,9 @@ def open_ground(source: str, plane: CRS) -> Ground:
         return open_raster_ground(source, plane)
     path, layer = parse_layer_path(source)
     frame = read_layer(path, layer)
-    shapes = make_valid_polygons(np.asarray(frame.geometry.array), Path(source))
-    shapes = transform_polygons(shapes, parse_layer_crs(frame.crs, path), plane)
+    crs = parse_layer_crs(frame.crs, path)
+    shapes = make_valid_polygons(np.asarray(frame.geometry.array), crs, Path(source))
+    shapes = transform_polygons(shapes, crs, plane)
     if not np.isfinite(shapely.get_coordinates(shapes)).all():
         raise InputError(
             f"`area` {source}: reaches beyond what can be measured beside the footprints; is its CRS right?"

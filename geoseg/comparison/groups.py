@@ -158,27 +158,23 @@ def keep_matching(links: OutlineOverlaps, tangled_a: Flags, count_b: int) -> Out
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """What each group covers: in A, in B and in both, in square metres, and what became of it."""
+    """What each group covers: in A, in B and in both, in square metres, and what became of it.
+
+    `gained` is what B covers there and no footprint of A does, `lost` the other way round; outlines of the same building
+    differ for other reasons.
+    """
 
     change: Ints
     area_a: FloatArray
     area_b: FloatArray
     shared: FloatArray
+    gained: FloatArray
+    lost: FloatArray
 
     @property
     def overlap(self) -> FloatArray:
         """Intersection over union of the two sides of each group."""
         return divide(self.shared, self.area_a + self.area_b - self.shared)
-
-    @property
-    def gained(self) -> FloatArray:
-        """What B covers and A does not; outlines of the same building differ for other reasons."""
-        return np.where(self.change == SAME, 0.0, np.maximum(self.area_b - self.shared, 0))
-
-    @property
-    def lost(self) -> FloatArray:
-        """What A covers and B does not."""
-        return np.where(self.change == SAME, 0.0, np.maximum(self.area_a - self.shared, 0))
 
 
 def measure_groups(
@@ -200,7 +196,29 @@ def measure_groups(
     shared = np.minimum(shared, np.minimum(area_a, area_b))
     overlap = divide(shared, area_a + area_b - shared)
     change = classify_groups(groups, a.areas, b.areas, overlap, same_iou)
-    return GroupFigures(change, area_a, area_b, shared)
+    sides = (a, groups.of_a, overlaps.predicted), (b, groups.of_b, overlaps.true)
+    lost = measure_alone(*sides, area_a - shared, change)
+    gained = measure_alone(*sides[::-1], area_b - shared, change)
+    return GroupFigures(change, area_a, area_b, shared, gained, lost)
+
+
+Side = tuple[ComparedLayer, Ints, Ints]
+"""A layer, the group of each of its footprints, and the footprint of each pair that shares ground."""
+
+
+def measure_alone(side: Side, other: Side, unshared: FloatArray, change: Ints) -> FloatArray:
+    """What each group covers on one side and no footprint does on the other, where `unshared` is all but its own there."""
+    (layer, of, own), (others, of_others, met) = side, other
+    alone = np.where(change == SAME, 0.0, np.maximum(unshared, 0))
+    strangers = (of[own] >= 0) & (of[own] != of_others[met])
+    met_by_strangers = np.unique(of[own[strangers]])
+    for chosen in split_numbers(met_by_strangers[change[met_by_strangers] != SAME]):
+        pairs = np.isin(of[own], chosen)
+        covered = dissolve_parts(
+            others.read(met[pairs]), np.searchsorted(chosen, of[own[pairs]]), len(chosen)
+        )
+        alone[chosen] = shapely.area(shapely.difference(unite_members(layer, of, chosen), covered))
+    return alone
 
 
 def add_up(rows: Ints, values: FloatArray, number: int) -> FloatArray:
@@ -231,7 +249,11 @@ def split_several(groups: Groups) -> Iterator[Ints]:
     several = np.zeros(groups.number, dtype=bool)
     for of in (groups.of_a, groups.of_b):
         several[of[of >= 0][is_repeated(of[of >= 0])]] = True
-    numbers = np.flatnonzero(several)
+    return split_numbers(np.flatnonzero(several))
+
+
+def split_numbers(numbers: Ints) -> Iterator[Ints]:
+    """Numbers of groups, so many at a time as are read together."""
     for start in range(0, len(numbers), AT_ONCE // 4):
         yield numbers[start : start + AT_ONCE // 4]
 

@@ -21,7 +21,7 @@ from geoseg.comparison.groups import (
     group_footprints,
     measure_groups,
 )
-from geoseg.comparison.layers import ComparedLayer, Ints
+from geoseg.comparison.layers import ComparedLayer, Ints, Polygons
 from geoseg.comparison.shift import LayerShift, estimate_shift
 from geoseg.footprints.measure import transform_polygons
 from geoseg.footprints.polygons import mend_polygons
@@ -30,6 +30,15 @@ from geoseg.regions.polygons import dissolve_parts
 
 ROWS_AT_ONCE = 20_000
 Kept = Literal["a", "b"]
+
+
+@dataclass(frozen=True)
+class ChangeRows:
+    """Some rows of a comparison, and what each covers in A and in B, in the plane."""
+
+    frame: gpd.GeoDataFrame
+    in_a: Polygons
+    in_b: Polygons
 
 
 @dataclass(frozen=True)
@@ -62,14 +71,14 @@ class LayerComparison:
         """That of the rows."""
         return {"a": self.a, "b": self.b}[self.keeps].crs
 
-    def build_rows(self) -> Iterator[gpd.GeoDataFrame]:
+    def build_rows(self) -> Iterator[ChangeRows]:
         """A row for each group, some at a time: its outline in B, or in A where B has none."""
         sides = (GroupMembers(self.a, self.groups.of_a), GroupMembers(self.b, self.groups.of_b))
         for start in range(0, self.groups.number, ROWS_AT_ONCE):
             rows = slice(start, min(start + ROWS_AT_ONCE, self.groups.number))
             yield self._build_rows(rows, *(side.find(rows) for side in sides))
 
-    def _build_rows(self, rows: slice, one: MembersOfRows, other: MembersOfRows) -> gpd.GeoDataFrame:
+    def _build_rows(self, rows: slice, one: MembersOfRows, other: MembersOfRows) -> ChangeRows:
         figures = self.figures
         columns = {
             "number": np.arange(rows.start + 1, rows.stop + 1),
@@ -89,11 +98,10 @@ class LayerComparison:
             "date_b": other.join_texts("date"),
         }
         # B's outline says what is there; of what is gone, only A's is left.
-        gone = other.counts == 0
-        outlines = other.unite()
-        outlines[gone] = one.unite()[gone]
+        in_a, in_b = one.unite(), other.unite()
+        outlines = np.where(other.counts == 0, in_a, in_b)
         placed = mend_polygons(transform_polygons(outlines, self.a.plane, self.crs))
-        return gpd.GeoDataFrame(columns, geometry=placed, crs=self.crs)
+        return ChangeRows(gpd.GeoDataFrame(columns, geometry=placed, crs=self.crs), in_a, in_b)
 
 
 @dataclass(frozen=True)

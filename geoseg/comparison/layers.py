@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
+from geoseg.footprints.antimeridian import find_full_turn, unwrap_polygons
 from geoseg.footprints.measure import Extent, FloatArray, make_equal_area_crs, transform_polygons
 from geoseg.footprints.polygons import POLYGONAL, keep_polygonal_parts, mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
@@ -136,12 +137,11 @@ def choose_plane(*sources: str) -> CRS:
     for source in sources:
         file = open_vector_file(Path(source))
         for frame in file.pieces([]):
-            boxes = shapely.bounds(np.asarray(frame.geometry.array)).reshape(-1, 4)
+            shapes = unwrap_polygons(np.asarray(frame.geometry.array), find_full_turn(file.crs))
+            boxes = shapely.bounds(shapes).reshape(-1, 4)
             boxes = boxes[np.isfinite(boxes).all(axis=1)]
             if len(boxes):
-                left, bottom = map(float, boxes[:, :2].min(axis=0))
-                right, top = map(float, boxes[:, 2:].max(axis=0))
-                return make_equal_area_crs(Extent(file.crs, (left, bottom, right, top)))
+                return make_equal_area_crs(Extent.around(file.crs, boxes))
     raise InputError(f"{' and '.join(sources)}: hold no footprint, so there is nothing to compare")
 
 

@@ -17,7 +17,7 @@ from geoseg.regions.change import GAINED, LOST, OUTSIDE, UNCHANGED
 
 log = logging.getLogger(__name__)
 
-NO_GROUP = -1
+NO_GROUP, NO_FOOTPRINT = -1, -2
 
 
 def find_mapped_change(
@@ -30,17 +30,17 @@ def find_mapped_change(
         find_groups(layer, of, places)
         for layer, of in ((comparison.a, comparison.groups.of_a), (comparison.b, comparison.groups.of_b))
     )
-    differs = np.append(comparison.figures.change != SAME, False)
-    gained = (in_b > NO_GROUP) & (in_a == NO_GROUP) & differs[in_b]
-    lost = (in_a > NO_GROUP) & (in_b == NO_GROUP) & differs[in_a]
+    differs = np.append(comparison.figures.change != SAME, [False, False])
+    gained = (in_a == NO_FOOTPRINT) & differs[in_b]
+    lost = (in_b == NO_FOOTPRINT) & differs[in_a]
     mapped = np.select([gained, lost], [GAINED, LOST], UNCHANGED).astype(np.intp)
     held = find_held(comparison, places)
     return np.where(held, mapped, OUTSIDE)
 
 
 def find_groups(layer: ComparedLayer, of: Ints, places: FloatArray) -> Ints:
-    """The group of the footprint that each place lies in; none (-1) where it lies in no footprint that is compared."""
-    found = np.full(len(places), NO_GROUP, dtype=np.int64)
+    """The group of the footprint that each place lies in: -1 where that is not compared, -2 where there is no footprint."""
+    found = np.full(len(places), NO_FOOTPRINT, dtype=np.int64)
     if not len(layer):
         return found
     points = shapely.points(places)

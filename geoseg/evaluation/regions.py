@@ -13,8 +13,10 @@ from geoseg.evaluation.counting import TileCounts
 from geoseg.evaluation.footprints import FootprintTable
 from geoseg.evaluation.inputs.maps import Comparison
 from geoseg.evaluation.measures import make_json_number
+from geoseg.footprints.antimeridian import move_near
 from geoseg.footprints.measure import Extent
 from geoseg.raster.grid import WGS84, find_transformer
+from geoseg.regions.pixels import locate_points
 from geoseg.regions.polygons import Regions, read_regions
 from geoseg.scores.confusion import Floats, divide
 
@@ -71,9 +73,10 @@ def assign_regions(source: str, counts: TileCounts, comparison: Comparison) -> R
     """The regions of a file or grid."""
     tables = counts.predicted, counts.true
     middles = np.concatenate([table.middle for table in tables], axis=1)
-    extent = compute_extent(middles if middles.size else list_corners(comparison))
-    regions = read_regions(source, extent)
-    predicted, true = (find_regions(table, regions) for table in tables)
+    place = find_place(middles if middles.size else list_corners(comparison), comparison)
+    regions = read_regions(source, place)
+    shapes = regions.near(place)
+    predicted, true = (locate_points(find_middles(table, regions, place), shapes) for table in tables)
     return RegionAssignment(regions.names, predicted, true)
 
 
@@ -102,11 +105,19 @@ def sum_by_region(
     return np.bincount(region[own], weights=weights, minlength=regions).astype(np.float64)
 
 
-def find_regions(table: FootprintTable, regions: Regions) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Footprints and the regions in which their middle lies."""
-    points = shapely.points(*find_transformer(WGS84, regions.crs).transform(*table.middle))
-    footprint, region = shapely.STRtree(regions.shapes).query(points, predicate="intersects")
-    return footprint, region
+def find_middles(table: FootprintTable, regions: Regions, place: Extent) -> NDArray[np.object_]:
+    """The middles of footprints, where the regions near a place are laid out."""
+    x, y = find_transformer(WGS84, regions.crs).transform(*table.middle)
+    return np.asarray(shapely.points(move_near(x, regions.middle(place), regions.turn), y))
+
+
+def find_place(lonlat: Floats, comparison: Comparison) -> Extent:
+    """The box around longitudes and latitudes, in the CRS that all scenes share if they do: of masks, squares are those of stats."""
+    crs = comparison.pairs[0].grid.crs
+    if any(pair.grid.crs != crs for pair in comparison.pairs):
+        crs = WGS84
+    points = np.column_stack(find_transformer(WGS84, crs).transform(*lonlat))
+    return Extent.around(crs, np.tile(points, 2))
 
 
 def list_corners(comparison: Comparison) -> Floats:
@@ -118,9 +129,3 @@ def list_corners(comparison: Comparison) -> Floats:
             find_transformer(pair.grid.crs, WGS84).transform([left, left, right, right], [bottom, top] * 2)
         )
     return np.concatenate(corners, axis=1)
-
-
-def compute_extent(lonlat: Floats) -> Extent:
-    """The box around some longitudes and latitudes."""
-    (west, south), (east, north) = lonlat.min(axis=1).tolist(), lonlat.max(axis=1).tolist()
-    return Extent(WGS84, (west, south, east, north))

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from geoseg.footprints.polygons import POLYGONAL, Floats, Polygons
+from geoseg.footprints.polygons import POLYGONAL, Flags, Floats, Polygons, mend_polygons
 from geoseg.raster.grid import WGS84, find_transformer
 
 COMES_ROUND, IS_TURNED = ("Mercator", "Cylindrical"), ("Transverse", "Oblique")
@@ -75,6 +75,16 @@ def unwrap_polygons(polygons: Polygons, turn: float) -> Polygons:
 def lay_near(polygons: Polygons, x: float, turn: float) -> Polygons:
     """Polygons without a jump, each moved by whole turns to where it is nearest to x."""
     return shift_near(unwrap_polygons(polygons, turn), x, turn)
+
+
+def mend_unwrapped(polygons: Polygons, turn: float) -> tuple[Polygons, Flags]:
+    """Valid polygons without a jump, and which of them were broken.
+
+    Broken is what is so in both ways: a jump crosses the other walls, and parts that were cut share one when they are joined.
+    """
+    unwrapped = unwrap_polygons(polygons, turn)
+    broken = ~(shapely.is_valid(unwrapped) | shapely.is_valid(polygons) | shapely.is_missing(polygons))
+    return mend_polygons(unwrapped), broken
 
 
 def unwrap_parts(shape: shapely.MultiPolygon, turn: float) -> shapely.MultiPolygon:

@@ -108,6 +108,12 @@ class AreaCrs:
         """Square metres in one square unit of the plane (0.0929 for feet)."""
         return get_metres_per_unit(self.crs) ** 2
 
+    @property
+    def keeps_areas(self) -> bool:
+        """Whether areas are true everywhere in the plane."""
+        operation = self.crs.coordinate_operation
+        return operation is not None and "Equal Area" in operation.method_name
+
     def measure(self, polygons: Polygons, crs: CRS) -> tuple[FloatArray, FloatArray]:
         """True square metres and metres of each polygon of `crs`."""
         return measure_polygons(self, polygons, crs)

@@ -97,36 +97,34 @@ class ConfusionMatrix:
 class SampleAdjustment:
     """What sample points say of a map: as a whole, and of each region.
 
-    `points` are counted by (stratum, region x class of the map, truth); a last region holds those outside of all. Classes
-    begin with the background.
+    `points` are counted by (stratum, class of the map, truth), `in_regions` by (stratum, region, class of the map, truth). A
+    point is in each region that it lies in; a last region holds those outside of all. Classes begin with the background.
     """
 
     classes: tuple[str, ...]
     points: AnsweredPoints
-
-    @cached_property
-    def _counts(self) -> NDArray[np.int64]:
-        """Points by (stratum, region, mapped class, truth)."""
-        strata, cells, truths = self.points.counts.shape
-        return self.points.counts.reshape(strata, cells // truths, truths, truths)
+    in_regions: NDArray[np.int64]
 
     @cached_property
     def pooled(self) -> Shares:
         """The shares of each mapped class, by all points."""
-        return AnsweredPoints(
-            self._counts.sum(axis=1), self.points.strata_m2, self.points.drawn
-        ).estimate_shares()
+        return self.points.estimate_shares()
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Points by mapped class."""
+        return np.asarray(self.points.counts.sum(axis=(0, 2)))
 
     @cached_property
     def own_counts(self) -> NDArray[np.int64]:
         """Points by (region, mapped class)."""
-        return np.asarray(self._counts.sum(axis=(0, 3)))
+        return np.asarray(self.in_regions.sum(axis=(0, 3)))
 
     @cached_property
     def regional(self) -> RegionShares:
         """The shares of each mapped class in each region, by the points there and by those elsewhere."""
-        own = self._estimate(self._counts)
-        elsewhere = self._estimate(self._counts.sum(axis=1, keepdims=True) - self._counts)
+        own = self._estimate(self.in_regions)
+        elsewhere = self._estimate(self.points.counts[:, None] - self.in_regions)
         counts, truths = self.own_counts.astype(np.float64), range(len(self.classes))
         spread = np.stack([estimate_regional_spread(own.value[..., j], counts) for j in truths], axis=1)
         return RegionShares(own, elsewhere, spread)
@@ -138,12 +136,13 @@ class SampleAdjustment:
         return Shares(found.value.reshape(counts.shape[1:]), found.points.reshape(counts.shape[1:]))
 
     def describe_sources(self, mapped_m2: FloatArray) -> NDArray[np.object_]:
-        """Whether the figures of each region rest on its own points, on all points, or on both."""
+        """Whether the figures of each region rest on its own points, on all points, or on both; None where it has none."""
         weight = np.nan_to_num(self.regional.own_weight[: len(mapped_m2)]).min(axis=-1)
         least = np.where(mapped_m2 > 0, weight, 1.0).min(axis=-1)
         has_own = self.own_counts[: len(mapped_m2)].sum(axis=-1) > 0
-        names = np.where(least >= MOSTLY, OWN_POINTS, np.where(has_own, BOTH, ALL_POINTS))
-        return names.astype(object)
+        names = np.where(least >= MOSTLY, OWN_POINTS, np.where(has_own, BOTH, ALL_POINTS)).astype(object)
+        names[~(mapped_m2 > 0).any(axis=-1)] = None
+        return names
 
     def adjust_areas(self, mapped_m2: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Area of each class in each region, and both ends of its 95 % interval."""

@@ -169,10 +169,11 @@ def allocate_points(points: int, strata: Strata) -> NDArray[np.int64]:
     """How many points each stratum gets: a floor, and the rest where they narrow the area's interval most (Neyman 1934)."""
     floor = min(FLOOR_POINTS, int(points * FLOOR_SHARE / len(strata.codes)))
     wanted = strata.areas_m2 * strata.spread
-    shared = np.full(len(strata.codes), floor) + round_shares(
-        points - floor * len(strata.codes), wanted / wanted.sum()
-    )
-    return np.minimum(shared, strata.counts)
+    drawn = np.minimum(floor, strata.counts)
+    while missing := min(points, int(strata.counts.sum())) - int(drawn.sum()):
+        open_ones = np.where(drawn < strata.counts, wanted, 0.0)  # a stratum has no more points than pixels
+        drawn = np.minimum(drawn + round_shares(missing, open_ones / open_ones.sum()), strata.counts)
+    return np.asarray(drawn)
 
 
 def round_shares(whole: int, shares: FloatArray) -> NDArray[np.int64]:

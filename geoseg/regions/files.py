@@ -5,6 +5,7 @@ Footprints are read some at a time, and the mask and probability that they came 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, unwrap_polygons
+from geoseg.footprints.antimeridian import find_full_turn, mend_unwrapped
 from geoseg.footprints.measure import AreaCrs, Extent, measure_polygons
 from geoseg.footprints.vector_files import GdalFile
 from geoseg.footprints.write.geopackage import BUILDINGS
@@ -40,6 +41,8 @@ from geoseg.progress import track
 from geoseg.raster.grid import Grid, Window
 from geoseg.raster.mask import Mask, Probability, open_mask, open_probability, read_raster_grid, split_rows
 from geoseg.regions.polygons import refuse_points_and_lines
+
+log = logging.getLogger(__name__)
 
 RasterStrip = tuple[Window, NDArray[np.uint8] | None, NDArray[Any] | None]
 GEOJSON_SUFFIXES = (".geojson", ".json")
@@ -85,11 +88,10 @@ class FootprintLayer:
             raise InputError(
                 f"{self.path} holds no footprint, and so no place; give its `mask` or `probability`"
             )
-        turn = find_full_turn(self.crs)
-        if self.bounds[2] - self.bounds[0] <= turn / 2:
+        if self.bounds[2] - self.bounds[0] <= find_full_turn(self.crs) / 2:
             return Extent(self.crs, self.bounds)
-        shapes = (unwrap_polygons(np.asarray(frame.geometry.array), turn) for frame in self.frames())
-        return Extent.around(self.crs, np.concatenate([shapely.bounds(some) for some in shapes]))
+        boxes = [shapely.bounds(np.asarray(frame.geometry.array)) for frame in self.frames()]
+        return Extent.around(self.crs, np.concatenate(boxes))
 
     @cached_property
     def classes(self) -> list[str]:
@@ -100,17 +102,28 @@ class FootprintLayer:
 
     def frames(self) -> Iterator[gpd.GeoDataFrame]:
         """The footprints, some at a time: rows without an outline are none, those without a class are buildings."""
-        for rows in self._pieces():
-            shapes = np.asarray(rows.geometry.array)
-            frame = rows[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
-            refuse_points_and_lines(shapes, self.path)
-            yield frame.assign(**{"class": name_classes(frame)})
+        return (frame for frame, _ in self._mended_frames())
 
     def measured_frames(self, area: AreaCrs) -> Iterator[gpd.GeoDataFrame]:
-        """The same, with their true areas."""
-        for frame in self.frames():
+        """The same, with their true areas; how many outlines had to be repaired for that is told."""
+        mended = 0
+        for frame, broken in self._mended_frames():
+            mended += broken
             measured, _ = measure_polygons(area, np.asarray(frame.geometry.array), self.crs)
             yield frame.assign(area_m2=measured)
+        if mended:
+            log.warning(
+                f"{self.path}: {mended:,} of {self.rows:,} footprints had invalid geometry and were repaired"
+            )
+
+    def _mended_frames(self) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
+        """The footprints with valid outlines in one piece, and how many of them were not."""
+        for rows in self._pieces():
+            refuse_points_and_lines(np.asarray(rows.geometry.array), self.path)
+            shapes, broken = mend_unwrapped(np.asarray(rows.geometry.array), find_full_turn(self.crs))
+            mended = rows.set_geometry(gpd.GeoSeries(shapes, rows.index, rows.crs))
+            frame = mended[~(mended.geometry.isna() | mended.geometry.is_empty)]
+            yield frame.assign(**{"class": name_classes(frame)}), int(broken.sum())
 
     def _pieces(self) -> Iterator[gpd.GeoDataFrame]:
         """All rows, some at a time."""

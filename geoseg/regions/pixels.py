@@ -121,6 +121,15 @@ def assign_points(
     return within
 
 
+def locate_points(points: Polygons, regions: Polygons) -> tuple[Indices, Indices]:
+    """Pairs of a point and a region that it lies in, by their numbers; on a border, in the first region that it touches."""
+    point, region = shapely.STRtree(regions).query(points, predicate="intersects")
+    order = np.lexsort((region, point))
+    point, region = point[order], region[order]
+    held = assign_points(points[point], regions[region], point, np.zeros(len(point), dtype=bool))
+    return point[held], region[held]
+
+
 BLOCK_PIXELS = 4_000_000
 MOST_NEIGHBOURS = 100
 NOWHERE = -1

@@ -22,6 +22,7 @@ from geoseg.footprints.write.samples import NOT_BUILDING, POINTS, UNSURE
 from geoseg.io.access import is_sqlite_file
 from geoseg.io.atomic import explain_write_errors, replace_text
 from geoseg.io.layers import parse_layer_crs, read_layer
+from geoseg.progress import list_names
 from geoseg.raster.grid import ELLIPSOID, WGS84, find_transformer
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,9 @@ class SamplePoints:
                 f"{self.path}: no point has an answer yet; fill in the column answer with {', '.join(classes)} or "
                 f"{NOT_BUILDING} ({UNSURE} where nobody can tell)"
             )
-        self._report_left_out(answers)
         kept = self.frame[told]
+        self._report_left_out(answers)
+        self._report_silent(kept)
         truth = kept["answer"].map({name: n for n, name in enumerate([NOT_BUILDING, *classes])})
         return AnsweredSample(
             self.strata,
@@ -86,6 +88,14 @@ class SamplePoints:
             say(
                 f"{self.path}: {unsure} of {drawn} points are {UNSURE} and left out: they are taken to be like the "
                 "other points of their stratum"
+            )
+
+    def _report_silent(self, kept: pd.DataFrame) -> None:
+        """Warn of strata that no answer speaks for: what is found in others of their class may not be true of them."""
+        silent = [str(name) for name in self.strata.index.difference(kept["stratum"])]
+        if silent:
+            log.warning(
+                f"{self.path}: no point says anything of {list_names(silent)}: taken to be like the rest of what the map says there"
             )
 
 
@@ -193,6 +203,7 @@ def drop_added(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     )
     whole = drawn & (frame["id"] % 1 == 0)
     count = int(frame[whole].drop_duplicates("stratum")["stratum_points"].sum())
+    refuse_missing_strata(frame[whole], count, path)
     known = whole & frame["id"].between(1, count)
     if not known.any():
         raise InputError(f"{path}: holds no point that geoseg drew; make some with geoseg sample")
@@ -200,6 +211,18 @@ def drop_added(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         path, int((~known).sum()), "added by hand and left out: only points drawn at random speak for the map"
     )
     return frame[known]
+
+
+def refuse_missing_strata(drawn: pd.DataFrame, count: int, path: Path) -> None:
+    """Refuse points that are numbered beyond those of their strata, unless one of these has too many: then some were copied."""
+    strata = drawn.groupby("stratum")
+    is_overfull = strata.size() > strata["stratum_points"].first()
+    last = drawn["id"].max() if len(drawn) else 0
+    if last > count and not is_overfull.any():
+        raise InputError(
+            f"{path}: holds point {int(last)}, and the strata in it have {count} points: one is missing as a whole; take the "
+            "file that geoseg sample wrote"
+        )
 
 
 def refuse_changed_numbers(frame: pd.DataFrame, path: Path) -> None:

@@ -15,7 +15,13 @@ import shapely
 from pyproj import CRS
 
 from geoseg.errors import InputError
-from geoseg.footprints.antimeridian import find_full_turn, lay_near, shift_polygons, unwrap_polygons
+from geoseg.footprints.antimeridian import (
+    find_full_turn,
+    lay_near,
+    mend_unwrapped,
+    shift_polygons,
+    unwrap_polygons,
+)
 from geoseg.footprints.measure import (
     AreaCrs,
     FloatArray,
@@ -36,8 +42,12 @@ log = logging.getLogger(__name__)
 NAME_COLUMNS = ("region", "name", "id")
 MOST_SQUARES = 1_000_000
 """More are hardly meant: each is a row of the table, and takes some kilobytes of memory."""
+NAME_DIGITS = 10
+"""In the name of a square: enough for Earth in centimetres, too few for what rounding leaves."""
 FAITHFUL = 0.01
 """A grid stands in the place's own CRS where areas there are wrong by less than this share."""
+ROUND_EARTH = AreaCrs(CRS.from_proj4("+proj=cea +lat_ts=0 +lon_0=0 +datum=WGS84 +units=m +no_defs"))
+"""Where polygons in degrees, or in a map as wide as Earth, have their areas, wherever they lie."""
 POINTS_AND_LINES = (
     shapely.GeometryType.POINT, shapely.GeometryType.LINESTRING, shapely.GeometryType.LINEARRING,
     shapely.GeometryType.MULTIPOINT, shapely.GeometryType.MULTILINESTRING,
@@ -65,9 +75,11 @@ class Regions:
         return find_full_turn(self.crs)
 
     def areas(self, area: AreaCrs) -> FloatArray:
-        """True area of each region in square metres."""
+        """True area of each region in square metres, those on the far side of Earth as well."""
         parts, owners = shapely.get_parts(self.shapes, return_index=True)
-        sizes = area.areas(parts, self.crs)
+        # An azimuthal plane turns what holds the far side's middle inside out.
+        plane = ROUND_EARTH if area.keeps_areas and np.isfinite(self.turn) else area
+        sizes = plane.areas(parts, self.crs)
         return np.bincount(owners, weights=sizes, minlength=len(self)).astype(np.float64)
 
     def near(self, place: Georeferenced) -> Polygons:
@@ -103,7 +115,7 @@ class Regions:
     def reproject(self, polygons: Polygons, crs: CRS, place: Georeferenced) -> Polygons:
         """Polygons of another CRS in that of the regions, laid out around a place as `near` does."""
         moved = transform_polygons(polygons, crs, self.crs)
-        if not np.isfinite(shapely.total_bounds(moved)).all() and len(moved):
+        if not np.isfinite(shapely.get_coordinates(moved)).all():
             raise InputError("the regions' CRS does not reach all footprints; reproject the regions")
         return mend_polygons(lay_near(moved, self.middle(place), self.turn))
 
@@ -125,7 +137,7 @@ def read_regions(source: str, place: Georeferenced, region_id: str | None = None
     path, layer = parse_layer_path(source)
     frame = read_layer(path, layer)
     crs = parse_layer_crs(frame.crs, path)
-    shapes = make_valid_polygons(np.asarray(frame.geometry.array), path)
+    shapes = make_valid_polygons(np.asarray(frame.geometry.array), crs, path)
     there = ~shapely.is_empty(shapes)
     if not there.any():
         raise InputError(f"{path} holds no polygon; give a layer of regions")
@@ -135,15 +147,15 @@ def read_regions(source: str, place: Georeferenced, region_id: str | None = None
     return unite_same_names(names, shapes[there], crs)
 
 
-def make_valid_polygons(shapes: Polygons, path: Path) -> Polygons:
-    """Shapes made valid, only their polygons kept."""
+def make_valid_polygons(shapes: Polygons, crs: CRS, path: Path) -> Polygons:
+    """Shapes in one piece and valid, only their polygons kept."""
     refuse_points_and_lines(shapes, path)
-    broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
+    mended, broken = mend_unwrapped(shapely.force_2d(shapes), find_full_turn(crs))
     if broken.any():
         log.warning(
             f"{path}: {int(broken.sum())} of {len(shapes)} polygons had invalid geometry and were repaired"
         )
-    return keep_polygonal_parts(mend_polygons(shapely.force_2d(shapes)))
+    return keep_polygonal_parts(mended)
 
 
 def refuse_points_and_lines(shapes: Polygons, path: Path) -> None:
@@ -191,7 +203,7 @@ def parse_square_size(source: str) -> float:
 
 
 def make_squares(side_m: float, place: Georeferenced) -> Regions:
-    """Squares that cover a place, named after their lower left corners.
+    """Squares that cover a place, named after their lower left corners in metres.
 
     They stand on round coordinates of the place's CRS where that is nearly true to area, else of an equal-area CRS.
     """
@@ -207,7 +219,8 @@ def make_squares(side_m: float, place: Georeferenced) -> Regions:
         raise InputError(f"grid:{side_m:g}m makes {np.prod(high - low):,.0f} squares; choose a larger side")
     rows, cols = np.mgrid[high[1] - 1 : low[1] - 1 : -1, low[0] : high[0]]
     left, bottom = cols.ravel() * side, rows.ravel() * side
-    names = tuple(f"E{east:.0f}_N{north:.0f}" for east, north in zip(left, bottom, strict=True))
+    corners = zip((cols.ravel() * side_m).tolist(), (rows.ravel() * side_m).tolist(), strict=True)
+    names = tuple(f"E{east:.{NAME_DIGITS}g}_N{north:.{NAME_DIGITS}g}" for east, north in corners)
     return Regions(names, shapely.box(left, bottom, left + side, bottom + side), crs)
 
 

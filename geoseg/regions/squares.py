@@ -20,6 +20,7 @@ from geoseg.footprints.measure import FloatArray, Georeferenced
 from geoseg.footprints.polygons import Polygons
 from geoseg.footprints.write.samples import MARKS, SQUARES
 from geoseg.io.layers import parse_layer_crs, read_layer
+from geoseg.progress import list_names
 from geoseg.regions.estimates import LENT, TAIL, Interval
 from geoseg.regions.polygons import Regions, make_squares
 
@@ -196,6 +197,11 @@ def read_squares(path: Path, footprints: Iterable[Polygons], crs: CRS) -> Marked
         )
     if len(done) < len(frame):
         log.info(f"{path}: {len(frame) - len(done)} of {len(frame)} squares are not done and are left out")
+    silent = sorted(map(str, set(frame["stratum"]) - set(done["stratum"])))
+    if silent:
+        log.warning(
+            f"{path}: no square of {list_names(silent)} is done: what the map misses or invents there is not counted"
+        )
     squares = Regions(tuple(map(str, done["id"])), np.asarray(done.geometry.array), frame.crs)
     marked = count_in_squares(squares, marks)
     stray = len(marks) - int(marked.sum())

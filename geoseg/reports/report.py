@@ -30,11 +30,12 @@ from geoseg.reports.webmap import WebImage, make_map_data, make_web_image, read_
 MOST_FOOTPRINTS = 20_000
 """More of them make a page of more than ten megabytes, which a browser draws slowly."""
 AREA_EDGES = (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e9)
-CONFIDENCE_EDGES = tuple(np.linspace(0.5, 1, 11))
+CONFIDENCE_EDGES = np.linspace(0.5, 1, 11)
 CLASS_WORDS = {
     "buildings": "outlines",
     "built-up area": "area of all classes",
     "of the image is built up": "of the image is covered",
+    "of the regions is built up": "of the regions is covered",
 }
 """What numbers are called where outlines are not only of buildings."""
 NOTHING_MORE: Mapping[str, str] = {}
@@ -289,14 +290,12 @@ def write_charts(buildings: gpd.GeoDataFrame, what: str = "buildings") -> str:
         write_bars(f"{what.capitalize()} by size (from … {unit})", np.histogram(areas, AREA_EDGES)[0], labels)
     ]
     if tells_confidence(buildings):
-        counts = np.histogram(buildings["confidence"].dropna().clip(0.5, 1), CONFIDENCE_EDGES)[0]
-        charts.append(
-            write_bars(
-                f"{what.capitalize()} by confidence (from …)",
-                counts,
-                [f"{low:.2f}" for low in CONFIDENCE_EDGES[:-1]],
-            )
-        )
+        confidence = buildings["confidence"].dropna().clip(0, 1)
+        # With a low threshold, or of several classes, the most likely one may be less likely than not.
+        edges = CONFIDENCE_EDGES if confidence.min() >= CONFIDENCE_EDGES[0] else np.linspace(0, 1, 11)
+        counts = np.histogram(confidence, edges)[0]
+        labels = [f"{low:.2f}" for low in edges[:-1]]
+        charts.append(write_bars(f"{what.capitalize()} by confidence (from …)", counts, labels))
     return f'<section><h2>Distribution</h2><div class="charts">{"".join(charts)}</div></section>'
 
 

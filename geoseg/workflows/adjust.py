@@ -28,6 +28,7 @@ from geoseg.regions.adjustment import (
 )
 from geoseg.regions.estimates import AnsweredPoints, Interval
 from geoseg.regions.mapped import MapDigest
+from geoseg.regions.pixels import locate_points
 from geoseg.regions.points import AnsweredSample, read_points
 from geoseg.regions.polygons import Regions
 from geoseg.regions.squares import has_done_squares, read_squares
@@ -88,23 +89,25 @@ class PointLocator:
         here = (self._row >= window.row) & (self._row < window.stop_row)
         self.seen[here] = seen[self._row[here] - window.row, self._col[here]]
 
-    def find_regions(self, regions: Regions) -> Ints:
-        """The region of each point; their number for those outside of all."""
-        points = shapely.points(*self._find_places(regions.crs))
-        found = np.full(len(points), len(regions), dtype=np.intp)
+    def find_regions(self, regions: Regions) -> tuple[Ints, Ints]:
+        """Pairs of a point and a region that it lies in; those outside of all are in one after the last."""
+        places = shapely.points(*self._find_places(regions.crs))
         shapes = lay_near(regions.shapes, self._find_middle(regions.crs), regions.turn)
-        point, region = shapely.STRtree(shapes).query(points, predicate="intersects")
-        np.minimum.at(found, point, region)
-        return found
+        point, region = locate_points(places, shapes)
+        outside = np.setdiff1d(np.arange(len(places)), point)
+        return np.append(point, outside), np.append(region, np.full(len(outside), len(regions)))
 
-    def count(self, regions: Regions) -> AnsweredPoints:
-        """The points by stratum, region and class of the map, and truth."""
-        truths = len(self.classes) + 1
-        cells = self.find_regions(regions) * truths + self.mapped
-        counts = np.zeros((len(self.sample.strata), (len(regions) + 1) * truths, truths), dtype=np.int64)
-        kept = self.seen
-        np.add.at(counts, (self.sample.stratum[kept], cells[kept], self.sample.truth[kept]), 1)
-        return AnsweredPoints(counts, self.sample.strata_m2, self.sample.answered)
+    def count(self, regions: Regions) -> SampleAdjustment:
+        """The points on seen ground, by what the map says there and what is true."""
+        kinds, sample = len(self.classes) + 1, self.sample
+        everywhere = np.zeros((len(sample.strata), kinds, kinds), dtype=np.int64)
+        in_regions = np.zeros((len(sample.strata), len(regions) + 1, kinds, kinds), dtype=np.int64)
+        point, region = self.find_regions(regions)
+        point, region, seen = point[self.seen[point]], region[self.seen[point]], self.seen
+        np.add.at(everywhere, (sample.stratum[seen], self.mapped[seen], sample.truth[seen]), 1)
+        np.add.at(in_regions, (sample.stratum[point], region, self.mapped[point], sample.truth[point]), 1)
+        points = AnsweredPoints(everywhere, sample.strata_m2, sample.answered)
+        return SampleAdjustment((BACKGROUND, *self.classes), points, in_regions)
 
     def _find_places(self, crs: CRS) -> FloatArray:
         """Where the points lie in a CRS, on the raster's side of the antimeridian: x, then y."""
@@ -173,7 +176,7 @@ class MapSample:
                 f"{self.path}: the points were drawn from another map: they are weighted by its strata and counted by what "
                 "this one says"
             )
-        found = SampleAdjustment((BACKGROUND, *self.classes), self.points.count(statistics.regions))
+        found = self.points.count(statistics.regions)
         refuse_unknown_classes(self.path, found, self.mapped_areas)
         statistics.adjust_by(found)
         return found
@@ -198,7 +201,7 @@ class MapSample:
         mapped = self.mapped_areas
         columns: dict[str, Any] = {
             "class": found.classes,
-            "points": found.own_counts.sum(axis=0),
+            "points": found.class_counts,
             "mapped_area_m2": mapped,
             **name_ends("adjusted", found.estimate_whole(mapped), "_m2", "_area"),
             **name_ends("users_accuracy", found.users_accuracy),
@@ -220,8 +223,7 @@ class MapSample:
 
 def refuse_unknown_classes(path: Path, found: SampleAdjustment, mapped_m2: FloatArray) -> None:
     """Refuse a sample that says nothing about a class of the map."""
-    counts = found.own_counts.sum(axis=0)
-    for name, points, area in zip(found.classes, counts, mapped_m2, strict=True):
+    for name, points, area in zip(found.classes, found.class_counts, mapped_m2, strict=True):
         if area > 0 and not points:
             raise InputError(
                 f"{path}: no answered point lies where the map says {name}; answer some there, or draw new points"

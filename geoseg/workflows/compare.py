@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 from pyproj import CRS
 
 from geoseg.comparison.ground import CommonGround, Ground, open_ground
@@ -172,7 +173,7 @@ def write_comparison(
 
     def name_regions() -> Iterator[gpd.GeoDataFrame]:
         for rows in comparison.build_rows():
-            yield rows.assign(region=regions.add(rows)) if regions else rows
+            yield rows.frame.assign(region=regions.add(rows)) if regions else rows.frame
 
     def finish_regions() -> gpd.GeoDataFrame:
         assert regions
@@ -229,9 +230,8 @@ def find_compared_place(comparison: LayerComparison) -> Extent:
     plane = comparison.a.plane
     layers = [layer for layer in (comparison.a, comparison.b) if len(layer)]
     flat = Extent.around(plane, (layer.bounds for layer in layers))
-    points = make_sample_points(flat, count=33)
-    x, y = find_transformer(plane, comparison.crs).transform(*points)
-    return Extent(comparison.crs, (float(x.min()), float(y.min()), float(x.max()), float(y.max())))
+    points = find_transformer(plane, comparison.crs).transform(*make_sample_points(flat, count=33))
+    return Extent.around(comparison.crs, np.tile(np.column_stack(points), 2))
 
 
 def describe_comparison(comparison: LayerComparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.footprints.measure import FloatArray, transform_polygons
+from geoseg.footprints.antimeridian import shift_polygons
+from geoseg.footprints.measure import FloatArray
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.vector_files import VectorFile, open_vector_file
 from geoseg.footprints.write.spool import GEOMETRY
@@ -30,18 +32,19 @@ from geoseg.io.atomic import (
     find_own_files,
     replace_files,
 )
-from geoseg.io.layers import parse_layer_crs, read_days, read_layer
+from geoseg.io.layers import parse_layer_crs, read_days, read_layer, read_words
 from geoseg.progress import format_count, track
-from geoseg.publishing.duplicates import ScannedFile, convert_to_lonlat, find_duplicates
+from geoseg.publishing.duplicates import TURN, ScannedFile, convert_to_lonlat, find_duplicates
 from geoseg.publishing.parquet import BOX, PLAIN_COLUMNS, SIDES, SOURCE, PublishedFile, PublishedSchema
 from geoseg.publishing.places import DEEPEST, encode_hilbert, find_middles, find_quadkeys
 from geoseg.publishing.sort import ExternalSorter
 from geoseg.publishing.tiles import write_tiles
-from geoseg.raster.grid import WGS84
 from geoseg.raster.lists import list_folder, make_plain
 from geoseg.regions.polygons import make_valid_polygons, name_regions
 from geoseg.workflows.options import PublishOptions
 from geoseg.workflows.results import format_html_table
+
+log = logging.getLogger(__name__)
 
 TITLE = "Building footprints"
 PARTS = "parts"
@@ -184,8 +187,11 @@ class Partition:
             return np.array([int(key, 4) for key in find_quadkeys(middles, self.level)], dtype=np.int64)
         found = np.full(len(shapes), len(self.names), dtype=np.int64)
         points = shapely.STRtree(shapely.point_on_surface(shapes))
-        area, point = points.query(self.shapes, predicate="intersects")
-        np.minimum.at(found, point, area)
+        for turn in (-TURN, 0.0, TURN):
+            area, point = points.query(
+                shift_polygons(self.shapes, np.full(len(self.names), turn)), "intersects"
+            )
+            np.minimum.at(found, point, area)
         return found
 
     def name(self, number: int) -> str:
@@ -207,8 +213,9 @@ def make_partition(asked: str | None) -> Partition:
         return Partition(int(level))
     path, layer = parse_layer_path(asked)
     frame = read_layer(path, layer)
-    shapes = make_valid_polygons(np.asarray(frame.geometry.array), path)
-    shapes = mend_polygons(transform_polygons(shapes, parse_layer_crs(frame.crs, path), WGS84))
+    crs = parse_layer_crs(frame.crs, path)
+    shapes = make_valid_polygons(np.asarray(frame.geometry.array), crs, path)
+    shapes = mend_polygons(convert_to_lonlat(shapes, crs))
     names = tuple(map(str, name_regions(frame, None, path)))
     if len({make_plain(name).casefold() for name in (*names, ELSEWHERE)}) <= len(names):
         raise InputError(
@@ -233,19 +240,30 @@ def feed_sorter(
     sequence = 0
     with track("Reading", sum(scene.rows for scene in scenes) or 1, "footprints") as done:
         for scene, doubles, source in zip(scenes, duplicates, name_sources(files), strict=True):
-            start = 0
+            start = empty = 0
             columns = [name for name in ("id", *schema.names) if name in scene.file.fields]
             for frame in scene.file.pieces(columns):
                 rows = np.arange(start, start + len(frame))
-                known = frame.assign(id=frame.get("id", rows + 1), **{SOURCE: source})
+                known = frame.assign(id=name_rows(frame, rows), **{SOURCE: source})
                 kept = ~np.isin(rows, doubles)
                 start += len(frame)
                 table = make_sortable(known[kept], scene.file, partition, schema, sequence)
                 sequence += table.num_rows
+                empty += int(kept.sum()) - table.num_rows
                 sorter.append(table)
                 extend_boxes(boxes, table)
                 done(len(frame))
+            if empty:
+                log.warning(
+                    f"{scene.file.name}: {empty:,} of {start:,} rows hold no polygon and are left out"
+                )
     return sum(map(len, duplicates))
+
+
+def name_rows(frame: gpd.GeoDataFrame, rows: NDArray[np.int64]) -> list[str]:
+    """What footprints are called in their file: by their ids, and those that have none by their rows, counted from 1."""
+    words = read_words(frame["id"]) if "id" in frame else [None] * len(frame)
+    return [word or str(row + 1) for word, row in zip(words, rows.tolist(), strict=True)]
 
 
 def name_sources(files: Sequence[VectorFile]) -> list[str]:
@@ -293,7 +311,7 @@ def make_sortable(
     for name in schema.names:
         values: Any = pa.nulls(len(frame)) if name not in frame else frame[name].to_numpy()
         columns[name] = read_days(frame[name]) if name == "image_date" and name in frame else values
-    columns["source_id"], columns[SOURCE] = (frame[name].astype(str).tolist() for name in ("id", SOURCE))
+    columns["source_id"], columns[SOURCE] = (frame[name].tolist() for name in ("id", SOURCE))
     columns[BOX] = pa.StructArray.from_arrays([pa.array(side) for side in boxes.T], names=list(SIDES))
     columns[GEOMETRY] = shapely.to_wkb(shapes, include_srid=False)
     return pa.table([make_column(columns[field.name], field, file.name) for field in spooled], schema=spooled)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 
 from geoseg.cluster.workers import open_workers
@@ -25,7 +26,7 @@ from geoseg.footprints.write.geopackage import (
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.addresses import list_replaced_files
 from geoseg.io.atomic import Delivery, describe_command, find_own_files, replace_file
-from geoseg.progress import track
+from geoseg.progress import format_count, track
 from geoseg.regions.adjustment import BACKGROUND
 from geoseg.regions.files import FootprintLayer, StatsRasters
 from geoseg.regions.polygons import read_regions
@@ -43,6 +44,10 @@ log = logging.getLogger(__name__)
 
 MOST_ROWS = 20
 """Rows of the table that a terminal shows."""
+
+
+NOTABLE_EXCESS = 0.01
+"""So much of the built area may straight walls take beyond the pixels that were seen."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class StatsResult:
                     f"all ground, {row['class']}: {row['adjusted_area_m2']:,.0f} m² ({row['adjusted_low_m2']:,.0f} to "
                     f"{row['adjusted_high_m2']:,.0f}); {row['mapped_area_m2']:,.0f} m² mapped"
                 )
-                yield f"  user's accuracy {format_share(row, 'users_accuracy')}, by {row['points']} points"
+                yield f"  user's accuracy {format_share(row, 'users_accuracy')}, by {format_count(row['points'], 'point')}"
                 yield f"  producer's accuracy {format_share(row, 'producers_accuracy')}"
         if self.buildings is not None:
             value, low, high = self.buildings
@@ -207,6 +212,7 @@ def compute_statistics(layer: FootprintLayer, regions: str, options: StatsOption
             done(len(frame))
     if rasters:
         feed_rasters(rasters, statistics, sample)
+        warn_of_unseen_ground(statistics)
     return StatsResult(statistics.table()) if sample is None else adjust_statistics(statistics, sample)
 
 
@@ -226,6 +232,7 @@ def compute_folder_statistics(
     count_layers(statistics, layers, counting, workers, delivery)
     if rasters:
         feed_rasters(rasters, statistics, None)
+        warn_of_unseen_ground(statistics)
     return StatsResult(statistics.table())
 
 
@@ -248,6 +255,17 @@ def feed_rasters(rasters: StatsRasters, statistics: RegionStatistics, sample: Ma
         statistics.add_strip(window, mask, likely)
         if sample:
             sample.add_strip(window, find_seen_pixels(mask, likely))
+
+
+def warn_of_unseen_ground(statistics: RegionStatistics) -> None:
+    """Warn where footprints cover more than was seen: then the raster is not that of their map, or they lie over each other."""
+    built = statistics.built_areas.sum(axis=1)
+    excess = np.fmax(built - statistics.base_areas, 0.0).sum()  # of a region below a pixel, nothing is known
+    if excess > NOTABLE_EXCESS * built.sum():
+        log.warning(
+            f"footprints cover {excess:,.0f} m² more than was seen of some regions: they lie beyond what the raster has seen, "
+            "or over each other; shares and adjusted areas there are too large"
+        )
 
 
 def adjust_statistics(statistics: RegionStatistics, sample: MapSample) -> StatsResult:

@@ -117,7 +117,7 @@ def make_false_alarms(rng: np.random.Generator, region: int) -> NDArray[np.intp]
 
 def sample_map(
     rng: np.random.Generator, made: MadeMap, points: int, by_region: bool
-) -> tuple[AnsweredPoints, NDArray[np.float64]]:
+) -> tuple[SampleAdjustment, NDArray[np.float64]]:
     """Answered points as the tool draws and counts them, and the mapped area of each region and class."""
     flat = (made.mapped + (2 * REGION if by_region else 0)).astype(np.uint8).ravel()
     codes = np.flatnonzero(np.bincount(flat))
@@ -132,11 +132,12 @@ def sample_map(
     region, mapped, truth = (
         each.ravel()[chosen].astype(np.intp) for each in (REGION, made.mapped, made.truth)
     )
-    counts = np.zeros((len(codes), 2 * (REGIONS + 1), 2), dtype=np.int64)
-    np.add.at(counts, (flat[chosen], region * 2 + mapped, truth), 1)
+    counts = np.zeros((len(codes), REGIONS + 1, 2, 2), dtype=np.int64)
+    np.add.at(counts, (flat[chosen], region, mapped, truth), 1)
+    answered = AnsweredPoints(counts.sum(axis=1), pixels.astype(float), drawn)
     built = np.bincount(REGION[made.mapped], minlength=REGIONS).astype(float)
     areas = add_background(built[:, None], np.bincount(REGION.ravel()).astype(float))
-    return AnsweredPoints(counts, pixels.astype(float), drawn), areas
+    return SampleAdjustment((BACKGROUND, "building"), answered, counts), areas
 
 
 def mark_squares(rng: np.random.Generator, made: MadeMap, squares: int) -> MarkedSquares:
@@ -174,9 +175,8 @@ class Tally:
         return f"{self.coverage(what):.1%} (±{self.width(what):.0%})" if self.held[what] else "-"
 
 
-def judge_points(tally: Tally, made: MadeMap, points: AnsweredPoints, mapped: NDArray[np.float64]) -> None:
+def judge_points(tally: Tally, made: MadeMap, found: SampleAdjustment, mapped: NDArray[np.float64]) -> None:
     """The whole, and each region by the points it is judged by."""
-    found = SampleAdjustment((BACKGROUND, "building"), points)
     whole, truth = found.estimate_whole(mapped.sum(axis=0)), float(made.truth.sum())
     tally.add("whole", float(whole.low[1]), float(whole.high[1]), truth)
     tally.add("normal", *compute_normal_interval(found, mapped.sum(axis=0), whole), truth)
@@ -196,7 +196,7 @@ def compute_normal_interval(
     found: SampleAdjustment, mapped: NDArray[np.float64], whole: Interval
 ) -> tuple[float, float]:
     """The usual interval, by the normal distribution and the variance that was met."""
-    n, p = found.own_counts.sum(axis=0), found.pooled.value[:, 1]
+    n, p = found.class_counts, found.pooled.value[:, 1]
     reach = NORMAL * float(np.sqrt((mapped**2 * p * (1 - p) / (n - 1)).sum()))
     return float(whole.value[1]) - reach, float(whole.value[1]) + reach
 

@@ -239,6 +239,27 @@ def test_points_on_both_sides_of_the_antimeridian_are_found(tmp_path: Path, code
     assert found.accuracy["users_accuracy"].tolist() == [1, 1]
 
 
+def test_a_point_counts_in_every_region_that_it_lies_in(place: Path, tmp_path: Path) -> None:
+    """Regions over each other: each as if it were alone. One in which nothing was seen has no figures, and no source."""
+    middle, width = (LEFT + RIGHT) / 2, RIGHT - LEFT
+    shapes = [
+        shapely.box(LEFT, BOTTOM, middle + width / 4, TOP),
+        shapely.box(middle - width / 4, BOTTOM, RIGHT, TOP),
+        shapely.box(RIGHT + 1e5, BOTTOM, RIGHT + 2e5, TOP),
+    ]
+    wards = gpd.GeoDataFrame({"region": ["west", "east", "far"]}, geometry=shapes, crs=GRID.crs)
+    given = {"mask": place / "mask.tif", "samples": place / "agreed.gpkg"}
+    together = geoseg.stats(place / "buildings.gpkg", wards, **given).regions
+    points = read(place / "agreed.gpkg")
+    held = [int(points.intersects(shape).sum()) for shape in shapes]
+    assert together["sample_points"].tolist() == held
+    assert sum(held) > len(points)
+    assert together["adjusted_by"].isna().tolist() == [False, False, True]
+    assert together["adjusted_area_m2"].isna().tolist() == [False, False, True]
+    alone = [geoseg.stats(place / "buildings.gpkg", wards[at : at + 1], **given).regions for at in range(2)]
+    assert [int(table["sample_points"].iloc[0]) for table in alone] == held[:2]
+
+
 def test_false_alarms_are_taken_off(place: Path) -> None:
     """A tenth of what is mapped as building is none: the built area falls by a tenth, and a tenth is left out of accuracy."""
     sample = draw(place, "tenth.gpkg", points=1200)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -79,6 +80,23 @@ def test_rasters_give_seen_and_expected_area(buildings: Path, districts: Path, t
     layer = gpd.read_file(buildings, layer="regions")
     assert (layer["seen_area_m2"] / layer["region_area_m2"]).tolist() == pytest.approx([0.75] * 2, rel=1e-4)
     assert (layer["expected_area_m2"] / layer["seen_area_m2"]).tolist() == pytest.approx([0.4] * 2, rel=1e-6)
+
+
+def test_footprints_beyond_what_was_seen_are_told(buildings: Path, districts: Path, tmp_path: Path) -> None:
+    """The mask of another scene, which has seen the west alone; a wall that reaches a little over nodata is no matter."""
+    known = np.zeros(GRID.shape, dtype=np.uint8)
+    known[:, 300:] = 255
+    write_raster(tmp_path / "west.tif", known, nodata=255)
+    table = gpd.read_file(buildings, layer="buildings")
+    beyond = table.clip(shapely.box(LEFT + 300, BOTTOM, RIGHT, TOP)).area.sum()
+    told = stats(buildings, "--regions", districts, "--mask", tmp_path / "west.tif", "--json").stderr
+    assert int(re.findall(r"footprints cover ([\d,]+) m²", told)[0].replace(",", "")) == pytest.approx(
+        beyond, rel=2e-3
+    )
+    nearly = table[table.bounds["maxx"] < LEFT + 301]
+    west = write(tmp_path / "west.gpkg", footprints(np.asarray(nearly.geometry.array)))
+    told = stats(west, "--regions", districts, "--mask", tmp_path / "west.tif", "--json").stderr
+    assert "footprints cover" not in told
 
 
 def test_a_black_and_white_mask_is_seen_wholly(buildings: Path, tmp_path: Path) -> None:

@@ -29,10 +29,13 @@ from geoseg.cli.main import geoseg as command_line
 from geoseg.comparison.ground import RasterGround
 from geoseg.comparison.groups import FATES
 from geoseg.comparison.layers import OutlineCleaner, OutlineStore
+from geoseg.comparison.places import find_mapped_change
 from geoseg.errors import InputError, WriteError
 from geoseg.footprints.measure import Extent, make_equal_area_crs
 from geoseg.raster.grid import Grid, find_transformer
-from geoseg.workflows.compare import CompareResult
+from geoseg.regions.change import GAINED
+from geoseg.workflows.compare import CompareResult, open_comparison
+from geoseg.workflows.options import CompareOptions
 
 LEFT, BOTTOM, RIGHT, TOP = GRID.bounds
 SPACING_M = 30.0
@@ -285,6 +288,35 @@ def test_ground_that_a_raster_saw_lies_on_both_sides_of_the_antimeridian(code: i
     assert ground.holds(np.transpose(points)).tolist() == [*[False] * 10, *[True] * 100, *[False] * 10]
 
 
+def write_across(shape: Any, way: str) -> Any:
+    """A polygon that goes on beyond 180 degrees, as others write it."""
+    if way == "jump":
+        return shapely.transform(shape, lambda x, y: (np.where(x > 180, x - 360, x), y), interleaved=False)
+    if way == "cut":
+        west, east = shape & shapely.box(0, -90, 180, 90), shape & shapely.box(180, -90, 360, 90)
+        parts = [west, shapely.affinity.translate(east, -360)]
+        return shapely.MultiPolygon([part for part in parts if part.area])
+    return shape
+
+
+@pytest.mark.parametrize("way", ["beyond", "jump", "cut"])
+def test_on_both_sides_of_the_antimeridian_all_is_as_elsewhere(way: str) -> None:
+    """A in degrees, B a part of it in UTM: the ground is the part, and a grid has few squares."""
+    step, at = 1e-5, np.arange(10)
+    col, row = np.meshgrid(at, at[:4])
+    x, y = 180 + (col.ravel() * 30 - 150) * step, -17.03 + row.ravel() * 30 * step
+    shapes = shapely.box(x, y, x + (10 + row.ravel()) * step, y + (10 + col.ravel() % 7) * step)
+    a = frame([write_across(shape, way) for shape in shapes], LONLAT)
+    b = frame(shapes[col.ravel() < 7], LONLAT).to_crs(32760)
+    result = compare(a, b, regions="grid:100m")
+    assert counted(result) == {"same": 28}
+    assert result.areas["area_a_m2"] == pytest.approx(geoseg.stats(b, "grid:100m").area_m2, rel=1e-6)
+    assert result.regions is not None
+    assert len(result.regions) < 20
+    assert result.regions["area_a_m2"].sum() == pytest.approx(result.areas["area_a_m2"])
+    assert result.regions["same"].sum() == 28
+
+
 def test_other_crs_and_other_formats_give_the_same(tmp_path: Path) -> None:
     frame(town(), osm_id=range(100, 136)).to_crs(LONLAT).to_file(tmp_path / "osm.geojson")
     frame(town(), id=[f"x{i}" for i in range(36)]).to_crs(3857).to_parquet(tmp_path / "overture.parquet")
@@ -325,6 +357,25 @@ def test_regions_count_each_row_once_and_divide_areas(tmp_path: Path) -> None:
         assert regions[name].sum() == pytest.approx(area, rel=1e-5)
     assert set(result.changes["region"]) == {"west", "east"}
     assert (tmp_path / "wards.csv").read_text().startswith("region,same,changed,only_a")
+
+
+def test_each_area_is_divided_by_its_own_ground() -> None:
+    """A house west of a border grows to the east, another to the west: what is lost and gained lies where it lies."""
+    x, y = LEFT + TO_MERIDIAN[0], BOTTOM
+    shapes = {
+        "a": [shapely.box(x - 10, y, x, y + 10), shapely.box(x, y + 50, x + 20, y + 60)],
+        "b": [shapely.box(x - 10, y, x + 20, y + 10), shapely.box(x - 10, y + 50, x + 15, y + 60)],
+    }
+    wards = [shapely.box(x - 100, y - 100, x, y + 200), shapely.box(x, y - 100, x + 100, y + 200)]
+    result = compare(
+        *shapes.values(), shift=False, area=write_area(frame([shapely.union_all(wards)])),
+        regions=frame(wards, name=["west", "east"]),
+    )  # fmt: skip
+    assert counted(result) == {"changed": 2}
+    assert result.regions is not None
+    west, east = result.regions[["area_a_m2", "area_b_m2", "gained_m2", "lost_m2"]].to_numpy()
+    assert west == pytest.approx([100, 200, 100, 0], rel=2e-3, abs=0.1)
+    assert east == pytest.approx([200, 350, 200, 50], rel=2e-3, abs=0.1)
 
 
 def test_the_layer_is_styled_and_a_project_shows_it_over_both(tmp_path: Path) -> None:
@@ -463,6 +514,44 @@ def test_footprints_of_one_layer_that_overlap_are_not_counted_twice() -> None:
     result = compare(whole, copy)
     assert result.areas["area_a_m2"] == pytest.approx(result.areas["area_b_m2"])
     assert result.areas["gained_m2"] == pytest.approx(0, abs=1e-6)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_gained_is_what_no_footprint_of_a_covers_and_lost_what_none_of_b_does(seed: int) -> None:
+    """In crowded layers, footprints of other rows reach into a row."""
+    chance = np.random.default_rng(seed)
+    boxes = [
+        shapely.box(*low, *(low + chance.uniform(4, 18, 2)))
+        for low in np.array([LEFT, BOTTOM]) + TO_MERIDIAN + chance.uniform(0, 120, (60, 2))
+    ]
+    a, b = boxes[:40], boxes[20:]
+    b[:20] = [shapely.affinity.translate(box, *chance.normal(0, 1, 2)) for box in b[:20]]
+    result = compare(a, b, shift=False, area=write_area(frame([shapely.box(*frame(boxes).total_bounds)])))
+    rows = result.changes[result.changes["change"] != "same"]
+    for name, side, shapes, others in (("gained", "b", b, a), ("lost", "a", a, b)):
+        members = rows[f"id_{side}"].fillna("").str.findall(r"\d+")
+        covered = [shapely.union_all([shapes[int(number) - 1] for number in each]) for each in members]
+        alone = shapely.area(shapely.difference(covered, shapely.union_all(others)))
+        # Map metres are 0.04 % longer.
+        assert rows[f"{name}_m2"].to_numpy() == pytest.approx(alone, rel=2e-3, abs=0.01)
+
+
+def test_points_say_of_the_ground_what_the_sums_say(tmp_path: Path) -> None:
+    """A new house whose outline reaches over the old one beside it: there, nothing is gained."""
+    x, y = LEFT + TO_MERIDIAN[0], BOTTOM
+    old, new = shapely.box(x, y, x + 10, y + 10), shapely.box(x + 8, y, x + 18, y + 10)
+    for name, shapes in (("a", [old]), ("b", [old, new])):
+        frame(shapes).to_file(tmp_path / f"{name}.gpkg")
+    area = write_area(frame([shapely.box(x - 50, y - 50, x + 50, y + 50)]))
+    options = CompareOptions(shift=False, area=area)
+    with open_comparison(*(str(tmp_path / f"{name}.gpkg") for name in "ab"), options) as comparison:
+        places = np.meshgrid(np.arange(x, x + 20, 0.1) + 0.05, np.arange(y, y + 10, 0.1) + 0.05)
+        longitude, latitude = find_transformer(UTM33, LONLAT).transform(*map(np.ravel, places))
+        met_m2 = 0.01 * (find_mapped_change(comparison, longitude, latitude) == GAINED).sum()
+        assert comparison.counts["same"] == comparison.counts["only_b"] == 1
+        assert comparison.figures.gained.sum() == pytest.approx(80, rel=2e-3)
+        assert met_m2 == pytest.approx(80)
 
 
 def test_degrees_far_north_give_the_same() -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyproj import CRS
 
+import geoseg
 from geoseg.datasets.schema import Dataset, Item, write_dataset
 from geoseg.errors import InputError
 from geoseg.evaluation.inputs.requests import EvaluationRequest
@@ -148,6 +149,47 @@ def test_regions_count_and_measure_footprints(masks: tuple[Path, Path], tmp_path
         1,
         pytest.approx(20 / 30 - 1, abs=1e-4),
     )
+
+
+def test_a_middle_on_a_border_is_in_one_region_and_squares_are_those_of_stats(
+    masks: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The middle of the first box is where the two halves meet."""
+    halves = shapely.box([0, 20], [0, 0], [20, 200], [128, 128])
+    rows = summary(*masks, "--regions", layer(tmp_path / "regions.gpkg", halves))["regions"]["building"]
+    assert sum(row["true"] for row in rows) == len(BOXES)
+    found = summary(*masks, "--regions", "grid:20m")["regions"]["building"]
+    counted = geoseg.stats(layer(tmp_path / "true.gpkg", BOXES), "grid:20m", mask=masks[1]).regions
+    known = set(counted["region"])
+    assert {row["region"] for row in found} <= known
+
+
+@pytest.mark.parametrize("side", [180.0, -180.0])
+@pytest.mark.parametrize("regions", ["file", "grid:10m"])
+def test_regions_hold_what_lies_on_both_sides_of_the_antimeridian(
+    write_raster: RasterWriter, tmp_path: Path, side: float, regions: str
+) -> None:
+    step = 1e-5
+    across = Affine(step, 0, side - 100 * step, 0, -step, -17)
+    truth = write_raster("t.tif", mask_of(BOXES), nodata=255, transform=across, crs="EPSG:4326")
+    ward = shapely.Polygon([(179.99, -18), (-179.99, -18), (-179.99, -16), (179.99, -16)])
+    gpd.GeoDataFrame(geometry=[ward], crs="EPSG:4326").to_file(tmp_path / "wards.gpkg")
+    source = tmp_path / "wards.gpkg" if regions == "file" else regions
+    rows = summary(truth, truth, "--regions", source)["regions"]["building"]
+    assert len(rows) < 1000
+    assert sum(row["true"] for row in rows) == sum(row["predicted"] for row in rows) == len(BOXES)
+
+
+def test_footprints_that_jump_at_the_antimeridian_are_those_that_go_on_beyond(tmp_path: Path) -> None:
+    x, y = np.meshgrid(180 + np.arange(-5, 5) * 2e-4 - 4e-5, np.arange(3) * 2e-4)
+    houses = shapely.box(x.ravel(), y.ravel(), x.ravel() + 1e-4, y.ravel() + 1e-4)
+    jumping = shapely.transform(houses, lambda x, y: (np.where(x > 180, x - 360, x), y), interleaved=False)
+    for name, shapes in (("a", houses), ("b", jumping)):
+        gpd.GeoDataFrame(geometry=list(shapes), crs="EPSG:4326").to_file(tmp_path / f"{name}.gpkg")
+    for order in ("ab", "ba"):
+        found = summary(*(tmp_path / f"{name}.gpkg" for name in order))["classes"][1]
+        assert found["iou"]["value"] > 0.999
+        assert (found["footprint_f1"]["value"], found["count_error"]["value"]) == (1, 0)
 
 
 @pytest.mark.parametrize("regions", ["file", "grid:10m"])

@@ -15,6 +15,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
@@ -24,7 +25,7 @@ from click.testing import CliRunner
 from heard import Heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layers import UTM33, footprints
+from layers import LONLAT, UTM33, footprints
 
 import geoseg
 from geoseg.cli.main import geoseg as command_line
@@ -150,6 +151,103 @@ def test_of_overlapping_scenes_the_whole_and_the_surer_one_stays(tmp_path: Path)
     assert (result.count, result.duplicates) == (3, 3)
     frame = gpd.read_parquet(tmp_path / "all.parquet").sort_values("confidence")
     assert frame["source"].tolist() == ["other.gpkg", "other.gpkg", "one.gpkg"]
+
+
+def link_by_hand(one: gpd.GeoDataFrame, other: gpd.GeoDataFrame) -> bool:
+    """Whether two single footprints are one building: half of the smaller one lies in the other."""
+    a, b = one.geometry.iloc[0], other.geometry.iloc[0]
+    return bool(a.intersection(b).area >= 0.5 * min(a.area, b.area) * (1 - 1e-9))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_footprint_goes_only_for_one_that_stays(
+    seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Chains of doubles through three scenes, against every pair looked at in the order of the ranks."""
+    folder, chance = tmp_path_factory.mktemp("chains"), np.random.default_rng(seed)
+    rows, files = [], []
+    for number in range(3):
+        x, y = HERE[0] + chance.uniform(0, 60, 12), HERE[1] + chance.uniform(0, 20, 12)
+        frame = footprints(shapely.box(x, y, x + chance.uniform(4, 20, 12), y + 10))
+        frame["confidence"] = chance.integers(1, 4, 12) / 4
+        frame["touches_edge"] = chance.random(12) < 0.2
+        files.append(save(frame, folder / f"{number}.gpkg"))
+        rows += [
+            (row["touches_edge"], -row["confidence"], number, row["id"], frame.iloc[[at]])
+            for at, row in frame.iterrows()
+        ]
+    staying: list[Any] = []
+    for row in sorted(rows, key=lambda row: row[:4]):
+        if not any(row[2] != better[2] and link_by_hand(row[4], better[4]) for better in staying):
+            staying.append(row)
+    result = geoseg.publish(files, folder / "all.parquet", names="overture")
+    told = gpd.read_parquet(folder / "all.parquet")["sources"]
+    assert {source[0]["record_id"] for source in told} == {f"{row[2]}.gpkg:{row[3]}" for row in staying}
+    assert (result.count, result.duplicates) == (len(staying), len(rows) - len(staying))
+
+
+def test_of_two_halves_of_a_house_both_stay(tmp_path: Path) -> None:
+    """The surer half takes the place of the whole house, which then cannot take that of the other half."""
+    x, y = HERE
+    halves = footprints(np.array([shapely.box(x, y, x + 10, y + 10), shapely.box(x + 10, y, x + 20, y + 10)]))
+    house = footprints(np.array([shapely.box(x, y, x + 20, y + 10)]))
+    halves["confidence"], house["confidence"] = [0.9, 0.7], [0.8]
+    files = [save(halves, tmp_path / "halves.gpkg"), save(house, tmp_path / "house.gpkg")]
+    result = geoseg.publish(files, tmp_path / "all.parquet")
+    assert (result.count, result.duplicates) == (2, 1)
+    assert set(gpd.read_parquet(tmp_path / "all.parquet")["source"]) == {"halves.gpkg"}
+
+
+BEYOND = shapely.box(179.9999, 0, 180.0001, 0.0001)
+WAYS_ACROSS = {
+    "beyond": BEYOND,
+    "before": shapely.box(-180.0001, 0, -179.9999, 0.0001),
+    "jump": shapely.Polygon([(179.9999, 0), (-179.9999, 0), (-179.9999, 0.0001), (179.9999, 0.0001)]),
+    "cut": shapely.MultiPolygon(
+        [shapely.box(179.9999, 0, 180, 0.0001), shapely.box(-180, 0, -179.9999, 0.0001)]
+    ),
+}
+
+
+@pytest.mark.parametrize("first", WAYS_ACROSS)
+@pytest.mark.parametrize("second", WAYS_ACROSS)
+def test_doubles_across_the_antimeridian(first: str, second: str, tmp_path: Path) -> None:
+    """However a house there is written, it is one building, its box is small, and it lies in its area."""
+    files = [
+        save(footprints(np.array([WAYS_ACROSS[name]]), LONLAT), tmp_path / f"{place}.gpkg")
+        for place, name in enumerate((first, second))
+    ]
+    area = gpd.GeoDataFrame({"name": ["Taveuni"]}, geometry=[shapely.box(-180.1, -1, -179.9, 1)], crs=LONLAT)
+    area.to_file(tmp_path / "areas.gpkg")
+    result = geoseg.publish(files, tmp_path / "all", partition=str(tmp_path / "areas.gpkg"))
+    assert (list(map(Path, result.files)), result.duplicates) == ([tmp_path / "all" / "Taveuni.parquet"], 1)
+    left, _, right, _ = gpd.read_parquet(next(iter(result.files))).total_bounds
+    assert right - left == pytest.approx(0.0002, abs=1e-9)
+
+
+def test_whole_numbers_stay_whole_where_a_footprint_has_none(tmp_path: Path) -> None:
+    """GeoJSON with a gap in a column of numbers is read as decimals."""
+    frame = houses(3)[["id", "geometry"]]
+    frame["id"] = pd.array([1, None, 2**40 + 1], dtype="Int64")
+    frame.to_file(tmp_path / "a.geojson")
+    geoseg.publish(tmp_path / "a.geojson", tmp_path / "all.parquet", names="overture")
+    records = [source[0]["record_id"] for source in gpd.read_parquet(tmp_path / "all.parquet")["sources"]]
+    assert sorted(records) == ["a.geojson:1", f"a.geojson:{2**40 + 1}", "a.geojson:2"]
+
+
+def test_rows_without_a_polygon_are_told(tmp_path: Path, heard: Heard) -> None:
+    frame = houses(4)
+    shapes = [*frame.geometry[:2], shapely.Polygon(), None]
+    gpd.GeoDataFrame(frame.drop(columns="geometry"), geometry=shapes, crs=UTM33).to_file(tmp_path / "a.gpkg")
+    assert geoseg.publish(tmp_path / "a.gpkg", tmp_path / "all.parquet").count == 2
+    assert heard.warnings == [f"{tmp_path / 'a.gpkg'}: 2 of 4 rows hold no polygon and are left out"]
+
+
+def test_a_file_without_footprints_has_no_doubles(scenes: Path, tmp_path: Path) -> None:
+    save(houses(3).iloc[:0], scenes / "none.gpkg")
+    result = geoseg.publish(scenes, tmp_path / "all.parquet")
+    assert (result.count, result.duplicates) == (120, 0)
 
 
 def test_neighbours_are_no_doubles(tmp_path: Path) -> None:

@@ -132,14 +132,12 @@ def test_intervals_hold_the_estimate_and_stay_within_what_is_possible(
 
 def adjust(counts: np.ndarray) -> SampleAdjustment:
     """A map of two classes; `counts` are (region, class, truth), the last region outside of all."""
-    flat = counts.reshape(-1, 2)
-    by_class = np.zeros((2, len(flat), 2), dtype=np.int64)
-    for cell, row in enumerate(flat):
-        by_class[cell % 2, cell] = row
-    drawn = by_class.sum(axis=(1, 2))
-    return SampleAdjustment(
-        ("background", "building"), AnsweredPoints(by_class, np.array([900.0, 100.0]), drawn)
-    )
+    in_regions = np.zeros((2, *counts.shape), dtype=np.int64)
+    for mapped in range(2):
+        in_regions[mapped, :, mapped] = counts[:, mapped]
+    everywhere = in_regions.sum(axis=1)
+    points = AnsweredPoints(everywhere, np.array([900.0, 100.0]), everywhere.sum(axis=(1, 2)))
+    return SampleAdjustment(("background", "building"), points, in_regions)
 
 
 NOBODY = [[0, 0], [0, 0]]

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
 import shapely
+from heard import Heard
 from layers import UTM33, footprints, scattered
 
 from geoseg.errors import InputError
@@ -101,3 +103,27 @@ def test_classes_that_are_numbers_stay_whole_where_some_are_missing(tmp_path: Pa
     layer = FootprintLayer.open(tmp_path / "classes.gpkg")
     assert layer.classes == ["1", "2", "building"]
     assert [name for rows in layer.frames() for name in rows["class"]] == ["1", "building", "2"]
+
+
+@pytest.mark.parametrize("name", ["broken.gpkg", "broken.parquet"])
+def test_broken_outlines_cover_what_they_cover(tmp_path: Path, heard: Heard, name: str) -> None:
+    """An hourglass, a courtyard that reaches out, and two parts over each other: areas by hand, in one warning."""
+    at_x, at_y = 300_000, 5_400_000
+    hourglass = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
+    torn = shapely.Polygon([(0, 0), (10, 0), (10, 10), (0, 10)], [[(5, 5), (15, 5), (15, 8), (5, 8)]])
+    double = shapely.MultiPolygon([shapely.box(0, 0, 10, 10), shapely.box(5, 0, 15, 10)])
+    flat = shapely.Polygon([(0, 0), (10, 0), (5, 0)])
+    square = shapely.box(0, 0, 10, 10)
+    shapes = shapely.transform(
+        np.array([hourglass, torn, double, flat, square]),
+        lambda x, y: (x + at_x, y + at_y),
+        interleaved=False,
+    )
+    frame = gpd.GeoDataFrame({"id": range(5)}, geometry=shapes, crs=UTM33)
+    frame.to_parquet(tmp_path / name) if name.endswith("parquet") else frame.to_file(tmp_path / name)
+    layer = FootprintLayer.open(tmp_path / name)
+    (measured,) = layer.measured_frames(AreaCrs.choose(layer.extent))
+    whole_m2 = measured["area_m2"].iloc[-1]
+    assert measured["area_m2"].to_numpy() == pytest.approx(whole_m2 * np.array([0.5, 0.85, 1.5, 1]))
+    assert measured.geometry.is_valid.all()
+    assert heard.warnings == [f"{tmp_path / name}: 4 of 5 footprints had invalid geometry and were repaired"]

@@ -127,12 +127,24 @@ def misspell(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     return frame.assign(answer=frame["answer"].where(frame["id"] != 7, "Buidling"))
 
 
+def test_a_stratum_that_no_answer_speaks_for_is_told(points: Path, heard: Heard) -> None:
+    silent = change(
+        points, lambda frame: frame.assign(answer=frame["answer"].where(frame["mapped"] == "building", ""))
+    )
+    assert read_points(silent).select_answered(["building"]).answered.tolist()[0] == 0
+    assert heard.warnings == [
+        f"{silent}: no point says anything of background: taken to be like the rest of what the map says there"
+    ]
+
+
 @pytest.mark.parametrize(
     ("alter", "words"),
     [
         (blank, "no point has an answer yet"),
         (misspell, "point 7 is answered 'Buidling'; answers are building, not, unsure"),
         (lambda frame: frame.drop(columns="stratum_m2"), "no column stratum_m2"),
+        (lambda frame: frame[frame["mapped"] == "building"], "one is missing as a whole"),
+        (lambda frame: frame[frame["mapped"] != "building"], "one is missing as a whole"),
         (lambda frame: frame.assign(stratum_m2=frame["id"] * 1.0), "stratum_m2 of the stratum"),
         (lambda frame: frame.assign(map=frame["id"].astype(str)), "two maps"),
         (lambda frame: frame.assign(stratum_m2=-1.0), "areas or chances that cannot be"),

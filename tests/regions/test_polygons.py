@@ -168,6 +168,18 @@ def test_squares_are_true_squares_in_any_crs(grid: Grid) -> None:
     assert shapely.union_all(regions.shapes).buffer(1).covers(corners[0])
 
 
+@pytest.mark.parametrize("code", [32633, 2263])
+@pytest.mark.parametrize("side_m", [0.4, 2.5, 1000.0])
+def test_squares_are_named_by_their_corners_in_metres_whatever_the_unit(code: int, side_m: float) -> None:
+    crs, corner = CRS.from_epsg(code), np.array([300_000.0, 60_000.0])
+    unit_m = crs.axis_info[0].unit_conversion_factor
+    place = Extent(crs, (*corner / unit_m, *(corner + 3 * side_m) / unit_m))
+    squares = read_regions(f"grid:{side_m:g}m", place)
+    for name, shape in zip(squares.names, squares.shapes, strict=True):
+        east, north = (float(part[1:]) for part in name.split("_"))
+        assert (east, north) == pytest.approx(np.array(shape.bounds[:2]) * unit_m, abs=1e-6)
+
+
 def test_names_must_differ() -> None:
     with pytest.raises(InputError, match="all different"):
         Regions(("a", "a"), np.array(HALVES, dtype=object), UTM33)
@@ -206,3 +218,46 @@ def test_a_region_across_the_antimeridian_is_one_piece_near_the_data(
 def test_a_region_far_away_is_empty_near_the_data() -> None:
     regions = Regions(("far",), np.array([shapely.box(100, 10, 101, 11)], dtype=object), LONLAT)
     assert regions.near(GRID)[0].is_empty
+
+
+NEW_ZEALAND = Extent(LONLAT, (174.0, -41.0, 176.0, -39.0))
+FAR_AND_WIDE = {
+    "at the antipodes": shapely.box(-6, 39, -4, 41),
+    "with a hole there": shapely.box(-20, 30, 10, 50) - shapely.box(-6, 39, -4, 41),
+    "at home": shapely.box(174, -41, 176, -39),
+    "across": shapely.box(170, -45, 190, -35),
+    "half of Earth": shapely.box(-90, -80, 90, 80),
+    "an ice cap": shapely.box(-180, -90, 180, -60),
+}
+
+
+@pytest.mark.parametrize("name", FAR_AND_WIDE)
+def test_areas_are_true_wherever_a_region_lies(name: str) -> None:
+    """By hand: of a band between two parallels, of Earth's ellipsoid, and of a part of it by its longitudes."""
+    shape = FAR_AND_WIDE[name]
+    regions = Regions((name,), np.array([shape]), LONLAT)
+
+    def measure_band(south: float, north: float) -> float:
+        sines, e = np.sin(np.radians([south, north])), np.sqrt(0.0066943799901413165)
+        halves = sines / (1 - (e * sines) ** 2) + np.log((1 + e * sines) / (1 - e * sines)) / (2 * e)
+        return float(np.pi * 6378137.0**2 * (1 - e**2) * np.diff(halves)[0])
+
+    boxes = [shapely.Polygon(shape.exterior), *map(shapely.Polygon, shape.interiors)]
+    areas = [measure_band(box.bounds[1], box.bounds[3]) * (box.bounds[2] - box.bounds[0]) / 360 for box in boxes]  # fmt: skip
+    assert regions.areas(AreaCrs.choose(NEW_ZEALAND))[0] == pytest.approx(areas[0] - sum(areas[1:]), rel=1e-6)
+
+
+def test_regions_that_jump_or_are_cut_are_whole_and_not_called_broken(tmp_path: Path, heard: Heard) -> None:
+    """A bay between two capes, of which the antimeridian goes through, crosses itself as it is written."""
+    corners = [(179, 0), (181, 0), (181, 2), (180.5, 2), (180.5, 1), (179.5, 1), (179.5, 2), (179, 2)]
+    bay = shapely.Polygon(corners)
+    jump = shapely.Polygon([(x - 360 if x > 180 else x, y) for x, y in corners])
+    cut = shapely.MultiPolygon([shapely.box(179, 4, 180, 5), shapely.box(-180, 4, -179, 5)])
+    rows = {"name": ["bay", "isle", "isle"]}
+    shapes = [jump, cut, shapely.box(170, 4, 171, 5)]
+    gpd.GeoDataFrame(rows, geometry=shapes, crs=LONLAT).to_file(tmp_path / "fiji.gpkg")
+    place = Extent(LONLAT, (179.0, 0.0, 181.0, 5.0))
+    found = read_regions(str(tmp_path / "fiji.gpkg"), place, "name")
+    assert found.shapes[0].equals(bay)
+    assert found.shapes[1].area == pytest.approx(3)
+    assert not heard.warnings

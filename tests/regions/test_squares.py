@@ -122,3 +122,11 @@ def test_marks_outside_of_all_squares_are_told(path: Path, heard: Heard) -> None
     found = read_squares(path, [], squares.crs)
     assert found.marked.tolist() == [1] * 12
     assert "1 marks lie in no square" in "\n".join(heard.warnings)
+
+
+def test_a_stratum_of_which_no_square_is_done_is_told(path: Path, heard: Heard) -> None:
+    frame = gpd.read_file(path, layer="squares")
+    first = frame["stratum"].iloc[0]
+    rewrite(path, lambda squares: squares.assign(done=squares["stratum"] != first))
+    read_squares(path, [], frame.crs)
+    assert f"no square of {first} is done" in "\n".join(heard.warnings)

@@ -22,6 +22,7 @@ from made import RasterWriter
 from PIL import Image
 from reporting import LEFT, TOP, UTM33, make_town
 
+from geoseg import stats
 from geoseg.cli.main import geoseg
 from geoseg.reports.options import ReportOptions
 from geoseg.reports.report import format_area, write_report
@@ -58,6 +59,26 @@ def test_the_numbers_are_those_of_the_footprints(town: Path, town_photo: Path, t
     assert "City of &lt;Example&gt;" in data["attribution"]
     assert "<td>roofs</td>" in page
     assert "<td>0.4</td>" in page
+
+
+def test_unsure_outlines_of_several_classes_stand_where_they_belong(tmp_path: Path) -> None:
+    """Of four classes, the most likely one may be less likely than not; and a part of them is no building."""
+    frame = make_town(12)
+    frame["class"] = ["water", "wood"] * 6
+    frame["confidence"] = [0.25, 0.31, 0.95] * 4
+    frame.to_file(tmp_path / "town.gpkg", layer="buildings")
+    ward = gpd.GeoDataFrame({"name": ["all"]}, geometry=[shapely.box(*frame.total_bounds)], crs=frame.crs)
+    table = stats(frame, ward).regions
+    table.to_file(tmp_path / "town.gpkg", layer="regions")
+    write_report(tmp_path / "town.gpkg", tmp_path / "r.html", ReportOptions())
+    page = (tmp_path / "r.html").read_text()
+    chart = page[page.index("Outlines by confidence") :]
+    numbers = re.findall(r'text-anchor="middle">([^<]*)</text>', chart)
+    assert dict(zip(numbers[1::2], numbers[::2], strict=True)) == {
+        f"{low / 10:.2f}": {2: "4", 3: "4", 9: "4"}.get(low, "0") for low in range(10)
+    }
+    assert "of the regions is covered" in page
+    assert "built up" not in page
 
 
 def test_outlines_come_back_within_a_centimetre(town: Path, tmp_path: Path) -> None:

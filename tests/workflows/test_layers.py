@@ -117,14 +117,14 @@ def test_a_file_that_cannot_be_read_to_its_end_leaves_nothing_to_the_next(
     """A worker keeps its statistics from task to task, also where one of them has failed."""
     layer = FootprintLayer.open(whole)
     counting = Counting("grid:1km", None, AreaCrs.choose(layer.extent), layer.extent, tuple(layer.classes))
-    statistics, frames = counting.begin(), FootprintLayer.frames
+    statistics, frames = counting.begin(), FootprintLayer.measured_frames
 
-    def break_off(layer: FootprintLayer) -> Iterator[gpd.GeoDataFrame]:
-        yield from frames(layer)
+    def break_off(layer: FootprintLayer, area: AreaCrs) -> Iterator[gpd.GeoDataFrame]:
+        yield from frames(layer, area)
         raise OSError
 
     with monkeypatch.context() as patch:
-        patch.setattr(FootprintLayer, "frames", break_off)
+        patch.setattr(FootprintLayer, "measured_frames", break_off)
         with pytest.raises(OSError, match=r"^$"):
             count_layer(statistics, layer)
     assert count_layer(statistics, layer).parts.counted.sum() == layer.rows

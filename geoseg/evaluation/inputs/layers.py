@@ -25,7 +25,8 @@ from geoseg.evaluation.inputs.classes import (
     make_numbered_classes,
 )
 from geoseg.evaluation.inputs.maps import VectorMap
-from geoseg.footprints.measure import Extent, make_equal_area_crs, transform_to_pixels
+from geoseg.footprints.antimeridian import find_full_turn, unwrap_polygons
+from geoseg.footprints.measure import Extent, make_equal_area_crs, transform_polygons, transform_to_pixels
 from geoseg.footprints.polygons import mend_polygons
 from geoseg.footprints.write.geopackage import BUILDINGS
 from geoseg.io.addresses import parse_layer_path
@@ -113,17 +114,20 @@ class PolygonLayer:
 
     def polygons(self, grid: Grid) -> NDArray[np.object_]:
         """All polygons in the pixels of a grid."""
-        shapes = make_valid_polygons(np.asarray(self.frame.geometry.array), Path(self.source))
-        return mend_polygons(transform_to_pixels(shapes, CRS(self.frame.crs), grid))
+        crs = CRS(self.frame.crs)
+        shapes = make_valid_polygons(np.asarray(self.frame.geometry.array), crs, Path(self.source))
+        return mend_polygons(transform_to_pixels(shapes, crs, grid))
 
     def own_grid(self, gsd_m: float) -> Grid:
         """A grid over the whole layer, in an equal-area CRS."""
-        frame = self.frame
-        if not len(frame):
+        source = CRS(self.frame.crs)
+        shapes = unwrap_polygons(np.asarray(self.frame.geometry.array), find_full_turn(source))
+        boxes = shapely.bounds(shapes).reshape(-1, 4)
+        boxes = boxes[np.isfinite(boxes).all(axis=1)]
+        if not len(boxes):
             raise InputError(f"{self.source}: holds no polygon, so there is no place to compare at")
-        left, bottom, right, top = map(float, frame.total_bounds)
-        crs = make_equal_area_crs(Extent(CRS(frame.crs), (left, bottom, right, top)))
-        left, bottom, right, top = map(float, frame.to_crs(crs).total_bounds)
+        crs = make_equal_area_crs(Extent.around(source, boxes))
+        left, bottom, right, top = map(float, shapely.total_bounds(transform_polygons(shapes, source, crs)))
         height, width = (max(1, int(np.ceil(length / gsd_m))) for length in (top - bottom, right - left))
         return Grid(crs, Affine.translation(left, top) @ Affine.scale(gsd_m, -gsd_m), height, width)
 
