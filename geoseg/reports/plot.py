@@ -296,9 +296,10 @@ def draw_north(axes: Axes, view: View, letter: float) -> None:
     corner = OffsetFrom(axes, (1, 1), unit="points")
     foot = -4 * letter, -4 * letter
     tip = foot[0] + 3 * letter * cos(direction), foot[1] + 3 * letter * sin(direction)
+    seen = [withStroke(linewidth=letter / 2, foreground="white")]
     axes.annotate(
         "N", xy=tip, xytext=foot, xycoords=corner, textcoords=corner, fontsize=letter, ha="center", va="center",
-        arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": letter / 6},
+        arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": letter / 6, "path_effects": seen},
         bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "boxstyle": "circle,pad=0.3"},
     )  # fmt: skip
 

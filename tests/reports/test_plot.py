@@ -292,3 +292,12 @@ def test_changes_are_coloured_by_what_became_of_each_building() -> None:
     assert found == [COLORS["same"].color, COLORS["only_b"].color, YELLOW]
     words = [text.get_text() for text in axes.get_legend().get_texts()]
     assert words == ["same in both", "only in B: new, or missed in A"]
+
+
+def test_the_arrow_to_north_is_seen_on_dark_ground(tmp_path: Path) -> None:
+    dark = write_raster(tmp_path / "dark.tif", np.zeros((3, 300, 300), np.uint8))
+    assert plot(dark, "--out", tmp_path / "dark.png").exit_code == 0
+    seen = np.asarray(Image.open(tmp_path / "dark.png").convert("L")).astype(int)
+    side = len(seen)
+    tip = seen[: side // 30, -side // 10 :]  # above the letter, only the arrow
+    assert (tip > 250).any()
