@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_resuming_command
 from geoseg.errors import InputError
 from geoseg.options import COMPOSITES, INPUTS, LABELS, OUTPUTS, PAIRS, RESOURCES
 from geoseg.progress import format_count
@@ -243,7 +243,7 @@ def format_years(source: Source) -> str:
     callback=print_sources,
     help="List sources and labels, and exit.",
 )
-@wrap_command
+@wrap_resuming_command()
 def command(as_json: bool, dry_run: bool, **options: Any) -> None:
     """Export imagery and labels from Earth Engine on one exact grid.
 

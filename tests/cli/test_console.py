@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import click
 import pytest
@@ -113,10 +115,17 @@ def test_one_of_several_processes_speaks(heard: Heard) -> None:
     assert heard.total == 0
 
 
-def test_a_batch_system_stops_a_command_as_ctrl_c_does() -> None:
+@pytest.mark.parametrize(
+    ("wrap", "words"),
+    [
+        (console.wrap_command, "The same command begins anew."),
+        (console.wrap_resuming_command(), "Run the same command again to go on."),
+    ],
+)
+def test_a_batch_system_stops_a_command_as_ctrl_c_does(wrap: Callable[..., Any], words: str) -> None:
     cleaned_up = []
 
-    @console.wrap_command
+    @wrap
     def run(*, as_json: bool) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -127,7 +136,7 @@ def test_a_batch_system_stops_a_command_as_ctrl_c_does() -> None:
     before = signal.getsignal(signal.SIGTERM)
     result = CliRunner().invoke(click.command(run), [])
     assert (result.exit_code, cleaned_up) == (143, [False])
-    assert result.stderr == "Stopped. Run the same command again to go on.\n"
+    assert result.stderr == f"Stopped. {words}\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
 
