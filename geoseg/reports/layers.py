@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import ColorInterp, Resampling
@@ -24,7 +25,7 @@ from geoseg.io.layers import read_layer
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.display import stretch_values
-from geoseg.raster.grid import PICTURE_TRANSFORM
+from geoseg.raster.grid import PICTURE_TRANSFORM, find_bounds
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs, open_raster, read_band_names
 from geoseg.records import parse_json
@@ -119,13 +120,13 @@ def make_polygon_layer(name: str, polygons: gpd.GeoDataFrame) -> ShapeLayer:
 def open_raster_layer(path: str) -> RasterLayer:
     with open_raster(path, path) as dataset:
         crs = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs else None
-        bounds = tuple(dataset.bounds) if crs else (0.0, -float(dataset.height), float(dataset.width), 0.0)
+        transform = dataset.transform if crs else PICTURE_TRANSFORM
         tags = dataset.tags()
         return RasterLayer(
             path,
             find_raster_kind(dataset),
             crs,
-            bounds,
+            find_bounds(transform, *dataset.shape),
             tags.get("TIFFTAG_COPYRIGHT", ""),
             read_parameters(tags.get("GEOSEG", "")),
         )
@@ -174,7 +175,7 @@ def read_values(
     dataset: Any, bands: Sequence[int], layer: RasterLayer, view: View, resampling: Resampling
 ) -> tuple[NDArray[Any], Known]:
     """Bands of a raster as the pixels of a view, and which of them are known; overviews are used where there are some."""
-    if layer.crs is not None and view.crs is not None and layer.crs != view.crs:
+    if layer.crs and view.crs and not (layer.crs == view.crs and lies_upright(dataset.transform)):
         return warp_values(dataset, bands, view, resampling)
     values = np.zeros((len(bands), view.height, view.width), dataset.dtypes[0])
     known = np.zeros((view.height, view.width), dtype=bool)
@@ -190,6 +191,11 @@ def read_values(
     mask = dataset.dataset_mask(window=window, out_shape=shape, resampling=Resampling.nearest)
     known[rows, cols] = mask > 0
     return values, known
+
+
+def lies_upright(transform: Affine) -> bool:
+    """Whether rows run to the east and columns to the south, as those of a view do."""
+    return transform.b == transform.d == 0 and transform.a > 0 > transform.e
 
 
 def warp_values(

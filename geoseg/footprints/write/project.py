@@ -27,6 +27,7 @@ from geoseg.footprints.write.styles import make_image_style, make_mask_style, ma
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 from geoseg.io.layers import explain_read_errors, read_layer_facts
 from geoseg.io.qml import STYLE_SUFFIX, find_raster_part, read_style
+from geoseg.raster.grid import find_bounds
 from geoseg.raster.source import is_picture, names_earth_crs, open_raster, read_crs
 
 Box = tuple[float, float, float, float]
@@ -158,7 +159,7 @@ def make_raster_layer(
             return MapLayer(name, "raster", source, None, (0, -dataset.height, dataset.width, 0), style)
         is_told = assumed_crs is None or names_earth_crs(dataset)
         crs = read_crs(dataset, raster) if is_told else assumed_crs
-        return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style)
+        return MapLayer(name, "raster", source, crs, find_bounds(dataset.transform, *dataset.shape), style)
 
 
 def make_relative(path: Path, folder: Path) -> str:
