@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import click
@@ -168,3 +169,12 @@ def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes files by their numbers, as a shell does")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_works_without_the_streams_that_a_scheduler_closed(tmp_path: Path, closed: str) -> None:
+    scene = tmp_path / "scene.tif"
+    line = f'"{sys.executable}" -m geoseg demo-scene "{scene}" --size 64 --seed 1 {closed}'
+    assert subprocess.run(["sh", "-c", line], check=False).returncode == 0
+    assert scene.exists()
