@@ -88,22 +88,30 @@ Known = NDArray[np.bool_]
 def open_layer(source: object) -> Layer:
     """A layer by its file, `file:layer`, or as geopandas holds it."""
     if isinstance(source, gpd.GeoDataFrame):
-        return make_polygon_layer("polygons", source[source.geom_type.isin(POLYGON_TYPES)])
+        return make_polygon_layer("polygons", source)
     if not isinstance(source, str | PathLike):
         raise InputError(
             f"a layer is a file or a GeoDataFrame, not a {type(source).__name__}; give several one after the other"
         )
     if is_vector_file(str(source)):
         path, layer = parse_layer_path(str(source))
-        return make_polygon_layer(str(source), read_polygons(path, layer))
+        return make_polygon_layer(str(source), read_frame(path, layer))
     return open_raster_layer(str(source))
 
 
 def read_polygons(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
-    """The polygons of a file, with no CRS where they lie in the pixels of a picture, whatever the file says."""
+    """The polygons of a file."""
+    return select_polygons(read_frame(path, layer))
+
+
+def read_frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """All that a layer holds, with no CRS where it lies in the pixels of a picture, whatever the file says."""
     frame = read_layer(path, layer, preferred=BUILDINGS)
-    polygons = frame[frame.geom_type.isin(POLYGON_TYPES)]
-    return polygons.set_crs(None, allow_override=True) if "area_px" in polygons else polygons
+    return frame.set_crs(None, allow_override=True) if "area_px" in frame else frame
+
+
+def select_polygons(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    return frame[frame.geom_type.isin(POLYGON_TYPES)]
 
 
 def find_area_column(frame: gpd.GeoDataFrame) -> str | None:
@@ -111,8 +119,10 @@ def find_area_column(frame: gpd.GeoDataFrame) -> str | None:
     return next((name for name in AREA_UNITS if name in frame), None)
 
 
-def make_polygon_layer(name: str, polygons: gpd.GeoDataFrame) -> ShapeLayer:
-    if not len(polygons):
+def make_polygon_layer(name: str, frame: gpd.GeoDataFrame) -> ShapeLayer:
+    """The polygons of a frame; one without a row, as of a scene in which nothing was found, shows nothing."""
+    polygons = select_polygons(frame)
+    if len(frame) and not len(polygons):
         raise InputError(f"{name}: holds no polygon to show")
     return ShapeLayer(name, polygons, find_area_column(polygons) is None)
 

@@ -106,6 +106,8 @@ def choose_view(layers: Sequence[Layer], options: PlotOptions) -> View:
     if not layers:
         raise InputError("nothing to show: give an image, a mask, footprints or regions")
     first = next((layer for layer in layers if isinstance(layer, RasterLayer)), layers[0])
+    if isinstance(first, ShapeLayer) and not len(first.frame):
+        raise InputError(f"{first.name}: holds no polygon to show")
     if not options.window:
         return refuse_large_picture(View.of(first.crs, first.bounds, options.width))
     window = parse_window(options.window)

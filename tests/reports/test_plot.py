@@ -312,6 +312,13 @@ def test_changes_are_coloured_by_what_became_of_each_building() -> None:
     assert words == ["same in both", "only in B: new, or missed in A"]
 
 
+def test_an_image_in_which_nothing_was_found_is_shown_alone(photo: Path, houses: gpd.GeoDataFrame) -> None:
+    axes = draw_plot([photo, houses[:0]], bare().axes[0], PlotOptions(color_by="area"))
+    assert (len(axes.images), len(axes.collections[0].get_paths())) == (1, 0)
+    with pytest.raises(InputError, match="holds no polygon to show"):
+        draw_plot([houses[:0]], bare().axes[0])
+
+
 def test_the_arrow_to_north_is_seen_on_dark_ground(tmp_path: Path) -> None:
     dark = write_raster(tmp_path / "dark.tif", np.zeros((3, 300, 300), np.uint8))
     assert plot(dark, "--out", tmp_path / "dark.png").exit_code == 0
