@@ -277,7 +277,12 @@ def open_model(name: File = "default") -> Model:
 
 def list_files(files: File | Sequence[File]) -> list[str]:
     several = [files] if isinstance(files, str | os.PathLike) else files
-    return [os.fspath(file) for file in several]
+    try:
+        return [os.fspath(file) for file in several]
+    except TypeError as error:
+        raise InputError(
+            f"give a file by its path, or several, not a {type(files).__name__}; an array can be saved as .npy first"
+        ) from error
 
 
 def make_path(file: File | None) -> Path | None:

@@ -68,6 +68,20 @@ def test_a_scene_becomes_buildings_in_memory(scene: Path, tiny_model: Path) -> N
     assert not folder.exists()
 
 
+def test_results_show_themselves_in_few_lines(write_raster: RasterWriter, tmp_path: Path) -> None:
+    made = geoseg.prepare("demo", None, tmp_path / "demo", scenes=2, size=64)
+    mask = write_raster("mask.tif", np.kron([[1, 0], [0, 1]], np.ones((20, 20))).astype("uint8"))
+    scored = geoseg.evaluate(mask, mask)
+    assert (repr(made), repr(scored)) == (str(made), str(scored))
+    assert len(repr(geoseg.open_model())) < 200
+
+
+@pytest.mark.parametrize("scene", [None, 5, np.zeros((3, 10, 10)), [None]])
+def test_what_is_no_path_is_refused_in_one_line(scene: object) -> None:
+    with pytest.raises(InputError, match="give a file by its path, or several, not a "):
+        geoseg.infer(scene)
+
+
 def test_files_are_those_of_the_command(scene: Path, tiny_model: Path, tmp_path: Path) -> None:
     from click.testing import CliRunner
 

@@ -100,6 +100,8 @@ def format_progress(what: str, unit: str, parts: tuple[float, float], rate: floa
 
 
 P = ParamSpec("P")
+GO_ON = "Run the same command again to go on."
+BEGIN_ANEW = "The same command begins anew."
 MESSAGE_FLAGS = (
     (("--debug",), "Show the traceback of an error."),
     (("--json", "as_json"), "Print the result as JSON, for programs."),
@@ -240,30 +242,40 @@ def end_where_nobody_reads() -> Iterator[None]:
 
 
 def wrap_command(run: Callable[P, None]) -> Callable[..., None]:
-    """Give a command `--quiet`, `--json` and `--debug`, progress on stderr, and one line for an error.
+    """Give a command `--quiet`, `--json` and `--debug`, progress on stderr, and one line for an error or when it is stopped.
 
     The wrapped function receives `as_json` beside its own options.
     """
+    return wrap_resuming_command(lambda _: False)(run)
 
-    @functools.wraps(run)
-    def wrapped(*args: Any, quiet: bool, debug: bool, **options: Any) -> None:
-        try:
-            with speak_on_console(quiet), stop_when_terminated():
-                run(*args, **options)
-        except Exception as error:  # noqa: BLE001 - the one place where errors become lines
-            if debug:
-                click.echo(hide_secrets(traceback.format_exc()), err=True)
-            raise SystemExit(report_error(error)) from None
-        except KeyboardInterrupt as stop:
-            click.echo("Stopped. Run the same command again to go on.", err=True)
-            raise SystemExit(
-                128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-            ) from None
 
-    command: Callable[..., None] = wrapped
-    for flags, meaning in MESSAGE_FLAGS:
-        command = add_option(MESSAGES, *flags, is_flag=True, help=meaning)(command)
-    return command
+def wrap_resuming_command(
+    resumes: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+) -> Callable[[Callable[P, None]], Callable[..., None]]:
+    """The same for a command that goes on where it was stopped, if `resumes` says so of its options."""
+
+    def wrap(run: Callable[P, None]) -> Callable[..., None]:
+        @functools.wraps(run)
+        def wrapped(*args: Any, quiet: bool, debug: bool, **options: Any) -> None:
+            try:
+                with speak_on_console(quiet), stop_when_terminated():
+                    run(*args, **options)
+            except Exception as error:  # noqa: BLE001 - the one place where errors become lines
+                if debug:
+                    click.echo(hide_secrets(traceback.format_exc()), err=True)
+                raise SystemExit(report_error(error)) from None
+            except KeyboardInterrupt as stop:
+                click.echo(f"Stopped. {GO_ON if resumes(options) else BEGIN_ANEW}", err=True)
+                raise SystemExit(
+                    128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+                ) from None
+
+        command: Callable[..., None] = wrapped
+        for flags, meaning in MESSAGE_FLAGS:
+            command = add_option(MESSAGES, *flags, is_flag=True, help=meaning)(command)
+        return command
+
+    return wrap
 
 
 def report_error(error: Exception) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from math import isfinite
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_resuming_command
 from geoseg.errors import InputError
 from geoseg.options import COMPOSITES, INPUTS, LABELS, OUTPUTS, PAIRS, RESOURCES
 from geoseg.progress import format_count
@@ -32,18 +32,32 @@ ESM_ASSET_PREFIX = "esm:projects/"
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
-def print_sources(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    """Print what can be exported, and stop."""
-    if wanted:
-        from gee.catalogue import IMAGERY, LABELS
+def print_sources(as_json: bool) -> None:
+    """Print what can be exported."""
+    from gee.catalogue import IMAGERY, LABELS
 
-        for title, sources in (("Sources", IMAGERY), ("Labels", LABELS)):
-            click.echo(f"{title}:")
-            for source in sources.values():
-                click.echo(
-                    f"  {source.name:24}{source.scale_m:>5g} m  {format_years(source):11}{source.title}"
-                )
-        ctx.exit()
+    kinds = {"sources": IMAGERY.values(), "labels": LABELS.values()}
+    summary = {
+        kind: [
+            {
+                "name": source.name,
+                "title": source.title,
+                "scale_m": source.scale_m,
+                "years": format_years(source),
+            }
+            for source in sources
+        ]
+        for kind, sources in kinds.items()
+    }
+    print_result(summary, as_json, "\n".join(format_sources(summary)))
+
+
+def format_sources(summary: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """A line for each source and label."""
+    for kind, sources in summary.items():
+        yield f"{kind.capitalize()}:"
+        for source in sources:
+            yield f"  {source['name']:24}{source['scale_m']:>5g} m  {source['years']:11}{source['title']}"
 
 
 def format_years(source: Source) -> str:
@@ -237,14 +251,12 @@ def format_years(source: Source) -> str:
 @add_option(
     INPUTS,
     "--list",
+    "list_sources",
     is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=print_sources,
     help="List sources and labels, and exit.",
 )
-@wrap_command
-def command(as_json: bool, dry_run: bool, **options: Any) -> None:
+@wrap_resuming_command()
+def command(as_json: bool, dry_run: bool, list_sources: bool, **options: Any) -> None:
     """Export imagery and labels from Earth Engine on one exact grid.
 
     Writes one cloud-optimised GeoTIFF for each layer, with a STAC record beside it. Any area works: it is fetched
@@ -257,6 +269,9 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
       geoseg export --point 13.386,52.508 --size 1000 --source brandenburg --out berlin
       geoseg export --aoi region.geojson --label esm:ESM_FOLDER --pairs 700 --out pairs
     """
+    if list_sources:
+        print_sources(as_json)
+        return
     from gee.export import estimate_exports, run_exports
     from gee.pairs import estimate_pairs, export_pairs
 

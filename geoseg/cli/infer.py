@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_resuming_command
 from geoseg.cli.options import FOOTPRINT_FILE, add_out_option, take_options
 from geoseg.options import RESOURCES
 from geoseg.workflows.options import InferOptions
@@ -23,7 +23,7 @@ from geoseg.workflows.options import InferOptions
     is_flag=True,
     help="Show the plan, and how much memory, disk and time it takes, and stop.",
 )
-@wrap_command
+@wrap_resuming_command()
 @take_options(InferOptions)
 def command(
     *, scene: tuple[str, ...], out: str | None, dry_run: bool, as_json: bool, options: InferOptions

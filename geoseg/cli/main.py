@@ -6,7 +6,9 @@ Also what becomes of large buffers in the memory of its process, once they are f
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
@@ -67,7 +69,16 @@ def geoseg() -> None:
 
 def main() -> None:
     """Run the command line."""
+    open_missing_streams()
     geoseg()
+
+
+def open_missing_streams() -> None:
+    """Let what a scheduler has closed of stdin, stdout and stderr lead nowhere: the next files to be opened would take their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(opened, "w" if number else "r"))
 
 
 # What glibc calls its settings, by their numbers in malloc.h.

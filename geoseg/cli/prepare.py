@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import CommandGroup, GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import (
+    CommandGroup,
+    GroupedCommand,
+    add_option,
+    print_result,
+    wrap_command,
+    wrap_resuming_command,
+)
 from geoseg.cli.options import PATH, add_out_option, take_options
 from geoseg.datasets.options import KINDS, DatasetOptions
 from geoseg.options import INPUTS, OUTPUTS, RESOURCES
@@ -31,7 +38,7 @@ def add_kind(kind: str) -> Callable[[Callable[..., None]], click.Command]:
     """Make a subcommand of a kind of source; the function it decorates only says what the kind is."""
 
     def decorate(described: Callable[..., None]) -> click.Command:
-        @wrap_command
+        @wrap_resuming_command()
         @take_options(KINDS[kind])
         def run(*, out: Path, as_json: bool, options: DatasetOptions, source: Path = NOWHERE) -> None:
             from geoseg.datasets.prepare import prepare_dataset

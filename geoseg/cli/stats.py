@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_resuming_command
 from geoseg.cli.options import add_out_option, take_options
 from geoseg.options import REGIONS
 from geoseg.workflows.options import StatsOptions
@@ -22,7 +22,7 @@ from geoseg.workflows.options import StatsOptions
     help="Polygons to count in, or squares of a grid.",
 )
 @add_out_option("Put the layer `regions` into this file.  [default: that of the footprints]", required=False)
-@wrap_command
+@wrap_resuming_command(lambda given: bool(given["dask"] or given["workers"]))
 @take_options(StatsOptions)
 def command(
     *, footprints: Path, regions: str, out: Path | None, as_json: bool, options: StatsOptions

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, add_option, print_result, wrap_resuming_command
 from geoseg.cli.options import take_options
 from geoseg.errors import explain_missing_torch
 from geoseg.options import OUTPUTS
@@ -30,7 +30,7 @@ from geoseg.training.options import TrainOptions
     help="Write a picture of patches as the network sees them, and stop.",
 )
 @add_option(OUTPUTS, "--overwrite", is_flag=True, help="Start over, also where the folder holds a model.")
-@wrap_command
+@wrap_resuming_command()
 @take_options(TrainOptions)
 def command(
     *,

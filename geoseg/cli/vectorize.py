@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.console import GroupedCommand, print_result, wrap_command
+from geoseg.cli.console import GroupedCommand, print_result, wrap_resuming_command
 from geoseg.cli.options import FOOTPRINT_FILE, add_out_option, take_options
 from geoseg.workflows.options import VectorizeOptions
 
@@ -14,7 +14,7 @@ from geoseg.workflows.options import VectorizeOptions
 @click.command("vectorize", cls=GroupedCommand)
 @click.argument("mask")
 @add_out_option(f"{FOOTPRINT_FILE}.")
-@wrap_command
+@wrap_resuming_command(lambda given: bool(given["dask"] or given["shard"]))
 @take_options(VectorizeOptions)
 def command(*, mask: str, out: Path, as_json: bool, options: VectorizeOptions) -> None:
     """Turn MASK into building footprints with true areas.

@@ -68,6 +68,9 @@ class PrepareResult:
     def __str__(self) -> str:
         return "\n".join(self.audit.lines)
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def prepare_dataset(source: Path, out: Path, options: DatasetOptions) -> PrepareResult:
     """Make a data set of the kind that the options' class stands for, and audit it."""

@@ -230,6 +230,9 @@ class EvaluationResult:
     def __str__(self) -> str:
         return format_result(self)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         """How Jupyter shows it."""
         return f"<pre>{escape(str(self))}</pre>"

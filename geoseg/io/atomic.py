@@ -23,6 +23,7 @@ from geoseg.io.access import (
     lock_folder,
     share_folder,
 )
+from geoseg.io.qml import STYLE_SUFFIX, join_styles, read_style
 from geoseg.io.staging import LOCK_FILE, make_private_folder, make_staging_folder, sweep_staging_folders
 
 log = logging.getLogger(__name__)
@@ -140,13 +141,23 @@ def replace_files(path: Path, delivery: Delivery | None = None) -> Iterator[Path
         check_writable(path)
         with explain_write_errors(path):
             finished = sorted(file for file in folder.iterdir() if file.is_file() and file.name != LOCK_FILE)
-            for file in finished:
+            staged = {path.parent / file.name: file for file in finished}
+            for target, file in staged.items():
+                if file.suffix == STYLE_SUFFIX:
+                    keep_shared_style(file, delivery.find(target) if delivery else target)
                 put_on_disk(file)
-        staged = {path.parent / file.name: file for file in finished}
         if delivery:
             delivery.take(staged, stack.pop_all())
         else:
             rename_files(staged)
+
+
+def keep_shared_style(file: Path, there: Path) -> None:
+    """Keep in a new style what the one in its place says of a raster or a vector layer that has the same stem."""
+    style = read_style(file)
+    joined = join_styles(style, read_style(there))
+    if joined != style:
+        file.write_text(joined, encoding="utf-8", newline="\n")
 
 
 @cache

@@ -99,6 +99,10 @@ def explain_read_errors(name: str) -> Iterator[None]:
         with ignore_ring_warnings():
             yield
     except list_vector_errors() as error:
+        if Path(name).is_dir():
+            raise InputError(
+                f"{name}: is a folder; name one file of it, or make one of all: geoseg publish {name} --out all.parquet"
+            ) from error
         reason = str(error).partition(ADVICE)[0]
         raise InputError(f"{name}: not a vector file that can be read ({reason})") from error
 

@@ -212,10 +212,13 @@ def check_part(part: Path, path: Path, depth: int) -> None:
 
 
 def describe_disguise(source: str) -> str:
-    """A hint where a file is not what its name says."""
+    """A hint where a file is not what its name says, or nothing at all."""
     path, suffix = Path(source), find_suffix(source)
+    head = read_head(path) if path.is_file() else None
+    if head == b"":
+        return "; it is empty: get it again"
     expected = FIRST_BYTES.get(SAME_FORMAT.get(suffix, suffix))
-    if is_trusted() or expected is None or not path.is_file() or read_head(path).startswith(expected):
+    if is_trusted() or expected is None or head is None or head.startswith(expected):
         return ""
     return f"; its content is of another kind than its name says: name it for what it is, or, {REMEDY}"
 

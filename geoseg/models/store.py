@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,7 +49,7 @@ class Model:
     """A model on disk: its card, its weights and, for a torch model, the architecture they belong to."""
 
     name: str
-    card: Card
+    card: Card = field(repr=False)
     weights: Path
 
     @property

@@ -108,12 +108,7 @@ class Grid:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """The smallest box (left, bottom, right, top) in the CRS that holds every pixel."""
-        corners = [
-            self.transform @ corner
-            for corner in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
-        ]
-        xs, ys = zip(*corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        return find_bounds(self.transform, self.height, self.width)
 
     @property
     def is_placed(self) -> bool:
@@ -188,6 +183,13 @@ class Grid:
         width = max(1, round(self.width * across / gsd_m))
         scale = Affine.scale(self.width / width, self.height / height)
         return replace(self, transform=self.transform @ scale, height=height, width=width)
+
+
+def find_bounds(transform: Affine, height: int, width: int) -> tuple[float, float, float, float]:
+    """The smallest box (left, bottom, right, top) that holds every pixel of a raster, however it is turned."""
+    corners = [transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    xs, ys = zip(*corners, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def make_picture_grid(shape: tuple[int, int], pixel: PixelSize) -> Grid:

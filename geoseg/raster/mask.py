@@ -103,7 +103,10 @@ class Probability:
 
 @dataclass(frozen=True)
 class Mask:
-    """Which raster to read, and what its values mean. A plain value that any process can open."""
+    """Which raster to read, and what its values mean. A plain value that any process can open.
+
+    `probability` is a raster beside it; of a raster that holds every output of a network, it is that raster itself.
+    """
 
     path: str
     band: MaskBand
@@ -216,6 +219,9 @@ def open_mask(
             block_height=dataset.block_shapes[0][0],
             threshold=threshold,
         )
+        separators = find_separator_names(dataset)
+    if probability is None and separators and mask.holds_probability:
+        return replace(mask, probability=open_probability(path, mask.grid))
     if probability is None:
         return mask
     if threshold is not None:
@@ -252,10 +258,14 @@ def split_rows(grid: Grid) -> Iterator[slice]:
 
 
 def choose_band(dataset: Any, path: str, band: int | None) -> int:
+    """The band that is asked for, else the only one that is neither alpha nor tells where one building ends."""
+    others = find_separator_names(dataset)
     usable = [
-        n
-        for n, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
-        if meaning != ColorInterp.alpha
+        number
+        for number, meaning, name in zip(
+            dataset.indexes, dataset.colorinterp, dataset.descriptions, strict=True
+        )
+        if meaning != ColorInterp.alpha and name not in others
     ]
     if band is None and len(usable) == 1:
         return int(usable[0])
@@ -266,6 +276,11 @@ def choose_band(dataset: Any, path: str, band: int | None) -> int:
     if band not in dataset.indexes:
         raise InputError(f"`band` {band}: {path} has bands 1 to {dataset.count}")
     return band
+
+
+def find_separator_names(dataset: Any) -> tuple[str, ...]:
+    """The names of the bands that tell where one building ends, where a raster has them."""
+    return SEPARATORS if set(SEPARATORS) <= set(dataset.descriptions) else ()
 
 
 def refuse_unusable(band: MaskBand, path: str, threshold: float | None) -> None:

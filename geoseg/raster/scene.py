@@ -314,6 +314,8 @@ def refuse_empty(dataset: Any, name: str) -> None:
 
 def refuse_unusable_colors(dataset: Any, name: str) -> None:
     if ColorInterp.palette in dataset.colorinterp:
-        raise InputError(f"{name}: colours are indices into a palette; save it with 24-bit RGB colours first")
+        raise InputError(
+            f"{name}: colours are indices into a palette; make them 24-bit RGB first: gdal_translate -expand rgb {name} rgb.tif"
+        )
     if dataset.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") == "CMYK":
         raise InputError(f"{name}: colours are CMYK (for print); save it with RGB colours first")

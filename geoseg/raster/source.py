@@ -167,6 +167,8 @@ def open_or_refuse(source: str, name: str, **options: Any) -> Any:
     except RasterioError as error:
         if "HTTP" in str(error) or "Could not resolve" in str(error):
             raise InputError(f"{name}: cannot be reached ({describe_gdal_error(error)})") from error
+        if Path(source).is_dir():
+            raise InputError(f"{name}: is a folder; name one file of it") from error
         reason = f"({describe_gdal_error(error)}){describe_disguise(source)}{describe_archive(source)}"
         raise InputError(f"{name}: not a raster that can be read {reason}") from error
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import ColorInterp, Resampling
@@ -24,7 +25,7 @@ from geoseg.io.layers import read_layer
 from geoseg.raster.bands import find_rgb_bands
 from geoseg.raster.coding import NODATA, PROBABILITY_STEP
 from geoseg.raster.display import stretch_values
-from geoseg.raster.grid import PICTURE_TRANSFORM
+from geoseg.raster.grid import PICTURE_TRANSFORM, find_bounds
 from geoseg.raster.palette import ClassEntry
 from geoseg.raster.source import make_rasterio_crs, open_raster, read_band_names
 from geoseg.records import parse_json
@@ -87,22 +88,30 @@ Known = NDArray[np.bool_]
 def open_layer(source: object) -> Layer:
     """A layer by its file, `file:layer`, or as geopandas holds it."""
     if isinstance(source, gpd.GeoDataFrame):
-        return make_polygon_layer("polygons", source[source.geom_type.isin(POLYGON_TYPES)])
+        return make_polygon_layer("polygons", source)
     if not isinstance(source, str | PathLike):
         raise InputError(
             f"a layer is a file or a GeoDataFrame, not a {type(source).__name__}; give several one after the other"
         )
     if is_vector_file(str(source)):
         path, layer = parse_layer_path(str(source))
-        return make_polygon_layer(str(source), read_polygons(path, layer))
+        return make_polygon_layer(str(source), read_frame(path, layer))
     return open_raster_layer(str(source))
 
 
 def read_polygons(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
-    """The polygons of a file, with no CRS where they lie in the pixels of a picture, whatever the file says."""
+    """The polygons of a file."""
+    return select_polygons(read_frame(path, layer))
+
+
+def read_frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """All that a layer holds, with no CRS where it lies in the pixels of a picture, whatever the file says."""
     frame = read_layer(path, layer, preferred=BUILDINGS)
-    polygons = frame[frame.geom_type.isin(POLYGON_TYPES)]
-    return polygons.set_crs(None, allow_override=True) if "area_px" in polygons else polygons
+    return frame.set_crs(None, allow_override=True) if "area_px" in frame else frame
+
+
+def select_polygons(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    return frame[frame.geom_type.isin(POLYGON_TYPES)]
 
 
 def find_area_column(frame: gpd.GeoDataFrame) -> str | None:
@@ -110,8 +119,10 @@ def find_area_column(frame: gpd.GeoDataFrame) -> str | None:
     return next((name for name in AREA_UNITS if name in frame), None)
 
 
-def make_polygon_layer(name: str, polygons: gpd.GeoDataFrame) -> ShapeLayer:
-    if not len(polygons):
+def make_polygon_layer(name: str, frame: gpd.GeoDataFrame) -> ShapeLayer:
+    """The polygons of a frame; one without a row, as of a scene in which nothing was found, shows nothing."""
+    polygons = select_polygons(frame)
+    if len(frame) and not len(polygons):
         raise InputError(f"{name}: holds no polygon to show")
     return ShapeLayer(name, polygons, find_area_column(polygons) is None)
 
@@ -119,13 +130,13 @@ def make_polygon_layer(name: str, polygons: gpd.GeoDataFrame) -> ShapeLayer:
 def open_raster_layer(path: str) -> RasterLayer:
     with open_raster(path, path) as dataset:
         crs = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs else None
-        bounds = tuple(dataset.bounds) if crs else (0.0, -float(dataset.height), float(dataset.width), 0.0)
+        transform = dataset.transform if crs else PICTURE_TRANSFORM
         tags = dataset.tags()
         return RasterLayer(
             path,
             find_raster_kind(dataset),
             crs,
-            bounds,
+            find_bounds(transform, *dataset.shape),
             tags.get("TIFFTAG_COPYRIGHT", ""),
             read_parameters(tags.get("GEOSEG", "")),
         )
@@ -174,7 +185,7 @@ def read_values(
     dataset: Any, bands: Sequence[int], layer: RasterLayer, view: View, resampling: Resampling
 ) -> tuple[NDArray[Any], Known]:
     """Bands of a raster as the pixels of a view, and which of them are known; overviews are used where there are some."""
-    if layer.crs is not None and view.crs is not None and layer.crs != view.crs:
+    if layer.crs and view.crs and not (layer.crs == view.crs and lies_upright(dataset.transform)):
         return warp_values(dataset, bands, view, resampling)
     values = np.zeros((len(bands), view.height, view.width), dataset.dtypes[0])
     known = np.zeros((view.height, view.width), dtype=bool)
@@ -190,6 +201,11 @@ def read_values(
     mask = dataset.dataset_mask(window=window, out_shape=shape, resampling=Resampling.nearest)
     known[rows, cols] = mask > 0
     return values, known
+
+
+def lies_upright(transform: Affine) -> bool:
+    """Whether rows run to the east and columns to the south, as those of a view do."""
+    return transform.b == transform.d == 0 and transform.a > 0 > transform.e
 
 
 def warp_values(

@@ -106,6 +106,8 @@ def choose_view(layers: Sequence[Layer], options: PlotOptions) -> View:
     if not layers:
         raise InputError("nothing to show: give an image, a mask, footprints or regions")
     first = next((layer for layer in layers if isinstance(layer, RasterLayer)), layers[0])
+    if isinstance(first, ShapeLayer) and not len(first.frame):
+        raise InputError(f"{first.name}: holds no polygon to show")
     if not options.window:
         return refuse_large_picture(View.of(first.crs, first.bounds, options.width))
     window = parse_window(options.window)
@@ -296,9 +298,10 @@ def draw_north(axes: Axes, view: View, letter: float) -> None:
     corner = OffsetFrom(axes, (1, 1), unit="points")
     foot = -4 * letter, -4 * letter
     tip = foot[0] + 3 * letter * cos(direction), foot[1] + 3 * letter * sin(direction)
+    seen = [withStroke(linewidth=letter / 2, foreground="white")]
     axes.annotate(
         "N", xy=tip, xytext=foot, xycoords=corner, textcoords=corner, fontsize=letter, ha="center", va="center",
-        arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": letter / 6},
+        arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": letter / 6, "path_effects": seen},
         bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "boxstyle": "circle,pad=0.3"},
     )  # fmt: skip
 

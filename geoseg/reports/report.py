@@ -326,7 +326,7 @@ def describe_run(
         **name_parameters(parameters),
         "About the model": card.description,
         "Licence of the model": card.licence,
-        "Known to fail": "; ".join(card.known_failures),
+        "Known to fail": "\n".join(card.known_failures),
         "Time": f"{timedelta(seconds=round(seconds))} for {megapixels:,.1f} megapixels",
     }
     return {name: text for name, text in facts.items() if text}

@@ -6,7 +6,7 @@ import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class TrainedModel:
     """A model that was trained, and how well it does on the validation places."""
 
     folder: Path
-    card: Card
+    card: Card = field(repr=False)
     pictures: tuple[Path, ...] = ()
 
     @property

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ WORTH_PROCESSES_MPX = 20
 class InferResult(FootprintResult):
     """What `infer` found in a scene."""
 
-    job: Job | None = None
+    job: Job | None = field(default=None, repr=False)
     outputs: tuple[Path, ...] = ()
     mask_file: Path | None = None
     seconds: float = 0.0

@@ -102,7 +102,7 @@ def publish_footprints(sources: Sequence[str], out: Path, options: PublishOption
             boxes: dict[int, FloatArray] = {}
             duplicates = feed_sorter(sorter, files, partition, schema, boxes)
             if not boxes:
-                raise InputError(f"{', '.join(sources)}: hold no footprint, so there is nothing to write")
+                raise InputError(f"{', '.join(sources)}: no footprint is there, so there is nothing to write")
             rows = sorter.merge()
             if options.partition:
                 written = write_partitions(rows, folder, out, partition, PartWriter(schema, boxes))

@@ -126,6 +126,9 @@ class ScenesResult:
         lines = [f"{self.manifest}: {done}; {format_count(self.count, 'footprint')}"]
         return "\n".join([*lines, *([str(self.coco)] if self.coco else [])])
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         """How Jupyter shows it."""
         return format_html_table(

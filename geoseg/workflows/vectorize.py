@@ -161,6 +161,11 @@ def open_for_footprints(mask: str, options: VectorizeOptions) -> Mask:
             f"{mask}: nothing tells how large its pixels are: taken as {ASSUMED_GSD_M:g} m, and sizes are given in pixels; "
             "`gsd_m` METRES tells"
         )
+    if opened.holds_probability and not opened.tells_boundaries and options.split == "auto":
+        log.info(
+            f"{mask}: does not hold where one building ends, so buildings that touch stay one footprint; `split` touching "
+            "divides them by their shape; what `all_outputs` of geoseg infer writes holds it"
+        )
     if not opened.grid.is_placed:
         refuse_options_of_places(options)
     elif options.gsd_m is not None:

@@ -10,7 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -113,10 +116,17 @@ def test_one_of_several_processes_speaks(heard: Heard) -> None:
     assert heard.total == 0
 
 
-def test_a_batch_system_stops_a_command_as_ctrl_c_does() -> None:
+@pytest.mark.parametrize(
+    ("wrap", "words"),
+    [
+        (console.wrap_command, "The same command begins anew."),
+        (console.wrap_resuming_command(), "Run the same command again to go on."),
+    ],
+)
+def test_a_batch_system_stops_a_command_as_ctrl_c_does(wrap: Callable[..., Any], words: str) -> None:
     cleaned_up = []
 
-    @console.wrap_command
+    @wrap
     def run(*, as_json: bool) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -127,7 +137,7 @@ def test_a_batch_system_stops_a_command_as_ctrl_c_does() -> None:
     before = signal.getsignal(signal.SIGTERM)
     result = CliRunner().invoke(click.command(run), [])
     assert (result.exit_code, cleaned_up) == (143, [False])
-    assert result.stderr == "Stopped. Run the same command again to go on.\n"
+    assert result.stderr == f"Stopped. {words}\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -159,3 +169,12 @@ def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes files by their numbers, as a shell does")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_works_without_the_streams_that_a_scheduler_closed(tmp_path: Path, closed: str) -> None:
+    scene = tmp_path / "scene.tif"
+    line = f'"{sys.executable}" -m geoseg demo-scene "{scene}" --size 64 --seed 1 {closed}'
+    assert subprocess.run(["sh", "-c", line], check=False).returncode == 0
+    assert scene.exists()

@@ -46,6 +46,12 @@ def test_the_list_names_all_sources_and_labels():
         assert f"  {name} " in result.output
 
 
+def test_the_list_is_there_for_programs():
+    listed = json.loads(run("--list", "--json").stdout)
+    assert {"name": "naip", "scale_m": 0.6}.items() <= listed["sources"][2].items()
+    assert "ghsl" in [label["name"] for label in listed["labels"]]
+
+
 def test_a_dry_run_needs_no_account(tmp_path):
     (tmp_path / "region.geojson").write_text(json.dumps(SQUARE))
     result = run("--aoi", tmp_path / "region.geojson", "--label", "ghsl", "--dry-run", "--json")

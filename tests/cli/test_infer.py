@@ -91,6 +91,15 @@ def test_mask_and_probability_agree_and_tell_where_they_come_from(
     assert not list(tmp_path.glob("*.parts"))
 
 
+def test_a_mask_and_footprints_of_one_stem_both_keep_their_styles(
+    run: Run, scene: Path, tmp_path: Path
+) -> None:
+    assert run(scene, out=tmp_path / "town.fgb", mask=tmp_path / "town.tif").exit_code == 0
+    style = (tmp_path / "town.qml").read_text()
+    assert "<renderer-v2" in style
+    assert 'label="building"' in style
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (63, 65), (530, 600)])
 def test_outputs_of_any_size_are_cloud_optimised(
     run: Run, write_raster: RasterWriter, tmp_path: Path, size: tuple[int, int]

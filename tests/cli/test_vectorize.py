@@ -46,6 +46,16 @@ def test_a_mask_becomes_a_geopackage(write_raster: RasterWriter, tmp_path: Path)
     assert found["regularized"].all()
 
 
+def test_a_probability_alone_says_that_it_does_not_tell_where_one_building_ends(
+    write_raster: RasterWriter, tmp_path: Path
+) -> None:
+    chances = write_raster("p.tif", (houses() > 0) * np.float32(0.9))
+    for wish, told in (("auto", True), ("touching", False), ("none", False)):
+        result = run(chances, "--threshold", 0.5, "--split", wish, "-o", tmp_path / f"{wish}.gpkg")
+        assert result.exit_code == 0, result.output
+        assert ("does not hold where one building ends" in result.stderr) == told
+
+
 def test_the_summary_for_programs(write_raster: RasterWriter, tmp_path: Path) -> None:
     mask = write_raster("mask.tif", houses(), nodata=255)
     result = run(

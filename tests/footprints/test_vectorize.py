@@ -164,6 +164,18 @@ def test_outputs_that_tell_boundaries_separate_in_any_strips_and_workers(tmp_pat
     )
 
 
+def test_every_output_of_a_network_alone_separates_as_it_does_beside_its_mask(tmp_path: Path) -> None:
+    outputs = write_outputs(tmp_path / "outputs.tif", town(*LOW))
+    with rasterio.open(outputs) as raster:
+        chances = raster.read(1)
+    mask = write(tmp_path / "mask.tif", (chances * 0.004 >= 0.5).astype(np.uint8))
+    alone, beside = tmp_path / "alone.gpkg", tmp_path / "beside.gpkg"
+    vectorize_mask(open_mask(str(outputs), threshold=0.5), alone)
+    vectorize_mask(open_mask(str(mask), probability=str(outputs)), beside)
+    assert len(footprints(alone)) > 0
+    assert digest(alone) == digest(beside)
+
+
 def test_probabilities_of_other_names_separate_nothing(tmp_path: Path) -> None:
     values = town()
     mask = write(tmp_path / "mask.tif", values)

@@ -17,6 +17,7 @@ from pyproj import CRS
 from geoseg.errors import InputError
 from geoseg.io.addresses import is_vector_file, parse_layer_path
 from geoseg.io.layers import TABLE_HEAD, parse_layer_crs, read_layer, read_layer_facts, refuse_missing_rows
+from geoseg.raster.source import open_raster
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,13 @@ from geoseg.io.layers import TABLE_HEAD, parse_layer_crs, read_layer, read_layer
 def test_a_layer_is_named_after_the_last_colon(source: str, file: str, layer: str | None) -> None:
     assert parse_layer_path(source) == (Path(file), layer)
     assert is_vector_file(source)
+
+
+def test_a_folder_where_one_file_is_needed_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is a folder; .* geoseg publish .* --out all\.parquet"):
+        read_layer(tmp_path, None)
+    with pytest.raises(InputError, match="is a folder; name one file of it"), open_raster(str(tmp_path), "a"):
+        pass
 
 
 def test_a_layer_of_which_rows_do_not_arrive_is_refused(tmp_path: Path) -> None:

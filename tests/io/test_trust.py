@@ -222,3 +222,9 @@ def test_links_in_archives_become_plain_files(tmp_path: Path) -> None:
     unpacked = unpack_archive(tmp_path / "a.zip", tmp_path / "out") / "images/link.png"
     assert not unpacked.is_symlink()
     assert unpacked.read_text() == "/etc/passwd"
+
+
+def test_an_empty_file_is_called_empty(folder: Path) -> None:
+    (folder / "scene.tif").touch()
+    with pytest.raises(InputError, match=r"scene\.tif: not a raster .*; it is empty: get it again"):
+        look(folder / "scene.tif")

@@ -401,7 +401,7 @@ def test_quadkeys_are_those_of_the_web_map() -> None:
         (["empty", "--out", "x.parquet"], "holds no file of footprints"),
         (["none.gpkg", "--out", "x.parquet"], "none.gpkg: no such file"),
         (["results/a.gpkg", "--out", "there.parquet"], "there.parquet: exists already"),
-        (["nothing.gpkg", "--out", "x.parquet"], "hold no footprint"),
+        (["nothing.gpkg", "--out", "x.parquet"], "no footprint is there"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*empty")

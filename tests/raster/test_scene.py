@@ -435,7 +435,7 @@ def alpha_only(write: RasterWriter) -> Path:
         (no_crs, "`assume_crs`"),
         (no_transform, "has no georeference"),
         (control_points, "gdalwarp"),
-        (palette, "24-bit RGB"),
+        (palette, "24-bit RGB first: gdal_translate -expand rgb .* rgb.tif"),
         (cmyk, "CMYK"),
         (complex_numbers, "complex"),
         (local_crs, "no place on Earth"),

@@ -92,6 +92,24 @@ def test_a_window_shows_its_part_and_is_clear_beyond_the_image(photo: Path) -> N
     assert not read_colors(layer, View.of(layer.crs, (0, 0, 1, 1), 9)).any()
 
 
+@pytest.mark.parametrize(
+    "turn",
+    [rasterio.Affine.rotation(30) @ rasterio.Affine.scale(GSD, -GSD), rasterio.Affine.scale(GSD, GSD)],
+    ids=["turned", "rows to the north"],
+)
+def test_an_image_that_does_not_lie_upright_is_where_it_is(tmp_path: Path, turn: rasterio.Affine) -> None:
+    values = np.zeros((3, 120, 200), np.uint8)
+    values[:, 20:40, 150:180] = 200
+    transform = rasterio.Affine.translation(LEFT, TOP) @ turn
+    layer = open_layer(write_raster(tmp_path / "turned.tif", values, transform=transform))
+    view = View.of(layer.crs, layer.bounds, 400)
+    colors = read_colors(layer, view)
+    for (col, row), value in {(165, 30): 200, (165, 60): 0, (100, 30): 0}.items():
+        across, down = ~view.transform @ (transform @ (col, row))
+        assert colors[int(down), int(across)].tolist() == [value] * 3 + [255]
+    assert (colors[..., 0] > 100).sum() * view.transform.a**2 == pytest.approx(20 * 30 * GSD**2, rel=0.05)
+
+
 def test_a_layer_in_another_crs_lies_where_it_is(photo: Path, tmp_path: Path) -> None:
     values = np.zeros((120, 200), np.uint8)
     values[30:60, 50:100] = 1
@@ -292,3 +310,19 @@ def test_changes_are_coloured_by_what_became_of_each_building() -> None:
     assert found == [COLORS["same"].color, COLORS["only_b"].color, YELLOW]
     words = [text.get_text() for text in axes.get_legend().get_texts()]
     assert words == ["same in both", "only in B: new, or missed in A"]
+
+
+def test_an_image_in_which_nothing_was_found_is_shown_alone(photo: Path, houses: gpd.GeoDataFrame) -> None:
+    axes = draw_plot([photo, houses[:0]], bare().axes[0], PlotOptions(color_by="area"))
+    assert (len(axes.images), len(axes.collections[0].get_paths())) == (1, 0)
+    with pytest.raises(InputError, match="holds no polygon to show"):
+        draw_plot([houses[:0]], bare().axes[0])
+
+
+def test_the_arrow_to_north_is_seen_on_dark_ground(tmp_path: Path) -> None:
+    dark = write_raster(tmp_path / "dark.tif", np.zeros((3, 300, 300), np.uint8))
+    assert plot(dark, "--out", tmp_path / "dark.png").exit_code == 0
+    seen = np.asarray(Image.open(tmp_path / "dark.png").convert("L")).astype(int)
+    side = len(seen)
+    tip = seen[: side // 30, -side // 10 :]  # above the letter, only the arrow
+    assert (tip > 250).any()

@@ -24,8 +24,9 @@ from reporting import LEFT, TOP, UTM33, make_town
 
 from geoseg import stats
 from geoseg.cli.main import geoseg
+from geoseg.models.store import find_model
 from geoseg.reports.options import ReportOptions
-from geoseg.reports.report import format_area, write_report
+from geoseg.reports.report import describe_run, format_area, write_report
 from geoseg.reports.webmap import STEPS_PER_DEGREE, encode_shapes
 from geoseg.workflows.results import FootprintCounts, FootprintResult
 
@@ -204,6 +205,12 @@ def test_a_result_of_many_footprints_shows_figures_alone(town: Path, tmp_path: P
         FootprintResult(None, None),
     ):
         assert "<iframe" not in result._repr_html_()
+
+
+def test_each_known_failure_of_a_model_has_a_line_of_its_own() -> None:
+    card = find_model("default").card
+    facts = describe_run({}, card, seconds=1, megapixels=1)
+    assert facts["Known to fail"].splitlines() == list(card.known_failures)
 
 
 def test_a_run_writes_its_report_with_the_other_files(tiny_model: Path, write_raster: RasterWriter) -> None:

@@ -190,7 +190,8 @@ def open_sites(
     items = dataset.split(split)
     if not items:
         raise InputError(
-            f"{dataset.name}: no item is in the split {split}; give some places to it in dataset.toml"
+            f"{dataset.name}: no item is in the split {split}; give some places to it in dataset.toml, or prepare it anew and say "
+            "which, e.g. --validation PLACE"
         )
     bare = replace(dataset, items=())
     sites: list[Site] = []

@@ -26,6 +26,8 @@ from geoseg.footprints.write.geopackage import (
 from geoseg.footprints.write.styles import make_image_style, make_mask_style, make_probability_style
 from geoseg.io.atomic import Delivery, explain_write_errors, replace_files
 from geoseg.io.layers import explain_read_errors, read_layer_facts
+from geoseg.io.qml import STYLE_SUFFIX, find_raster_part, read_style
+from geoseg.raster.grid import find_bounds
 from geoseg.raster.source import is_picture, names_earth_crs, open_raster, read_crs
 
 Box = tuple[float, float, float, float]
@@ -138,9 +140,9 @@ def make_vector_layer(
         info = read_layer_facts(file, table if in_geopackage else None)
     source = make_relative(path, folder) + (f"|layername={table}" if in_geopackage else "")
     bounds = tuple(info["total_bounds"]) if info["features"] else None
-    style = read_stored_style(file, table) if in_geopackage else read_sidecar_style(file)
+    style = read_stored_style(file, table) if in_geopackage else read_style(file.with_suffix(STYLE_SUFFIX))
     crs = info["crs"] and CRS.from_user_input(info["crs"])
-    return MapLayer(name, "vector", source, crs, bounds, style or "", geometry=geometry)
+    return MapLayer(name, "vector", source, crs, bounds, extract_content(style), geometry=geometry)
 
 
 def make_raster_layer(
@@ -151,12 +153,13 @@ def make_raster_layer(
     is_local = file.exists()
     with open_raster(str(file) if is_local else raster, raster) as dataset:
         source = make_relative(path, folder) if is_local else hide_secrets(dataset.files[0])
-        style = (read_sidecar_style(file) if is_local else None) or MADE_STYLES[name](dataset)
+        beside = find_raster_part(read_style(file.with_suffix(STYLE_SUFFIX))) if is_local else ""
+        style = beside or MADE_STYLES[name](dataset)
         if is_picture(dataset):
             return MapLayer(name, "raster", source, None, (0, -dataset.height, dataset.width, 0), style)
         is_told = assumed_crs is None or names_earth_crs(dataset)
         crs = read_crs(dataset, raster) if is_told else assumed_crs
-        return MapLayer(name, "raster", source, crs, tuple(dataset.bounds), style)
+        return MapLayer(name, "raster", source, crs, find_bounds(dataset.transform, *dataset.shape), style)
 
 
 def make_relative(path: Path, folder: Path) -> str:
@@ -168,26 +171,15 @@ def make_relative(path: Path, folder: Path) -> str:
     return way if way.startswith("..") else f"./{way}"
 
 
-def read_stored_style(path: Path, table: str) -> str | None:
-    """The default style of a layer in a GeoPackage, without its outermost element."""
+def read_stored_style(path: Path, table: str) -> str:
+    """The default style of a layer in a GeoPackage; empty if there is none."""
     with explain_read_errors(str(path)), closing(sqlite3.connect(path)) as base:
         columns = {row[1] for row in base.execute("PRAGMA table_info(layer_styles)")}
         if not {"styleQML", "f_table_name", "useAsDefault"} <= columns:
-            return None
+            return ""
         query = "SELECT styleQML FROM layer_styles WHERE f_table_name = ? AND useAsDefault = 1"
         row = base.execute(query, [table]).fetchone()
-    return extract_content(row[0]) if row else None
-
-
-def read_sidecar_style(path: Path) -> str | None:
-    """The style in a .qml file beside a layer's file, without its outermost element."""
-    beside = path.with_suffix(".qml")
-    try:
-        return extract_content(beside.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{beside}: cannot be read ({error.strerror})") from error
+    return str(row[0]) if row else ""
 
 
 def extract_content(qml: str) -> str:

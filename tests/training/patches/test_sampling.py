@@ -270,7 +270,7 @@ def test_no_patches_are_no_batches(tmp_path: Path) -> None:
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     dataset = array_set(tmp_path)
     only = replace(dataset, items=dataset.items[:2])
-    with pytest.raises(InputError, match="no item is in the split validation"):
+    with pytest.raises(InputError, match=r"no item is in the split validation; .* --validation PLACE"):
         open_sites(only, "validation", 0.3)
 
 
