@@ -213,14 +213,20 @@ def stop_when_terminated() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
         yield
         return
+    terminated = threading.Event()
 
     def stop(number: int, frame: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # a second one must not tear what the first one ends
+        terminated.set()
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except Exception:
+        if terminated.is_set():  # a library in whose code it came may have made an error of its own of it
+            raise Terminated from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -141,6 +141,21 @@ def test_a_batch_system_stops_a_command_as_ctrl_c_does(wrap: Callable[..., Any],
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_signal_is_none_of_a_librarys_errors() -> None:
+    """Where it comes while pyarrow asks for rows, GDAL is told of an error in a stream."""
+
+    @console.wrap_command
+    def run(*, as_json: bool) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise RuntimeError("Error while accessing batch from stream") from None
+
+    result = CliRunner().invoke(click.command(run), [])
+    assert (result.exit_code, result.stderr) == (143, "Stopped. The same command begins anew.\n")
+
+
 def test_commands_run_in_threads_too() -> None:
     def run() -> None:
         with console.stop_when_terminated():
