@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from geoseg.inference.threads import CancelToken
-from geoseg.io.staging import LOCK_FILE, is_abandoned
+from geoseg.io.staging import LOCK_FILE, remove_if_abandoned
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +98,8 @@ class Workspace:
 
 def remove_dead_workspaces(parent: Path) -> None:
     """Delete the folders of servers that run no more; one that has only just made its folder stays."""
-    for folder in filter(is_abandoned, parent.glob(f"{PREFIX}*")):
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in parent.glob(f"{PREFIX}*"):
+        remove_if_abandoned(folder)
 
 
 def start_sweeper(workspace: Workspace, is_connected: Callable[[str], bool]) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 COMMAND_NOTE = ".command"
 """Where a folder of parts says what they are made for."""
+GONE = ".gone"
+"""What the name of a folder of parts ends in while it is taken away."""
 WRITING_LIBRARIES = {"pyarrow", "pyogrio", "rasterio", "safetensors", "safetensors_rust"}
 """Their errors share no base class, and importing them for their errors would take longer than writing."""
 
@@ -230,7 +233,8 @@ def is_write_error(error: Exception) -> bool:
 
 def remove_folder(folder: Path) -> None:
     """Take a folder away. Under another name first: what a worker still writes then finds no folder."""
-    gone = folder.with_name(f".{folder.name}.gone")
+    gone = folder.with_name(f".{folder.name}{GONE}")
+    shutil.rmtree(gone, ignore_errors=True)  # of a run that was killed here
     try:
         folder.rename(gone)
     except OSError:  # Windows, while somebody has a file of it open
@@ -299,15 +303,17 @@ def is_bare(folder: Path) -> bool:
 
 def find_part_folders(first: Path) -> list[Path]:
     """The folders beside an output that hold parts of it."""
-    escaped = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in first.name)
-    return sorted(first.parent.glob(f"{escaped}.*.parts"))
+    return sorted(first.parent.glob(f"{escape(first.name)}.*.parts"))
 
 
 def clear_leftovers(first: Path, command: str) -> None:
     """Take away parts that earlier runs of a command left when its input was another; tell of those of other commands.
 
-    A run that was killed before it had any part may not have said for which command.
+    A run that was killed before it had any part may not have said for which command; one that was killed while it took its
+    parts away needs them no more.
     """
+    for gone in first.parent.glob(f".{escape(first.name)}.*.parts{GONE}"):
+        shutil.rmtree(gone, ignore_errors=True)
     for folder in find_part_folders(first):
         if read_command(folder) == command or is_bare(folder):
             remove_idle_folder(folder)

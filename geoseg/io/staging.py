@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from geoseg.errors import InputError
 
@@ -24,15 +24,28 @@ STAGING_NAME = re.compile(r"\.(?P<file>.+)\.[a-z0-9_]{8}")
 @contextmanager
 def make_staging_folder(path: Path) -> Iterator[Path]:
     """A new folder beside a file that nobody else can read or guess; it vanishes when the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    lock = FileLock(folder / LOCK_FILE, timeout=0, thread_local=False)
-    with suppress(OSError, NotImplementedError):  # a file system without locks: nothing will be swept there
-        lock.acquire()
+    folder, lock = claim_staging_folder(path)
     try:
         yield folder
     finally:
         lock.release(force=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def claim_staging_folder(path: Path) -> tuple[Path, BaseFileLock]:
+    """A new folder beside a file, and its lock; a further one where who sweeps was quicker to lock the first."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        lock = FileLock(folder / LOCK_FILE, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks: nothing will be swept there
+        if folder.is_dir():
+            return folder, lock
+        lock.release(force=True)
 
 
 @contextmanager
@@ -68,18 +81,19 @@ def sweep_staging_folders(folder: Path, name: str | None = None) -> None:
         for entry in list(os.scandir(folder)):
             made = STAGING_NAME.fullmatch(entry.name)
             is_wanted = made and name in (None, made["file"]) and entry.is_dir(follow_symlinks=False)
-            if is_wanted and is_abandoned(Path(entry.path)):
-                shutil.rmtree(entry.path, ignore_errors=True)
+            if is_wanted:
+                remove_if_abandoned(Path(entry.path))
 
 
-def is_abandoned(folder: Path) -> bool:
-    """Whether the process of a staging folder is gone: the system has then lifted its lock."""
+def remove_if_abandoned(folder: Path) -> None:
+    """Remove a staging folder whose process is gone: the system has then lifted its lock."""
     if not (folder / LOCK_FILE).exists():
-        return False
+        return
     lock = FileLock(folder / LOCK_FILE, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except (Timeout, OSError, NotImplementedError):
-        return False
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # before its process, if it has just begun, can lock it
     lock.release()
-    return True
+    shutil.rmtree(folder, ignore_errors=True)  # Windows keeps a file that is open

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from geoseg.errors import GeosegError, InputError
+from geoseg.io import staging
 from geoseg.io.access import Output, check_outputs
 from geoseg.io.atomic import (
     Delivery,
+    clear_leftovers,
     explain_write_errors,
     find_own_files,
     lock_private_folder,
+    remove_folder,
     replace_file,
     replace_text,
     share_private_folder,
@@ -132,6 +138,36 @@ def test_only_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
         assert not left[0].exists()
     sweep_staging_folders(tmp_path)
     assert list_names(tmp_path) == [".a.delivery", ".other.abcdefgh", "a", "b"]
+
+
+def test_a_folder_that_is_swept_before_it_is_locked_gives_way_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LateLock(FileLock):
+        """One that another process has, which takes the folder away."""
+
+        def acquire(self, *_: Any, **__: Any) -> Any:
+            monkeypatch.undo()
+            shutil.rmtree(Path(self.lock_file).parent)
+            raise Timeout(self.lock_file)
+
+    monkeypatch.setattr(staging, "FileLock", LateLock)
+    with make_staging_folder(tmp_path / "a") as folder:
+        sweep_staging_folders(tmp_path)
+        (folder / "a").write_text("it is there")
+    assert list_names(tmp_path) == []
+
+
+def test_what_a_run_that_was_killed_had_begun_to_take_away_goes(tmp_path: Path) -> None:
+    left = tmp_path / ".a[1].0123456789ab.parts.gone"
+    for folder in (left, tmp_path / "a[1].0123456789ab.parts"):
+        folder.mkdir()
+        (folder / "classes-000000.tif").touch()
+    remove_folder(tmp_path / "a[1].0123456789ab.parts")
+    assert list_names(tmp_path) == []
+    left.mkdir()
+    clear_leftovers(tmp_path / "a[1]", "any command")
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
