@@ -82,6 +82,8 @@ def list_differences(found: dict[str, str], expected: dict[str, str]) -> Iterato
 
 
 PAGE = 4096
+LOG_BYTES = 2_000
+"""What a run says goes into a file, too, which must have room for it."""
 IS_THERE = re.compile("already; use --overwrite")
 Disturb = Callable[["Attempt"], None]
 
@@ -220,7 +222,7 @@ def sweep(bench: Bench, undertaking: Undertaking, kind: str, first: int, every: 
 
 
 def limit_file_size(attempt: Attempt) -> None:
-    run = attempt.start(Fault(file_bytes=attempt.pick(attempt.expected.largest_bytes)))
+    run = attempt.start(Fault(file_bytes=LOG_BYTES + attempt.pick(attempt.expected.largest_bytes)))
     if attempt.judge(run):
         attempt.finish(run)
 

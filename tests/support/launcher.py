@@ -137,8 +137,8 @@ class Launched:
         return ERROR_LINE.findall(self.read())
 
     def read(self) -> str:
-        """What it has said."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        """What it has said; nothing where it was killed before it could say anything."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def count_calls(self) -> tuple[int, int]:
         """How many calls changed something and how many read, in the place of its fault."""
