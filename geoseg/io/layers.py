@@ -35,8 +35,8 @@ FARTHEST = 1e9
 """Seven times the way around the Earth in feet."""
 
 
-def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDataFrame:
-    """A layer of a vector file; where none is named, the preferred one if it is there, else the only one."""
+def read_layer(path: Path, layer: str | None, *preferred: str) -> gpd.GeoDataFrame:
+    """A layer of a vector file; where none is named, the first of those preferred that is there, else the only one."""
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
     check_vector_source(path)
@@ -44,7 +44,7 @@ def read_layer(path: Path, layer: str | None, preferred: str = "") -> gpd.GeoDat
         if path.suffix.lower() in PARQUET_SUFFIXES:
             found = gpd.read_parquet(path)
         else:
-            layer = find_named_layer(path, layer) if layer else find_only_layer(path, preferred)
+            layer = find_named_layer(path, layer) if layer else find_only_layer(path, *preferred)
             found = read_every_row(path, layer)
     if not isinstance(found, gpd.GeoDataFrame):
         raise InputError(f"{path}: its layer {layer} is a table without geometry; name another layer")
@@ -171,11 +171,12 @@ def find_named_layer(path: Path, name: str) -> str:
     return name
 
 
-def find_only_layer(path: Path, preferred: str = "") -> str:
-    """The preferred layer with geometry in a file, or else the one that there is."""
+def find_only_layer(path: Path, *preferred: str) -> str:
+    """The first of the preferred layers that a file has with geometry, or else the one that there is."""
     layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    if preferred in layers:
-        return preferred
+    for name in preferred:
+        if name in layers:
+            return name
     if not layers:
         raise InputError(f"{path} holds no layer with geometry; give a file of polygons")
     if len(layers) > 1:

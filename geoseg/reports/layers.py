@@ -19,7 +19,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import from_bounds
 
 from geoseg.errors import InputError
-from geoseg.footprints.write.geopackage import BUILDINGS
+from geoseg.footprints.write.geopackage import BUILDINGS, CHANGES
 from geoseg.io.addresses import is_vector_file, parse_layer_path
 from geoseg.io.layers import read_layer
 from geoseg.raster.bands import find_rgb_bands
@@ -106,7 +106,7 @@ def read_polygons(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
 
 def read_frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     """All that a layer holds, with no CRS where it lies in the pixels of a picture, whatever the file says."""
-    frame = read_layer(path, layer, preferred=BUILDINGS)
+    frame = read_layer(path, layer, BUILDINGS, CHANGES)
     return frame.set_crs(None, allow_override=True) if "area_px" in frame else frame
 
 

@@ -312,6 +312,15 @@ def test_changes_are_coloured_by_what_became_of_each_building() -> None:
     assert words == ["same in both", "only in B: new, or missed in A"]
 
 
+def test_a_comparison_with_regions_is_shown_without_naming_its_layer(
+    houses: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    houses.to_file(tmp_path / "a.gpkg")
+    geoseg.compare(tmp_path / "a.gpkg", tmp_path / "a.gpkg", tmp_path / "c.gpkg", regions="grid:50m")
+    legend = draw_plot([tmp_path / "c.gpkg"], bare().axes[0]).get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["same in both"]
+
+
 def test_an_image_in_which_nothing_was_found_is_shown_alone(photo: Path, houses: gpd.GeoDataFrame) -> None:
     axes = draw_plot([photo, houses[:0]], bare().axes[0], PlotOptions(color_by="area"))
     assert (len(axes.images), len(axes.collections[0].get_paths())) == (1, 0)
