@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from geoseg.datasets.options import KINDS
-from geoseg.errors import InputError, explain_missing_torch, shorten_error
+from geoseg.errors import GeosegError, InputError, explain_missing_torch, shorten_error
 from geoseg.evaluation.options import EvaluateOptions
 from geoseg.options import Options, list_options
 from geoseg.reports.options import PlotOptions
@@ -131,14 +131,14 @@ def vectorize(mask: File, out: File | None = None, **options: Any) -> VectorizeR
     with store_frames(options) as stored:
         asked = VectorizeOptions(**stored)
         if out is not None and asked.shard is not None:
-            return vectorize_share(os.fspath(mask), Path(out), asked)
+            return vectorize_share(take_path(mask), Path(out), asked)
         if out is not None:
-            return vectorize_file(os.fspath(mask), Path(out), asked)
+            return vectorize_file(take_path(mask), Path(out), asked)
         if asked.shard is not None:
             raise InputError(f"`shard` {asked.shard}: give `out` as well, beside which shares are kept")
         refuse_lost_project(asked.qgis_project)
         folder = TemporaryFolder()
-        result = vectorize_file(os.fspath(mask), folder.path / "buildings.gpkg", asked)
+        result = vectorize_file(take_path(mask), folder.path / "buildings.gpkg", asked)
         return replace(result, folder=folder)
 
 
@@ -154,7 +154,10 @@ def stats(
 
     with store_frames({"footprints": footprints, "regions": regions}) as stored:
         return count_regions(
-            Path(stored["footprints"]), os.fspath(stored["regions"]), make_path(out), StatsOptions(**options)
+            Path(take_path(stored["footprints"])),
+            take_path(stored["regions"]),
+            make_path(out),
+            StatsOptions(**options),
         )
 
 
@@ -164,7 +167,7 @@ def sample(footprints: File | gpd.GeoDataFrame, out: File, **options: Any) -> Sa
     from geoseg.workflows.sample import draw_sample
 
     with store_frames({"footprints": footprints, **options}) as stored:
-        source = Path(stored.pop("footprints"))
+        source = Path(take_path(stored.pop("footprints")))
         return draw_sample(source, Path(out), SampleOptions(**stored))
 
 
@@ -180,7 +183,7 @@ def compare(
     from geoseg.workflows.results import TemporaryFolder
 
     with store_frames({"a": a, "b": b, **options}) as stored:
-        one, other = (os.fspath(stored.pop(name)) for name in ("a", "b"))
+        one, other = (take_path(stored.pop(name)) for name in ("a", "b"))
         asked = CompareOptions(**stored)
         if out is not None:
             return compare_footprints(one, other, Path(out), asked)
@@ -224,7 +227,7 @@ def train(
         from geoseg.training.trainer import train_model
 
     asked = read_options(TrainOptions, make_path(config), options)
-    return train_model(Path(dataset), Path(out), asked, overwrite)
+    return train_model(Path(take_path(dataset)), Path(out), asked, overwrite)
 
 
 def prepare(kind: str, source: File | None, out: File, **options: Any) -> PrepareResult:
@@ -239,7 +242,7 @@ def prepare(kind: str, source: File | None, out: File, **options: Any) -> Prepar
         raise InputError(f"`kind` {kind}: give one of {', '.join(KINDS)}")
     if source is None and kind != "demo":
         raise InputError(f"`source`: must be given; {kind} are read from files")
-    return prepare_dataset(Path(source or ""), Path(out), KINDS[kind](**options))
+    return prepare_dataset(Path(take_path(source or "")), Path(out), KINDS[kind](**options))
 
 
 @document_options(EvaluateOptions)
@@ -257,22 +260,22 @@ def evaluate(
     several = predictions if isinstance(predictions, list | tuple) else [predictions]
     named = {f"prediction-{number}": each for number, each in enumerate(several, start=1)}
     with store_frames({**named, "truth": truth}) as stored:
-        files = [os.fspath(stored[name]) for name in named]
-        return evaluate_predictions(files, os.fspath(stored["truth"]), EvaluateOptions(**options))
+        files = [take_path(stored[name]) for name in named]
+        return evaluate_predictions(files, take_path(stored["truth"]), EvaluateOptions(**options))
 
 
 def calibrate(model: File, samples: File, out: File, *, overwrite: bool = False) -> CalibrationResult:
     """Write a copy of a model whose probabilities are right where the sample points are, as a folder of its own."""
     from geoseg.evaluation.calibrate import calibrate_model
 
-    return calibrate_model(os.fspath(model), Path(samples), Path(out), overwrite)
+    return calibrate_model(take_path(model), Path(take_path(samples)), Path(out), overwrite)
 
 
 def open_model(name: File = "default") -> Model:
     """A model by its built-in name, folder, .onnx file or hub name; `.card` says what it expects and how good it is."""
     from geoseg.models.store import find_model
 
-    return find_model(os.fspath(name))
+    return find_model(take_path(name))
 
 
 def list_files(files: File | Sequence[File]) -> list[str]:
@@ -282,6 +285,16 @@ def list_files(files: File | Sequence[File]) -> list[str]:
     except TypeError as error:
         raise InputError(
             f"give a file by its path, or several, not a {type(files).__name__}; an array can be saved as .npy first"
+        ) from error
+
+
+def take_path(file: File) -> str:
+    """A path as text; what is none is refused in one line."""
+    try:
+        return os.fspath(file)
+    except TypeError as error:
+        raise InputError(
+            f"give a file by its path, or footprints and regions as a GeoDataFrame, not a {type(file).__name__}"
         ) from error
 
 
@@ -297,7 +310,10 @@ def refuse_lost_project(project: Path | None) -> None:
 
 @contextmanager
 def store_frames(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The arguments with every GeoDataFrame as a file, which is there until the block ends; paths as they are."""
+    """The arguments with every GeoDataFrame as a file, which is there until the block ends; paths as they are.
+
+    An error about such a file names the argument, since nobody knows the file.
+    """
     frames = {name: value for name, value in arguments.items() if hasattr(value, "to_parquet")}
     with ExitStack() as stack:
         stored = dict(arguments)
@@ -311,4 +327,9 @@ def store_frames(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 raise InputError(
                     f"`{name}`: the frame has a column of mixed values ({shorten_error(error)})"
                 ) from error
-        yield stored
+        try:
+            yield stored
+        except GeosegError as error:
+            for name in frames:
+                error.args = (str(error).replace(stored[name], f"`{name}`"),)
+            raise

@@ -82,6 +82,26 @@ def test_what_is_no_path_is_refused_in_one_line(scene: object) -> None:
         geoseg.infer(scene)
 
 
+def test_what_is_neither_path_nor_frame_is_refused_in_one_line(tmp_path: Path) -> None:
+    array = np.zeros((4, 4), np.uint8)
+    for call in (
+        lambda: geoseg.vectorize(array),
+        lambda: geoseg.stats(array, "grid:1km"),
+        lambda: geoseg.compare("a.gpkg", array),
+        lambda: geoseg.evaluate(array, "truth.tif"),
+        lambda: geoseg.open_model(array),
+    ):
+        with pytest.raises(InputError, match=r"give a file by its path, or .* not a ndarray"):
+            call()
+
+
+def test_an_error_about_a_frame_names_the_argument() -> None:
+    nowhere = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)])
+    with pytest.raises(InputError, match=r"^`footprints`: has no coordinate reference system") as told:
+        geoseg.stats(nowhere, "grid:1km")
+    assert told.value.parameter == "footprints"
+
+
 def test_files_are_those_of_the_command(scene: Path, tiny_model: Path, tmp_path: Path) -> None:
     from click.testing import CliRunner
 
