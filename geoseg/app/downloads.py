@@ -133,7 +133,7 @@ def make_qgis_archive(shown: Shown, folder: Path) -> Path:
     probability, mask = make_probability(shown, inside), make_mask(shown, inside)
     grid = shown.run.image_grid
     project = QgisProject(
-        make_geopackage(shown, inside), str(image), str(probability), str(mask), grid.is_placed, grid.crs
+        make_geopackage(shown, inside), [str(image)], str(probability), str(mask), grid.is_placed, grid.crs
     )
     write_project(project, inside / "project.qgz")
     path = folder / "qgis.zip"

@@ -50,9 +50,10 @@ AREA_UNITS = {"area_m2": "m²", "area_px": "pixels"}
 
 @dataclass(frozen=True)
 class RasterLayer:
-    """A raster file that is shown."""
+    """A raster that is shown: `source` is what GDAL opens, `name` what people call it."""
 
-    path: str
+    source: str
+    name: str
     kind: RasterKind
     crs: CRS | None
     bounds: Bounds
@@ -127,13 +128,14 @@ def make_polygon_layer(name: str, frame: gpd.GeoDataFrame) -> ShapeLayer:
     return ShapeLayer(name, polygons, find_area_column(polygons) is None)
 
 
-def open_raster_layer(path: str) -> RasterLayer:
-    with open_raster(path, path) as dataset:
+def open_raster_layer(source: str, name: str | None = None) -> RasterLayer:
+    with open_raster(source, name or source) as dataset:
         crs = CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs else None
         transform = dataset.transform if crs else PICTURE_TRANSFORM
         tags = dataset.tags()
         return RasterLayer(
-            path,
+            source,
+            name or source,
             find_raster_kind(dataset),
             crs,
             find_bounds(transform, *dataset.shape),
@@ -165,7 +167,7 @@ def find_raster_kind(dataset: Any) -> RasterKind:
 
 def read_colors(layer: RasterLayer, view: View) -> Colors:
     """A raster as the pixels of a view, clear where it knows nothing."""
-    with open_raster(layer.path, layer.path) as dataset:
+    with open_raster(layer.source, layer.name) as dataset:
         resampling = Resampling.nearest if layer.kind == "mask" else Resampling.average
         bands = choose_shown_bands(dataset) if layer.kind == "image" else [1]
         values, known = read_values(dataset, bands, layer, view, resampling)

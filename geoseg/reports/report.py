@@ -58,19 +58,19 @@ def write_report(
     options: ReportOptions,
     facts: Mapping[str, str] = NOTHING_MORE,
     delivery: Delivery | None = None,
+    sources: Mapping[str, str] = NOTHING_MORE,
 ) -> Path:
     """Write the report of a file of footprints; `facts` are lines on where it comes from.
 
-    With a delivery, footprints and rasters may still be on it, and the report comes with them.
+    With a delivery, footprints and rasters may still be on it, and the report comes with them. `sources` says what GDAL opens
+    for the name of a raster that is no path, as of images that were read as one.
     """
     rasters = [path for path in (options.image, options.mask, options.probability) if path]
     if delivery is None:
         outputs = [Output("a report", out, REPORT_SUFFIXES, options.overwrite)]
         check_outputs(outputs, [str(footprints), *rasters])
     find = delivery.find if delivery else Path
-    layers = {
-        path: open_raster_layer(str(find(Path(path))) if is_local(find, path) else path) for path in rasters
-    }
+    layers = {name: open_raster_layer(sources.get(name) or locate(name, find), name) for name in rasters}
     is_placed = all(layer.crs is not None for layer in layers.values())
     buildings = read_buildings(find(footprints), footprints, is_placed)
     if delivery is None and not len(buildings):
@@ -81,8 +81,10 @@ def write_report(
     return out
 
 
-def is_local(find: Callable[[Path], Path], path: str) -> bool:
-    return find(Path(path)).exists()
+def locate(raster: str, find: Callable[[Path], Path]) -> str:
+    """Where a raster lies at the moment; one that is no local file goes by its own name."""
+    file = find(Path(raster))
+    return str(file) if file.exists() else raster
 
 
 def read_buildings(path: Path, name: Path, is_placed: bool) -> gpd.GeoDataFrame:

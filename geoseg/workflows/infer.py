@@ -262,19 +262,23 @@ def write_qgis_project(out: Path, job: Job, options: InferOptions, delivery: Del
     probability, mask = map(name_file, (options.probability, options.mask))
     assert options.qgis_project
     grid = job.scene.native
-    project = QgisProject(out, job.scene.files[0], probability, mask, grid.is_placed, grid.crs)
+    project = QgisProject(out, job.scene.files, probability, mask, grid.is_placed, grid.crs)
     write_project(project, options.qgis_project, delivery)
 
 
 def report_run(out: Path, job: Job, options: InferOptions, seconds: float, delivery: Delivery) -> None:
     """Write the page of a run: what it found, and what it took."""
+    from geoseg.reports.layers import open_raster_layer
     from geoseg.reports.report import describe_run, write_report
 
     assert options.report
     mask, probability = map(name_file, (options.mask, options.probability))
-    asked = ReportOptions(image=job.scene.files[0], mask=mask, probability=probability)
-    facts = describe_run(job.parameters, job.model.card, seconds, job.scene.grid.megapixels)
-    write_report(out, options.report, asked, facts, delivery)
+    scene = job.scene
+    # Several images that are read as one have no tags, so the first one tells whose they are.
+    owner = open_raster_layer(scene.files[0]).attribution or None
+    asked = ReportOptions(image=scene.name, mask=mask, probability=probability, attribution=owner)
+    facts = describe_run(job.parameters, job.model.card, seconds, scene.grid.megapixels)
+    write_report(out, options.report, asked, facts, delivery, {scene.name: scene.source})
 
 
 def name_file(path: Path | None) -> str | None:

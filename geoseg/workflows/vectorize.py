@@ -91,7 +91,8 @@ def vectorize(mask: str, out: Path, options: VectorizeOptions) -> VectorizeResul
         counts = feed_vectorizer(vectorizer, opened, options.strip_rows)
         if options.qgis_project:
             grid = opened.grid
-            project = QgisProject(out, options.image, options.probability, mask, grid.is_placed, grid.crs)
+            images = (options.image,) if options.image else ()
+            project = QgisProject(out, images, options.probability, mask, grid.is_placed, grid.crs)
             write_project(project, options.qgis_project, delivery)
         delivery.do_afterwards(partial(clear_leftovers, out, command))
     return VectorizeResult(out, counts)

@@ -654,3 +654,34 @@ def one_line(done: Result, exit_code: int, message: str) -> None:
     assert last.startswith("Error: "), done.stderr
     assert message in last
     assert "Traceback" not in done.stderr
+
+
+def test_project_and_report_show_every_image_of_a_mosaic(run: Run, tmp_path: Path, blobs: Path) -> None:
+    halves = [tmp_path / name for name in ("west.tif", "east.tif")]
+    with rasterio.open(blobs) as whole:
+        values, profile, middle = whole.read(), whole.profile, whole.width // 2
+        shift = whole.transform @ Affine.translation(middle, 0)
+    for path, part, transform in (
+        (halves[0], values[..., :middle], profile["transform"]),
+        (halves[1], values[..., middle:], shift),
+    ):
+        with rasterio.open(
+            path, "w", **{**profile, "width": part.shape[-1], "transform": transform}
+        ) as image:
+            image.write(part)
+            image.update_tags(TIFFTAG_COPYRIGHT="Town of Blobs")
+    shown = {}
+    for name, scenes in (("whole", [blobs]), ("halves", halves)):
+        report, project = tmp_path / f"{name}.html", tmp_path / f"{name}.qgz"
+        done = run(*scenes, out=tmp_path / f"{name}.gpkg", report=report, **{"qgis-project": project})
+        assert done.exit_code == 0, done.stderr
+        shown[name] = re.search(r'"bounds":(\[\[.*?\]\])', report.read_text(encoding="utf-8"))[1]
+    assert shown["halves"] == shown["whole"]
+    assert "west.tif and 1 more" in report.read_text(encoding="utf-8")
+    assert "Town of Blobs" in report.read_text(encoding="utf-8")
+    with zipfile.ZipFile(project) as archive:
+        layers = list(ElementTree.fromstring(archive.read("halves.qgs")).iter("maplayer"))
+    assert [layer.findtext("layername") for layer in layers] == [
+        "Buildings", "Image 1: west.tif", "Image 2: east.tif",
+    ]  # fmt: skip
+    assert len({layer.findtext("id") for layer in layers}) == 3

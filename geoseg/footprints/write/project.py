@@ -43,11 +43,11 @@ class QgisProject:
     """What a project shows: footprints with their regions, and the rasters they came from.
 
     `placed`: they lie on Earth, and not only over each other, as those of a photograph do. `assumed_crs` is that of rasters
-    which name none.
+    which name none. Of several `images` that were read as one, the first lies above the others.
     """
 
     footprints: Path
-    image: str | None = None
+    images: Sequence[str] = ()
     probability: str | None = None
     mask: str | None = None
     placed: bool = True
@@ -120,8 +120,18 @@ def list_placed_layers(project: QgisProject, folder: Path, find: Finder) -> Iter
             make_raster_layer("Probability", project.probability, folder, find, project.assumed_crs),
             shown=False,
         )
-    if project.image:
-        yield make_raster_layer("Image", project.image, folder, find, project.assumed_crs)
+    yield from make_image_layers(project, folder, find)
+
+
+def make_image_layers(project: QgisProject, folder: Path, find: Finder) -> Iterator[MapLayer]:
+    """The images; several have numbers, their names, and the style of the first, so that no seam shows."""
+    style = ""
+    for number, image in enumerate(project.images, start=1):
+        layer = make_raster_layer("Image", image, folder, find, project.assumed_crs, style)
+        style = layer.style
+        if len(project.images) > 1:
+            layer = replace(layer, name=f"Image {number}: {Path(hide_secrets(image)).name}")
+        yield layer
 
 
 def list_layer_names(path: Path) -> list[str]:
@@ -146,15 +156,15 @@ def make_vector_layer(
 
 
 def make_raster_layer(
-    name: str, raster: str, folder: Path, find: Finder, assumed_crs: CRS | None = None
+    name: str, raster: str, folder: Path, find: Finder, assumed_crs: CRS | None = None, style: str = ""
 ) -> MapLayer:
-    """A raster with the style beside it, or a fitting one; one that is no local file goes by GDAL's name for it."""
+    """A raster with a given style, the one beside it, or a fitting one; one that is no local file goes by GDAL's name for it."""
     path, file = Path(raster), find(Path(raster))
     is_local = file.exists()
     with open_raster(str(file) if is_local else raster, raster) as dataset:
         source = make_relative(path, folder) if is_local else hide_secrets(dataset.files[0])
         beside = find_raster_part(read_style(file.with_suffix(STYLE_SUFFIX))) if is_local else ""
-        style = beside or MADE_STYLES[name](dataset)
+        style = style or beside or MADE_STYLES[name](dataset)
         if is_picture(dataset):
             return MapLayer(name, "raster", source, None, (0, -dataset.height, dataset.width, 0), style)
         is_told = assumed_crs is None or names_earth_crs(dataset)

@@ -21,7 +21,7 @@ def opened(path: Path) -> ElementTree.Element:
 @pytest.fixture
 def project(tmp_path: Path) -> QgisProject:
     image = write_raster(tmp_path / "image & more.tif", np.zeros((3, *GRID.shape), np.uint8))
-    return QgisProject(write(tmp_path / "out.gpkg", footprints(scattered())), str(image))
+    return QgisProject(write(tmp_path / "out.gpkg", footprints(scattered())), [str(image)])
 
 
 def test_files_are_named_as_seen_from_the_project(project: QgisProject, tmp_path: Path) -> None:
@@ -63,14 +63,14 @@ def test_a_project_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_an_image_on_the_web_goes_by_its_address(project: QgisProject, tmp_path: Path, web: str) -> None:
     write_raster(tmp_path / "scene.tif", np.zeros((3, *GRID.shape), np.uint8))
-    write_project(QgisProject(project.footprints, f"{web}/scene.tif"), tmp_path / "out.qgz")
+    write_project(QgisProject(project.footprints, [f"{web}/scene.tif"]), tmp_path / "out.qgz")
     sources = [element.text for element in opened(tmp_path / "out.qgz").iter("datasource")]
     assert sources[1] == f"/vsicurl/{web}/scene.tif"
 
 
 def test_an_image_that_is_not_there_is_refused(project: QgisProject, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.tif"):
-        write_project(QgisProject(project.footprints, str(tmp_path / "missing.tif")), tmp_path / "out.qgz")
+        write_project(QgisProject(project.footprints, [str(tmp_path / "missing.tif")]), tmp_path / "out.qgz")
     assert not (tmp_path / "out.qgz").exists()
 
 
@@ -95,7 +95,7 @@ def test_styles_are_well_formed(classes: list[str]) -> None:
 def test_a_signature_does_not_go_into_the_project(project: QgisProject, tmp_path: Path, web: str) -> None:
     write_raster(tmp_path / "scene.tif", np.zeros((3, *GRID.shape), np.uint8))
     address = f"{web}/scene.tif?X-Amz-Signature=abc123".replace("://", "://ann:geheim@")
-    write_project(QgisProject(project.footprints, address), tmp_path / "out.qgz")
+    write_project(QgisProject(project.footprints, [address]), tmp_path / "out.qgz")
     with zipfile.ZipFile(tmp_path / "out.qgz") as archive:
         written = archive.read("out.qgs").decode()
     assert "/scene.tif<" in written

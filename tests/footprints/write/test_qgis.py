@@ -128,7 +128,7 @@ def test_the_project_opens_in_order_styled_and_zoomed_in(tmp_path: Path, suffix:
     green[:, ::2] += 50
     mask = (np.arange(GRID.height)[:, None] + np.arange(GRID.width) > 700).astype(np.uint8)
     rasters = {
-        "image": write_raster(tmp_path / "image.tif", green),
+        "images": [write_raster(tmp_path / "image.tif", green)],
         "probability": write_raster(tmp_path / "p.tif", mask * np.uint8(200), scale=0.004),
         "mask": write_raster(tmp_path / "mask.tif", mask),
     }
