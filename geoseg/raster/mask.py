@@ -362,7 +362,10 @@ def convert_to_steps(values: Values, known: NDArray[np.bool_], path: str) -> NDA
     """Probabilities as integers, which add up to the same sum in any order."""
     low, high = values.min(initial=0), values.max(initial=0)
     if low < 0 or high > 1 + 1e-6:
-        raise InputError(f"{path}: value {low if low < 0 else high:g} is no probability (0 to 1)")
+        raise InputError(
+            f"{path}: value {low if low < 0 else high:g} is no probability (0 to 1); let the file tell what its values "
+            f"mean, e.g. where 100 stands for 1: gdal_edit.py -scale 0.01 {path}"
+        )
     steps: NDArray[np.uint16] = np.rint(np.minimum(values, 1) * FINE_STEPS).astype(np.uint16)
     steps[~known] = np.iinfo(np.uint16).max
     return steps

@@ -94,6 +94,18 @@ def test_bytes_beyond_a_probability_of_one_are_refused(write_raster: RasterWrite
         open_mask(str(path), threshold=0.5).read(ALL)
 
 
+def test_percents_are_probabilities_where_the_file_says_so(write_raster: RasterWriter) -> None:
+    path = write_raster("percent.tif", pixels(0, 49, 50, 100))
+    with pytest.raises(InputError, match=r"value 100 is no probability .* gdal_edit\.py -scale 0\.01"):
+        open_mask(str(path), threshold=0.5).read(ALL)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = [0.01]
+    classes, chance = open_mask(str(path), threshold=0.5).read(ALL)
+    assert classes.ravel()[:4].tolist() == [0, 0, 1, 1]
+    assert chance is not None
+    assert chance.ravel()[3] == FINE_STEPS
+
+
 def test_decimals_that_are_not_numbers_are_unknown(write_raster: RasterWriter) -> None:
     path = write_raster("probability.tif", pixels(0.2, 0.7, np.nan, dtype="float32"))
     classes, chance = open_mask(str(path), threshold=0.5).read(ALL)
