@@ -63,7 +63,8 @@ def guess_pattern(source: Path, folders: Iterable[str], option: str) -> str:
         if (source / folder).is_dir():
             return f"{folder}/*"
     raise InputError(
-        f"{source}: holds no folder {' or '.join(folders)}; say where the files are, e.g. {option} 'folder/*.tif'"
+        f"{source}: holds no folder {' or '.join(folders)}; say where the files are, e.g. {option} '*.tif' or "
+        f"{option} 'folder/*.tif'"
     )
 
 

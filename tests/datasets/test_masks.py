@@ -306,7 +306,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "holds no folder images"),
+        ([], r"holds no folder images .* `images` '\*\.tif' or"),
         (["images/a.png"], "holds no folder masks"),
         (["images/a.png", "masks/b.png"], "has no image of the same name"),
         (["images/a.txt", "masks/a.png"], "no file fits"),
