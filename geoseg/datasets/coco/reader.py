@@ -74,7 +74,7 @@ class JsonReader:
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.at)
-                if "\\u" in self.text[self.at : end]:
+                if self.text.find("\\u", self.at, end) >= 0:
                     refuse_half_characters(value)
             except json.JSONDecodeError as error:
                 self.widen(error)
